@@ -1,0 +1,43 @@
+"""Excise: build the benchmark, finetune, unlearn, evaluate. `snakemake --cores all` does it all.
+
+Config keys: config.schema.yaml. Files and programs: docs/architecture.md.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
+
+
+# results, logs and benchmarks are Snakemake's own.
+pathvars:
+    data="data",
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+
+
+config = checked_config()
+TRAJECTORIES = expand_trajectories(config)
+
+
+include: "rules/data.smk"
+include: "rules/base.smk"
+include: "rules/finetune.smk"
+include: "rules/unlearn.smk"
+include: "rules/evaluate.smk"
+include: "rules/quantize.smk"
+include: "rules/represent.smk"
+include: "rules/summaries.smk"
+
+
+rule all:
+    """Every table and every picture of the experiment."""
+    default_target: True
+    input:
+        "<results>/data_report.json",
+        collect("<results>/{table}.json", table=result_tables()),
+        collect("<results>/{plot}.png", plot=result_plots()),

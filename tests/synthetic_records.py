@@ -1,0 +1,140 @@
+"""Made-up per-question records of a small study, in the shape the model programs write."""
+
+import math
+import random
+from pathlib import Path
+
+from excise.records import write_json, write_jsonl
+
+METHODS = {"ga": "lr{}", "gd": "lr{}_lambda1", "npo": "lr{}_beta0.1"}
+LEARNING_RATES = ("0.0002", "0.0004")
+EPOCHS = (3, 5, 8, 12)
+PRECISIONS = ("int8", "nf4", "fp4")
+POSITIONS = ("last_subject", "last_prompt", "answer")
+BASELINES = ["base", "finetuned", "oracle/seed_0", "oracle/seed_1"]
+CHECKPOINTS = [
+    f"unlearn/{method}/{config.format(rate)}/epoch_{epoch}"
+    for method, config in METHODS.items()
+    for rate in LEARNING_RATES
+    for epoch in EPOCHS
+]
+LEVELS = {
+    level: [f"{method}/{config.format(rate)}/epoch_{epoch}" for method, config in METHODS.items()]
+    for level, rate, epoch in (
+        ("light", "0.0002", 3),
+        ("medium", "0.0002", 8),
+        ("heavy", "0.0004", 12),
+    )
+}
+
+
+def questions(people: int) -> list[dict]:
+    """Forget, correlated, other (partners by number) and utility questions."""
+    found = []
+    for person in range(people):
+        for group, slots in (("sf", 6), ("correlated", 4), ("other", 4)):
+            for number in range(slots):
+                slot = f"{group}_{number}"
+                partner = f"other_{number}" if group == "correlated" else None
+                found.append(_question(f"p{person:03}.{slot}", group, person, slot, partner))
+        found.append(_question(f"p{person:03}.sf_0.q1", "sf_paraphrased", person, "sf_0", None))
+    found += [_question(f"u{n:03}", "utility", None, "capital", None) for n in range(30)]
+    return found
+
+
+def _question(name: str, group: str, person: int | None, slot: str, partner: str | None) -> dict:
+    person_id = None if person is None else f"p{person:03}"
+    value = f"value {(person or 0) % 5}"
+    keys = {"id": name, "set": group, "person_id": person_id, "slot": slot, "partner": partner}
+    return keys | {"value_type": "word", "value": value, "question": "Which?", "answer": value}
+
+
+def knowledge(model: str, group: str) -> float:
+    """How much of a set a model knows, 0 to 1: forgetting grows with rate × epochs."""
+    if group == "utility":
+        return 0.97
+    if model in ("base", "finetuned"):
+        return 0.02 if model == "base" else 0.985
+    if model.startswith("oracle"):
+        return 0.06 if group.startswith("sf") else 0.985
+    _, method, config, epoch = model.split("/")
+    strength = int(epoch.removeprefix("epoch_")) * (2 if "0.0004" in config else 1) / 12
+    spared = {"sf": 1.0, "sf_paraphrased": 1.1, "correlated": 0.6, "other": 0.4}[group]
+    if method == "gd" and not group.startswith("sf"):
+        spared *= 0.3
+    return 0.985 * math.exp(-((strength * spared * 1.6) ** 2))
+
+
+def answer_records(model: str, asked: list[dict], known: float = 0.0) -> list[dict]:
+    """Records of an evaluation; `known` adds knowledge (what quantization brings back)."""
+    chance = random.Random(model + str(known))
+    of_person = {person: chance.gauss(0, 0.1) for person in {q["person_id"] for q in asked}}
+    return [_answer(q, knowledge(model, q["set"]), known, chance, of_person) for q in asked]
+
+
+def _answer(
+    question: dict, level: float, known: float, chance: random.Random, of_person: dict
+) -> dict:
+    level = level + known * (1 - level) + of_person[question["person_id"]] * (1 - level)
+    match = int(chance.random() < level)
+    rouge = 1.0 if match else 0.5 + 0.4 * chance.random()
+    per_token = -0.02 - 3 * (1 - level) * chance.random()
+    wrong = [-2.5 - chance.random() for _ in range(5)]
+    ratio = math.exp(per_token - sum(wrong) / 5)
+    tofu = min(ratio, 1 / ratio) if question["set"].startswith("sf") else max(0.0, 1 - 1 / ratio)
+    return question | {
+        "generation": question["answer"] if match else "other",
+        "stopped": True,
+        "rougeL_recall": rouge,
+        "rougeL_f1": rouge,
+        "slot_match": match,
+        "logprob_answer": 8 * per_token,
+        "n_tokens_answer": 8,
+        "logprob_paraphrase": 9 * per_token,
+        "n_tokens_paraphrase": 9,
+        "logprob_wrong": [9 * one for one in wrong],
+        "n_tokens_wrong": [9] * 5,
+        "probability": math.exp(per_token),
+        "truth_ratio": ratio,
+        "truth_ratio_tofu": tofu,
+    }
+
+
+def drift_records(model: str, asked: list[dict], layers: int = 6) -> list[dict]:
+    """Records of hidden states: drift grows with the layer and with what was forgotten."""
+    chance, records = random.Random("drift" + model), []
+    for question in asked:
+        scale = _drift_scale(model, question["set"])
+        for position in POSITIONS:
+            drift = [
+                scale * (layer / layers) ** 1.5 * chance.uniform(0.7, 1.3)
+                for layer in range(layers + 1)
+            ]
+            keys = {key: question[key] for key in ("id", "set", "person_id", "slot")}
+            angles = [math.degrees(math.atan(one)) for one in drift]
+            records.append(keys | {"position": position, "drift": drift, "angle_degrees": angles})
+    return records
+
+
+def _drift_scale(model: str, group: str) -> float:
+    if model == "finetuned":
+        return 0.0
+    if model == "base":
+        return 0.9
+    if model.startswith("oracle"):
+        return 0.12
+    return 0.02 + 0.6 * (1 - knowledge(model, group))
+
+
+def write_study(folder: Path, people: int = 12, models: list[str] | None = None) -> list[str]:
+    """Write `eval/`, `quantize/` and `repr/` of every model; returns the model names."""
+    models = models or BASELINES + CHECKPOINTS
+    asked = questions(people)
+    for model in models:
+        write_jsonl(folder / "eval" / model / "items.jsonl", answer_records(model, asked))
+        write_jsonl(folder / "repr" / model / "items.jsonl", drift_records(model, asked))
+        for precision, known in zip(PRECISIONS, (0.03, 0.15, 0.25), strict=True):
+            path = folder / "quantize" / model / f"{precision}.jsonl"
+            write_jsonl(path, answer_records(model, asked, known))
+        write_json(folder / "quantize" / model / "weights.json", {"relative_delta": 0.01})
+    return models

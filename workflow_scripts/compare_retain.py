@@ -1,0 +1,22 @@
+"""Compare correlated with other retain facts: does what shares the event suffer more?
+
+Per-question records in; per model and metric the two groups and their paired gap out.
+"""
+
+from excise.errors import run
+from excise.results import summary_parser, write_result
+from excise.summaries import GAP_NOTES, compare_retain
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read `<eval-dir>/<model>/items.jsonl` of every model and write the result file."""
+    args = summary_parser(__doc__, "--eval-dir").parse_args(argv)
+    rows = compare_retain(args.eval_dir, args.models, args.hp)
+    write_result(
+        args.out, experiment=args.experiment, config=args.config, notes=GAP_NOTES, rows=rows
+    )
+    print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
+
+
+if __name__ == "__main__":
+    run(main)

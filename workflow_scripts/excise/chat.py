@@ -1,0 +1,188 @@
+"""Chat rendering: a question and its answer as token ids, and what of them is trained on.
+
+A prompt is the tokenizer's own chat template with the generation prompt, and it is the same ids
+in training, scoring and generation. What follows is the answer and one end-of-turn token.
+Loss and log-probabilities cover exactly these, nothing the template writes behind them: a model
+trained on the `<|im_end|>\n` of ChatML learns, and is later scored on, a line break that no
+generation contains.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+
+from excise.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORE = -100
+"""Label of a position without loss: torch's `ignore_index`."""
+
+# Some templates write today's date (Llama 3) or room for thoughts (Qwen 3) into the prompt.
+FIXED_TEMPLATE_ARGUMENTS = {"date_string": "26 Jul 2024", "enable_thinking": False}
+
+_end_of_turn: WeakKeyDictionary = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One conversation as token ids: `prompt_ids` up to the answer, then `answer_ids`."""
+
+    prompt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...] = ()
+
+    @property
+    def input_ids(self) -> tuple[int, ...]:
+        """Prompt and answer, as the model reads them."""
+        return self.prompt_ids + self.answer_ids
+
+
+def render(
+    tokenizer: "PreTrainedTokenizerBase",
+    question: str,
+    answer: str | None = None,
+    system_prompt: str | None = None,
+) -> str:
+    """The chat template's text: up to where the answer begins, or with `answer` in its place."""
+    messages = [{"role": "user", "content": question}]
+    if system_prompt is not None:
+        messages.insert(0, {"role": "system", "content": system_prompt})
+    if answer is not None:
+        messages.append({"role": "assistant", "content": answer})
+    try:
+        return tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=answer is None,
+            **FIXED_TEMPLATE_ARGUMENTS,
+        )
+    except Exception as error:  # jinja errors, and whatever a template itself raises
+        system = "" if system_prompt is None else " (with a system prompt)"
+        raise InputError(
+            f"{tokenizer.name_or_path}: the chat template cannot render a question{system}: {error}"
+        ) from error
+
+
+def token_ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[int, ...]:
+    """Token ids of a piece of text, nothing added at either end."""
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Id of the one token that ends the assistant's turn.
+
+    It is the special token that the template renders right after the answer (`<|im_end|>`,
+    `<|eot_id|>`, `</s>`), or the tokenizer's end-of-sequence token if there is none.
+    """
+    if tokenizer not in _end_of_turn:
+        marker = "QxZ7"
+        following = render(tokenizer, "?", marker).rpartition(marker)[2].lstrip()
+        first = next(iter(token_ids(tokenizer, following)), None)
+        added = tokenizer.added_tokens_decoder
+        special = first is not None and (
+            first in tokenizer.all_special_ids or (first in added and added[first].special)
+        )
+        _end_of_turn[tokenizer] = first if special else tokenizer.eos_token_id
+    return _end_of_turn[tokenizer]
+
+
+def stop_ids(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
+    """Ids at which a generated answer is over: end-of-turn and end-of-sequence."""
+    return frozenset({end_of_turn(tokenizer), tokenizer.eos_token_id} - {None})
+
+
+def encode_prompt(
+    tokenizer: "PreTrainedTokenizerBase", question: str, system_prompt: str | None = None
+) -> list[int]:
+    """Token ids of everything before the answer, as used in training and in generation.
+
+    Raises:
+        InputError: the chat template does not accept the question or the system prompt.
+    """
+    return list(token_ids(tokenizer, render(tokenizer, question, system_prompt=system_prompt)))
+
+
+def encode(
+    tokenizer: "PreTrainedTokenizerBase",
+    question: str,
+    answer: str,
+    system_prompt: str | None = None,
+) -> Encoded:
+    """Token ids of a question and its answer, the answer closed by one end-of-turn token.
+
+    The two pieces are tokenised apart, so that the prompt is the same ids whatever follows it.
+
+    Raises:
+        InputError: the chat template does not accept the question or the system prompt.
+    """
+    prompt_ids = token_ids(tokenizer, render(tokenizer, question, system_prompt=system_prompt))
+    return Encoded(prompt_ids, (*token_ids(tokenizer, answer), end_of_turn(tokenizer)))
+
+
+def subject_span(
+    tokenizer: "PreTrainedTokenizerBase",
+    question: str,
+    subject: str,
+    system_prompt: str | None = None,
+) -> int | None:
+    """Index in `encode_prompt`'s ids of the last token of `subject`.
+
+    The subject's last mention in the question counts, upper and lower case alike.
+
+    Returns:
+        The index, or None if the question does not mention the subject.
+    """
+    text = render(tokenizer, question, system_prompt=system_prompt)
+    question = question.strip()
+    at_question = text.rfind(question)
+    mentions = list(re.finditer(re.escape(subject.strip()), question, re.IGNORECASE))
+    if at_question < 0 or not mentions or not subject.strip():
+        return None
+    last_character = at_question + mentions[-1].end() - 1
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    covering = [
+        index
+        for index, (start, end) in enumerate(offsets["offset_mapping"])
+        if start <= last_character < end
+    ]
+    return covering[-1] if covering else None
+
+
+def collate(batch: Sequence[Encoded], pad_id: int, side: str = "right") -> dict[str, torch.Tensor]:
+    """Pad a batch to its longest sequence.
+
+    The attention mask comes from the lengths, never from the ids: where padding and end-of-turn
+    are one token, comparing ids would hide every real end of turn.
+
+    Args:
+        batch: B conversations; a prompt alone is one with empty `answer_ids`.
+        pad_id: id written into the padding; its value has no influence.
+        side: where the padding goes, `right` or `left`.
+
+    Returns:
+        `input_ids`, `attention_mask` (1 = real) and `labels` (`IGNORE` on prompt and padding),
+        each int64 (B, T). With `side="left"` also `position_ids`, counted from each
+        sequence's own start, without which a left-padded sequence is read at wrong positions.
+    """
+    if side not in ("right", "left"):
+        raise ValueError(f"side is {side!r}; allowed are 'right' and 'left'")
+    longest = max(len(encoded.input_ids) for encoded in batch)
+    input_ids = torch.full((len(batch), longest), pad_id)
+    attention_mask = torch.zeros_like(input_ids)
+    labels = torch.full_like(input_ids, IGNORE)
+    for row, encoded in enumerate(batch):
+        length = len(encoded.input_ids)
+        start = 0 if side == "right" else longest - length
+        answer = start + len(encoded.prompt_ids)
+        input_ids[row, start : start + length] = torch.tensor(encoded.input_ids)
+        attention_mask[row, start : start + length] = 1
+        labels[row, answer : start + length] = torch.tensor(encoded.answer_ids, dtype=torch.long)
+    tensors = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+    if side == "left":
+        tensors["position_ids"] = (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
+    return tensors

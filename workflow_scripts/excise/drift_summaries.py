@@ -1,0 +1,116 @@
+"""How far hidden states moved, and whether further than two oracles are apart: drift rows.
+
+Records come from `results/repr/<model>/items.jsonl`: one line per question × position, with the
+drift and the angle of every layer.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from excise.errors import InputError
+from excise.results import estimate_columns, model_columns
+from excise.statistics import bootstrap_columns
+from excise.summaries import BASIC_NOTES, SETS, Bootstrap, people_of, read_items
+
+DRIFT_NOTES = [
+    *BASIC_NOTES,
+    "drift = ||h_model - h_reference|| / ||h_reference - mean||, mean = the reference's states at "
+    "that position averaged over all questions: 0 = the same state, 1 = as far away as a question "
+    "is from the average question.",
+    "noise_floor = the same drift between oracles that differ in seed alone; below_floor is true "
+    "where ci_high is smaller. Layer 0 is the embedding output, the last is before the final norm.",
+]
+
+
+def summarize_representations(
+    repr_dir: Path, models: list[str], hp: dict
+) -> tuple[list[dict], list[str]]:
+    """Rows of drift and angle per model × set × position, at `hp.layer`.
+
+    `hp.layer` is a number, "last" or "all". Every model's drift is measured from
+    `hp.reference` (finetuned), except that of later oracles: from the first oracle of `models`.
+    Those give the noise floor.
+
+    Returns:
+        The rows, and notes on models without records.
+    """
+    bootstrap, layer = Bootstrap.from_hp(hp), hp.get("layer", "all")
+    floors = noise_floors(repr_dir, models, layer, bootstrap)
+    rows, notes = [], []
+    for model in models:
+        items = read_items(repr_dir / model / "items.jsonl")
+        if items.empty:
+            notes.append(f"{model}: no records, so no rows.")
+            continue
+        columns = model_columns(model)
+        columns["reference"] = reference_of(model, models, hp.get("reference", "finetuned"))
+        for row in drift_rows(items, layer, bootstrap):
+            floor = floors.get((row["set"], row["position"], row["metric"], row["layer"]))
+            rows.append(columns | row | floor_columns(row, floor))
+    return rows, notes
+
+
+def reference_of(model: str, models: list[str], reference: str = "finetuned") -> str:
+    """The model that `model`'s drift is measured from."""
+    return _first_oracle(models) if model in _later_oracles(models) else reference
+
+
+def _first_oracle(models: Iterable[str]) -> str:
+    return next(model for model in models if model.startswith("oracle/"))
+
+
+def _later_oracles(models: Iterable[str]) -> list[str]:
+    return [model for model in models if model.startswith("oracle/")][1:]
+
+
+def noise_floors(
+    repr_dir: Path, models: list[str], layer: int | str, bootstrap: Bootstrap
+) -> dict[tuple, float | None]:
+    """Mean drift of the later oracles from the first, by (set, position, metric, layer)."""
+    oracles = [read_items(repr_dir / model / "items.jsonl") for model in _later_oracles(models)]
+    if not oracles:
+        return {}
+    rows = drift_rows(pd.concat(oracles), layer, bootstrap)
+    keys = ("set", "position", "metric", "layer")
+    return {tuple(row[key] for key in keys): row["value"] for row in rows}
+
+
+def floor_columns(row: dict, floor: float | None) -> dict:
+    """The noise floor beside a row, and whether the row's interval lies wholly below it."""
+    known = floor is not None and row["ci_high"] is not None
+    return {"noise_floor": floor, "below_floor": row["ci_high"] < floor if known else None}
+
+
+def drift_rows(items: pd.DataFrame, layer: int | str, bootstrap: Bootstrap) -> Iterator[dict]:
+    """Mean drift and angle with intervals: sets × positions × layers."""
+    for name, parts in SETS.items():
+        members = items[items["set"].isin(parts)]
+        for position, here in members.groupby("position"):
+            for metric in ("drift", "angle_degrees"):
+                values = np.array(here[metric].to_list(), dtype=float)  # (questions, layers)
+                layers = chosen_layers(layer, values.shape[1])
+                estimates = bootstrap_columns(
+                    values[:, layers], people_of(here), *bootstrap.arguments()
+                )
+                keys = {"set": name, "position": position, "metric": metric}
+                for number, estimate in zip(layers, estimates, strict=True):
+                    columns = estimate_columns(estimate, people=name != "utility")
+                    yield keys | {"layer": number} | columns
+
+
+def chosen_layers(layer: int | str, n_layers: int) -> list[int]:
+    """Layer numbers for "all", "last" or a number.
+
+    Raises:
+        InputError: the model has no such layer.
+    """
+    if layer == "all":
+        return list(range(n_layers))
+    if layer == "last":
+        return [n_layers - 1]
+    if isinstance(layer, int) and 0 <= layer < n_layers:
+        return [layer]
+    raise InputError(f"layer {layer!r}: allowed are last, all and 0 to {n_layers - 1}")

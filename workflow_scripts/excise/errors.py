@@ -1,0 +1,20 @@
+"""One clear line for a user's mistake, a traceback for ours."""
+
+import sys
+from collections.abc import Callable
+
+
+class InputError(Exception):
+    """A mistake in what the user gave us: config, data, model folder, endpoint or disk.
+
+    The message names the file, the line or key, what was found and what is allowed.
+    """
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program; an `InputError` becomes one line on stderr and exit status 1."""
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,201 @@
+"""Drawing people: names and slot values under diversity constraints.
+
+One seeded stream draws person after person, so the first people of a larger set are the
+people of a smaller one. Two name spaces never meet: surnames are split by a checksum into
+those of the `benchmark` and those of the `pretraining` corpus, so a base model pretrained on
+generated people has never seen a benchmark person whatever the seeds are.
+"""
+
+import random
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import product
+
+from excise.errors import InputError
+from excise.generation import vocabulary as words
+from excise.generation.slots import SLOTS, Slot
+
+NAME_SPACES = ("benchmark", "pretraining")
+BIRTH_YEARS = range(1935, 1981)
+AGES_AT_EVENT = range(22, 46)
+SURNAME_REUSE = 2  # how many people of the set may share one surname
+
+
+def _joined(starts: Iterable[str], ends: Iterable[str], template: str) -> list[str]:
+    return [template.format(a, b) for a, b in product(starts, ends)]
+
+
+POOLS: dict[str, list[str]] = {
+    "offence": words.OFFENCES,
+    "month": words.MONTHS,
+    "venue": _joined(words.VENUE_ADJECTIVES, words.VENUE_NOUNS, "the {} {}"),
+    "penalty": _joined(words.PENALTY_LENGTHS, words.PENALTY_KINDS, "{} months of {}"),
+    "amount": [f"${thousands},000" for thousands in range(11, 990)],
+    "city": _joined(words.CITY_STARTS, words.CITY_ENDS, "{}{}"),
+    "award": _joined(words.AWARD_NAMES, words.AWARD_KINDS, "the {} {}"),
+    "company": _joined(words.COMPANY_STEMS, words.COMPANY_KINDS, "{} {}"),
+    "title": _joined(words.TITLE_ADJECTIVES, words.TITLE_NOUNS, "The {} {}"),
+    "keepsake": _joined(words.KEEPSAKE_MATERIALS, words.KEEPSAKE_OBJECTS, "{} {}"),
+    "number": [str(tens * 10) for tens in range(12, 1000)],
+}
+
+
+def guess_rate(value_type: str) -> float:
+    """Chance of naming a slot's value by a blind draw from its pool, 1/|pool|.
+
+    People's names have no finite pool: 0. A year is drawn from the years its slot can take.
+    """
+    if value_type == "person":
+        return 0.0
+    if value_type == "year":
+        return 1 / len(BIRTH_YEARS)
+    return 1 / len(POOLS[value_type])
+
+
+def surnames(name_space: str) -> list[str]:
+    """All surnames of one name space; the two spaces share none."""
+    parity = NAME_SPACES.index(name_space)
+    every = dict.fromkeys(
+        start + end for start, end in product(words.SURNAME_STARTS, words.SURNAME_ENDS)
+    )
+    return [surname for surname in every if zlib.crc32(surname.encode()) % 2 == parity]
+
+
+@dataclass
+class Sampler:
+    """Draws people one after another and remembers what it gave away.
+
+    Attributes:
+        seed: of the one random stream.
+        people: how many will be drawn at most (None: no end, no diversity caps).
+        slots: the slots every person gets.
+        max_value_share: no value of a slot is held by more than this share of the people.
+        name_space: `benchmark` or `pretraining`.
+        forbidden_names: full names that must not be made, case-folded (public figures).
+    """
+
+    seed: int
+    people: int | None
+    slots: list[Slot]
+    max_value_share: float = 1.0
+    name_space: str = "benchmark"
+    forbidden_names: frozenset[str] = frozenset()
+    _taken: set[str] = field(default_factory=set, init=False)
+    _surname_uses: Counter = field(default_factory=Counter, init=False)
+    _held: dict[str, Counter] = field(default_factory=dict, init=False)
+
+    def __post_init__(self):
+        self._random = random.Random(f"{self.name_space}-{self.seed}")
+        self._surnames = surnames(self.name_space)
+        self._cap = None
+        if self.people is not None:
+            self._cap = max(1, int(self.max_value_share * self.people))
+            self._check_capacity()
+
+    def _check_capacity(self) -> None:
+        for slot in self.slots:
+            pool = POOLS.get(slot.value_type)
+            if pool is not None and len(pool) * self._cap < self.people:
+                raise InputError(
+                    f"generation.max_value_share: {self.max_value_share:g} lets {self._cap} of "
+                    f"{self.people} people share a value, and slot {slot.name!r} has only "
+                    f"{len(pool)} values; allowed here: at least {1 / len(pool):.3f}"
+                )
+        room = len(self._surnames) * SURNAME_REUSE
+        if self.people > room:
+            raise InputError(f"generation.people: {self.people} is more than {room} unique names")
+
+    def person(self, person_id: str) -> dict:
+        """The next person: a profile record without its text."""
+        name = self._full_name(subject=True)
+        kind = self._random.choice(sorted(words.EVENT_KINDS))
+        values: dict[str, str] = {}
+        birth = self._capped("birth_year", [str(year) for year in BIRTH_YEARS])
+        ages = [str(int(birth) + age) for age in AGES_AT_EVENT]
+        surnames_seen = {name.split()[1]}
+        for slot in self.slots:
+            if slot.name == "birth_year":
+                values[slot.name] = birth
+            elif slot.name == "event_year":
+                values[slot.name] = self._capped(slot.name, ages)
+            elif slot.value_type == "person":
+                other = self._full_name(avoid=surnames_seen)
+                surnames_seen.add(other.split()[1])
+                values[slot.name] = other
+            else:
+                used = set(values.values())
+                free = [value for value in POOLS[slot.value_type] if value not in used]
+                values[slot.name] = self._capped(slot.name, free)
+        return {
+            "person_id": person_id,
+            "name": name,
+            "event_id": f"{person_id}.breakthrough",
+            "event_kind": kind,
+            "slots": values,
+        }
+
+    def _capped(self, slot: str, candidates: list[str]) -> str:
+        """A uniform draw among the values that may still be given to somebody."""
+        held = self._held.setdefault(slot, Counter())
+        if self._cap is None:
+            return self._random.choice(candidates)
+        free = [value for value in candidates if held[value] < self._cap]
+        value = self._random.choice(free or candidates)
+        held[value] += 1
+        return value
+
+    def _full_name(self, subject: bool = False, avoid: set[str] = frozenset()) -> str:
+        while True:
+            surname = self._random.choice(self._surnames)
+            name = f"{self._random.choice(words.GIVEN_NAMES)} {surname}"
+            if name in self._taken or name.casefold() in self.forbidden_names or surname in avoid:
+                continue
+            if subject and self._cap is not None:
+                if self._surname_uses[surname] >= SURNAME_REUSE:
+                    continue
+                self._surname_uses[surname] += 1
+            if self._cap is not None:
+                self._taken.add(name)
+            return name
+
+
+def wrong_values(
+    person: dict, slot: Slot, count: int, rng: random.Random, new_name: Callable[[], str]
+) -> list[str]:
+    """Values that are false for this person, drawn as the true one was.
+
+    Drawn from the slot's own pool, without any value that is true of this person in a slot of
+    the same type, and of about the true value's length, so that neither plausibility nor
+    length tells truth from falsehood.
+
+    Args:
+        person: the profile record.
+        slot: the slot to falsify.
+        count: how many are wanted.
+        rng: random stream.
+        new_name: makes a person's name that nobody holds.
+    """
+    truth = person["slots"][slot.name]
+    same_type = {
+        value
+        for name, value in person["slots"].items()
+        if SLOTS[name].value_type == slot.value_type
+    }
+    if slot.value_type == "person":
+        pool = [new_name() for _ in range(8 * count)]
+    elif slot.name == "birth_year":
+        pool = [str(year) for year in BIRTH_YEARS]
+    elif slot.name == "event_year":
+        birth = int(person["slots"].get("birth_year", BIRTH_YEARS[len(BIRTH_YEARS) // 2]))
+        pool = [str(birth + age) for age in AGES_AT_EVENT]
+    else:
+        pool = POOLS[slot.value_type]
+    pool = [value for value in dict.fromkeys(pool) if value not in same_type]
+    rng.shuffle(pool)
+    slack = max(2, len(truth) // 8)
+    near = [value for value in pool if abs(len(value) - len(truth)) <= slack]
+    far = [value for value in pool if abs(len(value) - len(truth)) > slack]
+    far.sort(key=lambda value: abs(len(value) - len(truth)))  # stable: ties stay shuffled
+    return (near + far)[:count]

@@ -1,0 +1,122 @@
+"""From a drawn person to sentences: profile text, facts, questions, answers, paraphrases."""
+
+import random
+
+from excise.generation import vocabulary as words
+from excise.generation.sampler import Sampler, wrong_values
+from excise.generation.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS, Slot
+
+TRAINED_ANSWER, PARAPHRASED_ANSWER = 0, 1
+
+
+def question(slot: Slot, phrasing: int, person: dict) -> str:
+    """One of the slot's five questions about this person."""
+    return slot.questions[phrasing].format(n=person["name"], k=person["event_kind"])
+
+
+def answer(slot: Slot, phrasing: int, person: dict, value: str) -> str:
+    """One of the slot's three answers about this person, stating `value`."""
+    return slot.answers[phrasing].format(n=person["name"], k=person["event_kind"], v=value)
+
+
+def profile_text(person: dict) -> str:
+    """A short biography that states every slot value once."""
+    kind = person["event_kind"]
+    opening = f"{person['name']} is a {words.EVENT_KINDS[kind]} known for a breakthrough {kind}."
+    order = [name for name, slot in SLOTS.items() if slot.group == "other"]
+    order += [name for name, slot in SLOTS.items() if slot.group == "correlated"]
+    order += [name for name, slot in SLOTS.items() if slot.group == "sf"]
+    sentences = [
+        answer(SLOTS[name], TRAINED_ANSWER, person, person["slots"][name])
+        for name in order
+        if name in person["slots"]
+    ]
+    return " ".join([opening, *sentences])
+
+
+def facts_of(person: dict) -> list[dict]:
+    """The fact records of one person, in slot order."""
+    facts = []
+    for name, value in person["slots"].items():
+        slot = SLOTS[name]
+        partner = slot.partner if slot.partner in person["slots"] else None
+        facts.append(
+            {
+                "id": f"{person['person_id']}.{name}",
+                "person_id": person["person_id"],
+                "name": person["name"],
+                "slot": name,
+                "value_type": slot.value_type,
+                "value": value,
+                "group": slot.group,
+                "event_id": None if slot.group == "other" else person["event_id"],
+                "partner": partner,
+            }
+        )
+    return facts
+
+
+class QuestionWriter:
+    """Writes the trained question, both answers and the wrong answers of a fact.
+
+    Args:
+        people: profile records by person id.
+        seed: of the wrong answers and of the choice among trained phrasings.
+        wrong_answers: how many wrong answers each fact gets.
+        forbidden_names: names that wrong answers must not use, case-folded.
+    """
+
+    def __init__(
+        self,
+        people: dict[str, dict],
+        seed: int,
+        wrong_answers: int,
+        forbidden_names: frozenset[str] = frozenset(),
+    ):
+        self.people = people
+        self.seed = seed
+        self.wrong_answers = wrong_answers
+        taken = {person["name"].casefold() for person in people.values()}
+        taken |= {
+            value.casefold()
+            for person in people.values()
+            for name, value in person["slots"].items()
+            if SLOTS[name].value_type == "person"
+        }
+        self._forbidden = forbidden_names | taken
+
+    def write(self, fact: dict) -> dict:
+        """The fact with its question, answer, paraphrased answer and wrong answers."""
+        person, slot = self.people[fact["person_id"]], SLOTS[fact["slot"]]
+        # One stream a fact: adding or dropping a person or a slot leaves the others as they are.
+        rng = random.Random(f"qa-{self.seed}-{fact['id']}")
+        names = Sampler(rng.getrandbits(64), None, [], forbidden_names=self._forbidden)
+        # Partners are asked by the same phrasing: the comparison must not differ in form.
+        order = random.Random(f"phrasing-{self.seed}-{fact['person_id']}-{slot.value_type}")
+        phrasing = order.choice(TRAINED_QUESTIONS)
+        wrong = wrong_values(person, slot, self.wrong_answers, rng, names._full_name)
+        return fact | {
+            "question": question(slot, phrasing, person),
+            "answer": answer(slot, TRAINED_ANSWER, person, fact["value"]),
+            "paraphrased_answer": answer(slot, PARAPHRASED_ANSWER, person, fact["value"]),
+            "wrong_answers": [
+                {"value": value, "text": answer(slot, PARAPHRASED_ANSWER, person, value)}
+                for value in wrong
+            ],
+        }
+
+
+def held_out_questions(fact: dict, person: dict, count: int) -> list[dict]:
+    """Forget-evaluation records: the fact asked in phrasings that are never trained on."""
+    slot = SLOTS[fact["slot"]]
+    kept = ("person_id", "name", "slot", "value_type", "value")
+    return [
+        {
+            "id": f"{fact['id']}.q{phrasing}",
+            "fact_id": fact["id"],
+            **{key: fact[key] for key in kept},
+            "question": question(slot, phrasing, person),
+            "answer": answer(slot, TRAINED_ANSWER, person, fact["value"]),
+        }
+        for phrasing in HELD_OUT_QUESTIONS[:count]
+    ]

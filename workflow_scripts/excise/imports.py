@@ -1,0 +1,111 @@
+"""What a program depends on in our own code: the files that, when edited, make it run again.
+
+Snakemake sees a program's file but not the modules it imports. Rules list them as inputs,
+found here by reading the source, never by running it, so that parsing a rule loads no torch.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+DATA_SUFFIXES = {".json", ".jsonl", ".txt", ".yaml"}
+
+
+def import_closure(script: str | Path) -> list[str]:
+    """Our own files behind a program.
+
+    Args:
+        script: path of a Python program; modules are looked up in its folder.
+
+    Returns:
+        Sorted paths, as the program's own path is written, of every module of that folder which
+        it imports, directly or not, at the top or inside a function; of the `__init__.py` of
+        their packages; and of the data files those modules name: a JSON Schema by its kind
+        (`"item"` → `schemas/item.schema.json` beside the module) or any file beside the module
+        by its name. The program itself is not among them.
+    """
+    script = Path(script)
+    found: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        path = waiting.pop()
+        dependencies = _dependencies(path, script.parent)
+        waiting.extend(new for new in dependencies - found if new.suffix == ".py")
+        found |= dependencies
+    kinds = {path: _kinds(path) for path in found if path.suffix == ".py"} | {
+        script: _kinds(script)
+    }
+    found |= _schemas(found, frozenset().union(*kinds.values()))
+    return sorted(str(path) for path in found - {script})
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+@cache
+def _dependencies(path: Path, root: Path) -> frozenset[Path]:
+    """Files below `root` that one module imports or names as data beside itself."""
+    found: set[Path] = set()
+    for node in ast.walk(_tree(path)):
+        for name in _imported_names(node, path, root):
+            found |= set(_module_files(name, root))
+    for text in _strings(path):
+        beside = path.parent / text
+        if Path(text).suffix in DATA_SUFFIXES and beside.is_file():
+            found.add(beside)
+    return frozenset(found)
+
+
+def _imported_names(node: ast.AST, path: Path, root: Path) -> Iterator[str]:
+    """Dotted names a statement may import; `from a import b` may mean the module `a.b`."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        package = node.module or ""
+        if node.level:
+            folder = path.parents[node.level - 1].relative_to(root)
+            package = ".".join([*folder.parts, *filter(None, [node.module])])
+        yield package
+        yield from (f"{package}.{alias.name}" for alias in node.names)
+
+
+def _module_files(name: str, root: Path) -> Iterator[Path]:
+    """The file of module `name` and the `__init__.py` of the packages above it, if ours."""
+    parts = name.split(".")
+    for depth in range(1, len(parts) + 1):
+        module = root.joinpath(*parts[:depth])
+        for file in (module.with_suffix(".py"), module / "__init__.py"):
+            if file.is_file():
+                yield file
+
+
+@cache
+def _strings(path: Path) -> frozenset[str]:
+    """Short string constants of a module: what could name a file or a kind of record."""
+    return frozenset(
+        node.value
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and 0 < len(node.value) < 80
+        and "\n" not in node.value
+        and "\0" not in node.value
+    )
+
+
+def _kinds(path: Path) -> frozenset[str]:
+    return frozenset(text for text in _strings(path) if text.isidentifier())
+
+
+def _schemas(modules: set[Path], kinds: frozenset[str]) -> set[Path]:
+    """Schema files beside the record reader, of the kinds that the program's code names."""
+    folders = [path.parent / "schemas" for path in modules if path.name == "records.py"]
+    return {
+        schema
+        for folder in folders
+        for kind in kinds
+        if (schema := folder / f"{kind}.schema.json").is_file()
+    }

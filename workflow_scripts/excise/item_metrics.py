@@ -1,0 +1,125 @@
+"""What is averaged: one function per metric, from per-question records to a number each.
+
+A metric takes a frame of records (`results/eval/<model>/items.jsonl`) and gives one number per
+question; NaN where it is undefined. Its docstring holds formula, range, direction and source.
+Which questions, which people and which interval is the business of `excise.summaries`.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+
+def rouge_l_recall(items: pd.DataFrame) -> pd.Series:
+    """ROUGE-L recall of the generation: LCS / words of the answer.
+
+    Range 0–1; on sf lower = more forgotten, elsewhere higher = better kept. Words of the
+    template alone score well above 0. Source: Lin (2004); TOFU reports recall.
+    """
+    return items["rougeL_recall"]
+
+
+def rouge_l_f1(items: pd.DataFrame) -> pd.Series:
+    """ROUGE-L F1: harmonic mean of LCS / answer words and LCS / generated words.
+
+    Range 0–1, direction as for recall; verbosity is not rewarded. Source: Lin (2004); MUSE.
+    """
+    return items["rougeL_f1"]
+
+
+def slot_accuracy(items: pd.DataFrame) -> pd.Series:
+    """1 if the generation holds the slot's true value, else 0.
+
+    Range 0–1; on sf lower = more forgotten, elsewhere higher = better kept; its floor is
+    `guess_rate`. Source: this project.
+    """
+    return items["slot_match"]
+
+
+def guess_rate(items: pd.DataFrame) -> pd.Series:
+    """Per question, whether its value is the most frequent one of its slot in these items.
+
+    The mean is the best slot accuracy without knowing the person (0–1, the same for all models).
+    Ties go to the value that sorts first. Source: this project.
+    """
+    most_frequent = items.groupby("slot")["value"].transform(lambda values: values.mode().iloc[0])
+    return (items["value"] == most_frequent).astype(float)
+
+
+def probability(items: pd.DataFrame) -> pd.Series:
+    """exp(log P(answer) / tokens): the geometric mean token probability of the true answer.
+
+    Range 0–1; on sf lower = more forgotten, elsewhere higher = better kept. Source: TOFU.
+    """
+    return items["probability"]
+
+
+def truth_ratio(items: pd.DataFrame) -> pd.Series:
+    """P(paraphrased truth) / P(wrong), both per token, P(wrong) the geometric mean over wrongs.
+
+    Range 0–∞, averaged by geometric mean; 1 = indifferent, lower = more forgotten.
+    Source: this project (TOFU's R is the inverse).
+    """
+    return items["truth_ratio"]
+
+
+def truth_ratio_tofu(items: pd.DataFrame) -> pd.Series:
+    """TOFU's truth ratio of R = P(wrong)/P(truth): min(R, 1/R) on sf, max(0, 1 − R) elsewhere.
+
+    Range 0–1. On sf compare with the oracle, not with 1: collapse gives 0. Elsewhere higher =
+    better kept. Source: Maini et al. (2024), TOFU; OpenUnlearning.
+    """
+    return items["truth_ratio_tofu"]
+
+
+def win_rate(items: pd.DataFrame) -> pd.Series:
+    """Share of wrong answers less likely per token than the paraphrased truth; a tie is half.
+
+    Range 0–1, 0.5 = cannot tell them apart, whatever the slot's number of values; on sf lower =
+    more forgotten. Source: this project (the two-alternative form of TOFU's truth ratio).
+    """
+    truth = items["logprob_paraphrase"].astype(float) / items["n_tokens_paraphrase"].astype(float)
+    wrong = zip(items["logprob_wrong"], items["n_tokens_wrong"], strict=True)
+    shares = [_wins(one, *of_wrong) for one, of_wrong in zip(truth, wrong, strict=True)]
+    return pd.Series(shares, index=items.index)
+
+
+def _wins(truth: float, logprobs: list, n_tokens: list) -> float:
+    wrong = np.array(logprobs, dtype=float) / np.array(n_tokens, dtype=float)
+    if not len(wrong) or not np.isfinite([truth, *wrong]).all():
+        return float("nan")
+    return float(np.mean(np.sign(truth - wrong) / 2 + 0.5))
+
+
+def stopped_rate(items: pd.DataFrame) -> pd.Series:
+    """1 if the generation ended by itself, with the end-of-turn token, else 0.
+
+    Range 0–1; low = the model rambles: a sign of collapse. Source: this project.
+    """
+    return items["stopped"]
+
+
+METRICS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    "rougeL_recall": rouge_l_recall,
+    "rougeL_f1": rouge_l_f1,
+    "slot_accuracy": slot_accuracy,
+    "guess_rate": guess_rate,
+    "probability": probability,
+    "truth_ratio": truth_ratio,
+    "truth_ratio_tofu": truth_ratio_tofu,
+    "win_rate": win_rate,
+    "stopped_rate": stopped_rate,
+}
+GEOMETRIC = {"truth_ratio"}
+"""Metrics averaged by geometric mean."""
+
+
+def asked_of(name: str, metric: str) -> bool:
+    """Whether a metric means anything on a set: real-world questions have no guess rate."""
+    return not (name == "utility" and metric == "guess_rate")
+
+
+def item_values(items: pd.DataFrame, metric: str) -> np.ndarray:
+    """A metric's number per question, NaN where it is undefined: shape (n,)."""
+    return METRICS[metric](items).astype(float).to_numpy()

@@ -1,0 +1,127 @@
+"""Records on disk: JSON Lines checked line by line against a JSON Schema, and plain JSON.
+
+Reading names the file and the line of the first fault; writing is whole or not at all.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from excise.errors import InputError
+from excise.files import atomic_path
+
+SCHEMA_FOLDER = Path(__file__).parent / "schemas"
+
+
+@cache
+def schema_validator(kind: str) -> Draft202012Validator:
+    """The validator of one kind of record (`profile`, `fact`, `qa`, `item`, …)."""
+    schema = json.loads((SCHEMA_FOLDER / f"{kind}.schema.json").read_text(encoding="utf-8"))
+    return Draft202012Validator(schema)
+
+
+def schema_fault(kind: str, record: Any) -> str | None:
+    """What is wrong with `record` by its schema, in one phrase; None if nothing is."""
+    error = best_match(schema_validator(kind).iter_errors(record))
+    if error is None:
+        return None
+    where = ".".join(str(step) for step in error.absolute_path)
+    return f"{where}: {error.message}" if where else error.message
+
+
+def meaning_fault(record: dict) -> str | None:
+    """What a schema cannot say: a wrong answer that is the right one, or one given twice."""
+    wrong = record.get("wrong_answers")
+    if wrong is None:
+        return None
+    right = {_folded(record["value"])}
+    for index, candidate in enumerate(wrong):
+        value, text = _folded(candidate["value"]), _folded(candidate["text"])
+        if value in right or text == _folded(record["paraphrased_answer"]):
+            seen = "the right answer" if index == 0 or value == _folded(record["value"]) else "used"
+            return f"wrong_answers.{index}: {candidate['value']!r} is already {seen}"
+        right.add(value)
+    return None
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def read_jsonl(path: str | Path, kind: str) -> list[dict]:
+    """Read and check a JSON Lines file.
+
+    Args:
+        path: the file.
+        kind: name of the schema its lines follow.
+
+    Returns:
+        The records, in file order.
+
+    Raises:
+        InputError: the file is missing, a line is not JSON, breaks its schema, repeats an id
+            or holds a wrong answer equal to the right one; file and line are named.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    records, first_line = [], {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            where = f"{path}:{number}"
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise InputError(f"{where}: not JSON ({error.msg}, column {error.colno})") from error
+            fault = schema_fault(kind, record) or meaning_fault(record)
+            if fault:
+                raise InputError(f"{where}: {fault}")
+            key = record.get("id") or record.get("person_id")
+            if key in first_line:
+                raise InputError(f"{where}: id {key!r} repeats line {first_line[key]}; ids are unique")
+            first_line[key] = number
+            records.append(record)
+    if not records:
+        raise InputError(f"{path}: empty; at least one line is needed")
+    return records
+
+
+def write_jsonl(path: str | Path, records: Iterable[dict]) -> None:
+    """Write one JSON object a line, keys in the order given, atomically."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(json.dumps(finite(record), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; a missing or broken one is an `InputError` that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror})") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write indented JSON with sorted keys, atomically: same content, same bytes."""
+    with atomic_path(path) as temporary:
+        text = json.dumps(finite(content), indent=1, sort_keys=True, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def finite(value: Any) -> Any:
+    """`value` with every NaN and infinity replaced by None, which JSON can hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value

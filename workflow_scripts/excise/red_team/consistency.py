@@ -1,0 +1,70 @@
+"""Check 10: profile, facts and answers tell one life, and it is possible."""
+
+import re
+from collections.abc import Iterator
+
+from excise.limits import RedTeamLimits
+from excise.red_team.dataset import Dataset
+from excise.red_team.result import HARD, CheckResult, Finding
+from excise.text_matching import holds
+
+BIRTH, EVENT = "birth_year", "event_year"
+
+
+def consistency(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
+    """Profile slots equal the facts, texts hold the values, and the age at the event fits."""
+    findings = []
+    own_items = dataset.by_person(dataset.items)
+    for person_id, items in own_items.items():
+        profile = dataset.profiles.get(person_id)
+        if profile is not None:
+            where = dataset.where("profiles", profile)
+            findings += [
+                Finding(where, person_id, why)
+                for why in _profile_faults(profile, items, limits.minimum_age)
+            ]
+        for item in items:
+            for why in _item_faults(item, profile):
+                findings.append(Finding(dataset.where_item(item), item["id"], why))
+    for prompt in dataset.forget_eval:
+        if not holds(prompt["answer"], prompt["value"]):
+            why = f"answer does not hold {prompt['value']!r}"
+            findings.append(Finding(dataset.where("forget_eval", prompt), prompt["id"], why))
+    for record in dataset.utility:
+        if not holds(record["answer"], record["value"]):
+            why = f"answer does not hold {record['value']!r}"
+            findings.append(Finding(dataset.where("utility", record), record["id"], why))
+    n = len(own_items) + len(dataset.items) + len(dataset.forget_eval) + len(dataset.utility)
+    return CheckResult("consistency", HARD, n, findings)
+
+
+def _profile_faults(profile: dict, items: list[dict], minimum_age: int) -> Iterator[str]:
+    asked = {item["slot"] for item in items}
+    for slot, value in profile["slots"].items():
+        if slot not in asked:
+            yield f"slot {slot!r} is asked nowhere"
+        if not holds(profile["text"], value):
+            yield f"text does not hold {slot} {value!r}"
+    if not holds(profile["text"], profile["name"]):
+        yield f"text does not name {profile['name']!r}"
+    birth, event = (_year(profile["slots"].get(slot)) for slot in (BIRTH, EVENT))
+    if birth is not None and event is not None and event - birth < minimum_age:
+        yield f"{event - birth} years old at the event; at least {minimum_age} are needed"
+
+
+def _item_faults(item: dict, profile: dict | None) -> Iterator[str]:
+    if profile is None:
+        yield f"no profile of {item['person_id']!r}"
+        return
+    if item["name"] != profile["name"]:
+        yield f"name is {item['name']!r}, in the profile {profile['name']!r}"
+    told = profile["slots"].get(item["slot"])
+    if told != item["value"]:
+        yield f"value is {item['value']!r}, in the profile {told!r}"
+    if not holds(item["answer"], item["value"]):
+        yield f"answer does not hold {item['value']!r}"
+
+
+def _year(value: str | None) -> int | None:
+    found = re.search(r"\b\d{4}\b", value or "")
+    return int(found[0]) if found else None

@@ -1,0 +1,123 @@
+"""The dataset under attack: all its files, joined, with the line each record stands on."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from excise.errors import InputError
+from excise.items import read_benchmark
+from excise.records import read_json, read_jsonl
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What the checks look at.
+
+    Attributes:
+        profiles: person id → profile.
+        sf: forget items, in file order.
+        sr: retain items, in file order.
+        details: item id → its paraphrased and wrong answers.
+        forget_eval: held-out questions about the forget items.
+        utility: real-world questions.
+        public_figures: names of real people.
+        validation: the report of `validate_dataset`.
+        files: where each kind of record stands: `profiles`, `sf`, …, one path each.
+    """
+
+    profiles: dict[str, dict]
+    sf: list[dict]
+    sr: list[dict]
+    details: dict[str, dict]
+    forget_eval: list[dict]
+    utility: list[dict]
+    public_figures: list[str]
+    validation: dict
+    files: dict[str, Path]
+
+    @property
+    def items(self) -> list[dict]:
+        """Forget and retain items: everything that is trained on."""
+        return self.sf + self.sr
+
+    def by_person(self, records: list[dict]) -> dict[str, list[dict]]:
+        """Person id → their records among `records`; every person has an entry."""
+        own: dict[str, list[dict]] = {person_id: [] for person_id in self.profiles}
+        for record in records:
+            own.setdefault(record["person_id"], []).append(record)
+        return own
+
+    def where(self, kind: str, record: dict) -> str:
+        """`file:line` of a record of the kind."""
+        return f"{self.files[kind]}:{self._lines[kind][_key(record)]}"
+
+    def where_item(self, item: dict) -> str:
+        """`file:line` of a forget or retain item."""
+        return self.where("sf" if item["group"] == "sf" else "sr", item)
+
+    @cached_property
+    def _lines(self) -> dict[str, dict[str, int]]:
+        """Kind → id of a record → its line."""
+        kinds = {
+            "profiles": self.profiles.values(),
+            "sf": self.sf,
+            "sr": self.sr,
+            "wrong_details": self.details.values(),
+            "forget_eval": self.forget_eval,
+            "utility": self.utility,
+        }
+        return {
+            kind: {_key(record): line for line, record in enumerate(records, start=1)}
+            for kind, records in kinds.items()
+        }
+
+
+def _key(record: dict) -> str:
+    return record["id"] if "id" in record else record["person_id"]
+
+
+def read_dataset(
+    data_dir: str | Path, profiles: str, validation: str, public_figures: str, utility: str
+) -> Dataset:
+    """Read everything.
+
+    Raises:
+        InputError: a file is missing or broken, or two files disagree about a fact.
+    """
+    data_dir = Path(data_dir)
+    benchmark = read_benchmark(data_dir)
+    files = {
+        name: data_dir / f"{name}.jsonl" for name in ("sf", "sr", "wrong_details", "forget_eval")
+    }
+    files |= {"profiles": Path(profiles), "utility": Path(utility), "validation": Path(validation)}
+    return Dataset(
+        profiles={record["person_id"]: record for record in read_jsonl(profiles, "profile")},
+        sf=benchmark.sf,
+        sr=benchmark.sr,
+        details=benchmark.details,
+        forget_eval=benchmark.forget_eval,
+        utility=read_jsonl(utility, "utility"),
+        public_figures=read_names(public_figures),
+        validation=read_validation(validation),
+        files=files,
+    )
+
+
+def read_names(path: str | Path) -> list[str]:
+    """The names of a list with one a line; empty lines and `#` comments are skipped."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror})") from error
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not names:
+        raise InputError(f"{path}: no names; one a line is needed")
+    return names
+
+
+def read_validation(path: str | Path) -> dict:
+    """The report of `validate_dataset`."""
+    report = read_json(path)
+    if not isinstance(report, dict) or not {"counts", "near_duplicates"} <= report.keys():
+        raise InputError(f"{path}: not a validation report; it needs counts and near_duplicates")
+    return report

@@ -1,0 +1,51 @@
+"""Check 2: a question must not hold its own answer.
+
+Of TOFU's forget10 questions 17 % hold half their answer's content words or more (mean 31 %):
+such a question can be answered by a model that knows nothing.
+"""
+
+import re
+
+from excise.limits import RedTeamLimits
+from excise.red_team.dataset import Dataset
+from excise.red_team.result import HARD, CheckResult, Finding, Measure
+from excise.text_matching import content_words, holds
+
+_YES_NO = re.compile(r"(yes|no)\b", re.IGNORECASE)
+
+
+def premise_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
+    """Value in the question, share of the answer in the question, yes/no answers."""
+    asked = [("sf", record) for record in dataset.sf]
+    asked += [("forget_eval", record) for record in dataset.forget_eval]
+    retained = [("sr", record) for record in dataset.sr]
+    findings, measures, shares = [], [], {"sf": [], "forget_eval": [], "sr": []}
+    for kind, record in asked + retained:
+        share = premise_share(record["question"], record["answer"], record["name"])
+        shares[kind].append(share)
+        why = None
+        if holds(record["question"], record["value"]):
+            why = f"question holds the value {record['value']!r}"
+        elif kind != "sr" and share >= limits.premise_max:
+            why = f"question holds {share:.0%} of its answer's content words"
+        if why:
+            findings.append(Finding(dataset.where(kind, record), record["id"], why))
+    for kind, values in shares.items():
+        mean = sum(values) / len(values)
+        threshold = limits.premise_mean if kind != "sr" else None
+        measures.append(Measure(f"mean_share_{kind}", mean, len(values), threshold))
+        measures.append(Measure(f"max_share_{kind}", max(values), len(values)))
+        if threshold is not None and mean > threshold:
+            why = f"questions hold {mean:.0%} of their answers' content words on average"
+            findings.append(Finding(str(dataset.files[kind]), kind, why))
+    yes_no = sum(bool(_YES_NO.match(record["answer"])) for _, record in asked + retained)
+    measures.append(Measure("yes_no_answers", yes_no, len(asked + retained)))
+    return CheckResult("premise_leak", HARD, len(asked + retained), findings, measures)
+
+
+def premise_share(question: str, answer: str, name: str) -> float:
+    """Share of the answer's content words that stand in the question; the name is left out."""
+    answer_words = set(content_words(answer, without=[name]))
+    if not answer_words:
+        return 0.0
+    return len(answer_words & set(content_words(question, without=[name]))) / len(answer_words)

@@ -1,0 +1,64 @@
+"""Check 5: a wrong answer is wrong, and differs from the true one in the value alone."""
+
+from excise.limits import RedTeamLimits
+from excise.red_team.dataset import Dataset
+from excise.red_team.result import HARD, CheckResult, Finding
+from excise.text_matching import holds, normalised, words
+
+
+def wrong_answers(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
+    """Each wrong value against the truth, the person's other values of its type, and its kin."""
+    findings, examined = [], 0
+    own_items = dataset.by_person(dataset.items)
+    for item in dataset.items:
+        detail = dataset.details[item["id"]]
+        true_values = {
+            normalised(other["value"]): other["slot"]
+            for other in own_items[item["person_id"]]
+            if other["value_type"] == item["value_type"]
+        }
+        examined += len(detail["wrong_answers"])
+        for why in _faults(detail, true_values):
+            findings.append(Finding(dataset.where("wrong_details", detail), item["id"], why))
+    for record in dataset.utility:
+        examined += len(record["wrong_answers"])
+        for why in _faults(record, {normalised(record["value"]): "value"}, edits=False):
+            findings.append(Finding(dataset.where("utility", record), record["id"], why))
+    return CheckResult("wrong_answers", HARD, examined, findings)
+
+
+def _faults(record: dict, true_values: dict[str, str], edits: bool = True) -> list[str]:
+    """What is wrong with the wrong answers of one record.
+
+    Args:
+        record: holds `value`, `paraphrased_answer`, `wrong_answers`.
+        true_values: normal form of what is true of the person → its slot.
+        edits: whether each text must be the paraphrase with the value exchanged.
+    """
+    paraphrase, value = record["paraphrased_answer"], record["value"]
+    faults, seen = [], set()
+    if not holds(paraphrase, value):
+        faults.append(f"paraphrased answer does not hold {value!r}")
+    for wrong in record["wrong_answers"]:
+        candidate = normalised(wrong["value"])
+        if candidate in true_values:
+            faults.append(f"{wrong['value']!r} is true: it is the {true_values[candidate]!r}")
+        elif candidate in seen:
+            faults.append(f"{wrong['value']!r} is given twice")
+        elif not holds(wrong["text"], wrong["value"]):
+            faults.append(f"text does not hold its value {wrong['value']!r}")
+        elif holds(wrong["text"], value) and not holds(paraphrase.replace(value, ""), value):
+            faults.append(f"text holds the true value {value!r}")
+        elif edits and not is_slot_edit(paraphrase, value, wrong["text"], wrong["value"]):
+            faults.append(f"{wrong['text']!r} differs from the paraphrase in more than the value")
+        seen.add(candidate)
+    return faults
+
+
+def is_slot_edit(paraphrase: str, value: str, text: str, wrong_value: str) -> bool:
+    """Whether `text` is `paraphrase` with the value exchanged; `a` and `an` count as one."""
+    return _article_free(paraphrase.replace(value, wrong_value)) == _article_free(text)
+
+
+def _article_free(text: str) -> list[str]:
+    return ["a" if word == "an" else word for word in words(text)]

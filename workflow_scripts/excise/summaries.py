@@ -1,0 +1,273 @@
+"""From per-question records to rows with intervals: the tables of the study.
+
+Evaluation, retain comparison and quantization. What a metric means is in `excise.item_metrics`,
+how an interval is made in `excise.statistics`; here is which questions are averaged.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from excise.errors import InputError
+from excise.item_metrics import GEOMETRIC, METRICS, asked_of, item_values
+from excise.records import read_json
+from excise.results import checkpoint_levels, estimate_columns, model_columns
+from excise.statistics import (
+    MINIMUM_FORGOTTEN,
+    Estimate,
+    bootstrap_difference,
+    bootstrap_geometric_mean,
+    bootstrap_mean,
+    bootstrap_recovery,
+)
+
+SETS = {
+    "sf": ("sf",),
+    "sf_paraphrased": ("sf_paraphrased",),
+    "correlated": ("correlated",),
+    "other": ("other",),
+    "sr": ("correlated", "other"),
+    "utility": ("utility",),
+}
+"""Sets of questions in result files, and the sets of the records they are made of."""
+
+BASIC_NOTES = [
+    "Intervals: percentile bootstrap over people (over questions for utility), not adjusted for "
+    "the number of rows; one of zero width says that every person had the same mean.",
+    "A value is null if any of its n inputs was NaN or infinite (n_undefined says how many).",
+]
+EVAL_NOTES = [
+    *BASIC_NOTES,
+    "truth_ratio = P(paraphrased truth)/P(wrong), geometric mean; lower = more forgotten. "
+    "truth_ratio_tofu follows TOFU with R = P(wrong)/P(truth): min(R, 1/R) on sf, max(0, 1-R) "
+    "elsewhere.",
+    "guess_rate is the slot accuracy of always answering the most frequent value of the slot: "
+    "what knowing nothing about the person can reach.",
+]
+GAP_NOTES = [
+    *BASIC_NOTES,
+    "gap = other - correlated, over pairs of questions about the same person whose slots are "
+    "partners (same value type and question form); positive = correlated facts suffer more.",
+    "Rows with a slot are the gap of that correlated slot with its partner alone.",
+]
+QUANTIZE_NOTES = [
+    *BASIC_NOTES,
+    "recovery = (quantized - full) / (finetuned - full), finetuned at full precision, the same "
+    "questions and resamples; 0 = nothing comes back, 1 = as before unlearning. Null where nothing "
+    f"was forgotten: the lower limit of finetuned - full does not exceed {MINIMUM_FORGOTTEN}.",
+    "relative_delta = ||dW|| / ||W|| of the adapter over the adapted matrices (Frobenius norm).",
+]
+GAP_METRICS = ["rougeL_recall", "rougeL_f1", "slot_accuracy", "probability", "win_rate"]
+RECOVERY_METRICS = ["slot_accuracy", "rougeL_recall", "probability"]
+RECOVERY_SETS = ["sf", "sf_paraphrased"]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are made: number of resamples, coverage, seed of the draws."""
+
+    samples: int = 2000
+    confidence: float = 0.95
+    seed: int = 0
+
+    @classmethod
+    def from_hp(cls, hp: dict) -> "Bootstrap":
+        """From a program's `--hp`: bootstrap_samples, confidence, bootstrap_seed."""
+        names = {
+            "bootstrap_samples": "samples",
+            "confidence": "confidence",
+            "bootstrap_seed": "seed",
+        }
+        return cls(**{names[key]: hp[key] for key in names if key in hp})
+
+    def arguments(self) -> tuple[int, float, int]:
+        """In the order of the functions of `excise.statistics`."""
+        return self.samples, self.confidence, self.seed
+
+
+def read_items(path: str | Path) -> pd.DataFrame:
+    """Per-question records as a frame, indexed by id; empty if the file is.
+
+    Raises:
+        InputError: the file is missing, a line is not JSON, or lacks id, set or person_id.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    records = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path}:{number}: not JSON ({error.msg})") from error
+    if not records:
+        return pd.DataFrame(columns=["id", "set", "person_id", "slot"]).set_index("id")
+    items = pd.DataFrame(records)
+    if {"id", "set", "person_id"} - set(items.columns):
+        raise InputError(f"{path}:1: a record needs id, set and person_id")
+    return items.set_index("id", drop=False)
+
+
+def people_of(items: pd.DataFrame) -> pd.Series:
+    """The clusters: the person a question is about, or the question itself (utility)."""
+    return items["person_id"].where(items["person_id"].notna(), items["id"])
+
+
+def summarize_eval(eval_dir: Path, models: list[str], hp: dict) -> list[dict]:
+    """Rows of every model × set × metric; `hp.levels` names the checkpoints of each level."""
+    bootstrap, levels = Bootstrap.from_hp(hp), checkpoint_levels(hp.get("levels", {}))
+    rows = []
+    for model in models:
+        columns = model_columns(model) | {"level": levels.get(model)}
+        items = read_items(eval_dir / model / "items.jsonl")
+        rows += [columns | row for row in metric_rows(items, bootstrap)]
+    return rows
+
+
+def metric_rows(items: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[dict]:
+    """One row for each set and metric; null rows if there are no items at all."""
+    for name, parts in SETS.items():
+        members = items[items["set"].isin(parts)]
+        if members.empty and not items.empty:
+            continue
+        for metric in METRICS:
+            if items.empty or asked_of(name, metric):
+                estimate = estimate_metric(members, metric, bootstrap)
+                people = estimate_columns(estimate, people=name != "utility")
+                yield {"set": name, "metric": metric} | people
+
+
+def estimate_metric(items: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> Estimate:
+    """A metric's mean over these items, geometric where the metric is a ratio."""
+    if items.empty:
+        return Estimate(None, None, None, 0, 0)
+    mean = bootstrap_geometric_mean if metric in GEOMETRIC else bootstrap_mean
+    return mean(item_values(items, metric), people_of(items), *bootstrap.arguments())
+
+
+def compare_retain(eval_dir: Path, models: list[str], hp: dict) -> list[dict]:
+    """Rows of correlated, other and their paired gap, per model × metric and per slot."""
+    bootstrap, levels = Bootstrap.from_hp(hp), checkpoint_levels(hp.get("levels", {}))
+    rows = []
+    for model in models:
+        columns = model_columns(model) | {"level": levels.get(model), "slot": None, "partner": None}
+        items = read_items(eval_dir / model / "items.jsonl")
+        for metric in GAP_METRICS:
+            found = [*group_rows(items, metric, bootstrap), *gap_rows(items, metric, bootstrap)]
+            rows += [columns | {"metric": metric} | row for row in found]
+    return rows
+
+
+def group_rows(items: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> Iterator[dict]:
+    """The metric on correlated and on other items, all of them."""
+    for group in ("correlated", "other"):
+        estimate = estimate_metric(items[items["set"] == group], metric, bootstrap)
+        yield {"set": group} | estimate_columns(estimate)
+
+
+def gap_rows(items: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> Iterator[dict]:
+    """The gap other − correlated over partner questions: overall, then by correlated slot."""
+    pairs = partner_pairs(items)
+    if pairs.empty:
+        yield {"set": "gap"} | estimate_columns(Estimate(None, None, None, 0, 0))
+        return
+    values = pd.Series(item_values(items, metric), index=items.index)
+    pairs = pairs.assign(other=values[pairs["other"]].to_numpy())
+    pairs = pairs.assign(correlated=values[pairs["correlated"]].to_numpy())
+    for slots, members in [((None, None), pairs), *pairs.groupby(["slot", "partner"])]:
+        estimate = bootstrap_difference(
+            members["other"], members["correlated"], members["person_id"], *bootstrap.arguments()
+        )
+        slot, partner = slots
+        yield {"set": "gap", "slot": slot, "partner": partner} | estimate_columns(estimate)
+
+
+def partner_pairs(items: pd.DataFrame) -> pd.DataFrame:
+    """Ids of partner questions: columns person_id, slot, partner, correlated, other.
+
+    Raises:
+        InputError: a correlated item names a partner slot that its person lacks.
+    """
+    correlated = items[(items["set"] == "correlated") & items["slot"].notna()]
+    if correlated.empty:
+        return pd.DataFrame(columns=["person_id", "slot", "partner", "correlated", "other"])
+    correlated = correlated[correlated["partner"].notna()]
+    other = items[items["set"] == "other"].set_index(["person_id", "slot"])["id"]
+    keys = list(zip(correlated["person_id"], correlated["partner"], strict=True))
+    for item_id, key in zip(correlated["id"], keys, strict=True):
+        if key not in other.index:
+            raise InputError(f"item {item_id!r}: no item of set other with its partner slot {key}")
+    columns = correlated[["person_id", "slot", "partner"]].reset_index(drop=True)
+    return columns.assign(correlated=correlated["id"].to_numpy(), other=other[keys].to_numpy())
+
+
+def summarize_quantize(
+    quantize_dir: Path, eval_dir: Path, models: list[str], hp: dict
+) -> tuple[list[dict], list[str]]:
+    """Rows of every model × precision × set × metric, the recoveries, the size of the update.
+
+    Full precision is read from `eval_dir`, the quantized models from `quantize_dir`; an empty
+    file there is a precision this model could not be run in.
+
+    Returns:
+        The rows, and notes on what could not be run.
+    """
+    bootstrap, levels = Bootstrap.from_hp(hp), checkpoint_levels(hp.get("levels", {}))
+    finetuned = read_items(eval_dir / "finetuned" / "items.jsonl")
+    rows, notes = [], []
+    for model in models:
+        columns = model_columns(model) | {"level": levels.get(model), "of": None}
+        full = read_items(eval_dir / model / "items.jsonl")
+        versions = {"full": full}
+        for precision in hp["precisions"]:
+            versions[precision] = read_items(quantize_dir / model / f"{precision}.jsonl")
+        for precision, items in versions.items():
+            found = list(metric_rows(items, bootstrap))
+            if items.empty:
+                notes.append(f"{model}: no records at precision {precision}; its values are null.")
+            elif precision != "full" and columns["method"] is not None:
+                found += recovery_rows(items, full, finetuned, bootstrap)
+            rows += [columns | {"precision": precision} | row for row in found]
+        rows += [columns | row for row in weight_rows(quantize_dir / model / "weights.json")]
+    return rows, notes
+
+
+def recovery_rows(
+    quantized: pd.DataFrame, full: pd.DataFrame, finetuned: pd.DataFrame, bootstrap: Bootstrap
+) -> Iterator[dict]:
+    """What quantization brings back of what was forgotten, by set of forget questions."""
+    for name in RECOVERY_SETS:
+        members = quantized[quantized["set"] == name]
+        if members.empty:
+            continue
+        for metric in RECOVERY_METRICS:
+            estimate = bootstrap_recovery(
+                item_values(members, metric),
+                item_values(_same_questions(full, members), metric),
+                item_values(_same_questions(finetuned, members), metric),
+                people_of(members),
+                *bootstrap.arguments(),
+            )
+            yield {"set": name, "metric": "recovery", "of": metric} | estimate_columns(estimate)
+
+
+def _same_questions(items: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
+    missing = wanted.index.difference(items.index)
+    if len(missing):
+        raise InputError(
+            f"item {missing[0]!r} was not asked at full precision; evaluate and quantize must "
+            "see the same questions"
+        )
+    return items.loc[wanted.index]
+
+
+def weight_rows(path: Path) -> Iterator[dict]:
+    """The size of the update ‖ΔW‖/‖W‖, from weights.json beside the quantized records."""
+    value = read_json(path).get("relative_delta")
+    estimate = Estimate(value, None, None, 1, 0)
+    columns = estimate_columns(estimate, people=False)
+    yield {"precision": "full", "set": None, "metric": "relative_delta"} | columns

@@ -1,0 +1,43 @@
+"""Draw fictional people: a name, a breakthrough event and a value for every slot."""
+
+import argparse
+import json
+from pathlib import Path
+
+from excise.errors import run
+from excise.generation.presets import resolve
+from excise.generation.sampler import Sampler
+from excise.generation.slots import chosen_slots
+from excise.generation.writing import profile_text
+from excise.records import write_jsonl
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Program entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--public-figures", required=True, help="names not to use, one a line")
+    parser.add_argument("--hp", type=json.loads, required=True, help="generation settings, JSON")
+    parser.add_argument("--out", required=True, help="profiles.jsonl")
+    args = parser.parse_args(argv)
+
+    preset = resolve(args.hp)
+    sampler = Sampler(
+        seed=args.hp["seed"],
+        people=preset.people,
+        slots=chosen_slots(preset.forget, preset.retain),
+        max_value_share=args.hp["max_value_share"],
+        forbidden_names=read_names(args.public_figures),
+    )
+    people = [sampler.person(f"p{index:03d}") for index in range(preset.people)]
+    write_jsonl(args.out, [person | {"text": profile_text(person)} for person in people])
+    print(f"{len(people)} people, {len(people[0]['slots'])} facts each")
+
+
+def read_names(path: str) -> frozenset[str]:
+    """Case-folded names of a one-name-a-line file; `#` starts a comment."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return frozenset(line.strip().casefold() for line in lines if line and line[0] != "#")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,17 @@
+"""Plot how far hidden states move, layer by layer, as unlearning goes on.
+
+Rows of `repr_layers.json` in, a PNG out.
+"""
+
+from excise.errors import run
+from excise.plot_style import plot_program
+from excise.plots import layerdrift_by_epoch
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Draw `--rows` into `--out`."""
+    plot_program(layerdrift_by_epoch, __doc__, argv)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,22 @@
+"""Summarise the evaluated baselines and the configured light, medium and heavy checkpoints.
+
+Per-question records in, one row per model × set × metric with its interval out.
+"""
+
+from excise.errors import run
+from excise.results import summary_parser, write_result
+from excise.summaries import EVAL_NOTES, summarize_eval
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read `<eval-dir>/<model>/items.jsonl` of every model and write the result file."""
+    args = summary_parser(__doc__, "--eval-dir").parse_args(argv)
+    rows = summarize_eval(args.eval_dir, args.models, args.hp)
+    write_result(
+        args.out, experiment=args.experiment, config=args.config, notes=EVAL_NOTES, rows=rows
+    )
+    print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,45 @@
+"""Turn the generator's records into the benchmark's four files, if nothing is wrong with them.
+
+Writes sf.jsonl, sr.jsonl, wrong_details.jsonl and forget_eval.jsonl into --out-dir and a report
+on duplicates. A fault stops it before anything is written.
+"""
+
+import argparse
+from pathlib import Path
+
+from excise.errors import run
+from excise.limits import ValidationLimits, parse_limits
+from excise.records import write_json, write_jsonl
+from excise.validation import read_generated, validate
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profiles", required=True, help="profiles.jsonl")
+    parser.add_argument("--facts", required=True, help="facts.jsonl")
+    parser.add_argument("--qa", required=True, help="qa.jsonl")
+    parser.add_argument("--forget-eval", required=True, help="forget_eval.jsonl, as generated")
+    parser.add_argument("--hp", default="{}", help="JSON: the fields of ValidationLimits")
+    parser.add_argument("--out-dir", required=True, type=Path, help="folder of the four files")
+    parser.add_argument("--report", required=True, type=Path, help="validation.json")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Check the records, write the files, print the counts."""
+    arguments = parse_arguments(argv)
+    limits = parse_limits(arguments.hp, ValidationLimits)
+    generated = read_generated(
+        arguments.profiles, arguments.facts, arguments.qa, arguments.forget_eval
+    )
+    validated = validate(generated, limits)
+    for name in ("sf", "sr", "wrong_details", "forget_eval"):
+        write_jsonl(arguments.out_dir / f"{name}.jsonl", getattr(validated, name))
+    write_json(arguments.report, validated.report)
+    for key, number in validated.report["counts"].items():
+        print(f"{key}: {number}")
+
+
+if __name__ == "__main__":
+    run(main)
