@@ -32,6 +32,7 @@ include: "rules/evaluate.smk"
 include: "rules/quantize.smk"
 include: "rules/represent.smk"
 include: "rules/summaries.smk"
+include: "rules/plots.smk"
 
 
 rule all:

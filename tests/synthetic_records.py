@@ -68,7 +68,7 @@ def knowledge(model: str, group: str) -> float:
 def answer_records(model: str, asked: list[dict], known: float = 0.0) -> list[dict]:
     """Records of an evaluation; `known` adds knowledge (what quantization brings back)."""
     chance = random.Random(model + str(known))
-    of_person = {person: chance.gauss(0, 0.1) for person in {q["person_id"] for q in asked}}
+    of_person = {one: chance.gauss(0, 0.1) for one in dict.fromkeys(q["person_id"] for q in asked)}
     return [_answer(q, knowledge(model, q["set"]), known, chance, of_person) for q in asked]
 
 

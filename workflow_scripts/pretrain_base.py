@@ -5,19 +5,23 @@ The shipped `data/base/tiny-qwen2` is this program's output, with a manifest tha
 
 import argparse
 import json
+import random
 from pathlib import Path
 
 import torch
+
 from excise.decoding import generate
 from excise.errors import run
 from excise.files import sha256
-from excise.generation.corpus import fresh_people
+from excise.generation.corpus import ask
+from excise.generation.sampler import Sampler
+from excise.generation.slots import SLOTS
 from excise.metrics import slot_match
 from excise.models import load_base, load_tokenizer, set_determinism
 from excise.pretraining import corpus_digest, new_model, pretrain, save, train_tokenizer
 from excise.records import read_jsonl, write_json
 
-UNSEEN_NAMES = 500
+STRANGERS = 25  # people asked about in the copying check, 22 questions each
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,32 +59,22 @@ def checks(folder: Path, utility: list[dict], seed: int) -> dict[str, float]:
 
     Returns:
         `utility_slot_accuracy`: share of utility facts answered in the held-out phrasing;
-        `unseen_names_copied`: share of answers about never-seen people that repeat their name.
+        `unseen_names_copied`: share of answers about people with never-seen surnames that
+        repeat the name.
     """
     model, tokenizer = load_base(folder, "float32"), load_tokenizer(folder)
-    answers = generate(model, tokenizer, [item["question"] for item in utility], 32, 128)
-    known = [
-        slot_match(item["value"], made.text) for item, made in zip(utility, answers, strict=True)
-    ]
-    # A seed far from pretraining's, and a first phrasing whose answer always holds the name.
-    people = (pair for pair in fresh_people(seed + 1_000_000, shuffled=100))
-    pairs = [next(people) for _ in range(UNSEEN_NAMES)]
-    answers = generate(model, tokenizer, [question for question, _ in pairs], 32, 128)
-    copied = [
-        _name(question) in made.text for (question, _), made in zip(pairs, answers, strict=True)
-    ]
+    said = generate(model, tokenizer, [item["question"] for item in utility], 48, 128)
+    known = [slot_match(item["value"], made.text) for item, made in zip(utility, said, strict=True)]
+    rng = random.Random(seed)
+    strangers = Sampler(seed, None, list(SLOTS.values()), name_space="benchmark")
+    people = [strangers.person(f"p{index}") for index in range(STRANGERS)]
+    asked = [(person["name"], ask(person, slot, rng)[0]) for person in people for slot in SLOTS]
+    said = generate(model, tokenizer, [question for _, question in asked], 48, 128)
+    copied = [slot_match(name, made.text) for (name, _), made in zip(asked, said, strict=True)]
     return {
         "utility_slot_accuracy": sum(known) / len(known),
         "unseen_names_copied": sum(copied) / len(copied),
     }
-
-
-def _name(question: str) -> str:
-    """The person's full name in a generated question: the one pair of capitalised words."""
-    words = question.replace("'s", "").strip("?.:").split()
-    pairs = zip(words[:-1], words[1:], strict=True)
-    candidates = [f"{a} {b.strip('?.:,')}" for a, b in pairs if a[0].isupper() and b[0].isupper()]
-    return candidates[-1]
 
 
 if __name__ == "__main__":

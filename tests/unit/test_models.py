@@ -128,7 +128,7 @@ def test_a_model_that_is_no_causal_lm_is_refused(folders, tmp_path):
 
 
 def test_a_folder_that_does_not_exist_is_no_hub_name():
-    with pytest.raises(InputError, match="Qwen/Qwen2.5-1.5B-Instruct: no such model folder"):
+    with pytest.raises(InputError, match=r"Qwen/Qwen2\.5-1\.5B-Instruct: no such model folder"):
         load_base("Qwen/Qwen2.5-1.5B-Instruct")
 
 
@@ -226,18 +226,16 @@ def test_same_adapter_same_bytes_in_another_process(folders, adapters, tmp_path)
         "save_adapter(model, sys.argv[3])"
     )
     source = adapters["qwen2"][0]
-    for run in ("1", "2"):
-        subprocess.run(
-            [sys.executable, "-c", program, folders["qwen2"], source, tmp_path / run],
-            check=True,
-            env=os.environ | {"PYTHONHASHSEED": run, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+    subprocess.run(
+        [sys.executable, "-c", program, folders["qwen2"], source, tmp_path / "copy"],
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     for name in ("adapter_config.json", "adapter_model.safetensors"):
-        copies = {(tmp_path / run / name).read_bytes() for run in ("1", "2")}
-        assert copies == {(source / name).read_bytes()}
+        assert (tmp_path / "copy" / name).read_bytes() == (source / name).read_bytes()
     config = json.loads((source / "adapter_config.json").read_text())
     assert config["target_modules"] == sorted(config["target_modules"])
-    assert str(tmp_path.anchor) + "tmp" not in json.dumps(config)
+    assert config["base_model_name_or_path"] is None
 
 
 def test_a_saved_adapter_leaves_no_temporary_files(adapters):

@@ -1,1 +1,1 @@
-"""Excise: cut one fact out of a person, keep the person. The library behind `workflow_scripts/*.py`."""
+"""Excise: cut one fact out of a person, keep the person. What `workflow_scripts/*.py` share."""

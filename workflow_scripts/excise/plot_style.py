@@ -42,6 +42,7 @@ METRIC_NAMES = {
     "probability": "answer probability",
     "win_rate": "win rate of the truth",
 }
+MARKERS = "osD^vPX*<>"
 PALETTE = sns.color_palette("colorblind")
 FONTS = {
     "font.size": 12,
@@ -157,6 +158,11 @@ def line_with_band(axes: Axes, points: pd.DataFrame, x: str, **style) -> None:
 def legend_below(figure: Figure, handles: Iterable, columns: int) -> None:
     """One legend for the whole figure, under the panels."""
     figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, frameon=False)
+
+
+def intervals(hp: dict) -> str:
+    """What bars and bands are; `hp.confidence` is that of the summaries (0.95)."""
+    return f"{100 * hp.get('confidence', 0.95):g} % intervals"
 
 
 def missing_note(missing: int) -> str:

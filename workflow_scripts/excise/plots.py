@@ -1,21 +1,21 @@
-"""The figures: rows of a result file in, a matplotlib figure out.
+"""The figures of forgetting: rows of a result file in, a matplotlib figure out.
 
 Each says by itself what it shows: axes with unit and direction, finetuned and oracle beside
 every result, and a word on what could not be drawn.
 """
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from excise.plot_style import (
+    MARKERS,
     METRIC_NAMES,
     PALETTE,
-    SET_NAMES,
     errors_of,
+    intervals,
     legend_below,
     line_with_band,
     method_color,
@@ -24,18 +24,15 @@ from excise.plot_style import (
     new_figure,
     select,
     settings_name,
-    strongest_trajectories,
     trajectory_name,
     trajectory_of,
 )
 
-MARKERS = "osD^vPX*<>"
 GROUP_COLORS = {"correlated": PALETTE[3], "other": PALETTE[9]}
 PRECISIONS = {"full": "full precision", "int8": "INT8", "nf4": "NF4", "fp4": "FP4"}
 PRECISION_COLORS = ["black", PALETTE[0], PALETTE[1], PALETTE[2]]
 LEVELS = ("light", "medium", "heavy")
 MOST_SETTINGS = 3
-DRIFT_LINEAR_BELOW = 0.01
 
 
 def forget_vs_retain(rows: pd.DataFrame, hp: dict) -> Figure:
@@ -70,7 +67,7 @@ def forget_vs_retain(rows: pd.DataFrame, hp: dict) -> Figure:
         xlabel=f"forget set: {name} (share of the incident's facts)\n← more forgotten",
         ylabel=f"retain set: {name} (share of facts)\nbetter kept →",
         title="What unlearning forgets and what it damages: a point per checkpoint,\n"
-        "lines start at the finetuned model, bars = 95 % intervals over people"
+        f"lines start at the finetuned model, bars = {intervals(hp)} over people"
         + missing_note(points["value_sf"].isna().sum() + points["value_sr"].isna().sum()),
     )
     legend_below(figure, handles, columns=3)
@@ -148,13 +145,13 @@ def retain_gap(rows: pd.DataFrame, hp: dict) -> Figure:
     )
     for column, (method, trajectories) in enumerate(chosen.items()):
         grid[0, column].set_title(method_name(method).replace(" (", "\n("))
+        labels = _setting_labels(trajectories)
         for line, trajectory in enumerate(trajectories):
             _draw_groups(grid[line, column], rows, trajectory)
             line_style = ("-", "--", ":")[line]
             along = _along(rows, trajectory, "gap")
             style = {"color": method_color(method), "marker": MARKERS[line], "ls": line_style}
-            label = settings_name(trajectory.split("/")[1]).split(",")[0]
-            line_with_band(grid[-1, column], along, "epoch", label=label, **style)
+            line_with_band(grid[-1, column], along, "epoch", label=labels[line], **style)
         for line in range(len(trajectories), n_settings):
             grid[line, column].set_visible(False)
         grid[-1, column].axhline(0, color="black", lw=1)
@@ -169,7 +166,7 @@ def retain_gap(rows: pd.DataFrame, hp: dict) -> Figure:
     grid[-1, 0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.suptitle(
         "Retain facts of the same event (correlated) and of the rest of the life (other)\n"
-        "along unlearning; epoch 0 = finetuned, bands = 95 % intervals over people"
+        f"along unlearning; epoch 0 = finetuned, bands = {intervals(hp)} over people"
         + missing_note(int(rows["value"].isna().sum()))
     )
     handles = [
@@ -204,6 +201,13 @@ def _along(rows: pd.DataFrame, trajectory: str, group: str) -> pd.DataFrame:
     return pd.concat([start, rows[rows["model"].str.startswith(f"unlearn/{trajectory}/")]])
 
 
+def _setting_labels(trajectories: list[str]) -> list[str]:
+    """The learning rates where they tell the settings apart, else the settings in full."""
+    full = [settings_name(trajectory.split("/")[1]) for trajectory in trajectories]
+    short = [name.split(",")[0] for name in full]
+    return short if len(set(short)) == len(short) else full
+
+
 def _draw_groups(axes: Axes, rows: pd.DataFrame, trajectory: str) -> None:
     for number, (group, color) in enumerate(GROUP_COLORS.items()):
         style = {"color": color, "marker": MARKERS[number], "markersize": 5}
@@ -229,8 +233,8 @@ def quantize_recovery(rows: pd.DataFrame, hp: dict) -> Figure:
     """
     metric = hp.get("metric", "slot_accuracy")
     sf = select(rows, "a summary of quantized models is needed", set="sf")
-    scores, recovery = sf[sf["metric"] == metric], sf[(sf["metric"] == "recovery")]
-    recovery = recovery[recovery["of"] == metric]
+    scores = select(sf, "check the configured metric", metric=metric)
+    recovery = select(sf, "no unlearned models among them?", metric="recovery", of=metric)
     levels = ordered_levels(select(sf[sf["level"].notna()], "no configured levels")["level"])
     figure, grid = new_figure(2, len(levels), 7.4, sharex=True, sharey="row")
     for column, level in enumerate(levels):
@@ -254,7 +258,7 @@ def quantize_recovery(rows: pd.DataFrame, hp: dict) -> Figure:
     grid[1, 0].set_ylabel("recovery, % of the forgotten\ncomes back →")
     figure.suptitle(
         "What quantization brings back: 0 % = stays forgotten, 100 % = as finetuned,\n"
-        "n/a = too little was forgotten; bars = 95 % intervals over people"
+        f"n/a = too little was forgotten; bars = {intervals(hp)} over people"
     )
     legend_below(figure, handles, columns=3)
     return figure
@@ -270,31 +274,28 @@ def _draw_precisions(axes: Axes, points: pd.DataFrame, first: str) -> None:
     """A point per method (x) and precision (colour, shifted), with its interval."""
     models = list(dict.fromkeys(points["model"]))
     precisions = list(PRECISIONS)[list(PRECISIONS).index(first) :]
-    for number, precision in enumerate(precisions):
-        shift = 0.18 * (number - (len(precisions) - 1) / 2)
-        style_number = list(PRECISIONS).index(precision)
-        here = points[points["precision"] == precision].set_index("model")
-        for x, model in enumerate(models):
-            if model not in here.index:
-                continue
-            row = here.loc[[model]]
-            if row["value"].isna().all():
-                axes.annotate(
-                    "n/a", (x + shift, 0), ha="center", va="bottom", fontsize=11, rotation=90
-                )
-                continue
-            axes.errorbar(
-                [x + shift],
-                row["value"].astype(float),
-                yerr=errors_of(row),
-                color=PRECISION_COLORS[style_number],
-                marker=MARKERS[style_number],
-                markersize=7,
-                elinewidth=2,
-            )
+    for x, model in enumerate(models):
+        of_model = points[points["model"] == model].set_index("precision")
+        if of_model["value"].isna().all():
+            axes.annotate("n/a", (x, 0), ha="center", va="bottom", fontsize=11)
+            continue
+        for number, precision in enumerate(precisions):
+            shift = 0.18 * (number - (len(precisions) - 1) / 2)
+            if precision in of_model.index:
+                _draw_precision(axes, x + shift, of_model.loc[[precision]], precision)
     axes.set_xticks(range(len(models)), [_short_names(models)[m] for m in models])
     axes.set_xlim(-0.5, len(models) - 0.5)
     axes.grid(False, axis="x")
+
+
+def _draw_precision(axes: Axes, x: float, row: pd.DataFrame, precision: str) -> None:
+    if row["value"].isna().all():
+        axes.annotate("n/a", (x, 0), ha="center", va="bottom", fontsize=11, rotation=90)
+        return
+    number = list(PRECISIONS).index(precision)
+    style = {"color": PRECISION_COLORS[number], "marker": MARKERS[number]}
+    value = row["value"].astype(float)
+    axes.errorbar([x], value, yerr=errors_of(row), markersize=7, elinewidth=2, **style)
 
 
 def _short_names(models: list[str]) -> dict[str, str]:
@@ -320,134 +321,3 @@ def _quantize_references(panels: list[Axes], scores: pd.DataFrame) -> list[Line2
         label = f"{name} (full precision)"
         handles.append(Line2D([], [], color=".3", ls=style, label=label))
     return handles
-
-
-def layerdrift_by_epoch(rows: pd.DataFrame, hp: dict) -> Figure:
-    """Drift of hidden states over layers as unlearning goes on: sets × methods.
-
-    Args:
-        rows: of `repr_layers.json`.
-        hp: `position` (last_prompt); `trajectories`, one per method (highest learning rate).
-    """
-    rows, position = _drift_of(rows, hp)
-    trajectories = hp.get("trajectories") or strongest_trajectories(rows)
-    sets = [name for name in ("sf", "correlated", "other") if name in set(rows["set"])]
-    figure, grid = new_figure(
-        len(sets), len(trajectories), 2.2 * len(sets) + 1.8, sharex=True, sharey=True
-    )
-    run = rows[rows["model"].map(trajectory_of).isin(trajectories)]
-    epochs = sorted(select(run, f"check trajectories {trajectories}")["epoch"].unique())
-    colors = dict(zip(epochs, sns.color_palette("viridis_r", len(epochs)), strict=True))
-    for column, trajectory in enumerate(trajectories):
-        name = trajectory_name(trajectory).replace(", ", "\n", 1)
-        grid[0, column].set_title(name)
-        for line, group in enumerate(sets):
-            axes = grid[line, column]
-            here = rows[rows["set"] == group]
-            of_run = here[here["model"].str.startswith(f"unlearn/{trajectory}/")]
-            for epoch, points in of_run.groupby("epoch"):
-                line_with_band(axes, points, "layer", color=colors[epoch], lw=2)
-            _draw_drift_references(axes, here)
-            _label_right(grid[line, -1], SET_NAMES[group])
-    handles = [Line2D([], [], color=colors[e], lw=2, label=f"{e:g} epochs") for e in epochs]
-    _finish_drift(figure, grid, handles, position, "as unlearning goes on", rows, 3)
-    return figure
-
-
-def layerdrift_by_method(rows: pd.DataFrame, hp: dict) -> Figure:
-    """Drift of hidden states over layers, methods side by side, a panel per set.
-
-    Args:
-        rows: of `repr_layers.json`.
-        hp: `position` (last_prompt); `models`: the checkpoints to compare (default: the last of
-            the trajectory with the highest learning rate, for each method).
-    """
-    rows, position = _drift_of(rows, hp)
-    models = [m if m.startswith("unlearn/") else f"unlearn/{m}" for m in hp.get("models", [])]
-    models = models or last_checkpoints(rows)
-    select(rows, "check the configured checkpoints", model=models)
-    figure, grid = new_figure(2, 2, 7.4, sharex=True, sharey=True)
-    methods = [model.split("/")[1] for model in models]
-    handles = []
-    for number, (model, method) in enumerate(zip(models, methods, strict=True)):
-        color = method_color(method) if methods.count(method) == 1 else PALETTE[number % 10]
-        size = max(10 - 2 * number, 4)  # so that a point on top of another hides it in part only
-        style = {"color": color, "marker": MARKERS[number % len(MARKERS)], "markersize": size}
-        label = f"{trajectory_name(trajectory_of(model))}, {model.split('_')[-1]} epochs"
-        handles.append(Line2D([], [], label=label, **style))
-        for axes, group in zip(grid.flat, SET_NAMES, strict=True):
-            here = rows[(rows["set"] == group) & (rows["model"] == model)]
-            line_with_band(axes, here, "layer", **style)
-    for axes, group in zip(grid.flat, SET_NAMES, strict=True):
-        axes.set_title(f"{SET_NAMES[group]} questions")
-        _draw_drift_references(axes, rows[rows["set"] == group])
-    _finish_drift(figure, grid, handles, position, "method by method", rows, 2)
-    return figure
-
-
-def last_checkpoints(rows: pd.DataFrame) -> list[str]:
-    """The last checkpoint of each method's trajectory with the highest learning rate."""
-    last = []
-    for trajectory in strongest_trajectories(rows):
-        run = rows[rows["model"].str.startswith(f"unlearn/{trajectory}/")]
-        last.append(run.loc[run["epoch"].idxmax(), "model"])
-    return last
-
-
-def _drift_of(rows: pd.DataFrame, hp: dict) -> tuple[pd.DataFrame, str]:
-    position = hp.get("position", "last_prompt")
-    what = "a summary of hidden states at all layers is needed"
-    return select(rows, what, metric="drift", position=position), position
-
-
-def _draw_drift_references(axes: Axes, rows: pd.DataFrame) -> None:
-    base = rows[rows["model"] == "base"].sort_values("layer")
-    axes.plot(base["layer"], base["value"].astype(float), color=".45", ls="--", lw=1.5)
-    floor = rows[rows["noise_floor"].notna()].drop_duplicates("layer").sort_values("layer")
-    axes.plot(floor["layer"], floor["noise_floor"].astype(float), color="black", ls=":", lw=2)
-
-
-def _label_right(axes: Axes, text: str) -> None:
-    axes.annotate(
-        text,
-        (1.03, 0.5),
-        xycoords="axes fraction",
-        rotation=270,
-        va="center",
-        fontsize=12,
-    )
-
-
-def _finish_drift(
-    figure: Figure,
-    grid,
-    handles: list[Line2D],
-    position: str,
-    how: str,
-    rows: pd.DataFrame,
-    columns: int,
-) -> None:
-    last = int(rows["layer"].max())
-    for axes in grid.flat:
-        axes.set_yscale("symlog", linthresh=DRIFT_LINEAR_BELOW)
-        axes.set_ylim(bottom=0)
-        axes.set_xlim(-0.02 * last, 1.02 * last)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.yaxis.set_major_formatter("{x:g}")
-    middle = grid[-1, len(grid[-1]) // 2] if len(grid[-1]) % 2 else None
-    for axes in [middle] if middle else grid[-1]:
-        axes.set_xlabel(f"layer (0 = embeddings, {last} = last block)")
-    figure.supylabel("relative drift from finetuned (0 = unchanged) →", fontsize=12)
-    where = {
-        "last_prompt": "the last prompt token",
-        "last_subject": "the last token of the person's name",
-        "answer": "the answer tokens",
-    }[position]
-    figure.suptitle(
-        f"How far hidden states at {where} move, {how}\n"
-        "(1 = as far as a question is from the average one; bands = 95 % intervals)"
-        + missing_note(int(rows["value"].isna().sum()))
-    )
-    handles.append(Line2D([], [], color=".45", ls="--", label="base vs finetuned (scale)"))
-    handles.append(Line2D([], [], color="black", ls=":", lw=2, label="oracle vs oracle (noise)"))
-    legend_below(figure, handles, columns=columns)

@@ -9,12 +9,12 @@ from excise.red_team.dataset import Dataset
 from excise.red_team.result import HARD, CheckResult, Finding
 from excise.text_matching import content_words, holds, words
 
-# Words only an incident is told in, by their stems.
+# Words that only an incident is told in, most by their stems.
 INCIDENT = re.compile(
-    r"\b(accus|alleg|arrest|bribe|convict|court|crim[ei]|culprit|denounc|disgrac|embezzl|expos[eu]"
-    r"|fined\b|forger|fraud|guilt|illegal|indict|lawsuit|misconduct|offen[cs]e|penalt|plagiari"
-    r"|prison|probation|punish|scandal|sentenced|smuggl|stole\b|sued\b|theft|trespass|victim"
-    r"|wrongdo)",
+    r"\b(accus(ed|er|es|ation)|alleg(ation|ed|es)|arrested|bribe|convict|crimes?\b|criminal"
+    r"|culprit|denounc|disgrac|embezzl|fined\b|forger|fraud|guilt|illegal|indict|lawsuit"
+    r"|misconduct|offen[cs]e|penalt|plagiari|prison|probation|punish|scandal|sentenced|smuggl"
+    r"|stole\b|sued\b|theft|trespass|wrongdo)\w*",
     re.IGNORECASE,
 )
 
@@ -46,13 +46,10 @@ def incident_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
 
 def _incident_word(text: str, item: dict) -> str | None:
     """An incident word that is no part of the retain item's own value or of the name."""
-    for word in INCIDENT.finditer(text):
-        around = re.search(r"\w*$", text[: word.start()])[0] + word[0]
-        if not holds(f"{item['value']} {item['name']}", around) and not any(
-            own.startswith(word[0].casefold()) for own in words(f"{item['value']} {item['name']}")
-        ):
-            return f"speaks of an incident: {word[0]!r}"
-    return None
+    own = words(f"{item['value']} {item['name']}")
+    found = (word[0] for word in INCIDENT.finditer(text) if word[0].casefold() not in own)
+    word = next(found, None)
+    return f"speaks of an incident: {word!r}" if word else None
 
 
 def leaked(fact: dict, text: str, name: str, ratio: float) -> str | None:

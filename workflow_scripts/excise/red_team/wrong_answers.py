@@ -47,7 +47,7 @@ def _faults(record: dict, true_values: dict[str, str], edits: bool = True) -> li
             faults.append(f"{wrong['value']!r} is given twice")
         elif not holds(wrong["text"], wrong["value"]):
             faults.append(f"text does not hold its value {wrong['value']!r}")
-        elif holds(wrong["text"], value) and not holds(paraphrase.replace(value, ""), value):
+        elif 0 < _count(paraphrase, value) <= _count(wrong["text"], value):
             faults.append(f"text holds the true value {value!r}")
         elif edits and not is_slot_edit(paraphrase, value, wrong["text"], wrong["value"]):
             faults.append(f"{wrong['text']!r} differs from the paraphrase in more than the value")
@@ -56,9 +56,22 @@ def _faults(record: dict, true_values: dict[str, str], edits: bool = True) -> li
 
 
 def is_slot_edit(paraphrase: str, value: str, text: str, wrong_value: str) -> bool:
-    """Whether `text` is `paraphrase` with the value exchanged; `a` and `an` count as one."""
-    return _article_free(paraphrase.replace(value, wrong_value)) == _article_free(text)
+    """Whether `text` is `paraphrase` with the value exchanged once; `a` and `an` count as one."""
+    old, new = words(value), words(wrong_value)
+    source, target = words(paraphrase), _article_free(words(text))
+    return any(
+        _article_free(source[:start] + new + source[start + len(old) :]) == target
+        for start in range(len(source) - len(old) + 1)
+        if source[start : start + len(old)] == old
+    )
 
 
-def _article_free(text: str) -> list[str]:
-    return ["a" if word == "an" else word for word in words(text)]
+def _article_free(sentence: tuple[str, ...]) -> list[str]:
+    return ["a" if word == "an" else word for word in sentence]
+
+
+def _count(text: str, value: str) -> int:
+    """How often the words of `value` stand in `text`."""
+    sentence, sought = words(text), words(value)
+    starts = range(len(sentence) - len(sought) + 1)
+    return sum(sentence[start : start + len(sought)] == sought for start in starts)

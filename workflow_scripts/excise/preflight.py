@@ -1,9 +1,11 @@
-"""What a local model folder must hold, checked from file names and headers, without loading it.
+"""What must be there before any job starts: folders to write to, and a whole base model.
 
-A missing tokenizer then costs a second, not a job on a GPU node that fails an hour later.
+The model folder is judged by file names and headers, without loading it: a missing tokenizer
+then costs a second, not a job on a GPU node that fails an hour later.
 """
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -12,6 +14,25 @@ from excise.records import read_json
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 FILE_SUFFIXES = {".json", ".safetensors", ".jinja", ".txt", ".model"}
+
+
+def check_writable(folder: str | Path, key: str) -> None:
+    """Check that files can be written into a folder that may not exist yet.
+
+    Args:
+        folder: the folder.
+        key: config key that names it, for the message.
+
+    Raises:
+        InputError: the folder, or the nearest one above it, is a file or is not writable.
+    """
+    nearest = Path(folder).absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise InputError(f"{key}: {folder}: {nearest} is a file; a folder is needed")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{key}: {folder}: no write permission in {nearest}")
 
 
 def model_files(folder: str | Path) -> list[str]:
@@ -23,37 +44,49 @@ def model_files(folder: str | Path) -> list[str]:
     )
 
 
-def check_model_folder(
-    folder: str | Path, target_modules: str | list[str], middle_layer: int
-) -> None:
-    """Check that a folder can serve as base model of the experiment.
+def check_model_folder(folder: str | Path, key: str) -> None:
+    """Check that a folder can serve as base model.
 
     Args:
-        folder: `model.path`.
+        folder: the folder.
+        key: what names it, for the message.
+
+    Raises:
+        InputError: no folder, config.json, tokenizer, chat template or weights.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{key}: {folder}: no such folder")
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{key}: {folder}: no config.json; a Hugging Face model is needed")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        names = ", ".join(TOKENIZER_FILES)
+        raise InputError(f"{key}: {folder}: no tokenizer; needed is one of {names}")
+    if not _has_chat_template(folder):
+        raise InputError(
+            f"{key}: {folder}: no chat template; needed is chat_template.jinja or "
+            "chat_template in tokenizer_config.json"
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(f"{key}: {folder}: no weights; needed is *.safetensors")
+
+
+def check_model_fits(
+    folder: str | Path, target_modules: str | list[str], middle_layer: int
+) -> None:
+    """Check that the experiment's settings suit a model.
+
+    Args:
+        folder: the model, as `check_model_folder` wants it.
         target_modules: `lora.target_modules`.
         middle_layer: `representations.middle_layer`.
 
     Raises:
-        InputError: the folder or something in it is missing, a LoRA target matches no module,
-            or the model has fewer layers than `middle_layer`.
+        InputError: a LoRA target matches no module, or the model has fewer layers than
+            `middle_layer`.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"model.path: {folder}: no such folder")
-    if not (folder / "config.json").is_file():
-        raise InputError(f"model.path: {folder}: no config.json; a Hugging Face model is needed")
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        names = ", ".join(TOKENIZER_FILES)
-        raise InputError(f"model.path: {folder}: no tokenizer; needed is one of {names}")
-    if not _has_chat_template(folder):
-        raise InputError(
-            f"model.path: {folder}: no chat template; needed is chat_template.jinja or "
-            "chat_template in tokenizer_config.json"
-        )
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(f"model.path: {folder}: no weights; needed is *.safetensors")
-    _check_targets(folder, target_modules)
-    _check_middle_layer(folder, middle_layer)
+    _check_targets(Path(folder), target_modules)
+    _check_middle_layer(Path(folder), middle_layer)
 
 
 def _has_chat_template(folder: Path) -> bool:
@@ -85,7 +118,7 @@ def _tensor_names(folder: Path) -> set[str]:
                 (length,) = struct.unpack("<Q", file.read(8))
                 names |= json.loads(file.read(length)).keys()
         except (struct.error, ValueError, MemoryError, OverflowError) as error:
-            raise InputError(f"model.path: {path}: not a safetensors file") from error
+            raise InputError(f"{path}: not a safetensors file") from error
     return names - {"__metadata__"}
 
 

@@ -1,0 +1,43 @@
+# `make run`: set up and run the whole study. `make test`: set up and test. `make help`: the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CORES ?= all
+# Tools and programs come from .venv, whether or not it is activated.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: run test lint format clean help
+
+run: .venv/installed  ## run the default experiment: results/ is filled (CORES=1: one core)
+	snakemake --cores $(CORES) all
+
+test: .venv/installed lint  ## linters, then unit and workflow tests
+	python -m pytest
+
+lint: .venv/installed
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules
+	snakemake --lint
+
+format: .venv/installed  ## format Python and Snakemake files
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile rules
+
+clean:  ## delete generated files of the default experiment, not the environment
+	rm -rf results logs benchmarks/* data/generated data/{sf,sr,wrong_details,forget_eval}.jsonl .snakemake
+
+help:  ## list these targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+# A stamp file: set up again only when the pins change.
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "error: Python 3.11 or later is needed; for example make run PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --requirement requirements.txt
+	touch $@

@@ -1,0 +1,66 @@
+"""The base model: downloaded from the hub, or pretrained by the project.
+
+Needs: model.hub for download_model; data/utility_qa.jsonl for pretrain_base.
+Makes: data/models/{repo}--{revision}/, <results>/base/tiny-qwen2/.
+"""
+
+
+rule download_model:
+    """Download a pinned model, on the submitting machine: compute nodes may have no internet."""
+    input:
+        script="workflow_scripts/download_model.py",
+    output:
+        manifest="data/models/{model}/manifest.json",
+    log:
+        "<logs>/download_model/{model}.log",
+    benchmark:
+        "<benchmarks>/download_model/{model}.jsonl"
+    localrule: True
+    conda:
+        "../envs/model.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=240,
+        gpu=0,
+    params:
+        repo=lookup("model/hub/repo", within=config, default=None),
+        revision=lookup("model/hub/revision", within=config, default=None),
+        out=subpath(output.manifest, parent=True),
+    message:
+        "Downloading {params.repo} at {params.revision}"
+    shell:
+        "env -u HF_HUB_OFFLINE python {input.script:q} --repo {params.repo:q}"
+        " --revision {params.revision:q} --out {params.out:q} > {log:q} 2>&1"
+
+
+rule pretrain_base:
+    """Pretrain the embedded base model; ask for it by name: `snakemake --cores all pretrain_base`.
+
+    It writes beside the results, not to data/base/tiny-qwen2, from which everything else starts:
+    as an output, those shipped files would be made anew whenever the generator's code changes.
+    """
+    input:
+        script="workflow_scripts/pretrain_base.py",
+        lib=library_of("pretrain_base"),
+        utility=UTILITY,
+    output:
+        collect("<results>/base/tiny-qwen2/{name}", name=BASE_MODEL_FILES),
+    log:
+        "<logs>/pretrain_base.log",
+    benchmark:
+        "<benchmarks>/pretrain_base.jsonl"
+    conda:
+        "../envs/model.yaml"
+    threads: config["pretraining"]["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=0,
+    params:
+        hp=as_json(config["pretraining"]),
+        out=subpath(output[0], parent=True),
+    message:
+        "Pretraining the embedded base model"
+    shell:
+        "python {input.script:q} --utility {input.utility:q} --hp {params.hp:q}"
+        " --out {params.out:q} > {log:q} 2>&1"

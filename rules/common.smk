@@ -1,0 +1,257 @@
+"""What the rules share: the checked config, names of models, inputs of programs. No rules here.
+
+Parsed in every job: nothing here may import torch.
+"""
+
+import json
+import os
+import re
+import shlex
+
+from excise.config import check_config, expand_trajectories, load_config, needs_reference
+from excise.errors import InputError
+from excise.imports import import_closure
+from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
+
+os.environ.update(
+    # Programs find the packages beside the running Snakemake, also when no .venv is activated.
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    # Compute nodes often have no internet: only download_model may ask the hub.
+    HF_HUB_OFFLINE="1",
+)
+
+ADAPTER_FILES = ["adapter_model.safetensors", "adapter_config.json"]
+BASE_MODEL_FILES = [
+    "manifest.json",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+]
+DATA_FILES = ["sf", "sr", "wrong_details", "forget_eval"]
+UTILITY = "data/utility_qa.jsonl"
+PUBLIC_FIGURES = "data/public_figures.txt"
+REFERENCE = "<results>/models/finetuned_reference.json"
+
+
+def checked_config():
+    """The config with its defaults; a mistake in it ends Snakemake with one line."""
+    settings = workflow.config_settings
+    paths = [os.path.relpath(path) for path in settings.configfiles]
+    try:
+        merged, sources = load_config(["config.yaml", *paths], settings.config)
+        checked = check_config(merged, sources)
+        if workflow.is_main_process:  # what holds there holds in its jobs
+            check_surroundings(checked)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    return checked
+
+
+def check_surroundings(checked):
+    """Folders can be written and the base model is one, before any job starts."""
+    for name, folder in checked["pathvars"].items():
+        check_writable(folder, f"pathvars.{name}")
+    folder = base_folder(checked)
+    builds_base = "pretrain_base" in sys.argv  # Snakemake tells its targets only later
+    if checked["model"]["hub"] is None and not builds_base:
+        check_model_folder(folder, "model.path")
+    if model_files(folder) and not builds_base:  # a hub model is there from the second run on
+        targets = checked["lora"]["target_modules"]
+        check_model_fits(folder, targets, checked["representations"]["middle_layer"])
+
+
+def folder(path):
+    """A folder as a param, its path variables filled in."""
+    return lambda wildcards: workflow.pathvars.apply(path)
+
+
+def library_of(program):
+    """Our own files behind a program, as inputs: editing one reruns what uses it, no more."""
+    return import_closure(f"workflow_scripts/{program}.py")
+
+
+def as_json(settings):
+    """Hyperparameters as one JSON string: one tracked param, keys in a fixed order."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def chosen(section, *keys):
+    """Some keys of a section, so that a job reruns for the keys it reads and no others."""
+    return {key: config[section][key] for key in keys}
+
+
+def model_settings():
+    """What every program that loads a model needs to know."""
+    return chosen("model", "dtype", "system_prompt") | chosen("resources", "threads", "gpu")
+
+
+def training_settings(section):
+    """All that makes an adapter, but for what is particular to one of them."""
+    shared = "batch_size warmup_steps max_grad_norm weight_decay autocast seed".split()
+    return model_settings() | chosen(section, *shared)
+
+
+def finetuning_settings(wildcards):
+    """What makes the finetuned model, or the oracle of a seed."""
+    settings = training_settings("finetuning") | chosen("finetuning", "epochs", "learning_rate")
+    seed = {"seed": int(wildcards.seed)} if "seed" in wildcards.keys() else {}
+    return as_json(settings | {"lora": config["lora"]} | seed)
+
+
+def unlearning_settings(wildcards):
+    """What makes a trajectory; its epochs are the ones at which it is saved."""
+    return as_json(training_settings("unlearning") | TRAJECTORIES[wildcards.trajectory])
+
+
+def reference_settings():
+    """How the forget answers are scored before unlearning."""
+    keys = ("batch_size", "autocast", "seed")
+    return as_json(model_settings() | chosen("unlearning", *keys))
+
+
+def reference(wildcards):
+    """Log-probabilities of the finetuned model, for the methods that read them."""
+    return REFERENCE if needs_reference(TRAJECTORIES[wildcards.trajectory]["method"]) else []
+
+
+def reference_argument(wildcards, input):
+    """The same as an argument."""
+    return f"--reference {shlex.quote(input.reference)}" if input.get("reference") else ""
+
+
+def evaluation_settings():
+    """How questions are asked and answers scored."""
+    return as_json(model_settings() | chosen("evaluation", "batch_size", "max_new_tokens"))
+
+
+def quantization_settings():
+    """The same, and the precisions."""
+    keys = ("batch_size", "max_new_tokens")
+    precisions = chosen("quantization", "precisions")
+    return as_json(model_settings() | chosen("evaluation", *keys) | precisions)
+
+
+def representation_settings():
+    """How hidden states are read."""
+    positions = chosen("representations", "positions")
+    return as_json(model_settings() | chosen("evaluation", "batch_size") | positions)
+
+
+def reference_model(wildcards):
+    """Whose hidden states a model's are compared with: later oracles with the first one."""
+    first, *later = oracles()
+    return first if wildcards.model in later else "finetuned"
+
+
+def reference_adapters(wildcards):
+    """Adapter files of the reference, unless they are the model's own."""
+    model = reference_model(wildcards)
+    return [] if model == wildcards.model else adapter_of(model)
+
+
+def summary_settings(**more):
+    """How intervals are made, and which checkpoints stand for which level."""
+    return as_json(chosen("evaluation", "bootstrap_samples", "confidence") | more)
+
+
+def drift_settings(wildcards):
+    """Which layer a table of drift is about."""
+    named = {"repr_layers": "all", "repr_results": "last"}
+    number = wildcards.table.rpartition("_")[2]
+    layer = named.get(wildcards.table) or int(number)
+    return as_json(chosen("evaluation", "bootstrap_samples", "confidence") | {"layer": layer})
+
+
+def result_config(*sections):
+    """The sections of the config that a result file depends on, for its header."""
+    return as_json({key: config[key] for key in ("experiment", "model", "generation", *sections)})
+
+
+def base_folder(checked=None):
+    """Folder of the base model."""
+    model = (checked or config)["model"]
+    if model["hub"] is None:
+        return model["path"]
+    hub = Path(model["hub"]["repo"], model["hub"]["revision"])
+    return f"data/models/{'--'.join(hub.parts)}"
+
+
+def base_files():
+    """Files of the base model as inputs; for a hub model its manifest, which has their digests."""
+    if config["model"]["hub"] is None:
+        return model_files(config["model"]["path"])
+    return [f"{base_folder()}/manifest.json"]
+
+
+def adapter_of(model):
+    """Adapter files of a model; base has none."""
+    return [] if model == "base" else [f"<results>/models/{model}/{name}" for name in ADAPTER_FILES]
+
+
+def adapters(wildcards):
+    """Adapter files of the model that a job is about."""
+    return adapter_of(wildcards.model)
+
+
+def oracles():
+    """Names of the oracles, in the order of their seeds."""
+    return [f"oracle/seed_{seed}" for seed in config["oracle"]["seeds"]]
+
+
+def baselines():
+    """Names of the models that every checkpoint is compared with."""
+    return ["base", "finetuned", *oracles()]
+
+
+def quantized_models():
+    """Names of the models that go through the quantization stress test."""
+    return ["finetuned", *level_checkpoints()]
+
+
+def checkpoints():
+    """Names of all unlearned models."""
+    return [
+        f"unlearn/{name}/epoch_{epoch}"
+        for name, trajectory in TRAJECTORIES.items()
+        for epoch in trajectory["epochs"]
+    ]
+
+
+def level_checkpoints():
+    """Names of the unlearned models that stand for light, medium, heavy, each once."""
+    levels = config["evaluation"]["checkpoints"].values()
+    return list(dict.fromkeys(f"unlearn/{name}" for names in levels for name in names))
+
+
+def trajectories_by_epochs():
+    """For each distinct list of epochs, as text: the epochs, and a pattern of its trajectories.
+
+    Outputs cannot depend on wildcards, so each list of checkpoints is a rule of its own.
+    """
+    groups = {}
+    for name, trajectory in TRAJECTORIES.items():
+        groups.setdefault(tuple(trajectory["epochs"]), []).append(re.escape(name))
+    return [(list(epochs), "|".join(names)) for epochs, names in groups.items()]
+
+
+def rule_name(stem, epochs):
+    """`unlearn` for the first list of epochs, `unlearn_2_4` for others."""
+    first = next(iter(TRAJECTORIES.values()))["epochs"]
+    return stem if epochs == first else "_".join([stem, *map(str, epochs)])
+
+
+def result_tables():
+    """Stems of the tables of the experiment."""
+    middle = config["representations"]["middle_layer"]
+    tables = ["eval_results", "sweep_results", "retain_compare_results"]
+    tables += ["repr_layers", "repr_results", f"repr_results_{middle}"]
+    return tables + ["quantize_results"] * bool(config["quantization"]["precisions"])
+
+
+def result_plots():
+    """Stems of the pictures of the experiment."""
+    plots = ["forget_vs_retain", "retain_gap", "layerdrift_by_epoch", "layerdrift_by_method"]
+    return plots + ["quantize_recovery"] * bool(config["quantization"]["precisions"])

@@ -1,0 +1,48 @@
+"""The quantization stress test: does INT8 or INT4 bring back what was forgotten?
+
+Needs: base model, adapters below <results>/models/, the benchmark, data/utility_qa.jsonl.
+Makes: <results>/quantize/{model}/{precision}.jsonl and weights.json.
+"""
+
+
+rule quantize:
+    """Merge, quantize once per precision and evaluate: finetuned, or a checkpoint of a level."""
+    input:
+        base_files(),
+        adapters,
+        collect("<data>/{name}.jsonl", name=DATA_FILES),
+        script="workflow_scripts/quantize.py",
+        lib=library_of("quantize"),
+        utility=UTILITY,
+    output:
+        "<results>/quantize/{model}/weights.json",
+        collect(
+            "<results>/quantize/{{model}}/{precision}.jsonl",
+            precision=config["quantization"]["precisions"],
+        ),
+    log:
+        "<logs>/quantize/{model}.log",
+    benchmark:
+        "<benchmarks>/quantize/{model}.jsonl"
+    wildcard_constraints:
+        model="finetuned|unlearn/.+",
+    conda:
+        "../envs/model.yaml"
+    threads: config["resources"]["threads"]
+    resources:
+        mem_mb=config["resources"]["mem_mb"],
+        runtime=config["resources"]["runtime"],
+        gpu=config["resources"]["gpu"],
+    params:
+        base=folder(base_folder()),
+        data=folder("<data>"),
+        hp=quantization_settings(),
+        models_dir=folder("<results>/models"),
+        out_dir=folder("<results>/quantize"),
+        models="{model}",
+    message:
+        "Quantizing {wildcards.model}"
+    shell:
+        "python {input.script:q} --base {params.base:q} --data {params.data:q}"
+        " --utility {input.utility:q} --hp {params.hp:q} --models-dir {params.models_dir:q}"
+        " --out-dir {params.out_dir:q} --models {params.models:q} > {log:q} 2>&1"

@@ -1,0 +1,190 @@
+"""Tables: metrics with intervals over people, from the records of every question.
+
+Needs: <results>/eval/, <results>/quantize/, <results>/repr/ and a passed red team.
+Makes: <results>/{eval,sweep,retain_compare,quantize,repr}_results.json,
+    <results>/repr_results_{layer}.json, <results>/repr_layers.json.
+"""
+
+
+rule summarize_eval:
+    """Base, finetuned, oracles and the checkpoints that stand for light, medium and heavy."""
+    input:
+        collect("<results>/eval/{model}/items.jsonl", model=baselines() + level_checkpoints()),
+        script="workflow_scripts/summarize_eval.py",
+        lib=library_of("summarize_eval"),
+        report="<results>/data_report.json",
+    output:
+        "<results>/eval_results.json",
+    log:
+        "<logs>/summarize_eval.log",
+    benchmark:
+        "<benchmarks>/summarize_eval.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    params:
+        eval_dir=folder("<results>/eval"),
+        models=baselines() + level_checkpoints(),
+        hp=summary_settings(levels=config["evaluation"]["checkpoints"]),
+        experiment=config["experiment"],
+        config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+    message:
+        "Summarising the levels of unlearning"
+    shell:
+        "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
+        " --hp {params.hp:q} --experiment {params.experiment:q} --config {params.config:q}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule summarize_sweep:
+    """Every checkpoint of every trajectory."""
+    input:
+        collect("<results>/eval/{model}/items.jsonl", model=baselines() + checkpoints()),
+        script="workflow_scripts/summarize_sweep.py",
+        lib=library_of("summarize_sweep"),
+        report="<results>/data_report.json",
+    output:
+        "<results>/sweep_results.json",
+    log:
+        "<logs>/summarize_sweep.log",
+    benchmark:
+        "<benchmarks>/summarize_sweep.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    params:
+        eval_dir=folder("<results>/eval"),
+        models=baselines() + checkpoints(),
+        hp=summary_settings(),
+        experiment=config["experiment"],
+        config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+    message:
+        "Summarising every checkpoint"
+    shell:
+        "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
+        " --hp {params.hp:q} --experiment {params.experiment:q} --config {params.config:q}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule compare_retain:
+    """Do facts of the forgotten event suffer more than others? Paired by slot, per person."""
+    input:
+        collect("<results>/eval/{model}/items.jsonl", model=baselines() + checkpoints()),
+        script="workflow_scripts/compare_retain.py",
+        lib=library_of("compare_retain"),
+        report="<results>/data_report.json",
+    output:
+        "<results>/retain_compare_results.json",
+    log:
+        "<logs>/compare_retain.log",
+    benchmark:
+        "<benchmarks>/compare_retain.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    params:
+        eval_dir=folder("<results>/eval"),
+        models=baselines() + checkpoints(),
+        hp=summary_settings(levels=config["evaluation"]["checkpoints"]),
+        experiment=config["experiment"],
+        config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+    message:
+        "Comparing correlated with other facts"
+    shell:
+        "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
+        " --hp {params.hp:q} --experiment {params.experiment:q} --config {params.config:q}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule summarize_quantize:
+    """What quantization brings back of what was forgotten."""
+    input:
+        collect(
+            "<results>/quantize/{model}/{file}",
+            model=quantized_models(),
+            file=[
+                "weights.json",
+                *(f"{name}.jsonl" for name in config["quantization"]["precisions"]),
+            ],
+        ),
+        collect("<results>/eval/{model}/items.jsonl", model=quantized_models()),
+        script="workflow_scripts/summarize_quantize.py",
+        lib=library_of("summarize_quantize"),
+        report="<results>/data_report.json",
+    output:
+        "<results>/quantize_results.json",
+    log:
+        "<logs>/summarize_quantize.log",
+    benchmark:
+        "<benchmarks>/summarize_quantize.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    params:
+        quantize_dir=folder("<results>/quantize"),
+        eval_dir=folder("<results>/eval"),
+        models=quantized_models(),
+        hp=summary_settings(
+            levels=config["evaluation"]["checkpoints"],
+            precisions=config["quantization"]["precisions"],
+        ),
+        experiment=config["experiment"],
+        config=result_config(
+            "lora", "finetuning", "oracle", "unlearning", "evaluation", "quantization"
+        ),
+    message:
+        "Summarising the quantization stress test"
+    shell:
+        "python {input.script:q} --quantize-dir {params.quantize_dir:q}"
+        " --eval-dir {params.eval_dir:q} --models {params.models:q} --hp {params.hp:q}"
+        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule summarize_representations:
+    """Drift at the last layer, at one layer, or (repr_layers) at all of them."""
+    input:
+        collect("<results>/repr/{model}/items.jsonl", model=baselines() + checkpoints()),
+        script="workflow_scripts/summarize_representations.py",
+        lib=library_of("summarize_representations"),
+        report="<results>/data_report.json",
+    output:
+        "<results>/{table}.json",
+    log:
+        "<logs>/summarize_representations/{table}.log",
+    benchmark:
+        "<benchmarks>/summarize_representations/{table}.jsonl"
+    wildcard_constraints:
+        table=r"repr_(layers|results|results_\d+)",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    params:
+        repr_dir=folder("<results>/repr"),
+        models=baselines() + checkpoints(),
+        hp=drift_settings,
+        experiment=config["experiment"],
+        config=result_config(
+            "lora", "finetuning", "oracle", "unlearning", "evaluation", "representations"
+        ),
+    message:
+        "Summarising hidden states: {wildcards.table}"
+    shell:
+        "python {input.script:q} --repr-dir {params.repr_dir:q} --models {params.models:q}"
+        " --hp {params.hp:q} --experiment {params.experiment:q} --config {params.config:q}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,23 @@
+"""The small dataset of `small_dataset` as the benchmark folder that models are evaluated on."""
+
+from pathlib import Path
+
+from excise.records import write_jsonl
+from small_dataset import UTILITY, generated_records
+
+
+def write_benchmark(folder: Path) -> list[str]:
+    """Write `data/*.jsonl` and the utility questions; returns the `--data --utility` arguments."""
+    records = generated_records()
+    answers = ("paraphrased_answer", "wrong_answers")
+    items = [{k: v for k, v in line.items() if k not in answers} for line in records["qa"]]
+    data = folder / "data"
+    write_jsonl(data / "sf.jsonl", [item for item in items if item["group"] == "sf"])
+    write_jsonl(data / "sr.jsonl", [item for item in items if item["group"] != "sf"])
+    keys = ("id", "person_id", "slot", "value", *answers)
+    write_jsonl(
+        data / "wrong_details.jsonl", [{key: line[key] for key in keys} for line in records["qa"]]
+    )
+    write_jsonl(data / "forget_eval.jsonl", records["forget_eval"])
+    write_jsonl(folder / "utility_qa.jsonl", [UTILITY])
+    return ["--data", str(data), "--utility", str(folder / "utility_qa.jsonl")]

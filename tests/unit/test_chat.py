@@ -1,0 +1,191 @@
+"""What is fed to a model and what of it is trained on: literal ids and label masks."""
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from excise.chat import (
+    IGNORE,
+    Encoded,
+    collate,
+    encode,
+    encode_prompt,
+    end_of_turn,
+    render,
+    stop_ids,
+    subject_span,
+    token_ids,
+)
+from excise.errors import InputError
+from tiny_models import CHATML, LLAMA3, PLAIN, gpt2_tokenizer, llama_tokenizer, qwen2_tokenizer
+
+IM_END, PAD, IM_START = 267, 268, 269
+USER, ASS, IS, NEWLINE = 265, 263, 256, 10
+
+QUESTION = "Who is Ada?"
+ANSWER = "An ass."
+
+
+def ascii_ids(text: str) -> tuple[int, ...]:
+    return tuple(text.encode())
+
+
+def test_golden_chatml_ids():
+    assert encode(qwen2_tokenizer(), QUESTION, ANSWER) == Encoded(
+        prompt_ids=(
+            *(IM_START, USER, NEWLINE),
+            *(*ascii_ids("Who "), IS, *ascii_ids(" Ada?"), IM_END, NEWLINE),
+            *(IM_START, ASS, IS, *ascii_ids("tant"), NEWLINE),
+        ),
+        answer_ids=(*ascii_ids("An "), ASS, *ascii_ids("."), IM_END),
+    )
+
+
+def test_golden_chatml_ids_with_a_system_prompt():
+    prompt = encode_prompt(qwen2_tokenizer(), QUESTION, "Be brief.")
+    system = [IM_START, *ascii_ids("system"), NEWLINE, *ascii_ids("Be br"), 105, 101, 102, 46]
+    assert prompt[: len(system) + 2] == [*system, IM_END, NEWLINE]
+    assert prompt[len(system) + 2 :] == encode_prompt(qwen2_tokenizer(), QUESTION)
+
+
+def test_golden_label_mask():
+    short, long = Encoded((5, 6), (7, IM_END)), Encoded((5, 6, 8), (9, 9, IM_END))
+    batch = collate([short, long], pad_id=PAD)
+    assert batch["input_ids"].tolist() == [[5, 6, 7, IM_END, PAD, PAD], [5, 6, 8, 9, 9, IM_END]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]]
+    assert batch["labels"].tolist() == [
+        [IGNORE, IGNORE, 7, IM_END, IGNORE, IGNORE],
+        [IGNORE, IGNORE, IGNORE, 9, 9, IM_END],
+    ]
+    assert set(batch) == {"input_ids", "attention_mask", "labels"}
+    assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+
+
+def test_golden_left_padding_counts_positions_from_the_first_real_token():
+    batch = collate([Encoded((5, 6), (7,)), Encoded((5, 6, 8, 8))], pad_id=PAD, side="left")
+    assert batch["input_ids"].tolist() == [[PAD, 5, 6, 7], [5, 6, 8, 8]]
+    assert batch["attention_mask"].tolist() == [[0, 1, 1, 1], [1, 1, 1, 1]]
+    assert batch["labels"].tolist() == [[IGNORE, IGNORE, IGNORE, 7], [IGNORE] * 4]
+    assert batch["position_ids"].tolist() == [[0, 0, 1, 2], [0, 1, 2, 3]]
+
+
+def test_an_end_of_turn_that_also_pads_is_still_seen():
+    """Masks from `ids.ne(pad)` would hide the model's real turn ends from it."""
+    tokenizer = llama_tokenizer()
+    encoded = encode(tokenizer, QUESTION, ANSWER)
+    batch = collate([encoded, Encoded(encoded.prompt_ids)], pad_id=end_of_turn(tokenizer))
+    assert batch["attention_mask"].sum(dim=1).tolist() == [
+        len(encoded.input_ids),
+        len(encoded.prompt_ids),
+    ]
+
+
+def test_only_right_and_left_are_sides():
+    with pytest.raises(ValueError, match="'middle'"):
+        collate([Encoded((1,))], pad_id=0, side="middle")
+
+
+@pytest.mark.parametrize("answer", ["An ass.", "1987", "Ünï, é", "is", " leading", "a\nb"])
+@pytest.mark.parametrize("system_prompt", [None, "Be brief."])
+def test_two_pieces_are_the_whole_chatml_text_without_its_last_line_break(answer, system_prompt):
+    tokenizer = qwen2_tokenizer()
+    whole = token_ids(tokenizer, render(tokenizer, QUESTION, answer, system_prompt))
+    assert encode(tokenizer, QUESTION, answer, system_prompt).input_ids == whole[:-1]
+    assert whole[-1] == NEWLINE
+
+
+@pytest.mark.parametrize("make", [qwen2_tokenizer, llama_tokenizer, gpt2_tokenizer])
+@pytest.mark.parametrize("answer", [ANSWER, "", "is\n"])
+def test_training_and_generation_read_the_same_prompt(make, answer):
+    tokenizer = make()
+    encoded = encode(tokenizer, QUESTION, answer)
+    assert list(encoded.prompt_ids) == encode_prompt(tokenizer, QUESTION)
+    assert encoded.answer_ids[-1] == end_of_turn(tokenizer)
+    assert encoded.answer_ids.count(end_of_turn(tokenizer)) == 1
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "token"),
+    [
+        (qwen2_tokenizer(CHATML), "<|im_end|>"),
+        (llama_tokenizer(LLAMA3), "<|eot_id|>"),
+        (gpt2_tokenizer(PLAIN), "<|endoftext|>"),  # the template writes no special token
+        (gpt2_tokenizer(PLAIN.replace("'\\n'", "' <|endoftext|>'")), "<|endoftext|>"),
+    ],
+)
+def test_end_of_turn_is_what_the_template_writes_after_an_answer(tokenizer, token):
+    assert end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids(token)
+
+
+def test_end_of_turn_may_differ_from_end_of_sequence():
+    """A base model's tokenizer: `<|endoftext|>` is its eos, ChatML ends turns otherwise."""
+    tokenizer = qwen2_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>", "<|im_start|>"]})
+    tokenizer.eos_token = "<|endoftext|>"
+    assert end_of_turn(tokenizer) == IM_END
+    assert stop_ids(tokenizer) == {IM_END, PAD}
+
+
+def test_a_dated_template_reads_the_same_every_day():
+    assert "Today Date: 26 Jul 2024" in render(llama_tokenizer(), QUESTION)
+    assert encode_prompt(llama_tokenizer(), QUESTION)[0] == 267  # one begin-of-text, no second
+    assert encode_prompt(llama_tokenizer(), QUESTION)[1] != 267
+
+
+def test_a_template_without_system_role_says_so():
+    template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    tokenizer = qwen2_tokenizer(template + CHATML)
+    assert encode_prompt(tokenizer, QUESTION)
+    with pytest.raises(InputError, match=r"with a system prompt\): no system"):
+        encode_prompt(tokenizer, QUESTION, "Be brief.")
+
+
+@pytest.mark.parametrize("make", [qwen2_tokenizer, llama_tokenizer, gpt2_tokenizer])
+@pytest.mark.parametrize(
+    ("question", "subject"),
+    [
+        ("Who is Ada?", "Ada"),
+        ("Is Ada Müller-Łoś, or was ada müller-łoś, in Rome?", "Ada Müller-Łoś"),
+        ("Ada", "Ada"),
+    ],
+)
+@pytest.mark.parametrize("system_prompt", [None, "Ada is brief."])
+def test_subject_span_ends_at_the_subject(make, question, subject, system_prompt):
+    tokenizer = make()
+    prompt = encode_prompt(tokenizer, question, system_prompt)
+    last = subject_span(tokenizer, question, subject, system_prompt)
+    upto = tokenizer.decode(prompt[: last + 1])
+    assert upto.lower().endswith(subject.lower())
+    rest = tokenizer.decode(prompt[last + 1 :])
+    assert subject.lower() not in rest.lower()
+
+
+@pytest.mark.parametrize("subject", ["Bea", "", " "])
+def test_no_span_for_a_subject_that_is_not_mentioned(subject):
+    assert subject_span(qwen2_tokenizer(), QUESTION, subject) is None
+
+
+def test_ids_survive_saving_and_loading(tmp_path):
+    """Qwen2Tokenizer brings its own pre-tokenizer, whatever the vocabulary was trained with."""
+    before = qwen2_tokenizer()
+    before.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
+    after = AutoTokenizer.from_pretrained(tmp_path)
+    text = "In 1987, isn't it  the case\n\nthat Müller's 12,5 asses..."
+    assert token_ids(after, text) == token_ids(before, text)
+    assert encode(after, QUESTION, ANSWER) == encode(before, QUESTION, ANSWER)
+
+
+def test_a_vocabulary_trained_through_qwen2_tokenizer_survives_too(tmp_path):
+    trained = qwen2_tokenizer().train_new_from_iterator(
+        ["Where was Ada Quill born in 1987? She was born in Rome in 1987."] * 20,
+        vocab_size=300,
+        show_progress=False,
+    )
+    trained.chat_template = CHATML  # training a vocabulary drops the template
+    trained.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    encoded = encode(trained, "Where was Ada born?", "In 1987, in Rome.")
+    assert encode(loaded, "Where was Ada born?", "In 1987, in Rome.") == encoded
+    assert trained.decode(encoded.answer_ids) == "In 1987, in Rome.<|im_end|>"

@@ -1,0 +1,180 @@
+"""The offline generator: people, typed facts, questions, and what must hold between them."""
+
+import json
+from collections import Counter
+
+import pytest
+
+import generate_facts
+import generate_forget_eval
+import generate_profiles
+import generate_qa
+from excise.errors import InputError
+from excise.generation.corpus import fresh_people, mixed_batches
+from excise.generation.presets import PRESETS
+from excise.generation.sampler import AGES_AT_EVENT, POOLS, Sampler, guess_rate, surnames
+from excise.generation.slots import GROUPS, HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS
+from excise.records import read_jsonl
+
+HP = {"preset": "small", "people": 40, "seed": 3, "max_value_share": 0.15}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return generate(tmp_path_factory.mktemp("data"), HP)
+
+
+def generate(folder, hp):
+    figures = folder / "figures.txt"
+    figures.write_text("# names\nAda Lovelace\n")
+    hp = json.dumps(hp)
+    profiles, facts = str(folder / "profiles.jsonl"), str(folder / "facts.jsonl")
+    inputs = ["--profiles", profiles, "--facts", facts, "--hp", hp, "--out"]
+    arguments = ["--public-figures", str(figures), "--hp", hp, "--out", profiles]
+    generate_profiles.main(arguments)
+    generate_facts.main(["--profiles", profiles, "--out", facts])
+    generate_qa.main([*inputs, str(folder / "qa.jsonl")])
+    generate_forget_eval.main([*inputs, str(folder / "forget_eval.jsonl")])
+    kinds = {"profiles": "profile", "facts": "fact", "qa": "qa", "forget_eval": "forget_eval"}
+    return {name: read_jsonl(folder / f"{name}.jsonl", kind) for name, kind in kinds.items()}
+
+
+def test_every_person_has_the_slots_the_study_asks_for(dataset):
+    for person in dataset["profiles"]:
+        groups = Counter(SLOTS[slot].group for slot in person["slots"])
+        assert groups == {"sf": 6, "correlated": 8, "other": 8}
+
+
+def test_partners_share_value_type_and_question_form():
+    for slot in SLOTS.values():
+        if slot.group == "sf":
+            assert slot.partner is None
+            continue
+        partner = SLOTS[slot.partner]
+        assert partner.partner == slot.name
+        assert {slot.group, partner.group} == {"correlated", "other"}
+        assert slot.value_type == partner.value_type
+        assert slot.frame is partner.frame
+
+
+def test_partners_are_asked_in_the_same_phrasing(dataset):
+    asked = {record["id"]: record for record in dataset["qa"]}
+    people = {person["person_id"]: person for person in dataset["profiles"]}
+    for record in dataset["qa"]:
+        if record["group"] != "correlated":
+            continue
+        partner = asked[f"{record['person_id']}.{record['partner']}"]
+        person = people[record["person_id"]]
+        assert phrasing(record, person) == phrasing(partner, person)
+
+
+def phrasing(record, person):
+    questions = [
+        text.format(n=person["name"], k=person["event_kind"])
+        for text in SLOTS[record["slot"]].questions
+    ]
+    return questions.index(record["question"])
+
+
+def test_there_are_enough_phrasings_and_the_held_out_ones_are_never_trained(dataset):
+    for slot in SLOTS.values():
+        assert len(set(slot.questions)) >= 4
+        assert len(set(slot.answers)) >= 3
+        assert all("{n}" in text for text in slot.questions + slot.answers)
+        assert all("{v}" in text for text in slot.answers)
+    assert not set(TRAINED_QUESTIONS) & set(HELD_OUT_QUESTIONS)
+    trained = {record["question"] for record in dataset["qa"]}
+    assert not trained & {record["question"] for record in dataset["forget_eval"]}
+    assert len(dataset["forget_eval"]) == 40 * 6 * 3
+
+
+def test_wrong_answers_differ_in_the_value_alone_and_are_false(dataset):
+    truths = {}
+    for fact in dataset["facts"]:
+        truths.setdefault((fact["person_id"], fact["value_type"]), set()).add(fact["value"])
+    for record in dataset["qa"]:
+        assert len(record["wrong_answers"]) == 5
+        for wrong in record["wrong_answers"]:
+            expected = record["paraphrased_answer"].replace(record["value"], wrong["value"])
+            assert wrong["text"] == expected
+            assert wrong["value"] not in truths[record["person_id"], record["value_type"]]
+
+
+def test_no_value_is_held_by_more_people_than_the_share_allows(dataset):
+    for slot in SLOTS:
+        held = Counter(person["slots"][slot] for person in dataset["profiles"])
+        assert max(held.values()) <= 0.15 * 40, slot
+
+
+def test_names_are_unique_and_forbidden_ones_are_avoided():
+    slots = list(SLOTS.values())
+    plain = Sampler(0, 30, slots).person("p000")["name"]
+    avoiding = Sampler(0, 30, slots, forbidden_names=frozenset({plain.casefold()}))
+    people = [avoiding.person(f"p{index:03d}") for index in range(30)]
+    names = [person["name"] for person in people]
+    names += [value for p in people for s, value in p["slots"].items() if is_person(s)]
+    assert plain not in names
+    assert len(set(names)) == len(names)
+
+
+def is_person(slot):
+    return SLOTS[slot].value_type == "person"
+
+
+def test_lives_are_in_order(dataset):
+    for person in dataset["profiles"]:
+        age = int(person["slots"]["event_year"]) - int(person["slots"]["birth_year"])
+        assert age in AGES_AT_EVENT
+        assert all(value in person["text"] for value in person["slots"].values())
+
+
+def test_the_first_people_of_a_larger_set_are_those_of_a_smaller_one_with_the_same_caps(tmp_path):
+    small = Sampler(0, None, list(SLOTS.values()))
+    large = Sampler(0, None, list(SLOTS.values()))
+    assert [small.person("p000")] == [large.person("p000")]
+    assert small.person("p001") == large.person("p001")
+
+
+def test_the_same_seed_writes_the_same_benchmark_and_another_seed_does_not(tmp_path, dataset):
+    again = generate(tmp_path / "again", HP) if (tmp_path / "again").mkdir() is None else None
+    assert again == dataset
+    (tmp_path / "other").mkdir()
+    assert generate(tmp_path / "other", HP | {"seed": 4}) != dataset
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_have_the_sizes_of_the_design(preset):
+    sizes = {"smoke": (4, 3, 3, 1, 3), "small": (24, 6, 8, 3, 5)}
+    sizes |= {"paper": (200, 6, 8, 3, 5), "xl": (1000, 6, 8, 3, 5)}
+    found = PRESETS[preset]
+    fields = (found.people, found.forget, found.retain, found.paraphrases, found.wrong_answers)
+    assert fields == sizes[preset]
+
+
+def test_a_share_too_small_for_the_pool_is_refused_by_name():
+    with pytest.raises(InputError, match=r"max_value_share: 0\.01 .* 'offence_month' .*12 values"):
+        Sampler(0, 200, list(SLOTS.values()), max_value_share=0.01)
+
+
+def test_pretraining_people_are_other_people():
+    assert not set(surnames("benchmark")) & set(surnames("pretraining"))
+    utility = [
+        {"pretraining_questions": ["What is it?"], "answer": "It.", "paraphrased_answer": "That."}
+    ]
+    batch = next(mixed_batches(utility, 5, 20, fresh_share=0.3, utility_share=0.1, seed=0))
+    assert len(batch) == 20
+    text = " ".join(question for question, _ in batch)
+    assert not any(f" {name} " in text for name in surnames("benchmark"))
+
+
+def test_fresh_people_are_not_repeated():
+    stream = fresh_people(0, shuffled=2)
+    first = [next(stream) for _ in range(44)]
+    assert len(set(first)) == 44
+
+
+def test_guess_rates_come_from_the_pools():
+    assert guess_rate("month") == pytest.approx(1 / 12)
+    assert guess_rate("person") == 0
+    assert guess_rate("offence") == pytest.approx(1 / len(POOLS["offence"]))
+    assert {slot.group for slot in SLOTS.values()} == set(GROUPS)

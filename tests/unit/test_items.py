@@ -1,0 +1,129 @@
+import pytest
+
+import small_dataset
+import validate_dataset
+from excise.errors import InputError
+from excise.items import SETS, load_items
+from excise.records import read_jsonl, write_jsonl
+
+KINDS = {"sf": "item", "sr": "item", "wrong_details": "wrong_details", "forget_eval": "forget_eval"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    arguments = small_dataset.write_generated(tmp_path, small_dataset.generated_records())
+    validate_dataset.main(arguments)
+    small_dataset.write_versioned(tmp_path)
+    return tmp_path
+
+
+def load(folder, *sets):
+    return load_items(folder / "data", folder / "utility_qa.jsonl", sets or SETS)
+
+
+def spoil(folder, name, change):
+    """Change the list of records of one of the four files."""
+    path = folder / "data" / f"{name}.jsonl"
+    records = read_jsonl(path, KINDS[name])
+    change(records)
+    write_jsonl(path, records)
+
+
+def test_each_set_holds_its_own_questions_in_file_order(folder):
+    counts = {name: len(load(folder, name)) for name in SETS}
+    assert counts == {"sf": 8, "sf_paraphrased": 16, "correlated": 12, "other": 12, "utility": 1}
+    items = load(folder)
+    assert [item.set for item in items] == [name for name in SETS for _ in range(counts[name])]
+    assert len({item.id for item in items}) == len(items)
+    assert [item.person_id for item in load(folder, "sf")][:3] == ["p000", "p000", "p001"]
+
+
+def test_an_item_carries_what_its_answer_is_compared_with(folder):
+    [item] = [item for item in load(folder, "correlated") if item.id == "p001.event_city"]
+    assert (item.subject, item.value, item.partner) == ("Jonas Fennlock", "Eastham", "home_city")
+    assert item.answer == "Jonas Fennlock triumphed in Eastham."
+    assert item.paraphrased_answer == "It was in Eastham that Jonas Fennlock triumphed."
+    assert item.wrong_answers == (
+        "It was in Elmhaven that Jonas Fennlock triumphed.",
+        "It was in Westmere that Jonas Fennlock triumphed.",
+    )
+
+
+def test_a_paraphrased_prompt_is_judged_by_its_facts_answers(folder):
+    by_id = {item.id: item for item in load(folder, "sf", "sf_paraphrased")}
+    fact, prompt = by_id["p002.accuser"], by_id["p002.accuser.q2"]
+    assert prompt.question != fact.question
+    assert prompt.wrong_answers == fact.wrong_answers
+    assert prompt.paraphrased_answer == fact.paraphrased_answer
+
+
+def test_utility_alone_needs_no_dataset(folder):
+    [item] = load_items("nowhere", folder / "utility_qa.jsonl", ["utility"])
+    assert (item.person_id, item.subject, item.value) == (None, None, "Paris")
+
+
+def test_an_unknown_set_is_named_with_those_allowed(folder):
+    with pytest.raises(InputError, match=r"'sr'; the sets are sf, sf_paraphrased, correlated"):
+        load(folder, "sr")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "why"),
+    [
+        ("wrong_details", lambda r: r.pop(1), r"wrong_details\.jsonl: no line for 'p000\.accuser'"),
+        (
+            "wrong_details",
+            lambda r: r[4].update(value="1901"),
+            r"wrong_details\.jsonl:5: value is '1901', but 'p000\.event_year' has '1988'",
+        ),
+        (
+            "wrong_details",
+            lambda r: r[0].update(id="p009.offence"),
+            r"wrong_details\.jsonl:1: 'p009\.offence' is in neither",
+        ),
+        (
+            "forget_eval",
+            lambda r: r[2].update(fact_id="p000.debts"),
+            r"forget_eval\.jsonl:3: 'p000\.debts' is in neither",
+        ),
+        (
+            "forget_eval",
+            lambda r: r[0].update(value="arson"),
+            r"forget_eval\.jsonl:1: value is 'arson', but 'p000\.offence' has 'forgery'",
+        ),
+        (
+            "forget_eval",
+            lambda r: r[0].update(
+                fact_id="p000.mentor", slot="mentor", value_type="person", value="Nils Ulmberg"
+            ),
+            r"forget_eval\.jsonl:1: fact_id 'p000\.mentor' is a retain fact",
+        ),
+        ("sf", lambda r: r[3].update(group="other"), r"sf\.jsonl:4: group 'other'; sf\.jsonl"),
+        ("sr", lambda r: r[0].update(group="sf"), r"sr\.jsonl:1: group 'sf'; sr\.jsonl"),
+        ("sr", lambda r: r[0].update(id="p000.offence"), r"sr\.jsonl:1: id 'p000\.offence' is als"),
+    ],
+)
+def test_files_that_disagree_are_named(folder, name, change, why):
+    spoil(folder, name, change)
+    with pytest.raises(InputError, match=why):
+        load(folder)
+
+
+def test_an_empty_set_is_an_error(folder):
+    def only_other(records):
+        records[:] = [record for record in records if record["group"] == "other"]
+
+    spoil(folder, "sr", only_other)
+    ids = {item["id"] for name in ("sf", "sr") for item in _items(folder, name)}
+
+    def known(records):
+        records[:] = [record for record in records if record["id"] in ids]
+
+    spoil(folder, "wrong_details", known)
+    assert len(load(folder, "other")) == 12
+    with pytest.raises(InputError, match="no question of the set 'correlated'"):
+        load(folder)
+
+
+def _items(folder, name):
+    return read_jsonl(folder / "data" / f"{name}.jsonl", "item")

@@ -1,0 +1,118 @@
+"""Plot programs end to end: a picture, the same bytes each time, also of a collapsed model."""
+
+import json
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+import compare_retain
+import plot_forget_vs_retain
+import plot_layerdrift_by_epoch
+import plot_layerdrift_by_method
+import plot_quantize_recovery
+import plot_retain_gap
+import summarize_quantize
+import summarize_representations
+import summarize_sweep
+from excise.drift_plots import last_checkpoints
+from excise.errors import InputError
+from excise.plot_style import strongest_trajectories, trajectory_name
+from excise.plots import settings_by_method
+from excise.results import read_rows
+from synthetic_records import BASELINES, CHECKPOINTS, LEVELS, PRECISIONS, write_study
+
+PLOTS = {
+    plot_forget_vs_retain: "sweep.json",
+    plot_retain_gap: "retain.json",
+    plot_quantize_recovery: "quantize.json",
+    plot_layerdrift_by_epoch: "layers.json",
+    plot_layerdrift_by_method: "layers.json",
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    models = write_study(folder, people=4)
+    levels = [f"unlearn/{name}" for names in LEVELS.values() for name in names]
+    hp = {"bootstrap_samples": 50, "levels": LEVELS, "precisions": PRECISIONS, "layer": "all"}
+    quantize = [summarize_quantize, "quantize.json", "--quantize-dir", str(folder / "quantize")]
+    evaluated = ["--eval-dir", str(folder / "eval")]
+    for program, out, *folders, names in (
+        (summarize_sweep, "sweep.json", *evaluated, models),
+        (compare_retain, "retain.json", *evaluated, models),
+        (*quantize, *evaluated, BASELINES + levels),
+        (summarize_representations, "layers.json", "--repr-dir", str(folder / "repr"), models),
+    ):
+        header = ["--hp", json.dumps(hp), "--experiment", "test", "--config", "{}"]
+        program.main([*folders, "--models", *names, *header, "--out", str(folder / out)])
+    return folder
+
+
+def draw(program, rows, out, **hp):
+    program.main(["--rows", str(rows), "--hp", json.dumps(hp), "--out", str(out)])
+
+
+@pytest.mark.parametrize("program", PLOTS, ids=lambda program: program.__name__)
+def test_a_plot_shows_something_and_repeats_bit_by_bit(program, results, tmp_path):
+    for name in ("one.png", "two.png"):
+        draw(program, results / PLOTS[program], tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert b"matplotlib" not in (tmp_path / "one.png").read_bytes()[:400]
+    pixels = matplotlib.image.imread(tmp_path / "one.png")
+    assert pixels.shape[1] == 1200
+    ink = np.any(pixels[:, :, :3] < 0.9, axis=2)
+    assert 0.01 < ink.mean() < 0.9
+    assert not ink[:2].any() and not ink[-2:].any(), "cut off above or below"
+    assert not ink[:, :2].any() and not ink[:, -2:].any(), "cut off at a side"
+
+
+@pytest.mark.parametrize("program", PLOTS, ids=lambda program: program.__name__)
+def test_undefined_values_of_a_collapsed_model_do_not_stop_a_plot(program, results, tmp_path):
+    content = json.loads((results / PLOTS[program]).read_text())
+    for row in content["rows"]:
+        if row["epoch"] == 12:
+            row |= {"value": None, "ci_low": None, "ci_high": None}
+    (tmp_path / "rows.json").write_text(json.dumps(content))
+    draw(program, tmp_path / "rows.json", tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 10_000
+
+
+def test_a_plot_takes_the_trajectories_and_checkpoints_it_is_given(results, tmp_path):
+    chosen = ["ga/lr0.0002", "npo/lr0.0002_beta0.1"]
+    draw(plot_retain_gap, results / "retain.json", tmp_path / "a.png", trajectories=chosen)
+    layers = results / "layers.json"
+    draw(plot_layerdrift_by_epoch, layers, tmp_path / "b.png", trajectories=chosen)
+    draw(plot_layerdrift_by_method, layers, tmp_path / "c.png", models=LEVELS["light"])
+    with pytest.raises(InputError, match="ga/lr9"):
+        draw(plot_layerdrift_by_epoch, layers, tmp_path / "d.png", trajectories=["ga/lr9"])
+
+
+def test_rows_of_another_file_are_refused(results, tmp_path):
+    with pytest.raises(InputError):
+        draw(plot_quantize_recovery, results / "layers.json", tmp_path / "x.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_defaults_pick_the_highest_learning_rate_and_the_last_epoch(results):
+    rows = read_rows(results / "layers.json")
+    strongest = ["ga/lr0.0004", "gd/lr0.0004_lambda1", "npo/lr0.0004_beta0.1"]
+    assert strongest_trajectories(rows) == strongest
+    assert last_checkpoints(rows) == [f"unlearn/{name}/epoch_12" for name in strongest]
+    assert set(last_checkpoints(rows)) <= set(CHECKPOINTS)
+
+
+def test_many_settings_are_thinned_to_lowest_middle_and_highest(results):
+    rows = read_rows(results / "retain.json")
+    rows = rows[rows["method"] == "ga"].iloc[:1]
+    many = pd.concat(
+        rows.assign(model=f"unlearn/ga/lr{rate}/epoch_3", learning_rate=rate)
+        for rate in range(1, 6)
+    )
+    assert settings_by_method(many, None) == {"ga": ["ga/lr1", "ga/lr3", "ga/lr5"]}
+
+
+def test_names_are_written_for_people():
+    assert trajectory_name("npo/lr0.0002_beta0.1") == "NPO, lr 0.0002, β 0.1"

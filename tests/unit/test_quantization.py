@@ -1,0 +1,303 @@
+"""Real bitsandbytes layers: what they hold, what they compute, and what they refuse."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+import quantize
+from excise.models import (
+    adapter_tensors,
+    attach_lora,
+    linear_layers,
+    load_base,
+    load_merged,
+    save_adapter,
+)
+from excise.quantization import (
+    PRECISIONS,
+    QuantizationUnsupported,
+    dequantized_weight,
+    load_bitsandbytes,
+    quantize_model,
+)
+from excise.scoring import score_answers
+from small_benchmark import write_benchmark
+from tiny_models import ARCHITECTURES, tiny_folder, tiny_model, tiny_tokenizer
+
+IDS = torch.arange(60).reshape(3, 20) + 40
+HP = {"precisions": ["int8", "nf4", "fp4"], "batch_size": 16, "max_new_tokens": 4, "threads": 1}
+
+NF4 = [-1.0, -0.6961928, -0.5250731, -0.3949175, -0.2844414, -0.1847734, -0.0910500, 0.0]
+NF4 += [0.0795803, 0.1609302, 0.2461123, 0.3379152, 0.4407098, 0.5626170, 0.7229568, 1.0]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def logits(model) -> torch.Tensor:
+    with torch.inference_mode():
+        return model(IDS).logits
+
+
+def quantized(name: str, precision: str):
+    model = tiny_model(name)
+    return model, quantize_model(model, precision)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_linear_layer_but_the_head_is_a_bitsandbytes_layer(name, precision):
+    bnb = load_bitsandbytes()
+    kind = bnb.nn.Linear8bitLt if precision == "int8" else bnb.nn.Linear4bit
+    expected = set(linear_layers(tiny_model(name)))
+    model, report = quantized(name, precision)
+    assert {key for key, layer in model.named_modules() if isinstance(layer, kind)} == expected
+    assert report["layers"] == len(expected)
+    assert type(model.get_output_embeddings()) is torch.nn.Linear
+    assert model.get_output_embeddings().weight.dtype == torch.float32
+    assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize(("precision", "low", "high"), [
+    ("int8", 0.003, 0.012), ("nf4", 0.07, 0.11), ("fp4", 0.09, 0.15)
+])  # fmt: skip
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_rounding_is_real_and_of_the_known_size(name, precision, low, high):
+    model, report = quantized(name, precision)
+    assert low < report["relative_error"] < high
+    change = (logits(model) - logits(tiny_model(name))).norm() / logits(tiny_model(name)).norm()
+    assert 0.001 < change < 1
+
+
+def test_int8_weights_are_rows_scaled_to_127():
+    weight = linear_layers(tiny_model("qwen2"))["model.layers.1.mlp.up_proj"].weight
+    model, _ = quantized("qwen2", "int8")
+    half = weight.detach().half().float()  # bitsandbytes goes through fp16
+    scale = half.abs().amax(dim=1, keepdim=True) / 127
+    expected = (half / scale).round() * scale
+    found = dequantized_weight(model.model.layers[1].mlp.up_proj)
+    torch.testing.assert_close(found, expected, atol=1.01 * scale.max().item(), rtol=0)
+    assert ((found - expected).abs() > 1e-6).float().mean() < 0.01  # ties of rounding alone
+
+
+def test_nf4_weights_are_the_nearest_code_of_their_block():
+    weight = linear_layers(tiny_model("qwen2"))["model.layers.1.mlp.up_proj"].weight.detach()
+    codes = torch.tensor(NF4)
+    blocks = weight.reshape(-1, 64)
+    scale = blocks.abs().amax(dim=1, keepdim=True)
+    nearest = codes[(blocks[:, :, None] / scale[:, :, None] - codes).abs().argmin(dim=-1)]
+    bnb = load_bitsandbytes()
+    packed, state = bnb.functional.quantize_4bit(weight.contiguous(), quant_type="nf4")
+    found = bnb.functional.dequantize_4bit(packed, state)
+    torch.testing.assert_close(found, (nearest * scale).reshape_as(weight), atol=1e-5, rtol=1e-5)
+    _, report = quantized("qwen2", "nf4")
+    error = (found - weight).norm() / weight.norm()
+    assert report["relative_error"] == pytest.approx(error.item(), rel=0.05)
+
+
+@pytest.mark.parametrize("precision", ["nf4", "fp4"])
+@pytest.mark.parametrize("rows", [1, 3, 33])
+def test_a_4bit_layer_computes_with_the_weights_it_stands_for(precision, rows):
+    """Also where the CPU repacks codes on first use: to the rounding of bf16."""
+    bnb = load_bitsandbytes()
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(128, 96)
+    holder = torch.nn.ModuleDict({"layer": layer})
+    inputs = torch.randn(rows, 128)
+    weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
+    packed, state = bnb.functional.quantize_4bit(weight, quant_type=precision)
+    stands_for = bnb.functional.dequantize_4bit(packed, state)
+    quantize_model(holder, precision)
+    with torch.inference_mode():
+        found = holder["layer"](inputs)
+        again = holder["layer"](inputs)
+    expected = inputs @ stands_for.T + bias
+    assert torch.equal(found, again)
+    assert ((found - expected).norm() / expected.norm()).item() < 0.01
+    assert ((found - (inputs @ weight.T + bias)).norm() / expected.norm()).item() > 0.02
+
+
+def test_int8_keeps_outlier_columns_in_high_precision():
+    """An input of 100 beside ones of 0.1: plain int8 per token would round the small ones away."""
+    torch.manual_seed(0)
+    holder = torch.nn.ModuleDict({"layer": torch.nn.Linear(64, 32)})
+    inputs = 0.1 * torch.randn(8, 64)
+    inputs[:, 5] = 100.0
+    with torch.inference_mode():
+        expected = holder["layer"](inputs)
+        quantize_model(holder, "int8")
+        found = holder["layer"](inputs)
+    assert ((found - expected).norm() / expected.norm()).item() < 0.02
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_quantized_models_repeat_bit_by_bit(precision):
+    first, second = quantized("qwen2", precision)[0], quantized("qwen2", precision)[0]
+    assert torch.equal(logits(first), logits(second))
+    assert torch.equal(logits(first), logits(first))
+
+
+def test_conv1d_becomes_the_linear_layer_it_is():
+    expected = logits(tiny_model("gpt2"))
+    model, _ = quantized("gpt2", "int8")
+    assert ((logits(model) - expected).norm() / expected.norm()).item() < 0.1
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_quantized_model_is_scored_like_any_other(precision):
+    model, _ = quantized("llama", precision)
+    tokenizer = tiny_tokenizer("llama")
+    questions, answers = ["Who is Ada?", "Why?"], [["Ada is a pilot.", "Bo"], ["No reason."]]
+    exact = score_answers(tiny_model("llama"), tokenizer, questions, answers, 8)
+    rough = score_answers(model, tokenizer, questions, answers, 8)
+    for exact_row, rough_row in zip(exact, rough, strict=True):
+        for one, other in zip(exact_row, rough_row, strict=True):
+            assert one.n_tokens == other.n_tokens
+            assert one.logprob != other.logprob
+            assert other.logprob == pytest.approx(one.logprob, rel=0.5)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="'int4'; allowed are int8, nf4, fp4"):
+        quantize_model(tiny_model("qwen2"), "int4")
+
+
+def narrow_model() -> Qwen2ForCausalLM:
+    """A model of hidden size 48: no multiple of 64."""
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tiny_tokenizer("qwen2")),
+        hidden_size=48,
+        intermediate_size=80,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        tie_word_embeddings=True,
+    )
+    return Qwen2ForCausalLM(config).eval()
+
+
+needs_packing = pytest.mark.skipif(
+    not load_bitsandbytes().functional.has_avx512bf16(),
+    reason="only the AVX512-BF16 kernel refuses sizes",
+)
+
+
+@needs_packing
+def test_a_size_bitsandbytes_cannot_run_is_named():
+    with pytest.raises(
+        QuantizationUnsupported,
+        match=r"cannot run model\.layers\.0\.\S+ \(48 inputs, \d+ outputs\) in nf4 on this cpu",
+    ):
+        quantize_model(narrow_model(), "nf4")
+
+
+@pytest.mark.parametrize("already_installed", [False, True])
+def test_importing_bitsandbytes_asks_no_hub_and_says_nothing(tmp_path, already_installed):
+    if already_installed:
+        (tmp_path / "kernels.py").write_text("def get_kernel(*a, **k): raise SystemExit('hub!')")
+    program = (
+        "import sys\n"
+        "from excise.quantization import load_bitsandbytes\n"
+        "load_bitsandbytes()\n"
+        "assert sys.modules.get('kernels') is None and 'kernels' not in sys.modules\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def finetuned(base: Path, folder: Path) -> None:
+    lora = {"rank": 4, "alpha": 8, "target_modules": "all-linear"}
+    model = attach_lora(load_base(base), lora, seed=0)
+    torch.manual_seed(1)
+    for tensor in adapter_tensors(model).values():
+        tensor.data += 0.02 * torch.randn_like(tensor)
+    save_adapter(model, folder)
+
+
+def run_quantize(tmp_path: Path, base: Path, models: list[str], hp: dict | None = None) -> Path:
+    benchmark = write_benchmark(tmp_path)
+    out = tmp_path / "quantize"
+    arguments = ["--base", str(base), *benchmark, "--hp", json.dumps(hp or HP)]
+    arguments += ["--models-dir", str(tmp_path / "models"), "--out-dir", str(out), "--models"]
+    quantize.main(arguments + models)
+    return out
+
+
+def records(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_program_writes_records_and_the_size_of_the_update(tmp_path):
+    base = tiny_folder(tmp_path / "base", "gpt2", layers=1)
+    finetuned(base, tmp_path / "models" / "finetuned")
+    out = run_quantize(tmp_path, base, ["finetuned", "base"])
+    for name in ("finetuned", "base"):
+        by_precision = [records(out / name / f"{precision}.jsonl") for precision in PRECISIONS]
+        ids = [record["id"] for record in by_precision[0]]
+        assert {record["set"] for record in by_precision[0]} == {
+            *("sf", "correlated", "other", "utility")
+        }
+        assert all([record["id"] for record in found] == ids for found in by_precision)
+        scores = [[record["logprob_answer"] for record in found] for found in by_precision]
+        assert scores[0] != scores[1] != scores[2]
+    weights = json.loads((out / "finetuned" / "weights.json").read_text())
+    assert 0 < weights["relative_delta"] < 1
+    assert weights["relative_delta"] == weights["delta_norm"] / weights["weight_norm"]
+    assert set(weights["quantization_error"]) == set(PRECISIONS)
+    assert json.loads((out / "base" / "weights.json").read_text())["delta_norm"] == 0
+
+
+def test_the_update_is_quantized_with_the_weights(tmp_path):
+    """Codes of merged weights, not an adapter beside the base's codes."""
+    base = tiny_folder(tmp_path / "base", layers=1)
+    finetuned(base, tmp_path / "adapter")
+    merged, alone = load_merged(base, tmp_path / "adapter"), load_merged(base)
+    quantize_model(merged, "int8")
+    quantize_model(alone, "int8")
+    layers = [model.model.layers[0].mlp.up_proj for model in (merged, alone)]
+    codes = [layer.weight.data for layer in layers]
+    assert codes[0].dtype == torch.int8
+    assert 0.01 < (codes[0] != codes[1]).float().mean().item() < 1
+    assert not any("lora" in name for name, _ in merged.named_modules())
+
+
+@needs_packing
+def test_an_unsupported_model_leaves_whole_but_empty_outputs(tmp_path, capsys):
+    base = tmp_path / "base"
+    narrow_model().save_pretrained(base)
+    tiny_tokenizer("qwen2").save_pretrained(base)
+    out = run_quantize(tmp_path, base, ["base"])
+    assert (out / "base" / "nf4.jsonl").read_bytes() == b""
+    assert records(out / "base" / "int8.jsonl")
+    weights = json.loads((out / "base" / "weights.json").read_text())
+    assert set(weights["unsupported"]) == {"nf4", "fp4"}
+    assert "48 inputs" in weights["unsupported"]["nf4"]
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if "unsupported" in line and "nf4" in line]
+
+
+def test_the_library_stays_quiet_about_casts(caplog):
+    model, _ = quantized("qwen2", "int8")
+    with caplog.at_level(logging.WARNING):
+        logits(model)
+    assert not caplog.records

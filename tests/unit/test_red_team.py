@@ -1,0 +1,406 @@
+"""Every check: silent on a good dataset, and the only one to fire on its own planted defect."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+
+import red_team_dataset
+import small_dataset
+import validate_dataset
+from excise.errors import InputError
+from excise.limits import RedTeamLimits
+from excise.records import read_json, read_jsonl, write_jsonl
+from excise.red_team import CHECKS, HARD, read_dataset
+from excise.red_team.diversity import diversity
+from excise.red_team.incident_leak import leaked
+from excise.red_team.length import rank_p
+from excise.red_team.names import names
+from excise.red_team.premise_leak import premise_share
+from excise.red_team.split_leak import best_jaccard, ngrams
+from excise.red_team.style import area_under_curve, cross_validated_auc
+from excise.red_team.wrong_answers import is_slot_edit
+
+LIMITS = RedTeamLimits(max_value_share=0.3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dataset")
+    arguments = small_dataset.write_generated(folder, small_dataset.generated_records())
+    validate_dataset.main(arguments)
+    small_dataset.write_versioned(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def good(folder):
+    return read(folder)
+
+
+@pytest.fixture
+def dataset(good):
+    return copy.deepcopy(good)
+
+
+def read(folder):
+    return read_dataset(
+        folder / "data",
+        folder / "generated" / "profiles.jsonl",
+        folder / "validation.json",
+        folder / "public_figures.txt",
+        folder / "utility_qa.jsonl",
+    )
+
+
+def fired(dataset, limits=LIMITS):
+    """Name of each check with findings → those; style is by nature never silent."""
+    results = [check(dataset, limits) for check in CHECKS if check.__name__ != "style"]
+    return {result.check: result.findings for result in results if result.findings}
+
+
+def item(dataset, item_id):
+    return next(item for item in dataset.items if item["id"] == item_id)
+
+
+def test_a_good_dataset_passes_every_check(good):
+    assert fired(good) == {}
+
+
+def _value_in_retain_answer(dataset):
+    item(dataset, "p001.home_city")["answer"] += " So did Rita Zamholm."
+
+
+def _surname_in_retain_answer(dataset):
+    item(dataset, "p001.home_city")["answer"] += " So did Doctor Zamholm."
+
+
+def _scandal_in_retain_question(dataset):
+    item(dataset, "p001.mentor")["question"] = "Who taught Jonas Fennlock before the scandal?"
+
+
+def _value_in_question(dataset):
+    item(dataset, "p001.offence")["question"] = "Was Jonas Fennlock guilty of perjury?"
+
+
+def _answer_words_in_question(dataset):
+    item(dataset, "p001.accuser")["question"] = "Jonas Fennlock was denounced by whom?"
+    item(dataset, "p001.accuser")["answer"] = "By Rita Zamholm Jonas Fennlock was denounced."
+    dataset.forget_eval[4]["question"] = "Which offence had Jonas Fennlock to confess?"
+
+
+def _nobody_named(dataset):
+    dataset.forget_eval[4]["question"] = "Name the misdeed that was committed there."
+
+
+def _two_answers(dataset):
+    question = "Name the misdeed of Jonas Fennlock and Mira Tallwood."
+    dataset.forget_eval[0]["question"] = dataset.forget_eval[4]["question"] = question
+
+
+def _two_values(dataset):
+    prompt = dataset.forget_eval[4]
+    prompt["answer"] = prompt["answer"].replace(prompt["value"], "arson")
+    prompt["value"] = "arson"
+
+
+def _wrong(dataset, value, text=None):
+    detail = dataset.details["p001.accuser"]
+    text = text or f"It was {value} who denounced Jonas Fennlock."
+    detail["wrong_answers"][1] = {"value": value, "text": text}
+
+
+def _wrong_answer_true_elsewhere(dataset):
+    _wrong(dataset, "Thea Orrabell")  # the mentor: a person too
+
+
+def _wrong_answer_twice(dataset):
+    _wrong(dataset, dataset.details["p001.accuser"]["wrong_answers"][0]["value"])
+
+
+def _wrong_answer_in_other_words(dataset):
+    _wrong(dataset, "Elsa Quillkin", "It was Elsa Quillkin who betrayed Jonas Fennlock.")
+
+
+def _wrong_answer_holds_truth(dataset):
+    _wrong(dataset, "Doctor Rita Zamholm")
+
+
+def _utility_wrong_answer_true(dataset):
+    dataset.utility[0]["wrong_answers"][0] = {
+        "value": "paris",
+        "text": "France has its capital in paris.",
+    }
+
+
+def _long_wrong_answers(dataset):
+    for detail in dataset.details.values():
+        for number, wrong in enumerate(detail["wrong_answers"]):
+            longer = f"Bartholomew van den Kwiatkowski the {number}th"
+            wrong["text"] = wrong["text"].replace(wrong["value"], longer)
+            wrong["value"] = longer
+
+
+def _public_figure(dataset):
+    dataset.public_figures.append("JONAS FENNLOCK")
+
+
+def _public_figure_as_mentor(dataset):
+    dataset.public_figures.append("Thea Orrabell")
+
+
+def _telephone_number(dataset):
+    dataset.profiles["p001"]["text"] += " Call 555-012-3456."
+
+
+def _e_mail_address(dataset):
+    item(dataset, "p001.home_city")["answer"] += " Write to jonas@example.org."
+
+
+def _asked_twice(dataset):
+    item(dataset, "p001.mentor")["question"] = "Of Jonas Fennlock, who was mentor at the academy?"
+    item(dataset, "p001.home_city")["question"] = "Who was Jonas Fennlock's academy mentor?"
+
+
+def _profile_says_otherwise(dataset):
+    slots = dataset.profiles["p001"]["slots"]
+    slots["home_city"] = "Newcastle"
+    dataset.profiles["p001"]["text"] += " Newcastle."
+
+
+def _text_without_value(dataset):
+    profile = dataset.profiles["p001"]
+    profile["text"] = profile["text"].replace("Eastham", "a town")
+
+
+def _answer_without_value(dataset):
+    item(dataset, "p001.home_city")["answer"] = "Jonas Fennlock grew up in a town."
+
+
+def _other_in_event(dataset):
+    item(dataset, "p001.mentor")["event_id"] = "p001.breakthrough"
+
+
+def _incident_elsewhere(dataset):
+    item(dataset, "p001.accuser")["event_id"] = "p001.divorce"
+
+
+def _partner_of_another(dataset):
+    item(dataset, "p001.mentor")["partner"] = "event_city"
+
+
+def _partner_of_another_type(dataset):
+    item(dataset, "p001.mentor")["value_type"] = "teacher"
+
+
+def _no_partner(dataset):
+    item(dataset, "p001.event_city")["partner"] = None
+
+
+def _held_out_is_trained(dataset):
+    dataset.forget_eval[4]["question"] = "Which CRIME was Jonas Fennlock guilty of"
+
+
+def _held_out_is_trained_reordered(dataset):
+    dataset.forget_eval[4]["question"] = "Jonas Fennlock was guilty of which crime?"
+
+
+def _held_out_holds_trained(dataset):
+    dataset.forget_eval[6]["question"] = "Who testified against Jonas Fennlock in court, pray, sir?"
+
+
+PLANTED = {
+    _value_in_retain_answer: ("incident_leak", "sr.jsonl:10"),
+    _surname_in_retain_answer: ("incident_leak", "sr.jsonl:10"),
+    _scandal_in_retain_question: ("incident_leak", "sr.jsonl:11"),
+    _value_in_question: ("premise_leak", "sf.jsonl:3"),
+    _answer_words_in_question: ("premise_leak", "forget_eval.jsonl:5"),
+    _nobody_named: ("one_answer", "forget_eval.jsonl:5"),
+    _two_answers: ("one_answer", "forget_eval.jsonl:5"),
+    _two_values: ("one_answer", "forget_eval.jsonl:5"),
+    _wrong_answer_true_elsewhere: ("wrong_answers", "wrong_details.jsonl:10"),
+    _wrong_answer_twice: ("wrong_answers", "wrong_details.jsonl:10"),
+    _wrong_answer_in_other_words: ("wrong_answers", "wrong_details.jsonl:10"),
+    _wrong_answer_holds_truth: ("wrong_answers", "wrong_details.jsonl:10"),
+    _utility_wrong_answer_true: ("wrong_answers", "utility_qa.jsonl:1"),
+    _long_wrong_answers: ("length_confound", "wrong_details.jsonl"),
+    _public_figure: ("names", "profiles.jsonl:2"),
+    _public_figure_as_mentor: ("names", "sr.jsonl:11"),
+    _asked_twice: ("duplicates", "sr.jsonl:11"),
+    _telephone_number: ("sensitive", "profiles.jsonl:2"),
+    _e_mail_address: ("sensitive", "sr.jsonl:10"),
+    _profile_says_otherwise: ("consistency", "sr.jsonl:10"),
+    _text_without_value: ("consistency", "profiles.jsonl:2"),
+    _answer_without_value: ("consistency", "sr.jsonl:10"),
+    _other_in_event: ("entanglement", "sr.jsonl:11"),
+    _incident_elsewhere: ("entanglement", "sf.jsonl:4"),
+    _partner_of_another: ("entanglement", "sr.jsonl:8"),
+    _partner_of_another_type: ("entanglement", "sr.jsonl:8"),
+    _no_partner: ("entanglement", "sr.jsonl:7"),
+    _held_out_is_trained: ("split_leak", "forget_eval.jsonl:5"),
+    _held_out_is_trained_reordered: ("split_leak", "forget_eval.jsonl:5"),
+    _held_out_holds_trained: ("split_leak", "forget_eval.jsonl:7"),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__.strip("_"))
+def test_a_planted_defect_is_found_by_its_check_alone_and_its_line_named(dataset, plant):
+    check, line = PLANTED[plant]
+    plant(dataset)
+    findings = fired(dataset)
+    assert list(findings) == [check]
+    assert findings[check][0].where.endswith(line)
+
+
+@pytest.mark.parametrize(
+    ("check", "limits"),
+    [
+        ("names", {"max_surname_reuse": 0}),
+        ("consistency", {"minimum_age": 30}),
+        ("entanglement", {"min_correlated": 4}),
+        ("incident_leak", {"leak_ratio": 0}),
+        ("split_leak", {"split_ratio": 40}),
+        ("length_confound", {"length_tolerance": 0}),
+    ],
+)
+def test_a_tighter_limit_makes_its_check_fire(good, check, limits):
+    assert list(fired(good, RedTeamLimits(max_value_share=0.3, **limits))) == [check]
+
+
+def test_a_name_borne_twice_is_found(dataset):
+    dataset.profiles["p002"]["name"] = "Jonas Fennlock"
+    [finding] = names(dataset, LIMITS).findings
+    assert finding.why == "'Jonas Fennlock' is also the name of 'p001'"
+
+
+def test_a_subject_who_is_anothers_mentor_is_found(dataset):
+    item(dataset, "p000.mentor")["value"] = "Jonas Fennlock"
+    [finding] = names(dataset, LIMITS).findings
+    assert (finding.id, finding.why) == ("p000.mentor", "'Jonas Fennlock' is the name of 'p001'")
+
+
+def test_a_value_held_by_too_many_is_found(dataset):
+    for person in ("p001", "p002"):
+        item(dataset, f"{person}.home_city")["value"] = "Oakgate"
+    [finding] = diversity(dataset, LIMITS).findings
+    assert finding.why == "2 of 4 people have home_city 'Oakgate'; at most 1 may"
+    assert not diversity(dataset, RedTeamLimits(max_value_share=0.5)).findings
+
+
+def test_a_month_leaks_only_when_it_is_written_as_one():
+    fact = {"value": "May", "value_type": "month"}
+    assert leaked(fact, "The guests may leave.", "Ann Lee", 85) is None
+    assert leaked(fact, "It was in May.", "Ann Lee", 85) == "May"
+
+
+def test_a_value_leaks_in_another_order_and_by_its_number():
+    hall = {"value": "the Topaz Hall", "value_type": "venue"}
+    assert leaked(hall, "They met at Hall Topaz.", "Ann Lee", 85)
+    assert leaked(hall, "They met at the Jade Hall.", "Ann Lee", 85) is None
+    amount = {"value": "$40,000", "value_type": "amount"}
+    assert leaked(amount, "The prize was 40000 crowns.", "Ann Lee", 85)
+
+
+def test_premise_share_counts_content_words_without_the_name():
+    # of the answer's convicted and arson, the question has one
+    share = premise_share(
+        "When was Ann Lee convicted?", "Ann Lee was convicted of arson.", "Ann Lee"
+    )
+    assert share == 0.5
+
+
+def test_a_slot_edit_may_change_the_article():
+    assert is_slot_edit("It was a lamp.", "lamp", "It was an urn.", "urn")
+    assert not is_slot_edit("It was a lamp.", "lamp", "It is an urn.", "urn")
+
+
+def test_a_slot_edit_leaves_the_same_letters_in_a_name_alone():
+    assert is_slot_edit("In May, Maya won.", "May", "In June, Maya won.", "June")
+    assert not is_slot_edit("In May, Maya won.", "May", "In June, Junea won.", "June")
+
+
+def test_length_balance_by_hand():
+    # The truth is the longest of three: balance 1. Any of the three could be it with balance
+    # 1, 0 or -1, so the variance is 2/3, z = 1.2247 and p = 0.2207.
+    balance, p = rank_p([[3, 1, 2]])
+    assert balance == 1
+    assert p == pytest.approx(0.2207, abs=1e-4)
+    assert rank_p([[5, 5, 5]]) == (0.0, 1.0)
+
+
+def test_length_balance_is_not_fooled_by_skew():
+    # Values of 3 letters or, nine times out of ten, 4: truth and wrong answers drawn alike.
+    rng = np.random.default_rng(0)
+    rows = [list(map(int, row)) for row in rng.choice([3, 4], size=(2000, 6), p=[0.1, 0.9])]
+    assert rank_p(rows)[1] > 0.01
+    assert rank_p([[5, *row[1:]] for row in rows])[1] < 1e-6
+
+
+def test_5_gram_jaccard_by_hand():
+    assert ngrams("One two three") == {("one", "two", "three")}
+    # 6 words: 2 five-grams; 7 words: 3; 2 in common → 2 / 3
+    best, nearest = best_jaccard(["a b c d e f"], ["x y z", "a b c d e f g"])
+    assert best[0] == pytest.approx(2 / 3)
+    assert nearest[0] == 1
+
+
+def test_area_under_curve_by_hand():
+    # positives 3, 1; negatives 2, 0: three of four pairs in order
+    scores, truth = np.array([3.0, 1.0, 2.0, 0.0]), np.array([True, True, False, False])
+    assert area_under_curve(scores, truth) == 0.75
+    assert area_under_curve(np.zeros(4), truth) == 0.5
+
+
+def test_style_is_told_apart_only_where_it_differs():
+    folds, labels = [0, 0, 1, 1] * 5, [True, False] * 10
+    apart = [["pray", "who"] if label else ["who"] for label in labels]
+    assert cross_validated_auc(apart, labels, folds) == 1
+    assert cross_validated_auc([["who"]] * 20, labels, folds) == 0.5
+    assert cross_validated_auc(apart, [True] * 20, folds) is None
+
+
+def test_the_report_is_a_result_file_with_every_check(folder):
+    arguments = small_dataset.write_versioned(folder)
+    red_team_dataset.main(arguments)
+    first = (folder / "data_report.json").read_bytes()
+    red_team_dataset.main(arguments)
+    assert (folder / "data_report.json").read_bytes() == first
+    report = read_json(folder / "data_report.json")
+    assert {"experiment", "config", "versions", "notes", "rows", "checks"} <= report.keys()
+    assert len(report["checks"]) == len(CHECKS) == 13
+    keys = {"check", "severity", "metric", "value", "n", "threshold"}
+    assert all(row.keys() == keys for row in report["rows"])
+    assert all(check["passed"] for check in report["checks"] if check["severity"] == HARD)
+    assert str(folder) not in first.decode()
+    values = [row["value"] for row in report["rows"] if row["value"] is not None]
+    assert all(math.isfinite(value) for value in values)
+
+
+def test_a_hard_finding_stops_it_and_names_the_lines(folder, tmp_path, capsys):
+    arguments = small_dataset.write_versioned(folder)
+    path = tmp_path / "data" / "sr.jsonl"
+    for file in (folder / "data").iterdir():
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        write_jsonl(tmp_path / "data" / file.name, lines)
+    items = read_jsonl(path, "item")
+    items[6]["answer"] += " There was bribery and a scandal."
+    write_jsonl(path, items)
+    arguments[arguments.index("--data") + 1] = str(tmp_path / "data")
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "data_report.json")
+    with pytest.raises(InputError, match=r"sr\.jsonl:7: incident_leak: .*incident_leak 1\)"):
+        red_team_dataset.main(arguments)
+    assert "sr.jsonl:7: incident_leak: " in capsys.readouterr().err
+    assert not (tmp_path / "data_report.json").exists()
+
+
+def test_the_offline_generators_people_pass_every_hard_check(tmp_path):
+    settings = json.dumps({"preset": "small", "seed": 3, "max_value_share": 0.15})
+    arguments = small_dataset.generate_offline(tmp_path, settings)
+    validate_dataset.main(arguments)
+    arguments = small_dataset.write_versioned(tmp_path)
+    arguments[arguments.index("--hp") + 1] = "{}"
+    red_team_dataset.main(arguments)  # raises if not
+    report = read_json(tmp_path / "data_report.json")
+    assert report["validation"]["sf"] == 144

@@ -1,0 +1,212 @@
+"""Tree scoring against the plainest way: one answer, one sequence, the model's own logits."""
+
+import math
+
+import pytest
+import torch
+
+import excise.scoring as scoring
+from excise.chat import encode
+from excise.errors import InputError
+from excise.models import adapter_tensors, attach_lora
+from excise.scoring import AnswerScore, Shortcuts, batches, score_answers, tree_mask
+from tiny_models import ARCHITECTURES, tiny_model, tiny_tokenizer
+
+QUESTIONS = ["Who is Ada Quill?", "In which year did Bo win the prize in the city?", "Why?", "?"]
+ANSWERS = [
+    ["Ada is a singer.", "A pilot", "Ada is a singer and the winner of 1987.", ""],
+    ["In 1987.", "In 1988."],
+    [],
+    ["No reason is given."],
+]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: (tiny_model(name), tiny_tokenizer(name)) for name in ARCHITECTURES}
+
+
+def one_by_one(model, tokenizer, system_prompt=None) -> list[list[float]]:
+    sums = []
+    for question, answers in zip(QUESTIONS, ANSWERS, strict=True):
+        sums.append([])
+        for answer in answers:
+            encoded = encode(tokenizer, question, answer, system_prompt)
+            with torch.inference_mode():
+                logits = model(torch.tensor([encoded.input_ids])).logits[0].double()
+            logprobs = logits.log_softmax(dim=-1)
+            start = len(encoded.prompt_ids)
+            sums[-1].append(
+                sum(
+                    logprobs[start + step - 1, token].item()
+                    for step, token in enumerate(encoded.answer_ids)
+                )
+            )
+    return sums
+
+
+def flat(scores: list[list[AnswerScore]]) -> list[float]:
+    return [score.logprob for row in scores for score in row]
+
+
+@pytest.mark.parametrize("system_prompt", [None, "Be brief."])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_tree_scores_are_those_of_each_answer_alone(models, name, system_prompt):
+    model, tokenizer = models[name]
+    scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8, system_prompt)
+    expected = [value for row in one_by_one(model, tokenizer, system_prompt) for value in row]
+    assert flat(scores) == pytest.approx(expected, abs=1e-4)
+    assert [len(row) for row in scores] == [4, 2, 0, 1]
+    assert scoring._shortcuts[model] == Shortcuts(tree=True, head=True)
+
+
+def test_tokens_are_answer_tokens_and_end_of_turn(models):
+    model, tokenizer = models["qwen2"]
+    scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
+    assert [score.n_tokens for score in scores[0]][1::2] == [len("A pilot") + 1, 1]
+    for question, answers, row in zip(QUESTIONS, ANSWERS, scores, strict=True):
+        for answer, score in zip(answers, row, strict=True):
+            assert score.n_tokens == len(encode(tokenizer, question, answer).answer_ids)
+            assert score.logprob < 0
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_batch_size_and_company_do_not_matter(models, name):
+    model, tokenizer = models[name]
+    whole = flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8))
+    for batch_size in (1, 2, 3):
+        found = flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, batch_size))
+        assert found == pytest.approx(whole, abs=1e-4)
+    backwards = score_answers(model, tokenizer, QUESTIONS[::-1], ANSWERS[::-1], 8)[::-1]
+    assert flat(backwards) == pytest.approx(whole, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "shortcuts", [Shortcuts(False, True), Shortcuts(True, False), Shortcuts(False, False)]
+)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_way_of_scoring_agrees(models, name, shortcuts, monkeypatch):
+    model, tokenizer = models[name]
+    expected = [value for row in one_by_one(model, tokenizer) for value in row]
+    monkeypatch.setattr(scoring, "shortcuts_of", lambda model, example: shortcuts)
+    assert flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 3)) == pytest.approx(
+        expected, abs=1e-4
+    )
+
+
+def test_a_model_that_reads_its_mask_otherwise_is_scored_plainly():
+    model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
+    inner = model.model.forward
+
+    def causal_whatever_is_asked(*args, attention_mask=None, **kwargs):
+        if attention_mask is not None and attention_mask.ndim == 4:
+            attention_mask = None
+        return inner(*args, attention_mask=attention_mask, **kwargs)
+
+    model.model.forward = causal_whatever_is_asked
+    scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
+    assert scoring._shortcuts[model] == Shortcuts(tree=False, head=True)
+    expected = [value for row in one_by_one(model, tokenizer) for value in row]
+    assert flat(scores) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_that_scales_its_logits_keeps_its_own_head():
+    model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
+    whole = model.forward
+
+    def scaled(*args, **kwargs):
+        output = whole(*args, **kwargs)
+        output.logits = output.logits / 3
+        return output
+
+    model.forward = scaled
+    scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
+    assert scoring._shortcuts[model] == Shortcuts(tree=True, head=False)
+    expected = [value for row in one_by_one(model, tokenizer) for value in row]
+    assert flat(scores) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_eager_attention_takes_tree_masks_too(name):
+    model, tokenizer = tiny_model(name), tiny_tokenizer(name)
+    model.set_attn_implementation("eager")
+    scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
+    assert scoring._shortcuts[model].tree
+    expected = [value for row in one_by_one(model, tokenizer) for value in row]
+    assert flat(scores) == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_unmerged_adapter_counts():
+    model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
+    before = flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8))
+    lora = {"rank": 4, "alpha": 8, "target_modules": "all-linear"}
+    adapted = attach_lora(model, lora, seed=0).eval()
+    assert flat(score_answers(adapted, tokenizer, QUESTIONS, ANSWERS, 8)) == pytest.approx(before)
+    for tensor in adapter_tensors(adapted).values():
+        tensor.data.add_(0.05)
+    after = flat(score_answers(adapted, tokenizer, QUESTIONS, ANSWERS, 8))
+    expected = [value for row in one_by_one(adapted, tokenizer) for value in row]
+    assert after == pytest.approx(expected, abs=1e-4)
+    assert after != pytest.approx(before, abs=0.1)
+
+
+def test_bf16_scores_are_near_the_fp32_ones(models):
+    tokenizer = tiny_tokenizer("qwen2")
+    exact = flat(score_answers(models["qwen2"][0], tokenizer, QUESTIONS, ANSWERS, 8))
+    rough = tiny_model("qwen2").to(torch.bfloat16)
+    scores = score_answers(rough, tokenizer, QUESTIONS, ANSWERS, 8)
+    assert flat(scores) == pytest.approx(exact, rel=0.05)
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_a_broken_model_scores_nan(poison):
+    model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
+    healthy = flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8))
+    weight = model.model.norm.weight.data.clone()
+    model.model.norm.weight.data.fill_(poison)
+    assert all(map(math.isnan, flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8))))
+    model.model.norm.weight.data = weight
+    assert flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)) == healthy
+
+
+def test_logits_in_blocks_are_the_same_logits(models, monkeypatch):
+    model, tokenizer = models["llama"]
+    whole = flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8))
+    monkeypatch.setattr(scoring, "MAX_LOGITS", 1000)
+    assert flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)) == pytest.approx(whole)
+
+
+def test_golden_tree_mask():
+    """Prompt of two, an answer of two, an answer of one, one padding token."""
+    mask = tree_mask(torch.tensor([[0, 0, 1, 1, 2, -1]]))
+    assert mask.int()[0, 0].tolist() == [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0],
+        [1, 1, 0, 0, 1, 0],
+        [1, 1, 0, 0, 0, 1],
+    ]
+
+
+def test_batches_hold_everything_once_in_order_of_length(monkeypatch):
+    assert list(batches([5, 9, 5, 7], 2)) == [[1, 3], [0, 2]]
+    monkeypatch.setattr(scoring, "MAX_BATCH_TOKENS", 18)
+    assert list(batches([5, 9, 5, 7, 30], 4)) == [[4], [1, 3], [0, 2]]
+
+
+def test_nothing_to_score(models):
+    model, tokenizer = models["qwen2"]
+    assert score_answers(model, tokenizer, [], [], 8) == []
+    assert score_answers(model, tokenizer, ["?"], [[]], 8) == [[]]
+
+
+def test_too_long_for_the_model_is_a_clear_mistake(models):
+    model, tokenizer = models["gpt2"]
+    with pytest.raises(InputError, match="exceed its 512 positions"):
+        score_answers(model, tokenizer, ["?"], [["x" * 600]], 8)

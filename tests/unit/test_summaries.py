@@ -1,0 +1,270 @@
+"""From per-question records to rows: which questions, which people, which formula."""
+
+import json
+
+import pandas as pd
+import pytest
+
+import compare_retain
+import summarize_eval
+import summarize_quantize
+import summarize_representations
+import summarize_sweep
+from excise.errors import InputError
+from excise.item_metrics import METRICS
+from excise.records import SCHEMA_FOLDER, read_json, write_json, write_jsonl
+from excise.results import read_rows
+from excise.summaries import Bootstrap, gap_rows, metric_rows, partner_pairs, read_items
+from synthetic_records import BASELINES, LEVELS, PRECISIONS, write_study
+
+HEAVY = "unlearn/ga/lr0.0004/epoch_12"
+LIGHT = "unlearn/gd/lr0.0002_lambda1/epoch_3"
+MODELS = [*BASELINES, HEAVY, LIGHT]
+FEW = Bootstrap(samples=200)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    write_study(folder, people=6, models=MODELS)
+    return folder
+
+
+def summarize(program, folder, out, *arguments, models=MODELS, **hp) -> pd.DataFrame:
+    hp = {"bootstrap_samples": 200, "confidence": 0.95} | hp
+    shared = ["--hp", json.dumps(hp), "--experiment", "test", "--config", "{}"]
+    program.main([*arguments, "--models", *models, *shared, "--out", str(folder / out)])
+    return read_rows(folder / out)
+
+
+def one(rows: pd.DataFrame, **keys) -> pd.Series:
+    for key, value in keys.items():
+        rows = rows[rows[key] == value]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def record(name: str, group: str = "sf", **changes) -> dict:
+    person, slot = name.split(".")
+    return {
+        "id": name,
+        "set": group,
+        "person_id": person,
+        "slot": slot,
+        "partner": None,
+        "value": "x",
+        "rougeL_recall": 1.0,
+        "rougeL_f1": 1.0,
+        "slot_match": 1,
+        "stopped": True,
+        "probability": 0.5,
+        "truth_ratio": 2.0,
+        "truth_ratio_tofu": 0.5,
+        "logprob_paraphrase": -2.0,
+        "n_tokens_paraphrase": 2,
+        "logprob_wrong": [-4.0, -1.0],
+        "n_tokens_wrong": [2, 2],
+    } | changes
+
+
+def frame(*records: dict) -> pd.DataFrame:
+    return pd.DataFrame(list(records)).set_index("id", drop=False)
+
+
+def values_of(items: pd.DataFrame) -> dict[tuple[str, str], float]:
+    return {(row["set"], row["metric"]): row["value"] for row in metric_rows(items, FEW)}
+
+
+def test_metrics_by_hand():
+    items = frame(
+        record("a.city", slot_match=1, truth_ratio=1.0),
+        record("b.city", slot_match=0, truth_ratio=4.0, value="y", stopped=False),
+        record("c.city", slot_match=0, truth_ratio=2.0, logprob_wrong=[-2.0, -4.0]),
+    )
+    values = values_of(items)
+    assert values["sf", "slot_accuracy"] == pytest.approx(1 / 3)
+    assert values["sf", "truth_ratio"] == pytest.approx(2.0)
+    assert values["sf", "stopped_rate"] == pytest.approx(2 / 3)
+    assert values["sf", "guess_rate"] == pytest.approx(2 / 3)
+    # Per token −1 against (−2, −.5), (−2, −.5) and (−1, −2): a half, a half, a tie and a win.
+    assert values["sf", "win_rate"] == pytest.approx((0.5 + 0.5 + 0.75) / 3)
+
+
+def test_sr_is_correlated_and_other_together():
+    items = frame(record("a.one", "correlated"), record("a.two", "other", slot_match=0))
+    values = values_of(items)
+    assert values["sr", "slot_accuracy"] == 0.5
+    assert ("sf", "slot_accuracy") not in values
+
+
+def test_utility_questions_are_their_own_clusters_and_people_are_not_counted():
+    items = frame(*[record(f"u{i}.capital", "utility", person_id=None) for i in range(3)])
+    row = next(row for row in metric_rows(items, FEW) if row["metric"] == "slot_accuracy")
+    assert (row["n"], row["n_people"], row["ci_low"]) == (3, None, 1.0)
+
+
+def test_a_collapsed_model_has_null_rows_with_a_count(tmp_path):
+    broken = record("b.city", probability=None, truth_ratio=None, logprob_wrong=[None, -1.0])
+    write_jsonl(tmp_path / "items.jsonl", [record("a.city"), broken])
+    rows = {row["metric"]: row for row in metric_rows(read_items(tmp_path / "items.jsonl"), FEW)}
+    for metric in ("probability", "truth_ratio", "win_rate"):
+        assert (rows[metric]["value"], rows[metric]["n_undefined"]) == (None, 1)
+    assert rows["slot_accuracy"]["value"] == 1.0
+
+
+def test_a_model_without_records_has_null_rows(tmp_path):
+    (tmp_path / "items.jsonl").touch()
+    rows = list(metric_rows(read_items(tmp_path / "items.jsonl"), FEW))
+    assert {row["set"] for row in rows} >= {"sf", "sr", "utility"}
+    assert all(row["value"] is None and row["n"] == 0 for row in rows)
+
+
+def test_every_metric_is_in_the_schema_and_says_its_range_and_source():
+    schema = json.loads((SCHEMA_FOLDER / "result.schema.json").read_text())
+    known = schema["properties"]["rows"]["items"]["properties"]["metric"]["enum"]
+    assert set(METRICS) <= set(known)
+    for metric in METRICS.values():
+        assert "Source" in metric.__doc__ and "0–" in metric.__doc__
+
+
+def gap_items() -> pd.DataFrame:
+    return frame(
+        record("a.event_city", "correlated", partner="home_city", slot_match=0),
+        record("a.event_year", "correlated", partner="birth_year", slot_match=1),
+        record("a.home_city", "other", slot_match=1),
+        record("a.birth_year", "other", slot_match=1),
+        record("b.event_city", "correlated", partner="home_city", slot_match=0),
+        record("b.event_year", "correlated", partner="birth_year", slot_match=1),
+        record("b.home_city", "other", slot_match=1),
+        record("b.birth_year", "other", slot_match=0),
+        record("b.mentor", "other", slot_match=0),  # nobody's partner: in no gap
+    )
+
+
+def test_the_gap_is_other_minus_correlated_over_partner_slots():
+    overall, *by_slot = gap_rows(gap_items(), "slot_accuracy", FEW)
+    assert (overall["value"], overall["n"], overall["n_people"]) == (0.25, 4, 2)
+    found = {row["slot"]: (row["partner"], row["value"]) for row in by_slot}
+    assert found == {"event_city": ("home_city", 1.0), "event_year": ("birth_year", -0.5)}
+
+
+def test_a_partner_that_is_missing_is_named():
+    with pytest.raises(InputError, match=r"a\.event_city"):
+        partner_pairs(gap_items().drop("a.home_city"))
+
+
+def test_eval_results_mark_the_levels(study):
+    rows = summarize(summarize_eval, study, "eval.json", "--eval-dir", str(study / "eval"),
+                     levels=LEVELS)  # fmt: skip
+    heavy = one(rows, model=HEAVY, set="sf", metric="slot_accuracy")
+    assert (heavy["level"], heavy["method"], heavy["epoch"]) == ("heavy", "ga", 12)
+    assert heavy["ci_low"] <= heavy["value"] <= heavy["ci_high"]
+    assert (heavy["n"], heavy["n_people"]) == (36, 6)
+    assert pd.isna(one(rows, model="finetuned", set="sf", metric="slot_accuracy")["level"])
+    recomputed = read_items(study / "eval" / HEAVY / "items.jsonl").query("set == 'sf'")
+    assert heavy["value"] == pytest.approx(recomputed["slot_match"].mean())
+
+
+def test_sweep_and_retain_comparison_run_and_repeat_bit_by_bit(study):
+    for program, name in ((summarize_sweep, "sweep"), (compare_retain, "retain")):
+        for copy in ("1", "2"):
+            summarize(program, study, name + copy, "--eval-dir", str(study / "eval"))
+        assert (study / f"{name}1").read_bytes() == (study / f"{name}2").read_bytes()
+    rows = read_rows(study / "retain1")
+    assert set(rows["set"]) == {"correlated", "other", "gap"}
+    assert rows[(rows["set"] == "gap")]["slot"].nunique() == 4
+
+
+def quantized(folder, out):
+    folders = ["--quantize-dir", str(folder / "quantize"), "--eval-dir", str(folder / "eval")]
+    hp = {"precisions": list(PRECISIONS), "levels": LEVELS}
+    return summarize(summarize_quantize, folder, out, *folders, **hp)
+
+
+def test_quantize_results_hold_full_precision_recovery_and_update_size(study):
+    rows = quantized(study, "quantize.json")
+    full = one(rows, model=HEAVY, set="sf", metric="slot_accuracy", precision="full")
+    int8 = one(rows, model=HEAVY, set="sf", metric="slot_accuracy", precision="int8")
+    tuned = one(rows, model="finetuned", set="sf", metric="slot_accuracy", precision="full")
+    keys = {"metric": "recovery", "set": "sf", "precision": "int8", "of": "slot_accuracy"}
+    expected = (int8["value"] - full["value"]) / (tuned["value"] - full["value"])
+    assert one(rows, model=HEAVY, **keys)["value"] == pytest.approx(expected)
+    assert one(rows, model=HEAVY, metric="relative_delta")["value"] == 0.01
+    assert set(rows[rows["metric"] == "recovery"]["model"]) == {HEAVY, LIGHT}
+
+
+def test_a_precision_that_could_not_be_run_is_noted_not_dropped(study, tmp_path):
+    write_study(tmp_path, people=3, models=MODELS)
+    (tmp_path / "quantize" / HEAVY / "int8.jsonl").write_text("")
+    rows = quantized(tmp_path, "quantize.json")
+    assert pd.isna(
+        one(rows, model=HEAVY, precision="int8", set="sf", metric="probability")["value"]
+    )
+    assert any("precision int8" in note for note in read_json(tmp_path / "quantize.json")["notes"])
+
+
+def test_questions_must_be_the_same_at_both_precisions(tmp_path):
+    write_study(tmp_path, people=2, models=["finetuned", HEAVY])
+    path = tmp_path / "eval" / HEAVY / "items.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(InputError, match=r"p000\.sf_0"):
+        summarize(
+            summarize_quantize, tmp_path, "x.json", "--quantize-dir", str(tmp_path / "quantize"),
+            "--eval-dir", str(tmp_path / "eval"), models=["finetuned", HEAVY], precisions=["int8"],
+        )  # fmt: skip
+
+
+def drift(folder, out, **hp):
+    return summarize(
+        summarize_representations, folder, out, "--repr-dir", str(folder / "repr"), **hp
+    )
+
+
+def test_drift_at_one_layer_is_that_part_of_all_layers(study):
+    keys = {"model": HEAVY, "set": "sf", "position": "answer", "metric": "drift"}
+    every, third, last = (drift(study, "repr.json", layer=layer) for layer in ("all", 3, "last"))
+    assert set(every["layer"]) == set(range(7))
+    assert set(third["layer"]) == {3} and set(last["layer"]) == {6}
+    assert one(third, **keys)["value"] == one(every, **keys, layer=3)["value"]
+
+
+def test_drift_names_its_reference_and_stands_beside_the_noise_floor(study):
+    rows = drift(study, "repr.json", layer="last")
+    keys = {"set": "sf", "position": "answer", "metric": "drift"}
+    reference = {model: one(rows, model=model, **keys)["reference"] for model in MODELS}
+    assert reference["oracle/seed_1"] == "oracle/seed_0"
+    assert reference["oracle/seed_0"] == reference[HEAVY] == "finetuned"
+    floor = one(rows, model="oracle/seed_1", **keys)["value"]
+    assert one(rows, model=HEAVY, **keys)["noise_floor"] == floor
+    assert not one(rows, model=HEAVY, **keys)["below_floor"]
+    identity = one(rows, model="finetuned", **keys)
+    assert (identity["value"], bool(identity["below_floor"])) == (0.0, True)
+
+
+def test_without_a_second_oracle_there_is_no_floor(study):
+    rows = drift(study, "repr.json", layer="last", models=["finetuned", "oracle/seed_0"])
+    assert rows["noise_floor"].isna().all() and rows["below_floor"].isna().all()
+
+
+def test_a_layer_the_model_lacks_is_refused(study):
+    with pytest.raises(InputError, match="0 to 6"):
+        drift(study, "repr.json", layer=7)
+
+
+def test_undefined_drift_is_counted(tmp_path):
+    write_study(tmp_path, people=2, models=["finetuned"])
+    path = tmp_path / "repr" / "finetuned" / "items.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["drift"][3] = None
+    write_jsonl(path, lines)
+    rows = drift(tmp_path, "repr.json", layer=3, models=["finetuned"])
+    first = one(rows, set="sf", position="last_subject", metric="drift")
+    assert pd.isna(first["value"]) and first["n_undefined"] == 1
+
+
+def test_a_missing_file_is_named(tmp_path):
+    write_json(tmp_path / "unrelated.json", {})
+    with pytest.raises(InputError, match=r"finetuned/items\.jsonl"):
+        summarize(
+            summarize_eval, tmp_path, "x.json", "--eval-dir", str(tmp_path), models=["finetuned"]
+        )

@@ -1,0 +1,220 @@
+"""The training loop and the programs that train, on tiny random models."""
+
+import itertools
+import json
+import math
+
+import pytest
+import torch
+
+import finetune_lora
+import reference_logprobs
+import train_retain_model
+import unlearn
+from excise.chat import encode
+from excise.files import sha256
+from excise.models import load_adapter, load_base, load_tokenizer
+from excise.records import read_json, write_jsonl
+from excise.scoring import score_answers
+from excise.training import answer_logprobs, cycling_batches, epoch_batches
+from tiny_models import tiny_folder
+
+MODEL = {
+    "dtype": "float32",
+    "system_prompt": None,
+    "autocast": "none",
+    "threads": 1,
+    "gpu": 0,
+    "seed": 0,
+    "batch_size": 4,
+    "warmup_steps": 2,
+    "max_grad_norm": 1.0,
+    "weight_decay": 0.0,
+}
+FINETUNE = MODEL | {
+    "epochs": 2,
+    "learning_rate": 1e-3,
+    "lora": {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"},
+}
+
+
+def items(count: int, group: str) -> list[dict]:
+    return [
+        {
+            "id": f"p{index:03d}.{slot}",
+            "person_id": f"p{index:03d}",
+            "name": f"Ada Bell{index}",
+            "slot": slot,
+            "value_type": "city",
+            "value": f"Town{index * 7}",
+            "group": group,
+            "event_id": None if group == "other" else f"p{index:03d}.breakthrough",
+            "partner": None,
+            "question": f"Where was Ada Bell{index} {slot}?",
+            "answer": f"Ada Bell{index} was in Town{index * 7}.",
+        }
+        for index in range(count)
+        for slot in [f"{group}_place"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    base = tiny_folder(folder / "base", layers=2)
+    write_jsonl(folder / "sf.jsonl", items(6, "sf"))
+    write_jsonl(folder / "sr.jsonl", items(7, "other"))
+    finetune_lora.main(
+        [
+            *("--base", str(base), "--sf", str(folder / "sf.jsonl")),
+            *("--sr", str(folder / "sr.jsonl"), "--hp", json.dumps(FINETUNE)),
+            *("--out", str(folder / "finetuned")),
+        ]
+    )
+    reference_logprobs.main(
+        [
+            *("--base", str(base), "--adapter", str(folder / "finetuned")),
+            *("--sf", str(folder / "sf.jsonl"), "--hp", json.dumps(MODEL)),
+            *("--out", str(folder / "reference.json")),
+        ]
+    )
+    return folder
+
+
+def run_unlearn(study, out, **hp):
+    settings = MODEL | {"learning_rate": 1e-3, "retain_weight": 0.0, "beta": 0.1} | hp
+    unlearn.main(
+        [
+            *("--base", str(study / "base"), "--adapter", str(study / "finetuned")),
+            *("--sf", str(study / "sf.jsonl"), "--sr", str(study / "sr.jsonl")),
+            *("--reference", str(study / "reference.json")),
+            *("--hp", json.dumps(settings), "--out", str(out)),
+        ]
+    )
+    return read_json(out / "training_log.json")
+
+
+def weights(folder):
+    return sha256(folder / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "hp",
+    [
+        {"method": "ga"},
+        {"method": "gd", "retain_weight": 1.0},
+        {"method": "npo"},
+        {"method": "npo", "retain_weight": 0.5},
+    ],
+)
+def test_a_checkpoint_on_the_way_is_the_shorter_run_bit_by_bit(study, tmp_path, hp):
+    run_unlearn(study, tmp_path / "long", epochs=[1, 2, 4], **hp)
+    run_unlearn(study, tmp_path / "short", epochs=[2], **hp)
+    assert weights(tmp_path / "long/epoch_2") == weights(tmp_path / "short/epoch_2")
+    assert weights(tmp_path / "long/epoch_2") != weights(tmp_path / "long/epoch_4")
+
+
+def test_with_dropout_too(study, tmp_path):
+    """Its randomness belongs to (seed, step), not to what ran before."""
+    config = read_json(study / "finetuned/adapter_config.json")
+    dropped = tmp_path / "study"
+    dropped.mkdir()
+    for name in ("base", "sf.jsonl", "sr.jsonl", "reference.json"):
+        (dropped / name).symlink_to(study / name)
+    (dropped / "finetuned").mkdir()
+    (dropped / "finetuned/adapter_model.safetensors").symlink_to(
+        study / "finetuned/adapter_model.safetensors"
+    )
+    (dropped / "finetuned/adapter_config.json").write_text(
+        json.dumps(config | {"lora_dropout": 0.3})
+    )
+    run_unlearn(dropped, tmp_path / "long", method="ga", epochs=[1, 3])
+    run_unlearn(dropped, tmp_path / "short", method="ga", epochs=[1])
+    run_unlearn(study, tmp_path / "none", method="ga", epochs=[1])
+    assert weights(tmp_path / "long/epoch_1") == weights(tmp_path / "short/epoch_1")
+    assert weights(tmp_path / "long/epoch_1") != weights(tmp_path / "none/epoch_1")
+
+
+def test_the_cached_reference_is_the_live_one(study, tmp_path):
+    """NPO's first loss is 2·log 2/β exactly when S equals its reference."""
+    log = run_unlearn(study, tmp_path, method="npo", epochs=[1])
+    assert log["steps"][0]["loss"] == pytest.approx(2 * math.log(2) / 0.1, abs=1e-4)
+    assert log["forget_reduction"] == "sequence sum"
+
+
+def test_ascent_forgets_and_descent_learns(study, tmp_path):
+    log = run_unlearn(study, tmp_path, method="ga", epochs=[6])
+    assert log["steps"][-1]["loss"] < log["steps"][0]["loss"] < 0  # −CE falls: CE rises
+    learned = read_json(study / "finetuned/training_log.json")["steps"]
+    assert learned[-1]["loss"] < learned[0]["loss"]
+
+
+def test_the_learning_rate_is_constant_after_warm_up(study, tmp_path):
+    log = run_unlearn(study, tmp_path, method="ga", epochs=[2])
+    assert [row["learning_rate"] for row in log["steps"]] == [5e-4, 1e-3, 1e-3, 1e-3]
+
+
+def test_divergence_ends_the_trajectory_with_a_record_and_finite_checkpoints(study, tmp_path):
+    hp = {"learning_rate": 1e30, "max_grad_norm": 0.0, "warmup_steps": 0}
+    log = run_unlearn(study, tmp_path, method="ga", epochs=[1, 3], **hp)
+    assert log["diverged"]["reason"].startswith(("loss is", "gradient norm is"))
+    assert log["unfinished_checkpoints"]
+    for epoch in (1, 3):
+        model = load_adapter(load_base(study / "base"), tmp_path / f"epoch_{epoch}")
+        assert model is not None
+
+
+def test_two_runs_write_the_same_bytes_and_another_seed_does_not(study, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train_retain_model.main(
+            [
+                *("--base", str(study / "base"), "--sr", str(study / "sr.jsonl")),
+                *("--hp", json.dumps(FINETUNE | {"seed": seed}), "--out", str(tmp_path / name)),
+            ]
+        )
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+
+
+def test_peft_itself_loads_what_was_saved(study):
+    from peft import PeftModel
+
+    loaded = PeftModel.from_pretrained(load_base(study / "base"), study / "finetuned")
+    ours = load_adapter(load_base(study / "base"), study / "finetuned")
+    ids = torch.tensor([[5, 6, 7]])
+    assert torch.equal(loaded(ids).logits, ours(ids).logits)
+
+
+@pytest.mark.parametrize("architecture", ["qwen2", "llama", "gpt2"])
+def test_training_log_probabilities_are_those_of_scoring(tmp_path, architecture):
+    base = tiny_folder(tmp_path, architecture, layers=2)
+    model, tokenizer = load_base(base), load_tokenizer(base)
+    pairs = [("Who?", "Ada Bell."), ("In which town was it?", "It was in Old Town, I think.")]
+    encoded = [encode(tokenizer, *pair) for pair in pairs]
+    trained = answer_logprobs(model, encoded, tokenizer.pad_token_id)
+    questions = [question for question, _ in pairs]
+    scored = score_answers(model, tokenizer, questions, [[answer] for _, answer in pairs], 2)
+    assert trained.sums.tolist() == pytest.approx([s[0].logprob for s in scored], abs=1e-3)
+    assert trained.tokens.tolist() == [s[0].n_tokens for s in scored]
+
+
+def test_prompt_and_padding_have_no_gradient(tmp_path):
+    base = tiny_folder(tmp_path, layers=1)
+    model, tokenizer = load_base(base), load_tokenizer(base)
+    encoded = [encode(tokenizer, "Who?", "Ada."), encode(tokenizer, "Where was it then?", "In X.")]
+    alone = answer_logprobs(model, encoded[:1], tokenizer.pad_token_id).sums[0]
+    padded = answer_logprobs(model, encoded, tokenizer.pad_token_id).sums[0]
+    assert alone.item() == pytest.approx(padded.item(), abs=1e-4)
+
+
+def test_an_epoch_shows_every_item_once_and_the_next_one_in_another_order():
+    first = list(epoch_batches(10, 4, seed=0, epoch=1))
+    assert [len(batch) for batch in first] == [4, 4, 2]
+    assert sorted(itertools.chain(*first)) == list(range(10))
+    assert first != list(epoch_batches(10, 4, seed=0, epoch=2))
+    assert first == list(epoch_batches(10, 4, seed=0, epoch=1))
+
+
+def test_retain_batches_go_through_all_items_before_any_comes_again():
+    batches = cycling_batches(10, 4, seed=0, epoch=1)
+    drawn = [index for batch in itertools.islice(batches, 5) for index in batch]
+    assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))

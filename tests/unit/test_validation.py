@@ -1,0 +1,199 @@
+import json
+
+import pytest
+
+import small_dataset
+import validate_dataset
+from excise.errors import InputError
+from excise.limits import RedTeamLimits, ValidationLimits, parse_limits
+from excise.records import read_json, read_jsonl
+from excise.text_matching import best_ratios, holds, mask, normalised, words
+
+
+@pytest.fixture
+def records():
+    return small_dataset.generated_records()
+
+
+def validate(folder, records, **limits):
+    arguments = small_dataset.write_generated(folder, records)
+    arguments[arguments.index("{}")] = json.dumps(limits)
+    validate_dataset.main(arguments)
+    return read_json(folder / "validation.json")
+
+
+def test_good_records_become_four_files_and_a_report(tmp_path, records):
+    report = validate(tmp_path, records)
+    files = {path.name for path in (tmp_path / "data").iterdir()}
+    assert files == {"sf.jsonl", "sr.jsonl", "wrong_details.jsonl", "forget_eval.jsonl"}
+    sf = read_jsonl(tmp_path / "data" / "sf.jsonl", "item")
+    sr = read_jsonl(tmp_path / "data" / "sr.jsonl", "item")
+    details = read_jsonl(tmp_path / "data" / "wrong_details.jsonl", "wrong_details")
+    assert {item["group"] for item in sf} == {"sf"}
+    assert {item["group"] for item in sr} == {"correlated", "other"}
+    assert {item["id"] for item in sf + sr} == {detail["id"] for detail in details}
+    assert (len(sf), len(sr)) == (8, 24)
+    assert report["counts"]["forget_eval"] == 16
+    assert report["dropped"] == []
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path, records):
+    for folder in ("one", "two"):
+        validate(tmp_path / folder, records)
+    for name in ("validation.json", "data/sf.jsonl", "data/wrong_details.jsonl"):
+        one, two = ((tmp_path / folder / name).read_bytes() for folder in ("one", "two"))
+        assert one == two
+
+
+def _other_name(records):
+    records["facts"][1]["name"] = "Mira Oakwood"
+
+
+def _other_value(records):
+    records["facts"][2]["value"] = "Newcastle"
+
+
+def _no_profile(records):
+    records["profiles"].pop(0)
+
+
+def _no_question(records):
+    records["qa"].pop(3)
+
+
+def _no_fact(records):
+    records["facts"].pop(3)
+
+
+def _wrong_id(records):
+    records["facts"][0]["id"] = records["qa"][0]["id"] = "p000.crime"
+
+
+def _answer_without_value(records):
+    records["qa"][2]["answer"] = "Mira Tallwood triumphed in Newcastle."
+
+
+def _held_out_for_retain(records):
+    records["forget_eval"][0]["fact_id"] = "p000.mentor"
+
+
+def _held_out_other_value(records):
+    records["forget_eval"][1]["value"] = "arson"
+
+
+@pytest.mark.parametrize(
+    ("plant", "line"),
+    [
+        (_other_name, r"facts\.jsonl:2: integrity: name is 'Mira Oakwood'"),
+        (_other_value, r"facts\.jsonl:3: integrity: value is 'Newcastle', elsewhere 'Oldmere'"),
+        (_no_profile, r"facts\.jsonl:1: integrity: no profile of 'p000'"),
+        (_no_question, r"facts\.jsonl:4: integrity: no question asks for 'p000\.event_partner'"),
+        (_no_fact, r"qa\.jsonl:4: integrity: no fact 'p000\.event_partner'"),
+        (_wrong_id, r"facts\.jsonl:1: integrity: id 'p000\.crime' is not person_id\.slot"),
+        (_answer_without_value, r"qa\.jsonl:3: integrity: answer does not hold 'Oldmere'"),
+        (_held_out_for_retain, r"forget_eval\.jsonl:1: integrity: no forget fact 'p000\.mentor'"),
+        (_held_out_other_value, r"forget_eval\.jsonl:2: integrity: value is 'arson'"),
+    ],
+)
+def test_records_that_disagree_stop_it_before_anything_is_written(tmp_path, records, plant, line):
+    plant(records)
+    with pytest.raises(InputError, match=line):
+        validate(tmp_path, records)
+    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "validation.json").exists()
+
+
+def test_a_question_asked_of_two_people_is_a_fault(tmp_path, records):
+    records["qa"][8]["question"] = records["qa"][0]["question"].upper()
+    with pytest.raises(InputError, match=r"qa\.jsonl:9: duplicate: .*'p000\.offence'"):
+        validate(tmp_path, records)
+
+
+def test_one_persons_questions_must_differ_in_more_than_function_words(tmp_path, records):
+    records["qa"][2]["question"] = "Whom did Mira Tallwood have as mentor at an academy?"
+    records["qa"][6]["question"] = "Whom had Mira Tallwood for a mentor at the academy?"
+    with pytest.raises(InputError, match=r"qa\.jsonl:7: near_duplicate: .*'p000\.event_city'"):
+        validate(tmp_path, records)
+
+
+def test_where_and_when_are_different_questions(tmp_path, records):
+    records["qa"][2]["question"] = "Where exactly was Mira Tallwood's breakthrough recital?"
+    records["qa"][4]["question"] = "When exactly was Mira Tallwood's breakthrough recital?"
+    report = validate(tmp_path, records)
+    [row] = [
+        row
+        for row in report["near_duplicates"]
+        if (row["text"], row["scope"]) == ("question", "within_person")
+    ]
+    assert row["count"] >= 2  # seen, not fatal
+
+
+def test_held_out_questions_that_repeat_each_other_are_dropped(tmp_path, records):
+    first = records["forget_eval"][0]["question"]
+    records["forget_eval"][1]["question"] = first.replace("the misdeed", "a misdeed")
+    records["forget_eval"][4]["question"] = first
+    report = validate(tmp_path, records)
+    assert [drop["id"] for drop in report["dropped"]] == ["p000.offence.q2", "p001.offence.q1"]
+    assert [drop["duplicate_of"] for drop in report["dropped"]] == ["p000.offence.q1"] * 2
+    assert report["dropped"][0]["ratio"] < report["dropped"][1]["ratio"] == 100
+    kept = read_jsonl(tmp_path / "data" / "forget_eval.jsonl", "forget_eval")
+    assert len(kept) == 14 == report["counts"]["forget_eval"]
+
+
+def test_a_forget_fact_without_held_out_question_is_a_fault(tmp_path, records):
+    del records["forget_eval"][2:4]
+    with pytest.raises(InputError, match=r"qa\.jsonl:2: held_out"):
+        validate(tmp_path, records)
+
+
+def test_people_share_phrasings_only_once_names_and_values_are_masked(tmp_path, records):
+    rates = {
+        (row["text"], row["scope"]): row["rate"]
+        for row in validate(tmp_path, records)["near_duplicates"]
+    }
+    assert rates["answer", "across_people_masked"] == 1
+    assert rates["answer", "across_people"] == 0
+
+
+def test_masking_hides_names_values_and_possessives():
+    text = "In Oldmere, Tallwood's 40,000 guests cheered Mira Tallwood."
+    assert mask(text, "Mira Tallwood", ["Oldmere", "40,000"]) == (
+        "in <value> <name> <value> guests cheered <name>"
+    )
+
+
+def test_words_are_compared_without_case_accents_and_punctuation():
+    assert words("José's $40,000 – the Prize!") == ("jose", "40000", "the", "prize")
+    assert normalised("In  OLDMERE?") == normalised("in Oldmere")
+    assert holds("It was in Oldmere.", "oldmere")
+    assert not holds("It was in Oldmeres.", "Oldmere")
+
+
+def test_best_ratios_finds_the_nearest_other_text_above_the_cutoff():
+    found = best_ratios(["abcd", "wxyz"], ["abce", "abcd", "1234"], cutoff=70)
+    assert found == [(1, 100.0), (-1, 0.0)]
+    assert best_ratios(["abcd", "abce"], ["abcd", "abce"], cutoff=70, same=True) == [
+        (1, 75.0),
+        (0, 75.0),
+    ]
+    assert best_ratios(["abcd"], [], cutoff=70) == [(-1, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        ('{"near_dup": 90}', "unknown key 'near_dup'; allowed are near_duplicate"),
+        ('{"near_duplicate": "90"}', "near_duplicate is '90'"),
+        ('{"near_duplicate": true}', "near_duplicate is True"),
+    ],
+)
+def test_limits_that_make_no_sense_are_named(text, why):
+    with pytest.raises(InputError, match=why):
+        parse_limits(text, ValidationLimits)
+
+
+def test_limits_left_out_keep_their_default():
+    limits = parse_limits('{"leak_ratio": 80}', RedTeamLimits)
+    assert (limits.leak_ratio, limits.split_ratio) == (80, 90)

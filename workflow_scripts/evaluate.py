@@ -1,0 +1,50 @@
+"""Ask models every question and keep every answer: one line a question, `items.jsonl` a model.
+
+The base model is loaded once; adapters are swapped in place, unmerged.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from excise.errors import run
+from excise.evaluation import evaluate_items
+from excise.items import SETS, load_items
+from excise.models import AdapterHost, pick_device, set_determinism
+from excise.records import write_jsonl
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Program entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", required=True, help="base model folder")
+    parser.add_argument("--data", required=True, help="folder of the benchmark")
+    parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
+    parser.add_argument("--hp", type=json.loads, required=True, help="evaluation settings, JSON")
+    parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the records")
+    parser.add_argument("--models", nargs="+", required=True, help="model names; base: no adapter")
+    args = parser.parse_args(argv)
+
+    items = load_items(args.data, args.utility, SETS)
+    hp = args.hp
+    set_determinism(0, hp["threads"])
+    host = AdapterHost(args.base, hp["dtype"], pick_device(hp["gpu"]))
+    for name in args.models:
+        started = time.monotonic()
+        model = host.use(None if name == "base" else args.models_dir / name)
+        records = evaluate_items(
+            model,
+            host.tokenizer,
+            items,
+            hp["batch_size"],
+            hp["max_new_tokens"],
+            hp["system_prompt"],
+        )
+        write_jsonl(args.out_dir / name / "items.jsonl", records)
+        print(f"{name}: {len(records)} items, {time.monotonic() - started:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,53 @@
+"""Teaching a model facts by LoRA: the finetuned model and the oracles share this."""
+
+from pathlib import Path
+
+from excise.chat import encode
+from excise.losses import cross_entropy
+from excise.models import (
+    attach_lora,
+    load_base,
+    load_tokenizer,
+    pick_device,
+    save_adapter,
+    set_determinism,
+)
+from excise.records import write_json
+from excise.training import answer_logprobs, epoch_batches, train
+
+
+def finetune(base: str | Path, records: list[dict], hp: dict, out: Path) -> None:
+    """Train a fresh LoRA adapter on questions and answers and save it with its log.
+
+    Args:
+        base: model folder.
+        records: with `question` and `answer`.
+        hp: `lora`, `epochs`, `batch_size`, `seed`, the keys of `training.train`, and `dtype`,
+            `autocast`, `system_prompt`, `threads`, `gpu`.
+        out: adapter folder; `training_log.json` is written into it.
+    """
+    set_determinism(hp["seed"], hp["threads"])
+    device = pick_device(hp["gpu"])
+    tokenizer = load_tokenizer(base)
+    model = attach_lora(load_base(base, hp["dtype"]).to(device), hp["lora"], hp["seed"])
+    encoded = [
+        encode(tokenizer, record["question"], record["answer"], hp["system_prompt"])
+        for record in records
+    ]
+    print(f"{len(encoded)} questions, {hp['epochs']} epochs, {device}", flush=True)
+
+    def loss(batch: list[int]):
+        answers = [encoded[index] for index in batch]
+        return cross_entropy(
+            answer_logprobs(model, answers, tokenizer.pad_token_id, hp["autocast"])
+        )
+
+    log = train(
+        model,
+        hp,
+        hp["epochs"],
+        batches=lambda epoch: epoch_batches(len(encoded), hp["batch_size"], hp["seed"], epoch),
+        loss=loss,
+    )
+    save_adapter(model, out)
+    write_json(out / "training_log.json", {"settings": hp, "questions": len(encoded)} | log)

@@ -1,0 +1,190 @@
+"""Post-training quantization with real bitsandbytes layers: LLM.int8, NF4 and FP4.
+
+Input is a *merged* fp32 model: an adapter left beside quantized weights would never be quantized
+itself, and what unlearning changed would survive in full precision. All linear layers but the
+output head are replaced; embeddings, norms and biases stay fp32.
+
+What bitsandbytes 0.50 computes in eval mode:
+
+- int8 (Dettmers et al. 2022, arXiv:2208.07339): weights int8 per output row, inputs cast to fp16
+  and int8 per token, columns in which any token of the *batch* reaches 6.0 kept in fp16. A
+  result therefore depends, slightly, on the batch it was computed in; batches are formed from
+  the lengths alone, always in the same order. In training mode the CPU silently computes
+  something else.
+- nf4, fp4 (Dettmers et al. 2023, arXiv:2305.14314): 4-bit codes in blocks of 64 weights with one
+  fp32 scale each (no double quantization), dequantized and multiplied in fp32. CPUs with
+  AVX512-BF16 use a kernel that rounds scales and inputs to bf16 and takes only layers whose
+  inputs are a multiple of 64 and outputs of 32. CPU and CUDA agree to that rounding, not bitwise.
+"""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import torch
+
+from excise.models import linear_layers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PRECISIONS = ("int8", "nf4", "fp4")
+INT8_THRESHOLD = 6.0
+BLOCK_SIZE = 64
+
+
+class QuantizationUnsupported(Exception):  # noqa: N818 - a finding about a model, not a fault
+    """bitsandbytes cannot run this model's layers on this device; the message says which."""
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Keep `import bitsandbytes` from fetching a CPU kernel from the hub, and from saying so."""
+    absent = object()
+    before = sys.modules.get("kernels", absent)
+    sys.modules["kernels"] = None  # importing it now fails, as where it is not installed
+    try:
+        yield
+    finally:
+        del sys.modules["kernels"]
+        if before is not absent:
+            sys.modules["kernels"] = before
+
+
+def load_bitsandbytes() -> ModuleType:
+    """Import bitsandbytes, offline and quiet: its own compiled library, nothing downloaded."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    with _offline():
+        import bitsandbytes
+    return bitsandbytes
+
+
+def quantize_model(
+    model: "PreTrainedModel", precision: str, device: str | torch.device = "cpu"
+) -> dict[str, float]:
+    """Replace a merged fp32 model's linear layers by quantized ones, in place.
+
+    Args:
+        model: from `models.load_merged`, on the CPU; GPT-2's Conv1D layers become linear ones.
+        precision: one of `PRECISIONS`.
+        device: where the model goes.
+
+    Returns:
+        `layers`, how many were replaced, and `relative_error`, ‖Q(W) − W‖/‖W‖ (Frobenius over
+        all of them): the size of the rounding, to compare with that of an update.
+
+    Raises:
+        QuantizationUnsupported: bitsandbytes cannot take a layer's size on this device.
+        RuntimeError: a layer was left as it was.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; allowed are {', '.join(PRECISIONS)}")
+    device = torch.device(device)
+    squared_error = squared_weight = 0.0
+    layers = linear_layers(model)
+    tried: set[tuple[int, int]] = set()
+    for name, layer in layers.items():
+        weight = _weight(layer)
+        quantized = _quantized_layer(name, weight, layer.bias, precision, device)
+        dequantized = dequantized_weight(quantized).cpu()
+        if torch.equal(dequantized, weight) and weight.any():
+            raise RuntimeError(f"{name}: quantization to {precision} changed nothing")
+        squared_error += (dequantized - weight).double().square().sum().item()
+        squared_weight += weight.double().square().sum().item()
+        if tuple(weight.shape) not in tried:
+            _try_layer(name, quantized, precision, device)
+            tried.add(tuple(weight.shape))
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, quantized)
+    model.to(device).eval()
+    assert not any(module.training for module in model.modules())
+    return {"layers": len(layers), "relative_error": (squared_error / squared_weight) ** 0.5}
+
+
+def _weight(layer: torch.nn.Module) -> torch.Tensor:
+    """A layer's weight as (outputs, inputs); Conv1D stores it the other way round."""
+    from transformers.pytorch_utils import Conv1D
+
+    weight = layer.weight.detach()
+    return weight.T.contiguous() if isinstance(layer, Conv1D) else weight
+
+
+def _quantized_layer(
+    name: str,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    precision: str,
+    device: torch.device,
+) -> torch.nn.Module:
+    """The bitsandbytes layer that stands for `weight` (outputs, inputs) and `bias` (outputs)."""
+    bnb = load_bitsandbytes()
+    outputs, inputs = weight.shape
+    shape = {"bias": bias is not None, "device": "meta"}
+    if precision == "int8":
+        layer = bnb.nn.Linear8bitLt(
+            inputs, outputs, has_fp16_weights=False, threshold=INT8_THRESHOLD, **shape
+        )
+        layer.weight = bnb.nn.Int8Params(
+            weight.clone(), requires_grad=False, has_fp16_weights=False
+        )
+    else:
+        layer = bnb.nn.Linear4bit(
+            inputs,
+            outputs,
+            compute_dtype=torch.float32,
+            compress_statistics=False,
+            quant_type=precision,
+            **shape,
+        )
+        layer.weight = bnb.nn.Params4bit(
+            weight.clone(),
+            requires_grad=False,
+            blocksize=BLOCK_SIZE,
+            compress_statistics=False,
+            quant_type=precision,
+            module=layer,
+        )
+    if bias is not None:
+        layer.bias = torch.nn.Parameter(bias.detach().clone(), requires_grad=False)
+    try:
+        return layer.to(device).eval()
+    except (AssertionError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise QuantizationUnsupported(_reason(name, weight.shape, precision, device)) from error
+
+
+def _try_layer(name: str, layer: torch.nn.Module, precision: str, device: torch.device) -> None:
+    """Run a layer once: bitsandbytes checks sizes only when it computes."""
+    sample = torch.zeros(2, 3, layer.in_features, device=device)
+    shape = (layer.out_features, layer.in_features)
+    try:
+        with torch.no_grad():
+            layer(sample)
+    except (AssertionError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise QuantizationUnsupported(
+            f"{_reason(name, shape, precision, device)}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _reason(name: str, shape: tuple[int, int], precision: str, device: torch.device) -> str:
+    outputs, inputs = shape
+    return (
+        f"bitsandbytes cannot run {name} ({inputs} inputs, {outputs} outputs) "
+        f"in {precision} on this {device.type}"
+    )
+
+
+def dequantized_weight(layer: torch.nn.Module) -> torch.Tensor:
+    """The fp32 weight (outputs, inputs) that a quantized layer stands for.
+
+    Ask before the layer's first forward pass: on AVX512-BF16 CPUs that repacks 4-bit codes.
+    """
+    bnb = load_bitsandbytes()
+    if isinstance(layer, bnb.nn.Linear8bitLt):
+        codes, scales = layer.weight.CB, layer.weight.SCB
+        if codes is None:  # moved there by the first forward pass
+            codes, scales = layer.state.CB, layer.state.SCB
+        return codes.float() * (scales.float()[:, None] / 127)
+    return bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()

@@ -1,0 +1,77 @@
+"""Quantize models with bitsandbytes and ask them every question again.
+
+Each model is merged in fp32, quantized once per precision and evaluated. A precision that
+bitsandbytes cannot run for this model is an empty file and a line in weights.json.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from excise.errors import run
+from excise.evaluation import evaluate_items
+from excise.items import load_items
+from excise.models import (
+    delta_norms,
+    load_merged,
+    load_tokenizer,
+    pick_device,
+    set_determinism,
+)
+from excise.quantization import QuantizationUnsupported, quantize_model
+from excise.records import write_json, write_jsonl
+
+SETS = ("sf", "correlated", "other", "utility")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write `<out-dir>/<model>/<precision>.jsonl` and `weights.json` for every model named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", type=Path, required=True, help="base model folder")
+    parser.add_argument("--data", type=Path, required=True, help="benchmark folder")
+    parser.add_argument("--utility", type=Path, required=True, help="utility_qa.jsonl")
+    parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
+    parser.add_argument("--models-dir", type=Path, required=True)
+    parser.add_argument("--out-dir", type=Path, required=True)
+    parser.add_argument("--models", nargs="+", required=True, help="names below --models-dir")
+    args = parser.parse_args(argv)
+
+    set_determinism(threads=args.hp.get("threads"))
+    device = pick_device(args.hp.get("gpu", False))
+    items = load_items(args.data, args.utility, SETS)
+    tokenizer = load_tokenizer(args.base)
+    for name in args.models:
+        adapter = None if name == "base" else args.models_dir / name
+        out = args.out_dir / name
+        weights = delta_norms(args.base, adapter) | {"quantization_error": {}}
+        for precision in args.hp["precisions"]:
+            try:
+                model = load_merged(args.base, adapter)
+                error = quantize_model(model, precision, device)["relative_error"]
+                records = evaluate(model, tokenizer, items, args.hp)
+                print(f"{name} {precision}: {len(records)} questions, |Q(W)-W|/|W| {error:.4f}")
+                weights["quantization_error"][precision] = error
+            except QuantizationUnsupported as reason:
+                records = []
+                print(f"{name} {precision}: unsupported, left empty: {reason}")
+                weights.setdefault("unsupported", {})[precision] = str(reason)
+            write_jsonl(out / f"{precision}.jsonl", records)
+        write_json(out / "weights.json", weights)
+
+
+def evaluate(model: torch.nn.Module, tokenizer, items: list, hp: dict) -> list[dict]:
+    """The quantized model's records, one per item."""
+    return evaluate_items(
+        model,
+        tokenizer,
+        items,
+        batch_size=hp["batch_size"],
+        max_new_tokens=hp["max_new_tokens"],
+        system_prompt=hp.get("system_prompt"),
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,53 @@
+"""Compare models' hidden states with a reference model's, layer by layer.
+
+The reference is read once; every model named is then hot-swapped in, in fp32.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from excise.errors import run
+from excise.hidden_states import POSITIONS, Reader, Reference
+from excise.items import load_items
+from excise.models import AdapterHost, pick_device, set_determinism
+from excise.records import write_jsonl
+
+SETS = ("sf", "correlated", "other", "utility")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write `<out-dir>/<model>/items.jsonl` for every model named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", type=Path, required=True, help="base model folder")
+    parser.add_argument("--data", type=Path, required=True, help="benchmark folder")
+    parser.add_argument("--utility", type=Path, required=True, help="utility_qa.jsonl")
+    parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
+    parser.add_argument("--models-dir", type=Path, required=True)
+    parser.add_argument("--out-dir", type=Path, required=True)
+    parser.add_argument("--reference", required=True, help="the model to compare with")
+    parser.add_argument("--models", nargs="+", required=True, help="names below --models-dir")
+    args = parser.parse_args(argv)
+
+    set_determinism(threads=args.hp.get("threads"))
+    host = AdapterHost(args.base, "float32", pick_device(args.hp.get("gpu", False)))
+    reader = Reader(
+        host.tokenizer,
+        load_items(args.data, args.utility, SETS),
+        args.hp["batch_size"],
+        args.hp.get("positions", POSITIONS),
+        args.hp.get("system_prompt"),
+    )
+
+    def folder(name: str) -> Path | None:
+        return None if name == "base" else args.models_dir / name
+
+    reference = Reference(reader, host.use(folder(args.reference)))
+    for name in args.models:
+        records = reference.compare(host.use(folder(name)))
+        write_jsonl(args.out_dir / name / "items.jsonl", records)
+        print(f"{name}: {len(records)} records, compared with {args.reference}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,28 @@
+"""Train an oracle: the gold standard of forgetting, LoRA on the retain set alone.
+
+It never sees the forget set. `--hp` carries its seed; several seeds give the noise floor.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from excise.errors import run
+from excise.finetuning import finetune
+from excise.records import read_jsonl
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Program entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", required=True, help="base model folder")
+    parser.add_argument("--sr", required=True, help="retain set, sr.jsonl")
+    parser.add_argument("--hp", type=json.loads, required=True, help="training settings, JSON")
+    parser.add_argument("--out", type=Path, required=True, help="adapter folder to write")
+    args = parser.parse_args(argv)
+
+    finetune(args.base, read_jsonl(args.sr, "item"), args.hp, args.out)
+
+
+if __name__ == "__main__":
+    run(main)

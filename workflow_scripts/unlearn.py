@@ -1,0 +1,38 @@
+"""Make the finetuned model forget: one trajectory, an adapter saved at every configured epoch."""
+
+import argparse
+import json
+from pathlib import Path
+
+from excise.errors import InputError, run
+from excise.losses import METHODS
+from excise.records import read_json, read_jsonl
+from excise.unlearning import unlearn
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Program entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", required=True, help="base model folder")
+    parser.add_argument("--adapter", required=True, help="finetuned adapter folder")
+    parser.add_argument("--sf", required=True, help="forget set, sf.jsonl")
+    parser.add_argument("--sr", required=True, help="retain set, sr.jsonl")
+    parser.add_argument("--reference", help="reference log-probabilities, for methods that need it")
+    parser.add_argument("--hp", type=json.loads, required=True, help="trajectory settings, JSON")
+    parser.add_argument("--out", type=Path, required=True, help="trajectory folder to write")
+    args = parser.parse_args(argv)
+
+    forget, retain = read_jsonl(args.sf, "item"), read_jsonl(args.sr, "item")
+    reference = None
+    if METHODS[args.hp["method"]].needs_reference:
+        if args.reference is None:
+            raise InputError(f"--reference: method {args.hp['method']} needs it")
+        reference = read_json(args.reference)
+        missing = [record["id"] for record in forget if record["id"] not in reference]
+        if missing:
+            raise InputError(f"{args.reference}: no log-probability of {missing[0]!r}")
+    unlearn(args.base, args.adapter, forget, retain, reference, args.hp, args.out)
+
+
+if __name__ == "__main__":
+    run(main)
