@@ -29,7 +29,8 @@ format: .venv/installed  ## format Python and Snakemake files
 	snakefmt Snakefile rules
 
 clean:  ## delete generated files of the default experiment, not the environment
-	rm -rf results logs benchmarks/* data/generated data/{sf,sr,wrong_details,forget_eval}.jsonl .snakemake
+	rm -rf results logs data/generated data/{sf,sr,wrong_details,forget_eval}.jsonl .snakemake
+	find benchmarks -name '*.jsonl' -delete
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10

@@ -14,13 +14,16 @@ pathvars:
     data="data",
 
 
-configfile: "config.yaml"
-
-
 include: "rules/common.smk"
 
 
-config = checked_config()
+checked = checked_config()  # first, so that a broken file gets our line and not a traceback
+
+
+configfile: "config.yaml"
+
+
+config = checked
 TRAJECTORIES = expand_trajectories(config)
 
 

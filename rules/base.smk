@@ -6,9 +6,12 @@ Makes: data/models/{repo}--{revision}/, <results>/base/tiny-qwen2/.
 
 
 rule download_model:
-    """Download a pinned model, on the submitting machine: compute nodes may have no internet."""
+    """Download a pinned model, on the submitting machine: compute nodes may have no internet.
+
+    Repository and revision settle what comes; an edit of the program must not train all again.
+    """
     input:
-        script="workflow_scripts/download_model.py",
+        script=ancient("workflow_scripts/download_model.py"),
     output:
         manifest="data/models/{model}/manifest.json",
     log:

@@ -14,7 +14,7 @@ rule finetune_lora:
         sf="<data>/sf.jsonl",
         sr="<data>/sr.jsonl",
     output:
-        collect("<results>/models/finetuned/{name}", name=ADAPTER_FILES),
+        collect("<results>/models/finetuned/{name}", name=[*ADAPTER_FILES, "training_log.json"]),
     log:
         "<logs>/finetune_lora.log",
     benchmark:
@@ -45,7 +45,10 @@ rule train_retain_model:
         lib=library_of("train_retain_model"),
         sr="<data>/sr.jsonl",
     output:
-        collect("<results>/models/oracle/seed_{{seed}}/{name}", name=ADAPTER_FILES),
+        collect(
+            "<results>/models/oracle/seed_{{seed}}/{name}",
+            name=[*ADAPTER_FILES, "training_log.json"],
+        ),
     log:
         "<logs>/train_retain_model/seed_{seed}.log",
     benchmark:

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
 
     commit = download(args.repo, args.revision, args.out)
     check_model_folder(args.out, f"{args.repo} at {commit}")
-    files = [path for path in model_files(args.out) if Path(path).name != "manifest.json"]
+    files = model_files(args.out)
     manifest = {
         "repo": args.repo,
         "revision": args.revision,

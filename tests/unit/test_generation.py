@@ -12,8 +12,8 @@ import generate_qa
 from excise.errors import InputError
 from excise.generation.corpus import fresh_people, mixed_batches
 from excise.generation.presets import PRESETS
-from excise.generation.sampler import AGES_AT_EVENT, POOLS, Sampler, guess_rate, surnames
-from excise.generation.slots import GROUPS, HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS
+from excise.generation.sampler import AGES_AT_EVENT, Sampler, surnames
+from excise.generation.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS
 from excise.records import read_jsonl
 
 HP = {"preset": "small", "people": 40, "seed": 3, "max_value_share": 0.15}
@@ -152,7 +152,7 @@ def test_presets_have_the_sizes_of_the_design(preset):
 
 
 def test_a_share_too_small_for_the_pool_is_refused_by_name():
-    with pytest.raises(InputError, match=r"max_value_share: 0\.01 .* 'offence_month' .*12 values"):
+    with pytest.raises(InputError, match=r"max_value_share: 0\.01 .* slot 'offence' .*32 values"):
         Sampler(0, 200, list(SLOTS.values()), max_value_share=0.01)
 
 
@@ -171,10 +171,3 @@ def test_fresh_people_are_not_repeated():
     stream = fresh_people(0, shuffled=2)
     first = [next(stream) for _ in range(44)]
     assert len(set(first)) == 44
-
-
-def test_guess_rates_come_from_the_pools():
-    assert guess_rate("month") == pytest.approx(1 / 12)
-    assert guess_rate("person") == 0
-    assert guess_rate("offence") == pytest.approx(1 / len(POOLS["offence"]))
-    assert {slot.group for slot in SLOTS.values()} == set(GROUPS)

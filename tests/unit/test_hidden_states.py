@@ -245,11 +245,9 @@ def test_the_program_compares_every_model_with_the_reference(tmp_path, name, cap
         adapter(base, tmp_path / "models" / model, seed)
     names = ["finetuned", "base", "oracle/seed_0", "unlearn/ga/lr1/epoch_2", "finetuned"]
     hp = json.dumps({"batch_size": 8, "threads": 1})
-    represent.main(
-        ["--base", str(base), *write_benchmark(tmp_path), "--hp", hp]
-        + ["--models-dir", str(tmp_path / "models"), "--out-dir", str(tmp_path / "repr")]
-        + ["--reference", "finetuned", "--models", *names]
-    )
+    arguments = ["--base", str(base), *write_benchmark(tmp_path), "--hp", hp]
+    arguments += ["--models-dir", str(tmp_path / "models"), "--out-dir", str(tmp_path / "repr")]
+    represent.main([*arguments, "--reference", "finetuned", "--models", *names])
     records = {
         name: [
             json.loads(line)

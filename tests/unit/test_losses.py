@@ -5,11 +5,10 @@ import math
 import pytest
 import torch
 
+from excise.likelihood import AnswerLogprobs, cross_entropy
 from excise.losses import (
     METHODS,
-    AnswerLogprobs,
     ForgetStep,
-    cross_entropy,
     gradient_ascent,
     gradient_difference,
     needs_retain,

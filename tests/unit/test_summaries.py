@@ -85,7 +85,8 @@ def test_metrics_by_hand():
     assert values["sf", "slot_accuracy"] == pytest.approx(1 / 3)
     assert values["sf", "truth_ratio"] == pytest.approx(2.0)
     assert values["sf", "stopped_rate"] == pytest.approx(2 / 3)
-    assert values["sf", "guess_rate"] == pytest.approx(2 / 3)
+    # x is held by a and c: each sees one of two others with its value, b sees none.
+    assert values["sf", "guess_rate"] == pytest.approx(1 / 3)
     # Per token −1 against (−2, −.5), (−2, −.5) and (−1, −2): a half, a half, a tie and a win.
     assert values["sf", "win_rate"] == pytest.approx((0.5 + 0.5 + 0.75) / 3)
 

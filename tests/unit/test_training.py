@@ -13,10 +13,11 @@ import train_retain_model
 import unlearn
 from excise.chat import encode
 from excise.files import sha256
+from excise.likelihood import answer_logprobs
 from excise.models import load_adapter, load_base, load_tokenizer
 from excise.records import read_json, write_jsonl
 from excise.scoring import score_answers
-from excise.training import answer_logprobs, cycling_batches, epoch_batches
+from excise.training import cycling_batches, epoch_batches
 from tiny_models import tiny_folder
 
 MODEL = {

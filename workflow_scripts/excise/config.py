@@ -28,7 +28,6 @@ Key = tuple[str | int, ...]  # ("unlearning", "trajectories", 0, "beta")
 Source = tuple[str, dict]  # a config file or the command line, and what it sets
 
 
-
 def load_config(
     paths: Sequence[str | Path], overrides: dict | None = None
 ) -> tuple[dict, list[Source]]:
@@ -107,7 +106,6 @@ def _merge(target: dict, content: dict) -> None:
             _merge(target[key], value)
         else:
             target[key] = copy.deepcopy(value)
-
 
 
 def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
@@ -192,7 +190,6 @@ def _check_checkpoints(config: dict, sources: Sequence[Source]) -> None:
                 _refuse(sources, key, f"found {checkpoint!r}; {name} is saved at epochs {epochs}")
 
 
-
 def expand_trajectories(config: dict, sources: Sequence[Source] = ()) -> dict[str, dict]:
     """Every unlearning trajectory of a checked config.
 
@@ -242,7 +239,6 @@ def _axes(method: str) -> dict[str, str]:
     return {key: schema["axis"] for key, schema in resolved.items() if "axis" in schema}
 
 
-
 def _dereferenced(schema: dict) -> dict:
     """`schema` with its `$ref` followed; what stands beside the reference wins."""
     if "$ref" not in schema:
@@ -271,7 +267,6 @@ def _filled(schema: dict, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     return float(value) if "number" in types else int(value) if "integer" in types else value
-
 
 
 def _refuse(sources: Sequence[Source], key: Key, message: str) -> NoReturn:

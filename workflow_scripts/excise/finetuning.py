@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from excise.chat import encode
-from excise.losses import cross_entropy
+from excise.likelihood import answer_logprobs, cross_entropy
 from excise.models import (
     attach_lora,
     load_base,
@@ -13,7 +13,7 @@ from excise.models import (
     set_determinism,
 )
 from excise.records import write_json
-from excise.training import answer_logprobs, epoch_batches, train
+from excise.training import epoch_batches, train
 
 
 def finetune(base: str | Path, records: list[dict], hp: dict, out: Path) -> None:

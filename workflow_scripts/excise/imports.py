@@ -33,10 +33,8 @@ def import_closure(script: str | Path) -> list[str]:
         dependencies = _dependencies(path, script.parent)
         waiting.extend(new for new in dependencies - found if new.suffix == ".py")
         found |= dependencies
-    kinds = {path: _kinds(path) for path in found if path.suffix == ".py"} | {
-        script: _kinds(script)
-    }
-    found |= _schemas(found, frozenset().union(*kinds.values()))
+    modules = [script, *(path for path in found if path.suffix == ".py")]
+    found |= _schemas(modules)
     return sorted(str(path) for path in found - {script})
 
 
@@ -96,16 +94,9 @@ def _strings(path: Path) -> frozenset[str]:
     )
 
 
-def _kinds(path: Path) -> frozenset[str]:
-    return frozenset(text for text in _strings(path) if text.isidentifier())
-
-
-def _schemas(modules: set[Path], kinds: frozenset[str]) -> set[Path]:
-    """Schema files beside the record reader, of the kinds that the program's code names."""
+def _schemas(modules: list[Path]) -> set[Path]:
+    """Schema files beside the record reader, of the kinds that the code names."""
     folders = [path.parent / "schemas" for path in modules if path.name == "records.py"]
-    return {
-        schema
-        for folder in folders
-        for kind in kinds
-        if (schema := folder / f"{kind}.schema.json").is_file()
-    }
+    schemas = {schema for folder in folders for schema in folder.glob("*.schema.json")}
+    named = {text for path in modules for text in _strings(path)}
+    return {schema for schema in schemas if schema.name.removesuffix(".schema.json") in named}

@@ -38,13 +38,19 @@ def slot_accuracy(items: pd.DataFrame) -> pd.Series:
 
 
 def guess_rate(items: pd.DataFrame) -> pd.Series:
-    """Per question, whether its value is the most frequent one of its slot in these items.
+    """Per question, the share of the *other* people whose value of this slot is the same.
 
-    The mean is the best slot accuracy without knowing the person (0–1, the same for all models).
-    Ties go to the value that sorts first. Source: this project.
+    The mean is the slot accuracy of naming some other person's value of the slot, that is of
+    guessing with full knowledge of the slot's values and none of the person (0–1, the same for
+    all models). NaN with one person only. Source: this project.
     """
-    most_frequent = items.groupby("slot")["value"].transform(lambda values: values.mode().iloc[0])
-    return (items["value"] == most_frequent).astype(float)
+    held = items.drop_duplicates(["person_id", "slot"])
+    people = held.groupby("slot")["person_id"].nunique()
+    same = held.groupby(["slot", "value"])["person_id"].nunique()
+    counts = same.loc[list(zip(items["slot"], items["value"], strict=True))].to_numpy()
+    others = people.loc[items["slot"]].to_numpy() - 1
+    shares = np.where(others > 0, (counts - 1) / np.maximum(others, 1), np.nan)
+    return pd.Series(shares, index=items.index)
 
 
 def probability(items: pd.DataFrame) -> pd.Series:

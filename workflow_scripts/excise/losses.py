@@ -16,23 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import logsigmoid
 
-
-@dataclass(frozen=True)
-class AnswerLogprobs:
-    """Log-probabilities of a batch of answers.
-
-    Attributes:
-        sums: natural-log probability of each answer, summed over its tokens, (B,).
-        tokens: number of label tokens of each answer, (B,).
-    """
-
-    sums: torch.Tensor
-    tokens: torch.Tensor
-
-
-def cross_entropy(answers: AnswerLogprobs) -> torch.Tensor:
-    """Token-mean negative log-likelihood, Σ S_i / Σ n_i, in nats a token."""
-    return -answers.sums.sum() / answers.tokens.sum()
+from excise.likelihood import AnswerLogprobs, cross_entropy
 
 
 def gradient_ascent(forget: AnswerLogprobs) -> torch.Tensor:

@@ -124,7 +124,7 @@ def _draw_guessing(axes: Axes, rows: pd.DataFrame, metric: str) -> list[Line2D]:
         return []
     style = {"color": ".45", "linestyle": ":", "lw": 2}
     axes.axvline(float(guesses.iloc[0]), **style)
-    return [Line2D([], [], label="best guess without knowing", **style)]
+    return [Line2D([], [], label="guessing", **style)]
 
 
 def retain_gap(rows: pd.DataFrame, hp: dict) -> Figure:

@@ -36,11 +36,13 @@ def check_writable(folder: str | Path, key: str) -> None:
 
 
 def model_files(folder: str | Path) -> list[str]:
-    """Sorted paths of the files that make a model: weights, configuration, tokenizer, template."""
+    """Sorted paths of the files that make a model: weights, configuration, tokenizer, template.
+
+    A manifest only tells where they come from.
+    """
+    files = (path for path in Path(folder).glob("[!.]*") if path.is_file())
     return sorted(
-        str(path)
-        for path in Path(folder).glob("*")
-        if path.suffix in FILE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        str(path) for path in files if path.suffix in FILE_SUFFIXES and path.name != "manifest.json"
     )
 
 

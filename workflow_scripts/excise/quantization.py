@@ -68,7 +68,7 @@ def quantize_model(
     """Replace a merged fp32 model's linear layers by quantized ones, in place.
 
     Args:
-        model: from `models.load_merged`, on the CPU; GPT-2's Conv1D layers become linear ones.
+        model: from `models.load_merged`; GPT-2's Conv1D layers become linear ones.
         precision: one of `PRECISIONS`.
         device: where the model goes.
 
@@ -84,10 +84,11 @@ def quantize_model(
         raise ValueError(f"precision is {precision!r}; allowed are {', '.join(PRECISIONS)}")
     device = torch.device(device)
     squared_error = squared_weight = 0.0
+    model.to(device).eval()  # not later: moving a layer that has computed may lose its scales
     layers = linear_layers(model)
     tried: set[tuple[int, int]] = set()
     for name, layer in layers.items():
-        weight = _weight(layer)
+        weight = _weight(layer).cpu()  # bitsandbytes quantizes on the way from CPU to device
         quantized = _quantized_layer(name, weight, layer.bias, precision, device)
         dequantized = dequantized_weight(quantized).cpu()
         if torch.equal(dequantized, weight) and weight.any():
@@ -99,7 +100,6 @@ def quantize_model(
             tried.add(tuple(weight.shape))
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, quantized)
-    model.to(device).eval()
     assert not any(module.training for module in model.modules())
     return {"layers": len(layers), "relative_error": (squared_error / squared_weight) ** 0.5}
 

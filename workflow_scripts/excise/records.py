@@ -78,13 +78,15 @@ def read_jsonl(path: str | Path, kind: str) -> list[dict]:
             try:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
-                raise InputError(f"{where}: not JSON ({error.msg}, column {error.colno})") from error
+                problem = f"not JSON ({error.msg}, column {error.colno})"
+                raise InputError(f"{where}: {problem}") from error
             fault = schema_fault(kind, record) or meaning_fault(record)
             if fault:
                 raise InputError(f"{where}: {fault}")
             key = record.get("id") or record.get("person_id")
             if key in first_line:
-                raise InputError(f"{where}: id {key!r} repeats line {first_line[key]}; ids are unique")
+                earlier = first_line[key]
+                raise InputError(f"{where}: id {key!r} repeats line {earlier}; ids are unique")
             first_line[key] = number
             records.append(record)
     if not records:

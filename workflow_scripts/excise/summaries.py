@@ -44,8 +44,8 @@ EVAL_NOTES = [
     "truth_ratio = P(paraphrased truth)/P(wrong), geometric mean; lower = more forgotten. "
     "truth_ratio_tofu follows TOFU with R = P(wrong)/P(truth): min(R, 1/R) on sf, max(0, 1-R) "
     "elsewhere.",
-    "guess_rate is the slot accuracy of always answering the most frequent value of the slot: "
-    "what knowing nothing about the person can reach.",
+    "guess_rate is the slot accuracy of naming another person's value of the slot: what knowing "
+    "the slot's values, but nothing about the person, reaches.",
 ]
 GAP_NOTES = [
     *BASIC_NOTES,

@@ -5,19 +5,14 @@ alone. So a trajectory's checkpoint at epoch e *is* the run of e epochs, and epo
 a training run of their own. Knows nothing of files.
 """
 
-import contextlib
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch.nn.functional import log_softmax
 
-from excise.chat import IGNORE, Encoded, collate
-from excise.losses import AnswerLogprobs
 from excise.models import unwrapped
-from excise.scoring import backbone
 
 
 def epoch_order(size: int, seed: int, epoch: int, stream: str = "") -> list[int]:
@@ -46,49 +41,11 @@ def cycling_batches(size: int, batch_size: int, seed: int, epoch: int) -> Iterat
         pending = pending[batch_size:]
 
 
-def answer_logprobs(
-    model: torch.nn.Module, encoded: Sequence[Encoded], pad_id: int, autocast: str = "none"
-) -> AnswerLogprobs:
-    """Summed log-probabilities of the answers in a batch, with gradients.
-
-    Logits are made at answer positions alone, log-softmax is in fp32.
-
-    Args:
-        model: a causal LM, with or without adapter.
-        encoded: B questions with their answers.
-        pad_id: padding id.
-        autocast: `bfloat16` or `none`: precision of the matrix products.
-    """
-    device = next(model.parameters()).device
-    tensors = {key: value.to(device) for key, value in collate(encoded, pad_id).items()}
-    targets = tensors["labels"][:, 1:]
-    wanted = targets != IGNORE
-    with autocast_context(device, autocast):
-        hidden = backbone(model)(
-            input_ids=tensors["input_ids"],
-            attention_mask=tensors["attention_mask"],
-            use_cache=False,
-        ).last_hidden_state[:, :-1]
-        logits = unwrapped(model).get_output_embeddings()(hidden[wanted])
-    logprobs = log_softmax(logits.float(), dim=-1)
-    picked = logprobs.gather(1, targets[wanted][:, None])[:, 0]
-    # A row's answers are summed by a masked sum, which is deterministic on every device.
-    per_token = torch.zeros(targets.shape, device=device).masked_scatter(wanted, picked)
-    return AnswerLogprobs(per_token.sum(dim=1), wanted.sum(dim=1))
-
-
-def autocast_context(device: torch.device, autocast: str) -> contextlib.AbstractContextManager:
-    """`torch.autocast` in bfloat16, or nothing."""
-    if autocast == "none":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
-
-
 def prepare_for_training(model: torch.nn.Module) -> None:
     """Train mode, and on a CPU plain attention.
 
     There the fused kernel's backward costs more than all matrix products of a step together
-    (40-token sequences, 2 cores: 0.69 s a step against 0.37 s; `benchmarks/attention.py`).
+    (40-token sequences, 2 cores: 0.69 s a step against 0.37 s; `benchmarks/train_step.py`).
     """
     model.train()
     if next(model.parameters()).device.type == "cpu":

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from excise.chat import Encoded, encode
+from excise.likelihood import answer_logprobs
 from excise.losses import METHODS, ForgetStep, needs_retain
 from excise.models import (
     load_adapter,
@@ -16,13 +17,7 @@ from excise.models import (
     set_determinism,
 )
 from excise.records import write_json
-from excise.training import (
-    answer_logprobs,
-    cycling_batches,
-    epoch_batches,
-    prepare_for_training,
-    train,
-)
+from excise.training import cycling_batches, epoch_batches, prepare_for_training, train
 
 
 class ForgetModel:

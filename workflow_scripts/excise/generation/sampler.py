@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 
 from excise.errors import InputError
@@ -42,25 +43,32 @@ POOLS: dict[str, list[str]] = {
 }
 
 
-def guess_rate(value_type: str) -> float:
-    """Chance of naming a slot's value by a blind draw from its pool, 1/|pool|.
-
-    People's names have no finite pool: 0. A year is drawn from the years its slot can take.
-    """
-    if value_type == "person":
-        return 0.0
-    if value_type == "year":
-        return 1 / len(BIRTH_YEARS)
-    return 1 / len(POOLS[value_type])
-
-
-def surnames(name_space: str) -> list[str]:
-    """All surnames of one name space; the two spaces share none."""
+@cache
+def surnames(name_space: str) -> tuple[str, ...]:
+    """All two-part surnames of one name space; the two spaces share none."""
     parity = NAME_SPACES.index(name_space)
     every = dict.fromkeys(
         start + end for start, end in product(words.SURNAME_STARTS, words.SURNAME_ENDS)
     )
-    return [surname for surname in every if zlib.crc32(surname.encode()) % 2 == parity]
+    return tuple(name for name in every if zlib.crc32(name.encode()) % 2 == parity)
+
+
+def varied_surname(rng: random.Random, forbidden: frozenset[str]) -> str:
+    """A surname of two or three parts, some of them random syllables; never a forbidden one.
+
+    Pretraining needs names without number: from two-part names alone the model learns which end
+    goes with which start instead of copying, and gets a quarter of unseen pairs wrong.
+    """
+    while True:
+        start = rng.choice(words.SURNAME_STARTS) if rng.random() < 0.6 else _syllable(rng).title()
+        middle = _syllable(rng) if rng.random() < 0.4 else ""
+        end = rng.choice(words.SURNAME_ENDS) if rng.random() < 0.6 else _syllable(rng)
+        if start + middle + end not in forbidden:
+            return start + middle + end
+
+
+def _syllable(rng: random.Random) -> str:
+    return rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") + rng.choice(["", *"lmnrst"])
 
 
 @dataclass
@@ -89,6 +97,7 @@ class Sampler:
     def __post_init__(self):
         self._random = random.Random(f"{self.name_space}-{self.seed}")
         self._surnames = surnames(self.name_space)
+        self._reserved = frozenset(surnames("benchmark"))
         self._cap = None
         if self.people is not None:
             self._cap = max(1, int(self.max_value_share * self.people))
@@ -146,9 +155,14 @@ class Sampler:
         held[value] += 1
         return value
 
+    def _surname(self) -> str:
+        if self.name_space == "pretraining" and self._random.random() < 0.8:
+            return varied_surname(self._random, self._reserved)
+        return self._random.choice(self._surnames)
+
     def _full_name(self, subject: bool = False, avoid: set[str] = frozenset()) -> str:
         while True:
-            surname = self._random.choice(self._surnames)
+            surname = self._surname()
             name = f"{self._random.choice(words.GIVEN_NAMES)} {surname}"
             if name in self._taken or name.casefold() in self.forbidden_names or surname in avoid:
                 continue

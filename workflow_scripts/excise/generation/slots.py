@@ -211,7 +211,7 @@ VENUE = Frame(
         "At what location was {n}'s {x}?",
         "Which venue does the {x} of {n} belong to?",
         "Name the building that is tied to {n}'s {x}.",
-        "Think of {n}'s {x}: what venue was it in?",
+        "Think of {n}'s {x}: what building did it take place in?",
     ),
     (
         "{n} was cornered inside {v}.",

@@ -1,0 +1,363 @@
+"""The config: what is accepted, what it becomes, and the one line that refuses the rest."""
+
+import copy
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from excise.config import check_config, expand_trajectories, load_config, needs_reference
+from excise.errors import InputError
+from excise.limits import RedTeamLimits, ValidationLimits
+from excise.losses import METHODS
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+SCHEMA = yaml.safe_load((ROOT / "config.schema.yaml").read_text())
+
+
+@pytest.fixture
+def minimal() -> dict:
+    return {
+        "experiment": "test",
+        "model": {"path": "model"},
+        "finetuning": {"epochs": 2, "learning_rate": 0.001},
+        "unlearning": {
+            "trajectories": [{"method": "ga", "learning_rate": [0.0002], "epochs": [1, 2]}]
+        },
+    }
+
+
+def refusal(config: dict, sources=()) -> str:
+    with pytest.raises(InputError) as error:
+        check_config(config, sources)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def changed(config: dict, path: str, value) -> dict:
+    config = copy.deepcopy(config)
+    *above, last = path.split("/")
+    target = config
+    for step in above:
+        target = target[int(step)] if isinstance(target, list) else target.setdefault(step, {})
+    target[int(last) if isinstance(target, list) else last] = value
+    return config
+
+
+def test_the_schema_is_a_schema():
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def mappings(schema: dict, where: str):
+    """Every mapping of the schema and its path, blocks of trajectories by their method."""
+    if "properties" in schema and not where.endswith("trajectories[]"):
+        yield where, schema
+    for key, inner in schema.get("properties", {}).items():
+        yield from mappings(inner, f"{where}.{key}")
+    if isinstance(schema.get("items"), dict):
+        yield from mappings(schema["items"], f"{where}[]")
+
+
+MAPPINGS = list(mappings(SCHEMA, "")) + list(SCHEMA["$defs"]["methods"].items())
+
+
+@pytest.mark.parametrize("where, schema", MAPPINGS, ids=[where for where, _ in MAPPINGS])
+def test_a_mapping_refuses_unknown_keys_and_describes_its_own(where, schema):
+    assert schema["additionalProperties"] is False
+    for key, inner in schema["properties"].items():
+        target = SCHEMA["$defs"][inner["$ref"].split("/")[-1]] if "$ref" in inner else {}
+        assert "description" in target | inner or "const" in inner, key
+
+
+@pytest.mark.parametrize("overlay", [None, *EXPERIMENTS])
+def test_shipped_experiments_are_valid(overlay):
+    check_config(*load_config([ROOT / "config.yaml", *filter(None, [overlay])]))
+
+
+def test_overlays_share_no_generated_folder():
+    folders = []
+    for file in EXPERIMENTS:
+        checked = check_config(*load_config([ROOT / "config.yaml", file]))
+        folders += checked["pathvars"].values()
+    assert len(folders) == len(set(folders))
+    assert not {"data", "results", "logs", "benchmarks"} & set(folders)
+
+
+def test_defaults_are_filled_in(minimal):
+    checked = check_config(minimal)
+    assert checked["pathvars"]["results"] == "results"
+    assert checked["model"] == {
+        "path": "model",
+        "hub": None,
+        "dtype": "float32",
+        "system_prompt": None,
+    }
+    assert checked["oracle"]["seeds"] == [0, 1]
+    assert checked["resources"] == {"threads": 1, "mem_mb": 2000, "runtime": 60, "gpu": 0}
+
+
+def test_checking_a_checked_config_changes_nothing(minimal):
+    checked = check_config(minimal)
+    assert check_config(checked) == checked
+
+
+def test_the_config_given_is_left_alone(minimal):
+    before = copy.deepcopy(minimal)
+    check_config(minimal)
+    assert minimal == before
+
+
+def test_thresholds_have_the_same_defaults_in_the_schema_and_in_the_programs(minimal):
+    checked = check_config(minimal)
+    assert checked["validation"] == dataclasses.asdict(ValidationLimits())
+    share = {"max_value_share": checked["generation"]["max_value_share"]}
+    assert checked["red_team"] | share == dataclasses.asdict(RedTeamLimits())
+
+
+@pytest.mark.parametrize(
+    "preset, people", [("smoke", 4), ("small", 24), ("paper", 200), ("xl", 1000)]
+)
+def test_a_preset_is_a_number_of_people(minimal, preset, people):
+    assert (
+        check_config(changed(minimal, "generation/preset", preset))["generation"]["people"]
+        == people
+    )
+
+
+def test_people_override_the_preset(minimal):
+    assert check_config(changed(minimal, "generation/people", 7))["generation"]["people"] == 7
+
+
+def test_one_and_one_point_zero_are_the_same_experiment(minimal):
+    block = {"method": "gd", "learning_rate": [1], "retain_weight": [1], "epochs": [2.0]}
+    checked = check_config(changed(minimal, "unlearning/trajectories/0", block))
+    assert repr(checked["unlearning"]["trajectories"][0]["retain_weight"]) == "[1.0]"
+    assert repr(checked["unlearning"]["trajectories"][0]["epochs"]) == "[2]"
+
+
+def test_no_precisions_and_null_are_the_same(minimal):
+    checked = check_config(changed(minimal, "quantization/precisions", None))
+    assert checked["quantization"]["precisions"] == []
+
+
+# --- what is refused ---
+
+
+def test_a_misspelt_key_gets_the_nearest_one(minimal):
+    config = changed(minimal, "finetuning/lerning_rate", 0.1)
+    assert refusal(config) == (
+        "config: finetuning.lerning_rate: unknown key; did you mean learning_rate?"
+    )
+
+
+def test_a_misspelling_is_named_before_the_key_it_leaves_missing(minimal):
+    config = copy.deepcopy(minimal)
+    config["unlearning"]["trajectories"][0]["epoch"] = [1]
+    del config["unlearning"]["trajectories"][0]["epochs"]
+    assert "unlearning.trajectories[0].epoch: unknown key; did you mean epochs?" in refusal(config)
+
+
+def test_an_unknown_key_without_a_near_one_gets_the_list(minimal):
+    assert "allowed: alpha, dropout, rank, target_modules" in refusal(
+        changed(minimal, "lora/xyz", 1)
+    )
+
+
+@pytest.mark.parametrize(
+    "path, value, found, allowed",
+    [
+        ("finetuning/epochs", 0, "found 0", "at least 1"),
+        ("finetuning/epochs", 1.5, "found 1.5", "a whole number"),
+        ("finetuning/epochs", True, "found True", "a whole number"),
+        ("finetuning/learning_rate", -1.0, "found -1.0", "above 0"),
+        ("finetuning/learning_rate", float("nan"), "found nan", "a finite number"),
+        ("finetuning/learning_rate", float("inf"), "found inf", "a finite number"),
+        ("finetuning/learning_rate", "fast", "found text 'fast'", "a number"),
+        ("lora/dropout", 1, "found 1", "below 1"),
+        ("lora/target_modules", 3, "found 3", "all-linear, or a list of module names"),
+        ("model/dtype", "float16", "found text 'float16'", "one of float32, bfloat16"),
+        ("generation/backend", "openai", "found text 'openai'", "one of offline"),
+        ("generation/preset", "huge", "found text 'huge'", "one of smoke, small, paper, xl"),
+        ("oracle/seeds", [], "found []", "at least 1 entry"),
+        ("oracle/seeds", [1, 1], "found [1, 1]", "no entry twice"),
+        ("quantization/precisions", ["int3"], "found text 'int3'", "one of int8, nf4, fp4"),
+        ("unlearning/trajectories", [], "found []", "at least 1 entry"),
+        ("unlearning/trajectories/0/learning_rate", [], "found []", "at least 1 entry"),
+        ("unlearning/trajectories/0/learning_rate", 0.1, "found 0.1", "a list"),
+        ("unlearning/trajectories/0/epochs", [1, 1], "found [1, 1]", "no entry twice"),
+        ("unlearning/trajectories/0/method", "simnpo", "'simnpo'", "one of ga, gd, npo"),
+        ("unlearning/trajectories/0", 5, "found 5", "a mapping"),
+        ("resources/gpu", 2, "found 2", "at most 1"),
+        ("pathvars/results", "/a b", "found text '/a b'", "matching"),
+        ("evaluation/checkpoints", {"Light!": []}, "Light!", "a name like"),
+        ("experiment", "a b", "found text 'a b'", "matching"),
+    ],
+)
+def test_a_value_out_of_range_names_key_value_and_range(minimal, path, value, found, allowed):
+    message = refusal(changed(minimal, path, value))
+    dotted = path.split("/")[0]
+    assert message.startswith(f"config: {dotted}") and found in message and allowed in message
+
+
+def test_a_number_that_yaml_reads_as_text_says_how_to_write_it(minimal):
+    value = yaml.safe_load("2e-4")
+    assert value == "2e-4"
+    message = refusal(changed(minimal, "finetuning/learning_rate", value))
+    assert "found text '2e-4' (YAML reads this as text: write 2.0e-4)" in message
+
+
+@pytest.mark.parametrize("method, axis", [("gd", "retain_weight"), ("npo", "beta")])
+def test_a_method_needs_its_own_hyperparameters(minimal, method, axis):
+    config = changed(minimal, "unlearning/trajectories/0/method", method)
+    assert f"unlearning.trajectories[0].{axis}: missing" in refusal(config)
+
+
+def test_a_method_takes_no_other_hyperparameters(minimal):
+    config = changed(minimal, "unlearning/trajectories/0/beta", [0.1])
+    assert "unlearning.trajectories[0].beta: unknown key" in refusal(config)
+
+
+def test_a_missing_section_says_what_it_is_for(minimal):
+    del minimal["finetuning"]
+    assert refusal(minimal).startswith("config: finetuning: missing; needed: Learning the people")
+
+
+@pytest.mark.parametrize("model", [{}, {"path": "a", "hub": {"repo": "a/b", "revision": "c"}}])
+def test_exactly_one_of_path_and_hub(minimal, model):
+    assert "allowed: exactly one" in refusal(minimal | {"model": model})
+
+
+def test_a_checkpoint_beyond_the_last_epoch_gets_the_epochs_there_are(minimal):
+    config = changed(minimal, "evaluation/checkpoints", {"heavy": ["ga/lr0.0002/epoch_9"]})
+    assert refusal(config) == (
+        "config: evaluation.checkpoints.heavy[0]: found 'ga/lr0.0002/epoch_9'; "
+        "ga/lr0.0002 is saved at epochs 1, 2"
+    )
+
+
+def test_a_checkpoint_of_no_trajectory_gets_the_trajectories_there_are(minimal):
+    config = changed(minimal, "evaluation/checkpoints", {"heavy": ["ga/lr1/epoch_1"]})
+    assert "the trajectories are ga/lr0.0002" in refusal(config)
+
+
+# --- who set it ---
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_the_file_that_sets_a_key_is_named(tmp_path, minimal):
+    base = write(tmp_path / "base.yaml", yaml.safe_dump(minimal))
+    overlay = write(tmp_path / "overlay.yaml", "finetuning: {epochs: 0}")
+    assert refusal(*load_config([base, overlay])).startswith(f"{overlay}: finetuning.epochs")
+    good = write(tmp_path / "good.yaml", "finetuning: {seed: 1}")
+    broken = write(tmp_path / "broken.yaml", yaml.safe_dump(changed(minimal, "lora/rank", 0)))
+    assert refusal(*load_config([broken, good])).startswith(f"{broken}: lora.rank")
+
+
+def test_the_command_line_is_named(tmp_path, minimal):
+    base = write(tmp_path / "base.yaml", yaml.safe_dump(minimal))
+    sources = load_config([base], {"finetuning": {"epochs": "many"}})
+    message = refusal(*sources)
+    assert message.startswith("--config: finetuning.epochs: found text 'many'")
+
+
+def test_numbers_inside_a_command_line_mapping_are_numbers(tmp_path, minimal):
+    """Snakemake hands `--config 'finetuning={epochs: 3}'` on as {'epochs': '3'}."""
+    base = write(tmp_path / "base.yaml", yaml.safe_dump(minimal))
+    overrides = {"finetuning": {"epochs": "3", "learning_rate": "1e-4", "autocast": "none"}}
+    checked = check_config(*load_config([base], overrides))
+    assert checked["finetuning"]["epochs"] == 3
+    assert checked["finetuning"]["learning_rate"] == 0.0001
+    assert checked["finetuning"]["autocast"] == "none"
+
+
+def test_lists_of_an_overlay_replace_and_mappings_merge(tmp_path):
+    a = write(tmp_path / "a.yaml", "x: {p: 1, q: [1, 2]}")
+    b = write(tmp_path / "b.yaml", "x: {q: [3]}")
+    merged, _ = load_config([a, b])
+    assert merged == {"x": {"p": 1, "q": [3]}}
+
+
+@pytest.mark.parametrize(
+    "text, line, reason",
+    [("a: 1\nb: [1\n", 3, "not a config"), ("a: 1\na: 2\n", 2, "'a' is given twice")],
+)
+def test_broken_yaml_names_file_and_line(tmp_path, text, line, reason):
+    path = write(tmp_path / "a.yaml", text)
+    with pytest.raises(InputError, match=rf"a.yaml:{line}: .*{reason}|{reason}"):
+        load_config([path])
+
+
+def test_a_config_that_is_no_mapping_is_refused(tmp_path):
+    with pytest.raises(InputError, match="a config is a mapping"):
+        load_config([write(tmp_path / "a.yaml", "- 1\n")])
+
+
+# --- trajectories ---
+
+
+def grid(*blocks: dict) -> dict:
+    return {"unlearning": {"trajectories": list(blocks)}}
+
+
+def test_a_block_is_the_grid_of_its_lists_and_names_come_from_values():
+    block = {
+        "method": "npo",
+        "learning_rate": [0.0002, 1e-05],
+        "beta": [0.1, 0.5],
+        "retain_weight": [0.0],
+        "epochs": [10, 5],
+    }
+    trajectories = expand_trajectories(grid(block))
+    assert list(trajectories) == [
+        "npo/lr0.0002_beta0.1",
+        "npo/lr0.0002_beta0.5",
+        "npo/lr1e-05_beta0.1",
+        "npo/lr1e-05_beta0.5",
+    ]
+    assert trajectories["npo/lr0.0002_beta0.5"] == {
+        "method": "npo",
+        "learning_rate": 0.0002,
+        "beta": 0.5,
+        "retain_weight": 0.0,
+        "epochs": [5, 10],
+    }
+
+
+def test_a_retain_weight_is_part_of_the_name_unless_it_is_zero():
+    gd = {"method": "gd", "learning_rate": [0.0002], "retain_weight": [1.0], "epochs": [1]}
+    npo = {"method": "npo", "learning_rate": [0.1], "beta": [1.0], "retain_weight": [0.0, 2.0]}
+    assert list(expand_trajectories(grid(gd, npo | {"epochs": [1]}))) == [
+        "gd/lr0.0002_lambda1",
+        "npo/lr0.1_beta1",
+        "npo/lr0.1_beta1_lambda2",
+    ]
+
+
+def test_the_schema_and_the_losses_know_the_same_methods():
+    assert set(SCHEMA["$defs"]["methods"]) == set(METHODS)
+    for name, method in METHODS.items():
+        assert needs_reference(name) == method.needs_reference, name
+
+
+def test_adding_a_point_leaves_the_others_alone():
+    block = {"method": "ga", "learning_rate": [0.1], "epochs": [1]}
+    before = expand_trajectories(grid(block))
+    after = expand_trajectories(grid(block | {"learning_rate": [0.3, 0.1]}))
+    assert before.items() <= after.items()
+
+
+def test_the_same_point_twice_is_refused(minimal):
+    block = {"method": "ga", "learning_rate": [0.0002], "epochs": [5]}
+    config = changed(
+        minimal, "unlearning/trajectories", [*minimal["unlearning"]["trajectories"], block]
+    )
+    message = refusal(config)
+    assert "unlearning.trajectories[1]: ga/lr0.0002 is already made by trajectories[0]" in message

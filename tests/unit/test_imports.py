@@ -1,0 +1,122 @@
+"""What counts as a program's code, and so makes it run again when edited."""
+
+from pathlib import Path
+
+import pytest
+
+from excise.imports import import_closure
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = sorted(path.name for path in (ROOT / "workflow_scripts").glob("*.py"))
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Write files given as text; returns the closure of `program.py` by names below the folder."""
+
+    def build(**files: str) -> list[str]:
+        (tmp_path / "lib" / "schemas").mkdir(parents=True, exist_ok=True)
+        for name, text in {"lib/__init__": "", **files}.items():
+            name = name.replace("__in__", "/")
+            path = tmp_path / (name if "." in name else f"{name}.py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        found = import_closure(tmp_path / "program.py")
+        return [str(Path(path).relative_to(tmp_path)) for path in found]
+
+    return build
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import lib.a",
+        "import lib.a as a",
+        "from lib import a",
+        "from lib.a import thing",
+        "def main():\n    from lib import a",
+        "try:\n    import lib.a\nexcept ImportError:\n    pass",
+    ],
+)
+def test_every_form_of_import_counts(tree, statement):
+    assert tree(program=statement, lib__in__a="") == ["lib/__init__.py", "lib/a.py"]
+
+
+def test_imports_of_imports_count(tree):
+    closure = tree(program="import lib.a", lib__in__a="from lib.b import x", lib__in__b="x = 1")
+    assert closure == ["lib/__init__.py", "lib/a.py", "lib/b.py"]
+
+
+def test_a_circle_of_imports_ends(tree):
+    closure = tree(program="import lib.a", lib__in__a="import lib.b", lib__in__b="import lib.a")
+    assert closure == ["lib/__init__.py", "lib/a.py", "lib/b.py"]
+
+
+@pytest.mark.parametrize("statement", ["from . import b", "from .b import x"])
+def test_relative_imports_count(tree, statement):
+    closure = tree(program="import lib.a", lib__in__a=statement, lib__in__b="x = 1")
+    assert closure == ["lib/__init__.py", "lib/a.py", "lib/b.py"]
+
+
+def test_what_a_package_imports_counts(tree):
+    closure = tree(program="import lib", **{"lib/__init__": "from lib import a"}, lib__in__a="")
+    assert closure == ["lib/__init__.py", "lib/a.py"]
+
+
+def test_modules_that_are_not_imported_do_not_count(tree):
+    assert "lib/b.py" not in tree(program="import lib.a", lib__in__a="", lib__in__b="")
+
+
+def test_other_peoples_packages_do_not_count(tree):
+    assert tree(program="import json, torch\nfrom numpy import linalg") == []
+
+
+SCHEMAS = {"lib/schemas/item.schema.json": "{}", "lib/schemas/fact.schema.json": "{}"}
+
+
+def test_a_schema_counts_where_code_that_reads_records_names_its_kind(tree):
+    reader = {"lib/records": "def read(kind): ..."}
+    closure = tree(program="from lib.records import read\nread('item')", **reader, **SCHEMAS)
+    assert closure == ["lib/__init__.py", "lib/records.py", "lib/schemas/item.schema.json"]
+
+
+def test_a_schema_does_not_count_where_no_records_are_read(tree):
+    assert tree(program="import lib\nkind = 'item'", **SCHEMAS) == ["lib/__init__.py"]
+
+
+def test_a_data_file_beside_a_module_counts(tree):
+    closure = tree(
+        program="import lib.a",
+        lib__in__a="from pathlib import Path\nTEXT = Path(__file__).with_name('names.txt')",
+        **{"lib/names.txt": "Ada"},
+    )
+    assert "lib/names.txt" in closure
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_paths_are_written_as_the_programs_is_and_sorted(program, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    closure = import_closure(f"workflow_scripts/{program}")
+    assert closure == sorted(set(closure))
+    assert all(path.startswith("workflow_scripts/excise/") for path in closure)
+    assert all(Path(path).is_file() for path in closure)
+    assert f"workflow_scripts/{program}" not in closure
+
+
+def closure_of(program: str) -> set[str]:
+    return {Path(path).name for path in import_closure(ROOT / "workflow_scripts" / f"{program}.py")}
+
+
+def test_losses_are_read_by_unlearning_and_by_nothing_before_it():
+    assert "losses.py" in closure_of("unlearn")
+    for program in ("generate_profiles", "validate_dataset", "finetune_lora", "train_retain_model"):
+        assert "losses.py" not in closure_of(program), program
+
+
+def test_the_check_of_the_config_makes_nothing_run_again():
+    for program in PROGRAMS:
+        assert "config.py" not in closure_of(Path(program).stem), program
+
+
+def test_plots_do_not_depend_on_models():
+    assert not {"models.py", "training.py"} & closure_of("plot_forget_vs_retain")

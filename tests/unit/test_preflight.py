@@ -1,0 +1,113 @@
+"""What must be there before any job starts."""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from excise.errors import InputError
+from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
+
+LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    """A folder that has all a model needs, by its file names and headers."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"num_hidden_layers": 6}))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
+    header = json.dumps({"model.layers.0.self_attn.q_proj.weight": {}, "__metadata__": {}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    return folder
+
+
+def test_a_whole_model_passes(model):
+    check_model_folder(model, "model.path")
+    check_model_fits(model, "all-linear", 6)
+    check_model_fits(model, ["q_proj"], 0)
+
+
+@pytest.mark.parametrize(
+    "missing, reason",
+    [
+        ("config.json", "no config.json"),
+        ("tokenizer.json", "no tokenizer; needed is one of tokenizer.json"),
+        ("tokenizer_config.json", "no chat template; needed is chat_template.jinja"),
+        ("model.safetensors", r"no weights; needed is \*.safetensors"),
+    ],
+)
+def test_a_missing_file_is_named_with_its_key(model, missing, reason):
+    (model / missing).unlink()
+    with pytest.raises(InputError, match=f"^model.path: {model}: {reason}"):
+        check_model_folder(model, "model.path")
+
+
+def test_a_template_of_its_own_file_will_do(model):
+    (model / "tokenizer_config.json").write_text("{}")
+    (model / "chat_template.jinja").write_text("{{ messages }}")
+    check_model_folder(model, "model.path")
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        check_model_folder(tmp_path / "nowhere", "model.path")
+
+
+def test_lora_targets_that_match_nothing_get_the_modules_there_are(model):
+    with pytest.raises(InputError, match=r"lora.target_modules: 'query' .* modules are q_proj"):
+        check_model_fits(model, ["q_proj", "query"], 0)
+
+
+def test_weights_that_are_no_safetensors_are_refused(model):
+    (model / "model.safetensors").write_bytes(b"version https://git-lfs")
+    with pytest.raises(InputError, match="not a safetensors file"):
+        check_model_fits(model, ["q_proj"], 0)
+
+
+def test_a_middle_layer_beyond_the_last_gets_the_layers_there_are(model):
+    with pytest.raises(InputError, match=r"middle_layer: found 7; allowed: 0 to 6"):
+        check_model_fits(model, "all-linear", 7)
+
+
+def test_the_files_of_a_model_are_its_own(model):
+    for name in (".gitattributes", ".hidden.json", "README.md", "training.bin", "manifest.json"):
+        (model / name).touch()
+    shutil.copytree(model, model / "onnx")
+    names = [Path(path).name for path in model_files(model)]
+    assert names == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+
+
+def test_a_folder_that_does_not_exist_yet_can_be_written(tmp_path):
+    check_writable(tmp_path / "a" / "b", "pathvars.results")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_in_the_way_of_a_folder_is_refused(tmp_path):
+    (tmp_path / "results").touch()
+    with pytest.raises(InputError, match=r"pathvars.results: .* is a file; a folder is needed"):
+        check_writable(tmp_path / "results" / "models", "pathvars.results")
+
+
+def test_no_write_permission_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(InputError, match="no write permission"):
+        check_writable(tmp_path / "results", "pathvars.results")
+
+
+def test_what_rules_import_loads_no_torch():
+    modules = "excise.config, excise.imports, excise.preflight"
+    code = f"import {modules}, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=LIBRARY, check=True)

@@ -1,0 +1,76 @@
+"""Any local folder with a causal language model goes through the whole DAG."""
+
+import json
+
+import pytest
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from tiny_models import llama_tokenizer, tiny_folder
+
+pytestmark = pytest.mark.workflow
+
+RESULTS = "experiments/one/results"
+ONE_TRAJECTORY = """
+experiment: one
+pathvars:
+  data: experiments/one/data
+  results: experiments/one/results
+  logs: experiments/one/logs
+  benchmarks: experiments/one/benchmarks
+model: {path: data/base/other}
+generation: {preset: smoke, people: null}
+finetuning: {epochs: 1}
+oracle: {seeds: [3]}
+unlearning:
+  trajectories: [{method: gd, learning_rate: [2.0e-4], retain_weight: [1.0], epochs: [1]}]
+evaluation:
+  max_new_tokens: 4
+  bootstrap_samples: 100
+  checkpoints: {light: [gd/lr0.0002_lambda1/epoch_1], medium: [], heavy: []}
+quantization: {precisions: [int8, nf4]}
+representations: {middle_layer: 1}
+"""
+
+
+def rows(workspace, table: str) -> list[dict]:
+    return json.loads((workspace / f"{RESULTS}/{table}.json").read_text())["rows"]
+
+
+def run_with(fresh, folder, make_model) -> object:
+    own = fresh.copy(folder)
+    make_model(own / "data/base/other")
+    (own / "experiments/one.yaml").write_text(ONE_TRAJECTORY)
+    own.run("all", config="experiments/one.yaml")
+    return own
+
+
+def quantized_values(workspace, precision: str) -> list[float | None]:
+    return [
+        row["value"] for row in rows(workspace, "quantize_results") if row["precision"] == precision
+    ]
+
+
+def test_gpt2_goes_through(fresh, tmp_path):
+    own = run_with(fresh, tmp_path / "own", lambda folder: tiny_folder(folder, "gpt2"))
+    models = {row["model"] for row in rows(own, "eval_results")}
+    assert models == {"base", "finetuned", "oracle/seed_3", "unlearn/gd/lr0.0002_lambda1/epoch_1"}
+    assert any(value is not None for value in quantized_values(own, "nf4"))
+
+
+def odd_llama(folder) -> None:
+    """A Llama whose layers are 48 wide, which bitsandbytes cannot quantize."""
+    tokenizer = llama_tokenizer()
+    sizes = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    ids = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id}
+    config = LlamaConfig(vocab_size=len(tokenizer), **sizes, **heads, **ids)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def test_llama_of_sizes_that_cannot_be_quantized_goes_through_without_that_stage(fresh, tmp_path):
+    own = run_with(fresh, tmp_path / "own", odd_llama)
+    assert rows(own, "repr_results")
+    assert not any(value is not None for value in quantized_values(own, "nf4"))
+    notes = json.loads((own / f"{RESULTS}/quantize_results.json").read_text())["notes"]
+    assert any("no records at precision nf4" in note for note in notes)

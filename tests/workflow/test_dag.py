@@ -1,0 +1,370 @@
+"""Rebuilt only when its inputs change: the promise of the project, on the real DAG."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+GA, NPO = "ga/lr0.0002", "npo/lr0.0002_beta0.1"
+LIBRARY = "workflow_scripts/excise"
+RESULTS = "experiments/smoke/results"
+
+TABLES = {
+    "Summarising the levels of unlearning",
+    "Summarising every checkpoint",
+    "Comparing correlated with other facts",
+    "Summarising the quantization stress test",
+    "Summarising hidden states: repr_layers",
+    "Summarising hidden states: repr_results",
+    "Summarising hidden states: repr_results_1",
+}
+PLOTS = {
+    "Plotting forget_vs_retain",
+    "Plotting retain_gap",
+    "Plotting quantize_recovery",
+    "Plotting layerdrift_by_epoch",
+    "Plotting layerdrift_by_method",
+}
+
+
+def trajectory(name: str) -> set[str]:
+    return {f"Unlearning: {name}", f"Evaluating {name}", f"Looking into {name}"}
+
+
+def quantized(*checkpoints: str) -> set[str]:
+    return {f"Quantizing unlearn/{name}" for name in checkpoints}
+
+
+# What unlearning and everything behind it is, on the smoke experiment.
+BEHIND_UNLEARNING = (
+    trajectory(GA)
+    | trajectory(NPO)
+    | quantized(f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2")
+    | TABLES
+    | PLOTS
+)
+
+
+def test_a_run_makes_every_result(smoke):
+    for name in ("eval", "sweep", "retain_compare", "quantize", "repr"):
+        rows = json.loads((smoke / f"{RESULTS}/{name}_results.json").read_text())["rows"]
+        assert rows, name
+    assert (smoke / f"{RESULTS}/repr_results_1.json").is_file()
+    assert (smoke / f"{RESULTS}/data_report.json").is_file()
+    for plot in PLOTS:
+        assert (smoke / f"{RESULTS}/{plot.split()[1]}.png").stat().st_size > 1000
+
+
+def test_a_run_leaves_no_temporary_files(smoke):
+    assert not [name for name in smoke.digests() if name.endswith(".part")]
+
+
+def test_result_files_hold_no_absolute_paths(smoke):
+    for path in (smoke / RESULTS).glob("*.json"):
+        assert str(smoke.folder) not in path.read_text(), path
+
+
+def test_a_second_run_does_nothing(smoke):
+    before = smoke.digests()
+    started = time.monotonic()
+    assert "Nothing to be done" in smoke.run("all")
+    assert time.monotonic() - started < 15
+    assert smoke.digests() == before
+
+
+def test_touching_files_does_nothing(smoke):
+    for folder in ("workflow_scripts", "data", "experiments", "rules"):
+        for path in (smoke / folder).rglob("*"):
+            if path.is_file():
+                path.touch()
+    (smoke / "config.yaml").touch()
+    assert smoke.plan("all") == set()
+
+
+def test_editing_the_losses_reruns_unlearning_and_what_follows(smoke):
+    with smoke.edited(f"{LIBRARY}/losses.py", "import torch", "import torch  # edited"):
+        planned = smoke.plan("all")
+    assert planned - {"Scoring the forget answers before unlearning"} == BEHIND_UNLEARNING
+
+
+def test_taking_an_edit_back_does_nothing(smoke):
+    with smoke.edited(f"{LIBRARY}/losses.py", "import torch", "import torch  # edited"):
+        pass
+    assert smoke.plan("all") == set()
+
+
+def test_editing_a_program_reruns_its_stage_and_what_follows(smoke):
+    with smoke.edited("workflow_scripts/represent.py", '"""', '"""Edited. '):
+        planned = smoke.plan("all")
+    looks = {"base", "finetuned", "oracle/seed_0", "oracle/seed_1", GA, NPO}
+    tables = {table for table in TABLES if "hidden states" in table}
+    plots = {plot for plot in PLOTS if "layerdrift" in plot}
+    assert planned == {f"Looking into {name}" for name in looks} | tables | plots
+
+
+def test_editing_the_shape_of_results_reruns_tables_and_no_model(smoke):
+    with smoke.edited(f"{LIBRARY}/schemas/result.schema.json", "{", "{ "):
+        planned = smoke.plan("all")
+    assert planned == TABLES | PLOTS | {"Attacking the benchmark"}
+
+
+def test_editing_the_check_of_the_config_does_nothing(smoke):
+    with smoke.edited(f"{LIBRARY}/config.py", '"""', '"""Edited. '):
+        assert smoke.plan("all") == set()
+
+
+def test_adding_one_beta_runs_one_trajectory_and_its_evaluation(smoke):
+    with smoke.edited("experiments/smoke.yaml", "beta: [0.1]", "beta: [0.1, 0.5]"):
+        planned = smoke.plan("all")
+    # Some tables keep their rows, but every header tells the whole grid.
+    assert planned == trajectory("npo/lr0.0002_beta0.5") | TABLES | PLOTS
+
+
+def test_changing_the_epochs_of_a_trajectory_leaves_the_others_alone(smoke):
+    old, new = "beta: [0.1], epochs: [1, 2]", "beta: [0.1], epochs: [1, 2, 3]"
+    with smoke.edited("experiments/smoke.yaml", old, new):
+        planned = smoke.plan("all")
+    again = trajectory(NPO) | quantized(f"{NPO}/epoch_1", f"{NPO}/epoch_2")
+    assert planned == again | TABLES | PLOTS
+
+
+@pytest.mark.parametrize(
+    "override", ["resources={mem_mb: 3000, runtime: 5}", "pretraining={steps: 10}"]
+)
+def test_a_key_that_no_result_depends_on_reruns_nothing(smoke, override):
+    assert smoke.plan("all", "--config", override) == set()
+
+
+def test_more_bootstrap_samples_rerun_tables_and_no_model(smoke):
+    assert smoke.plan("all", "--config", "evaluation={bootstrap_samples: 200}") == TABLES | PLOTS
+
+
+def test_a_threshold_of_the_red_team_reruns_it_and_trains_nothing(smoke):
+    planned = smoke.plan("all", "--config", "red_team={style_auc: 0.7}")
+    assert planned == {"Attacking the benchmark"} | TABLES | PLOTS
+
+
+def test_two_changes_at_once_are_both_seen(smoke):
+    """With `ancient` inputs, a red team that is out of date hides changes behind it."""
+    override = "red_team={style_auc: 0.7}"
+    with smoke.edited(f"{LIBRARY}/losses.py", "import torch", "import torch  # edited"):
+        planned = smoke.plan("all", "--config", override)
+    assert BEHIND_UNLEARNING | {"Attacking the benchmark"} <= planned
+
+
+def test_another_seed_of_the_data_reruns_everything(smoke):
+    planned = smoke.plan("all", "--config", "generation={seed: 1}")
+    assert {"Drawing the people", "Finetuning on all the people's facts"} <= planned
+    assert planned >= BEHIND_UNLEARNING
+
+
+def test_results_are_targets_by_name(smoke):
+    names = "eval_results sweep_results quantize_results repr_results repr_results_3".split()
+    names += ["retain_compare_results"]
+    targets = [f"results/{name}.json" for name in names]
+    targets += [f"results/layerdrift_by_{name}.png" for name in ("epoch", "method")]
+    planned = smoke.plan(*targets, config=None)
+    assert "Summarising hidden states: repr_results_3" in planned
+    assert "Plotting layerdrift_by_epoch" in planned
+
+
+def test_no_result_without_the_red_team(smoke):
+    assert "Attacking the benchmark" in smoke.plan("results/eval_results.json", config=None)
+
+
+def test_the_qwen_experiment_is_planned(smoke):
+    planned = smoke.plan("all", config="experiments/qwen2.5-1.5b.yaml")
+    revision = "989aa7980e4cf806f80c7fef2b1adb7bc71aa306"
+    assert f"Downloading Qwen/Qwen2.5-1.5B-Instruct at {revision}" in planned
+    assert "Summarising hidden states: repr_results_14" in planned
+    assert len([job for job in planned if job.startswith("Unlearning")]) == 8
+
+
+def test_the_base_model_is_made_only_when_asked_for(smoke):
+    assert smoke.plan("pretrain_base") == {"Pretraining the embedded base model"}
+    with smoke.edited(f"{LIBRARY}/pretraining.py", '"""', '"""Edited. '):
+        assert smoke.plan("all") == set()
+
+
+# --- interrupted and failing jobs ---
+
+
+SWEEP = f"{RESULTS}/sweep_results.json"
+
+
+def outputs_of_ga(workspace) -> list:
+    folder = workspace / f"{RESULTS}/models/unlearn/{GA}"
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_killed_run_continues_to_the_same_bytes(own):
+    expected = own.digests()
+    log = own / f"experiments/smoke/logs/unlearn/{GA}.log"
+    log.unlink()
+    edit(own / f"{LIBRARY}/losses.py")
+    command = own.command(SWEEP)
+    running = subprocess.Popen(command, cwd=own.folder, start_new_session=True)
+    wait_for(log.exists)
+    time.sleep(1)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert own.digests() != expected
+
+    own.run("--unlock")
+    # One core instead of two: nor do results depend on what runs side by side.
+    own.run(SWEEP, "--cores", "1")
+    assert own.digests() == expected
+    assert own.plan("all") == set()
+
+
+def edit(file) -> None:
+    """An edit that changes no result."""
+    file.write_text(file.read_text() + "# edited\n")
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.05)
+
+
+HALF_DONE = """
+import pathlib, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1]) / "epoch_1"
+out.mkdir(parents=True, exist_ok=True)
+(out / "adapter_model.safetensors").write_text("half")
+sys.exit("error: no space left")
+"""
+
+
+def test_a_failing_job_leaves_nothing_that_passes_for_whole(own):
+    expected = own.digests()
+    program = own / "workflow_scripts/unlearn.py"
+    whole = program.read_text()
+    program.write_text(HALF_DONE)
+    failed = own.snakemake(SWEEP)
+    assert failed.returncode != 0
+    assert "error: no space left" in failed.stdout + failed.stderr
+    assert outputs_of_ga(own) == []
+
+    program.write_text(whole)
+    own.run(SWEEP)
+    assert own.digests() == expected
+    assert own.plan("all") == set()
+
+
+# --- bad input ---
+
+
+BAD_CONFIGS = {
+    "a misspelt key": (
+        "finetuning={epoch: 3}",
+        "--config: finetuning.epoch: unknown key; did you mean epochs?",
+    ),
+    "a value out of range": ("lora={rank: 0}", "--config: lora.rank: found 0; allowed:"),
+    "the wrong type": ("oracle=three", "--config: oracle: found text 'three'; allowed: a mapping"),
+    "an empty grid": (
+        "unlearning={trajectories: []}",
+        "--config: unlearning.trajectories: found []; allowed:",
+    ),
+    "an epoch beyond the last": (
+        "evaluation={checkpoints: {heavy: [ga/lr0.0002/epoch_9]}}",
+        "evaluation.checkpoints.heavy[0]: found 'ga/lr0.0002/epoch_9'; "
+        "ga/lr0.0002 is saved at epochs 1, 2",
+    ),
+    "LoRA targets that match nothing": (
+        "lora={target_modules: [query]}",
+        "lora.target_modules: 'query' matches no module",
+    ),
+    "no such model": ("model={path: nowhere}", "model.path: nowhere: no such folder"),
+    "a layer beyond the last": (
+        "representations={middle_layer: 99}",
+        "representations.middle_layer: found 99; allowed: 0 to 3",
+    ),
+    "a file where results should go": (
+        "pathvars={results: in-the-way}",
+        "is a file; a folder is needed",
+    ),
+}
+
+
+def refusal(finished) -> str:
+    """The one line that a refused run ends with; nothing was planned."""
+    assert finished.returncode != 0
+    errors = [line for line in finished.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, finished.stderr
+    assert finished.stderr.rstrip().endswith(errors[0])
+    assert "Job stats" not in finished.stdout + finished.stderr
+    return errors[0]
+
+
+@pytest.mark.parametrize("override, reason", BAD_CONFIGS.values(), ids=BAD_CONFIGS)
+def test_a_bad_config_gets_one_line_before_any_work(smoke, override, reason):
+    (smoke / "in-the-way").touch()
+    assert reason in refusal(smoke.snakemake("all", "--config", override))
+
+
+def test_a_config_that_is_not_yaml_gets_its_line(smoke):
+    with smoke.edited("config.yaml", "lora:", "lora: ["):
+        assert re.search(
+            r"error: config.yaml:\d+: not a config in YAML", refusal(smoke.snakemake())
+        )
+
+
+@pytest.mark.parametrize(
+    "missing, reason",
+    [
+        ("tokenizer.json", "no tokenizer"),
+        ("chat_template.jinja", "no chat template"),
+        ("model.safetensors", "no weights"),
+    ],
+)
+def test_a_broken_model_folder_gets_one_line_before_any_work(smoke, missing, reason):
+    file = smoke / "data/base/tiny-qwen2" / missing
+    away = file.rename(file.with_suffix(".away"))
+    try:
+        assert reason in refusal(smoke.snakemake("all"))
+    finally:
+        away.rename(file)
+
+
+BAD_LINES = {
+    "not JSON": (lambda line: line[:-5], "not JSON"),
+    "a missing field": (
+        lambda line: re.sub(r'"answer": "[^"]*", ', "", line, count=1),
+        "'answer' is a required property",
+    ),
+    "an id twice": (
+        lambda line: re.sub(r'"id": "[^"]*"', '"id": "p000.FIRST"', line, count=1),
+        "repeats",
+    ),
+    "a wrong answer that is right": (
+        lambda line: line.replace(
+            json.dumps(json.loads(line)["wrong_answers"][0]["value"], ensure_ascii=False),
+            json.dumps(json.loads(line)["value"], ensure_ascii=False),
+        ),
+        "is already the right answer",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage, reason", BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_data_line_is_named_and_stops_the_run(smoke, tmp_path, damage, reason):
+    own = smoke.copy(tmp_path / "own")
+    file = own / "experiments/smoke/data/generated/qa.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    first_id = json.loads(lines[0])["id"]
+    lines[2] = damage(lines[2]).replace("p000.FIRST", first_id)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    stopped = own.snakemake("all")
+    output = stopped.stdout + stopped.stderr
+    assert stopped.returncode != 0
+    assert re.search(rf"error: .*generated/qa\.jsonl:3: .*{reason}", output), output
+    assert "Attacking the benchmark" not in output
