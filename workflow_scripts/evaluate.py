@@ -12,7 +12,7 @@ from excise.errors import run
 from excise.evaluation import evaluate_items
 from excise.items import SETS, load_items
 from excise.models import AdapterHost, pick_device, set_determinism
-from excise.records import write_jsonl
+from excise.records import read_json, write_jsonl
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -42,8 +42,17 @@ def main(argv: list[str] | None = None) -> None:
             hp["max_new_tokens"],
             hp["system_prompt"],
         )
-        write_jsonl(args.out_dir / name / "items.jsonl", records)
+        mark = {"diverged": has_diverged(args.models_dir / name)}
+        write_jsonl(args.out_dir / name / "items.jsonl", [record | mark for record in records])
         print(f"{name}: {len(records)} items, {time.monotonic() - started:.1f} s", flush=True)
+
+
+def has_diverged(checkpoint: Path) -> bool:
+    """Whether training broke off before this checkpoint's epoch, by its trajectory's log."""
+    if not checkpoint.name.startswith("epoch_"):
+        return False
+    unfinished = read_json(checkpoint.parent / "training_log.json")["unfinished_checkpoints"]
+    return int(checkpoint.name.removeprefix("epoch_")) in unfinished
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from excise.models import (
 from excise.quantization import QuantizationUnsupported, quantize_model
 from excise.records import write_json, write_jsonl
 
-SETS = ("sf", "correlated", "other", "utility")
+SETS = ("sf", "sf_paraphrased", "correlated", "other", "utility")
 
 
 def main(argv: list[str] | None = None) -> None:

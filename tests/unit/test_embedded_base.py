@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from excise.chat import encode
 from excise.config import check_config, load_config
 from excise.files import sha256

@@ -72,11 +72,13 @@ def read_jsonl(path: str | Path, kind: str) -> list[dict]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     records, first_line = [], {}
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             where = f"{path}:{number}"
             try:
-                record = json.loads(line)
+                record = json.loads(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise InputError(f"{where}: not UTF-8 (byte {error.start} of the line)") from error
             except json.JSONDecodeError as error:
                 problem = f"not JSON ({error.msg}, column {error.colno})"
                 raise InputError(f"{where}: {problem}") from error

@@ -44,6 +44,8 @@ EVAL_NOTES = [
     "truth_ratio = P(paraphrased truth)/P(wrong), geometric mean; lower = more forgotten. "
     "truth_ratio_tofu follows TOFU with R = P(wrong)/P(truth): min(R, 1/R) on sf, max(0, 1-R) "
     "elsewhere.",
+    "diverged = training broke off (loss or gradient not finite) before this checkpoint, which "
+    "holds the last finite weights.",
     "guess_rate is the slot accuracy of naming another person's value of the slot: what knowing "
     "the slot's values, but nothing about the person, reaches.",
 ]
@@ -122,8 +124,9 @@ def summarize_eval(eval_dir: Path, models: list[str], hp: dict) -> list[dict]:
     bootstrap, levels = Bootstrap.from_hp(hp), checkpoint_levels(hp.get("levels", {}))
     rows = []
     for model in models:
-        columns = model_columns(model) | {"level": levels.get(model)}
         items = read_items(eval_dir / model / "items.jsonl")
+        diverged = bool(items["diverged"].any()) if "diverged" in items else None
+        columns = model_columns(model) | {"level": levels.get(model), "diverged": diverged}
         rows += [columns | row for row in metric_rows(items, bootstrap)]
     return rows
 
