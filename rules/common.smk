@@ -16,8 +16,8 @@ from excise.preflight import check_model_fits, check_model_folder, check_writabl
 os.environ.update(
     # Programs find the packages beside the running Snakemake, also when no .venv is activated.
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
-    # glibc hands large blocks back to the system after every use; a training step of a small
-    # model then spends its time on page faults (benchmarks/train_step.py).
+    # glibc hands large blocks back to the system after every use, and page faults take them back:
+    # 4 % of a training step of the default (benchmarks/train_step.py), more for larger batches.
     MALLOC_MMAP_THRESHOLD_=str(1 << 30),
     MALLOC_TRIM_THRESHOLD_=str(1 << 33),
     # Compute nodes often have no internet: only download_model may ask the hub.
