@@ -28,6 +28,7 @@ TRAJECTORIES = expand_trajectories(config)
 
 
 include: "rules/data.smk"
+include: "rules/dataset.smk"
 include: "rules/base.smk"
 include: "rules/finetune.smk"
 include: "rules/unlearn.smk"
@@ -43,5 +44,6 @@ rule all:
     default_target: True
     input:
         "<results>/data_report.json",
+        "<results>/dataset/README.md",
         collect("<results>/{table}.json", table=result_tables()),
         collect("<results>/{plot}.png", plot=result_plots()),

@@ -9,6 +9,7 @@ import re
 import shlex
 
 from excise.config import check_config, expand_trajectories, load_config, needs_reference
+from excise.dataset_export import FILES as EXPORTED_FILES
 from excise.errors import InputError
 from excise.imports import import_closure
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files

@@ -57,6 +57,7 @@ def test_a_run_makes_every_result(smoke):
         assert rows, name
     assert (smoke / f"{RESULTS}/repr_results_1.json").is_file()
     assert (smoke / f"{RESULTS}/data_report.json").is_file()
+    assert (smoke / f"{RESULTS}/dataset/README.md").is_file()
     for plot in PLOTS:
         assert (smoke / f"{RESULTS}/{plot.split()[1]}.png").stat().st_size > 1000
 
@@ -108,10 +109,24 @@ def test_editing_a_program_reruns_its_stage_and_what_follows(smoke):
     assert planned == {f"Looking into {name}" for name in looks} | tables | plots
 
 
+@pytest.mark.parametrize(
+    "file, old",
+    [
+        ("workflow_scripts/export_dataset.py", '"""'),
+        (f"{LIBRARY}/dataset_export.py", '"""'),
+        (f"{LIBRARY}/dataset_card.py", '"""'),
+        (f"{LIBRARY}/dataset_card.md", "# Excise"),
+    ],
+)
+def test_editing_the_export_exports_again_and_no_more(smoke, file, old):
+    with smoke.edited(file, old, f"{old} Edited. "):
+        assert smoke.plan("all") == {"Exporting the dataset"}
+
+
 def test_editing_the_shape_of_results_reruns_tables_and_no_model(smoke):
     with smoke.edited(f"{LIBRARY}/schemas/result.schema.json", "{", "{ "):
         planned = smoke.plan("all")
-    assert planned == TABLES | PLOTS | {"Attacking the benchmark"}
+    assert planned == TABLES | PLOTS | {"Attacking the benchmark", "Exporting the dataset"}
 
 
 def test_editing_the_check_of_the_config_does_nothing(smoke):
@@ -147,7 +162,7 @@ def test_more_bootstrap_samples_rerun_tables_and_no_model(smoke):
 
 def test_a_threshold_of_the_red_team_reruns_it_and_trains_nothing(smoke):
     planned = smoke.plan("all", "--config", "red_team={style_auc: 0.7}")
-    assert planned == {"Attacking the benchmark"} | TABLES | PLOTS
+    assert planned == {"Attacking the benchmark", "Exporting the dataset"} | TABLES | PLOTS
 
 
 def test_two_changes_at_once_are_both_seen(smoke):
