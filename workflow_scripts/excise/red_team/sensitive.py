@@ -40,7 +40,7 @@ def sensitive(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     for detail in dataset.details.values():
         wrong = [one["text"] for one in detail["wrong_answers"]]
         texts.append(
-            ("wrong_details", detail, detail["id"], [detail["paraphrased_answer"], *wrong])
+            ("wrong_candidates", detail, detail["id"], [detail["paraphrased_answer"], *wrong])
         )
     for kind, record, identity, lines in texts:
         examined += len(lines)
