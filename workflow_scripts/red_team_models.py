@@ -42,9 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.hp.get("on_failure") == "stop":
             raise InputError(f"red_team.models: {line}")
         print(f"warning: {line}", file=sys.stderr)
-    write_result(
-        args.out, experiment=args.experiment, config=args.config, notes=NOTES, rows=rows
-    )
+    write_result(args.out, experiment=args.experiment, config=args.config, notes=NOTES, rows=rows)
     gated = sum(row["passed"] is not None for row in rows)
     print(f"{args.out}: {len(rows)} rows, {gated - len(failed)} of {gated} gates passed")
 

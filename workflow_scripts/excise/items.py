@@ -125,9 +125,7 @@ def read_benchmark(
     )
 
 
-def _benchmark_items(
-    data_dir: Path, answers: str, with_paraphrased: bool
-) -> dict[str, list[Item]]:
+def _benchmark_items(data_dir: Path, answers: str, with_paraphrased: bool) -> dict[str, list[Item]]:
     """Set name → items of `sf.jsonl` and `sr.jsonl` and, if wanted, of `forget_eval.jsonl`."""
     benchmark = read_benchmark(data_dir, answers=answers, with_forget_eval=with_paraphrased)
     items = {"sf": [], "correlated": [], "other": [], "sf_paraphrased": []}
