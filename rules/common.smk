@@ -36,6 +36,14 @@ BASE_MODEL_FILES = [
 ]
 VALIDATED_FILES = ["sf", "sr", "wrong_candidates", "forget_eval"]  # known before training
 DATA_FILES = ["sf", "sr", "wrong_details", "forget_eval"]  # what models are asked
+JUDGE_PROMPTS = [
+    "joint_inference",
+    "one_answer",
+    "statement",
+    "same_event",
+    "same_meaning",
+    "polarity",
+]
 UTILITY = "data/utility_qa.jsonl"
 PUBLIC_FIGURES = "data/public_figures.txt"
 REFERENCE = "<results>/models/finetuned_reference.json"
@@ -165,8 +173,15 @@ def selection_settings():
 
 def red_team_settings():
     """What the checks that need no model let pass."""
-    limits = {key: value for key, value in config["red_team"].items() if key != "models"}
+    own = ("models", "judge")
+    limits = {key: value for key, value in config["red_team"].items() if key not in own}
     return as_json(limits | chosen("generation", "max_value_share"))
+
+
+def judge_settings():
+    """How many cases a judge is asked, and the seed of their choice."""
+    asked = {key: config["red_team"]["judge"][key] for key in ("cases", "planted")}
+    return summary_settings(**asked, **chosen("generation", "seed"))
 
 
 def gate_settings():
@@ -276,6 +291,7 @@ def result_tables():
     tables = ["eval_results", "sweep_results", "retain_compare_results"]
     tables += ["repr_layers", "repr_results", f"repr_results_{middle}"]
     tables += ["red_team_models", "diversity_report"]
+    tables += ["red_team_judge"] * config["red_team"]["judge"]["enabled"]
     return tables + ["quantize_results"] * bool(config["quantization"]["precisions"])
 
 

@@ -3,7 +3,7 @@
 Needs: base model, oracles, the validated benchmark.
 Makes: <data>/wrong_details.jsonl, <results>/red_team/candidate_scores.jsonl,
     <results>/red_team/{model}/items.jsonl, <results>/red_team_models.json,
-    <results>/diversity_report.json.
+    <results>/diversity_report.json; <results>/red_team_judge.json where a judge is enabled.
 
 Training reads no wrong answers, so they are chosen after the oracles: editing the choice asks
 models anew and trains none.
@@ -187,3 +187,55 @@ rule diversity_report:
         "python {input.script:q} --datasets {params.name:q}={params.data:q}"
         " --embeddings {params.name:q}={input.embeddings:q} --experiment {params.experiment:q}"
         " --config {params.config:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule red_team_judge:
+    """Let a language model judge the dataset, planted defects included; only where it is enabled.
+
+    Its journal is no output: answers that were paid for outlive failed jobs and reruns.
+    """
+    input:
+        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
+        collect(
+            "data/prompts/judge_{name}.{suffix}",
+            name=JUDGE_PROMPTS,
+            suffix=["md", "schema.json"],
+        ),
+        script="workflow_scripts/red_team_judge.py",
+        lib=library_of("red_team_judge"),
+        profiles="<data>/generated/profiles.jsonl",
+        validation="<results>/validation.json",
+        public_figures=PUBLIC_FIGURES,
+        utility=UTILITY,
+        report="<results>/data_report.json",
+    output:
+        table="<results>/red_team_judge.json",
+        records="<results>/red_team/judge.jsonl",
+    log:
+        "<logs>/red_team_judge.log",
+    benchmark:
+        "<benchmarks>/red_team_judge.jsonl"
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=240,
+        gpu=0,
+    params:
+        data=folder("<data>"),
+        prompts="data/prompts",
+        hp=judge_settings(),
+        llm=as_json(config["generation"]["llm"]),
+        journal=folder("<data>/generated/journal/red_team_judge.jsonl"),
+        experiment=config["experiment"],
+        config=result_config("red_team"),
+    message:
+        "Letting a model judge the benchmark"
+    shell:
+        "python {input.script:q} --data {params.data:q} --profiles {input.profiles:q}"
+        " --validation {input.validation:q} --public-figures {input.public_figures:q}"
+        " --utility {input.utility:q} --prompts {params.prompts:q} --hp {params.hp:q}"
+        " --llm {params.llm:q} --journal {params.journal:q} --experiment {params.experiment:q}"
+        " --config {params.config:q} --records {output.records:q} --out {output.table:q}"
+        " > {log:q} 2>&1"

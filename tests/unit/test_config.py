@@ -116,6 +116,7 @@ def test_thresholds_have_the_same_defaults_in_the_schema_and_in_the_programs(min
     checked = check_config(minimal)
     assert checked["validation"] == dataclasses.asdict(ValidationLimits())
     share = {"max_value_share": checked["generation"]["max_value_share"]}
+    assert not checked["red_team"].pop("judge")["enabled"]
     gates = checked["red_team"].pop("models")
     assert gates.pop("on_failure") == "report"
     assert gates == dataclasses.asdict(Gates())
