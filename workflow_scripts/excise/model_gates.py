@@ -19,7 +19,7 @@ import pandas as pd
 
 from excise.item_metrics import item_values
 from excise.results import estimate_columns, model_columns
-from excise.statistics import Estimate, bootstrap_mean, bootstrap_median
+from excise.statistics import bootstrap_mean, bootstrap_median
 from excise.wrong_answer_selection import selecting
 
 HIGH_ROUGE = 0.6
@@ -39,7 +39,8 @@ NOTES = [
     f"chance_of_{SAMPLES}: mean of 1 - (1 - P(answer))^{SAMPLES}: how likely one of {SAMPLES} "
     "answers sampled at temperature 1 is the true one, word for word.",
     "asked other_name: the question with another person's name in it. What is said there about the "
-    "first one's value is guessed from the wording. guess_rate: naming another person's value.",
+    "first one's value is guessed from the wording. guess_rate: naming another person's value. "
+    "slot_accuracy passes if the lower limit of its interval lies within its gate.",
     "TOFU, a Llama-2 that never saw forget10: median truth ratio 1.23 (0.81 in TOFU's direction), "
     "win rate 0.66, ROUGE-L recall 0.41, 15 % above 0.6.",
 ]
@@ -52,7 +53,7 @@ class Gates:
     Attributes:
         truth_ratio_tolerance: t.
         win_rate_tolerance: w.
-        guess_excess: g, over the guess rate.
+        guess_excess: g, over the guess rate; the lower limit of the interval is held to it.
     """
 
     truth_ratio_tolerance: float = 0.05
@@ -106,18 +107,20 @@ def gate_rows(
             gated = keys["set"] == "sf" and keys["stage"] != "candidates"
             gated = gated and keys["asked"] == "own_name"
             low, high = gates.limits(keys["metric"], guess_rate) if gated else (None, None)
-            verdict = {"gate_low": low, "gate_high": high, "passed": passes(estimate, low, high)}
+            # A few lucky guesses in a small set prove nothing: the limit is on the lower end.
+            tested = estimate.low if keys["metric"] == "slot_accuracy" else estimate.value
+            verdict = {"gate_low": low, "gate_high": high, "passed": passes(tested, low, high)}
             rows.append(columns | keys | estimate_columns(estimate) | verdict)
     return rows
 
 
-def passes(estimate: Estimate, low: float | None, high: float | None) -> bool | None:
+def passes(value: float | None, low: float | None, high: float | None) -> bool | None:
     """Whether the value lies within its gate; None where there is none, False if undefined."""
     if low is None and high is None:
         return None
-    if estimate.value is None:
+    if value is None:
         return False
-    return (low is None or estimate.value >= low) and (high is None or estimate.value <= high)
+    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def failures(rows: list[dict]) -> list[str]:
