@@ -35,7 +35,16 @@ BASE_MODEL_FILES = [
     "tokenizer_config.json",
     "chat_template.jinja",
 ]
-DATA_FILES = ["sf", "sr", "wrong_details", "forget_eval"]
+VALIDATED_FILES = ["sf", "sr", "wrong_candidates", "forget_eval"]  # known before training
+DATA_FILES = ["sf", "sr", "wrong_details", "forget_eval"]  # what models are asked
+JUDGE_PROMPTS = [
+    "joint_inference",
+    "one_answer",
+    "statement",
+    "same_event",
+    "same_meaning",
+    "polarity",
+]
 UTILITY = "data/utility_qa.jsonl"
 PUBLIC_FIGURES = "data/public_figures.txt"
 REFERENCE = "<results>/models/finetuned_reference.json"
@@ -157,6 +166,30 @@ def reference_adapters(wildcards):
     return [] if model == wildcards.model else adapter_of(model)
 
 
+def selection_settings():
+    """How candidates are scored, how many become wrong answers, and the seed of the choice."""
+    settings = model_settings() | chosen("evaluation", "batch_size")
+    return as_json(settings | chosen("generation", "wrong_answers", "seed"))
+
+
+def red_team_settings():
+    """What the checks that need no model let pass."""
+    own = ("models", "judge")
+    limits = {key: value for key, value in config["red_team"].items() if key not in own}
+    return as_json(limits | chosen("generation", "max_value_share"))
+
+
+def judge_settings():
+    """How many cases a judge is asked, and the seed of their choice."""
+    asked = {key: config["red_team"]["judge"][key] for key in ("cases", "planted")}
+    return summary_settings(**asked, **chosen("generation", "seed"))
+
+
+def gate_settings():
+    """What models that never saw the forget facts must not do."""
+    return summary_settings(**config["red_team"]["models"])
+
+
 def summary_settings(**more):
     """How intervals are made, and which checkpoints stand for which level."""
     return as_json(chosen("evaluation", "bootstrap_samples", "confidence") | more)
@@ -206,6 +239,11 @@ def oracles():
     return [f"oracle/seed_{seed}" for seed in config["oracle"]["seeds"]]
 
 
+def never_saw():
+    """Names of the models that never saw the forget facts."""
+    return ["base", *oracles()]
+
+
 def baselines():
     """Names of the models that every checkpoint is compared with."""
     return ["base", "finetuned", *oracles()]
@@ -253,6 +291,8 @@ def result_tables():
     middle = config["representations"]["middle_layer"]
     tables = ["eval_results", "sweep_results", "retain_compare_results"]
     tables += ["repr_layers", "repr_results", f"repr_results_{middle}"]
+    tables += ["red_team_models", "diversity_report"]
+    tables += ["red_team_judge"] * config["red_team"]["judge"]["enabled"]
     return tables + ["quantize_results"] * bool(config["quantization"]["precisions"])
 
 

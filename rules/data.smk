@@ -1,7 +1,7 @@
 """The benchmark: fictional people, their facts, questions about them, checks.
 
 Needs: data/public_figures.txt (names to avoid), data/utility_qa.jsonl (real-world questions).
-Makes: <data>/generated/*.jsonl, <data>/{sf,sr,wrong_details,forget_eval}.jsonl,
+Makes: <data>/generated/*.jsonl, <data>/{sf,sr,wrong_candidates,forget_eval}.jsonl,
     <results>/validation.json, <results>/data_report.json.
 """
 
@@ -77,7 +77,7 @@ rule generate_qa:
         runtime=10,
         gpu=0,
     params:
-        hp=as_json(chosen("generation", "preset", "seed", "wrong_answers")),
+        hp=as_json(chosen("generation", "preset", "seed", "wrong_candidates")),
     message:
         "Writing the questions"
     shell:
@@ -123,7 +123,7 @@ rule validate_dataset:
         qa="<data>/generated/qa.jsonl",
         forget_eval="<data>/generated/forget_eval.jsonl",
     output:
-        collect("<data>/{name}.jsonl", name=DATA_FILES),
+        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         report="<results>/validation.json",
     log:
         "<logs>/validate_dataset.log",
@@ -155,7 +155,7 @@ rule red_team_dataset:
     for other reasons at the same time.)
     """
     input:
-        collect("<data>/{name}.jsonl", name=DATA_FILES),
+        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         script="workflow_scripts/red_team_dataset.py",
         lib=library_of("red_team_dataset"),
         profiles="<data>/generated/profiles.jsonl",
@@ -177,7 +177,7 @@ rule red_team_dataset:
         gpu=0,
     params:
         data=subpath(input[0], parent=True),
-        hp=as_json(config["red_team"] | chosen("generation", "max_value_share")),
+        hp=red_team_settings(),
         experiment=config["experiment"],
         config=result_config("validation", "red_team"),
     message:

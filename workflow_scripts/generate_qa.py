@@ -20,7 +20,8 @@ def main(argv: list[str] | None = None) -> None:
 
     people = {person["person_id"]: person for person in read_jsonl(args.profiles, "profile")}
     facts = read_jsonl(args.facts, "fact")
-    writer = QuestionWriter(people, args.hp["seed"], resolve(args.hp).wrong_answers)
+    candidates = args.hp.get("wrong_candidates") or resolve(args.hp).wrong_answers
+    writer = QuestionWriter(people, args.hp["seed"], candidates)
     write_jsonl(args.out, [writer.write(fact) for fact in facts])
     print(f"{len(facts)} questions")
 

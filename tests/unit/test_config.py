@@ -12,6 +12,7 @@ from excise.config import check_config, expand_trajectories, load_config, needs_
 from excise.errors import InputError
 from excise.limits import RedTeamLimits, ValidationLimits
 from excise.losses import METHODS
+from excise.model_gates import Gates
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
@@ -115,6 +116,10 @@ def test_thresholds_have_the_same_defaults_in_the_schema_and_in_the_programs(min
     checked = check_config(minimal)
     assert checked["validation"] == dataclasses.asdict(ValidationLimits())
     share = {"max_value_share": checked["generation"]["max_value_share"]}
+    assert not checked["red_team"].pop("judge")["enabled"]
+    gates = checked["red_team"].pop("models")
+    assert gates.pop("on_failure") == "report"
+    assert gates == dataclasses.asdict(Gates())
     assert checked["red_team"] | share == dataclasses.asdict(RedTeamLimits())
 
 
@@ -180,7 +185,7 @@ def test_an_unknown_key_without_a_near_one_gets_the_list(minimal):
         ("lora/dropout", 1, "found 1", "below 1"),
         ("lora/target_modules", 3, "found 3", "all-linear, or a list of module names"),
         ("model/dtype", "float16", "found text 'float16'", "one of float32, bfloat16"),
-        ("generation/backend", "openai", "found text 'openai'", "one of offline"),
+        ("generation/backend", "gpt", "found text 'gpt'", "one of offline, openai"),
         ("generation/preset", "huge", "found text 'huge'", "one of smoke, small, paper, xl"),
         ("oracle/seeds", [], "found []", "at least 1 entry"),
         ("oracle/seeds", [1, 1], "found [1, 1]", "no entry twice"),

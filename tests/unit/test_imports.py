@@ -115,7 +115,9 @@ def test_losses_are_read_by_unlearning_and_by_nothing_before_it():
 
 def test_the_check_of_the_config_makes_nothing_run_again():
     for program in PROGRAMS:
-        assert "config.py" not in closure_of(Path(program).stem), program
+        closure = closure_of(Path(program).stem)
+        if "session.py" not in closure:  # what talks to an endpoint checks its own settings
+            assert "config.py" not in closure, program
 
 
 def test_plots_do_not_depend_on_models():
