@@ -1,0 +1,84 @@
+"""Prompt files: versioned text with {placeholders}, and the JSON Schema of the reply beside it.
+
+A file has two parts, parted by a line of three dashes: what the model is, then what it is asked.
+Values are put in as JSON in one pass, so that nothing they hold is read as a placeholder.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from excise.errors import InputError
+from excise.records import read_json
+
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+RULE = re.compile(r"^---[ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt file.
+
+    Attributes:
+        system: its first part.
+        user: its second part, with open placeholders.
+        schema: JSON Schema of the reply.
+        version: first 16 hex digits of the SHA-256 of text and schema.
+    """
+
+    system: str
+    user: str
+    schema: dict
+    version: str
+
+    def fill(self, **fields: object) -> str:
+        """The second part with every placeholder replaced by its field as JSON."""
+        filled = {name: json.dumps(value, ensure_ascii=False) for name, value in fields.items()}
+        return PLACEHOLDER.sub(lambda found: filled[found[1]], self.user)
+
+
+def read_prompt(path: str | Path, placeholders: tuple[str, ...]) -> Prompt:
+    """Read a prompt file and its schema, `qa.md` and `qa.schema.json`.
+
+    Args:
+        path: the Markdown file.
+        placeholders: the names that its second part must hold, each, and no others.
+
+    Raises:
+        InputError: a file is missing, has no two parts, lacks a placeholder or has one that
+            nothing fills, or the schema is none.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror})") from error
+    parts = RULE.split(text)
+    if len(parts) != 2:
+        raise InputError(
+            f"{path}: {len(parts) - 1} lines of three dashes; exactly one parts system from user"
+        )
+    system, user = (part.strip() for part in parts)
+    allowed = ", ".join(f"{{{name}}}" for name in placeholders)
+    for name in placeholders:
+        if f"{{{name}}}" not in user:
+            raise InputError(f"{path}: placeholder {{{name}}} is missing below the line of dashes")
+    for found in PLACEHOLDER.finditer(text):
+        if found[1] not in placeholders or found[0] in system:
+            raise InputError(
+                f"{path}: nothing fills the placeholder {found[0]}; "
+                f"allowed, below the line of dashes: {allowed}"
+            )
+    schema_path = path.with_name(f"{path.stem}.schema.json")
+    schema = read_json(schema_path)
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise InputError(f"{schema_path}: not a JSON Schema ({error.message})") from error
+    content = json.dumps([system, user, schema], sort_keys=True)
+    return Prompt(system, user, schema, hashlib.sha256(content.encode()).hexdigest()[:16])
