@@ -161,32 +161,27 @@ def question_faults(
 
 
 def premise_faults(asked: Sequence[tuple[dict, str, str]]) -> dict[str, list[str]]:
-    """Questions that give their answers away, as the red team measures it.
+    """Forget questions that give their answers away, as the red team measures and limits it.
 
     Args:
-        asked: (fact, question, answer) of one call.
+        asked: (fact, question, answer) of one call; retain facts are passed over.
 
     Returns:
         slot → faults: of questions that hold `premise_max` of their answer's content words; and,
-        if the mean over the forget facts exceeds `premise_mean`, of those that are above it.
+        if the mean over the call exceeds `premise_mean`, of those that are above it.
     """
-    shares = [premise_share(question, answer, fact["name"]) for fact, question, answer in asked]
-    forget = [share for share, (fact, _, _) in zip(shares, asked, strict=True) if is_forget(fact)]
-    mean = sum(forget) / len(forget) if forget else 0.0
+    forget = [one for one in asked if one[0]["group"] == "sf"]
+    shares = [premise_share(question, answer, fact["name"]) for fact, question, answer in forget]
+    mean = sum(shares) / len(shares) if shares else 0.0
+    limit = LIMITS.premise_mean if mean > LIMITS.premise_mean else LIMITS.premise_max
     faults: dict[str, list[str]] = {}
-    for share, (fact, question, answer) in zip(shares, asked, strict=True):
-        above_mean = is_forget(fact) and mean > LIMITS.premise_mean and share > LIMITS.premise_mean
-        if share >= LIMITS.premise_max or above_mean:
+    for share, (fact, question, answer) in zip(shares, forget, strict=True):
+        if share > limit or share >= LIMITS.premise_max:
             common = ", ".join(shared_words(question, answer, fact["name"]))
             faults.setdefault(fact["slot"], []).append(
                 f"question and answer share the words {common}; use other words in one of them"
             )
     return faults
-
-
-def is_forget(fact: dict) -> bool:
-    """Whether the fact is of the incident."""
-    return fact["group"] == "sf"
 
 
 def shared_words(question: str, answer: str, name: str) -> list[str]:
