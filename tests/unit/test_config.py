@@ -180,7 +180,7 @@ def test_an_unknown_key_without_a_near_one_gets_the_list(minimal):
         ("lora/dropout", 1, "found 1", "below 1"),
         ("lora/target_modules", 3, "found 3", "all-linear, or a list of module names"),
         ("model/dtype", "float16", "found text 'float16'", "one of float32, bfloat16"),
-        ("generation/backend", "openai", "found text 'openai'", "one of offline"),
+        ("generation/backend", "gpt", "found text 'gpt'", "one of offline, openai"),
         ("generation/preset", "huge", "found text 'huge'", "one of smoke, small, paper, xl"),
         ("oracle/seeds", [], "found []", "at least 1 entry"),
         ("oracle/seeds", [1, 1], "found [1, 1]", "no entry twice"),

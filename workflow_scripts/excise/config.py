@@ -23,6 +23,10 @@ from excise.errors import InputError
 SCHEMA_FILE = Path(__file__).parents[2] / "config.schema.yaml"
 PEOPLE_OF_PRESET = {"smoke": 4, "small": 24, "paper": 200, "xl": 1000}
 COMMAND_LINE = "--config"
+CALL_KEYS = {  # of a chat completion, that the client sets or could not pay for
+    *("model", "messages", "temperature", "response_format", "max_tokens"),
+    *("max_completion_tokens", "n", "stream"),
+}
 
 Key = tuple[str | int, ...]  # ("unlearning", "trajectories", 0, "beta")
 Source = tuple[str, dict]  # a config file or the command line, and what it sets
@@ -133,6 +137,8 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
     generation["people"] = generation["people"] or PEOPLE_OF_PRESET[generation["preset"]]
     resolved["quantization"]["precisions"] = resolved["quantization"]["precisions"] or []
     _check_model_choice(resolved, sources)
+    if generation["backend"] == "openai":
+        _check_llm(generation["llm"], sources)
     _check_checkpoints(resolved, sources)
     return resolved
 
@@ -172,6 +178,46 @@ def _check_model_choice(config: dict, sources: Sequence[Source]) -> None:
             ("model",),
             f"found {found} of path and hub; allowed: exactly one "
             "(an experiment that sets hub also sets path: null)",
+        )
+
+
+def check_llm(section: dict) -> dict:
+    """Check a `generation.llm` section on its own, as a program gets it.
+
+    Returns:
+        A new section with every key present.
+
+    Raises:
+        InputError: the first fault, in one line.
+    """
+    config = {"generation": {"llm": section}}
+    sources = [("--hp", config)]
+    schema = _schema()["properties"]["generation"]["properties"]["llm"]
+    _check_finite(config, sources)
+    whole = {"properties": {"generation": {"properties": {"llm": schema}}}}
+    errors = list(Draft202012Validator(whole).iter_errors(config))
+    if errors:
+        _refuse_schema_error(errors[0], sources)
+    resolved = _filled(schema, section)
+    _check_llm(resolved, sources)
+    return resolved
+
+
+def _check_llm(llm: dict, sources: Sequence[Source]) -> None:
+    key = ("generation", "llm")
+    if llm["model"] is None:
+        _refuse(sources, (*key, "model"), "missing; needed: a model's name for backend openai")
+    taken = sorted(CALL_KEYS & llm["extra_body"].keys())
+    if taken:
+        allowed = f"allowed: any key but {', '.join(sorted(CALL_KEYS))}"
+        _refuse(sources, (*key, "extra_body", taken[0]), f"found; {allowed}")
+    budget = llm["budget"]
+    prices = budget["usd_per_million_in"], budget["usd_per_million_out"]
+    if budget["usd"] is not None and not any(prices):
+        _refuse(
+            sources,
+            (*key, "budget", "usd"),
+            f"found {budget['usd']:g} with no price; needed: usd_per_million_in and _out",
         )
 
 
@@ -315,7 +361,7 @@ def _refuse_schema_error(error: ValidationError, sources: Sequence[Source]) -> N
     if error.parent is None and error.validator == "pattern" and error.schema.keys() == {"pattern"}:
         # The name of a level, which jsonschema reports at the mapping that holds it.
         _refuse(sources, (*key, error.instance), f"allowed: a name like {error.validator_value}")
-    found = _shown(error.instance)
+    found = "something else" if error.schema.get("secret") else _shown(error.instance)
     if isinstance(error.instance, str) and _NUMBER_AS_TEXT.fullmatch(error.instance):
         number = re.sub(r"^([+-]?\d+)\.?[eE]", r"\1.0e", error.instance)
         found += f" (YAML reads this as text: write {number})"

@@ -1,28 +1,257 @@
-"""Early version: the interface only."""
+"""Asking many requests of one endpoint, from an ordinary program.
 
-from collections.abc import Callable
+    with Session(settings, Path("data/generated/journal/qa.jsonl")) as session:
+        outcomes = session.complete(requests, check)
+
+Whatever was answered before, in this run or one that was killed, is taken from the journal.
+"""
+
+import asyncio
+import signal
+import threading
+from collections import Counter
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
+from filelock import FileLock, Timeout
+
+from excise.errors import InputError
+from excise.llm.budget import Budget, expected, worst_case
+from excise.llm.endpoint import Endpoint, read_key
+from excise.llm.engine import Engine
+from excise.llm.journal import Journal, read_ledger
+from excise.llm.progress import ProgressLine
 from excise.llm.requests import Outcome, Request
+from excise.llm.steps import Ask, Check
 
-Check = Callable[[Request, dict], list[str]]
+GRACE_S = 20.0  # for calls under way after SIGTERM; SLURM kills after 30 s
+
+
+class Stopped(SystemExit):
+    """The run was stopped by a signal; what was answered is in the journal."""
 
 
 class Session:
-    """Asks an OpenAI-compatible endpoint; early version."""
+    """One program's conversation with one endpoint.
+
+    Sessions whose journals share a folder take turns: they share the rate limits, and the budget
+    covers all journals of the folder.
+
+    Args:
+        settings: `generation.llm`, as `load_settings` returns it.
+        journal: the file of answers, made if absent.
+        progress: whether to print progress.
+
+    Raises:
+        InputError: on entering: a corrupt journal, or one of another format.
+    """
 
     def __init__(self, settings: dict, journal: str | Path, progress: bool = True):
-        self.settings, self.journal = settings, Path(journal)
+        self.settings, self.path, self.progress = settings, Path(journal), progress
+        self._lock = FileLock(self.path.parent / ".lock")
+        self._runner = asyncio.Runner()
+        self._journal: Journal | None = None
+        self._engine: Engine | None = None
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> Self:
+        self._take_lock()
+        try:
+            self._journal = Journal(self.path)
+            spent = [self._journal.ledger.cost()]
+            for other in sorted(self.path.parent.glob("*.jsonl")):
+                if other != self.path:
+                    spent.append(read_ledger(other)[0].cost())
+            budget = Budget(self.settings["budget"], tuple(map(sum, zip(*spent, strict=True))))
+            endpoint = Endpoint(self.settings, key=None)
+            self._engine = Engine(self.settings, self._journal, budget, endpoint)
+        except BaseException:
+            self._close()
+            raise
         return self
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def _take_lock(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(timeout=0.5)
+            except Timeout:
+                self._say(f"waiting for another program that uses {self.path.parent}")
+                self._lock.acquire()
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot write here ({error.strerror})") from error
+
+    def _close(self) -> None:
+        try:
+            if self._engine is not None:
+                self._runner.run(self._engine.endpoint.close())
+            self._runner.close()
+            if self._journal is not None:
+                self._journal.close()
+        finally:
+            self._lock.release()
 
     def complete(self, requests: list[Request], check: Check) -> list[Outcome]:
-        """Outcomes in the order of the requests."""
-        raise NotImplementedError
+        """Ask what the journal does not answer.
+
+        Args:
+            requests: what to ask; equal questions are asked once.
+            check: what is wrong with a value that fits the request's schema; [] = nothing. It is
+                applied to journaled answers again, so a stricter check or schema judges old
+                answers before anything is bought.
+
+        Returns:
+            One outcome per request, in their order.
+
+        Raises:
+            InputError: missing or wrong key, unknown model, an endpoint that is not one, a budget
+                smaller than the estimate or used up, nothing answered for too long.
+            Stopped: SIGINT or SIGTERM; answers under way were awaited and journaled.
+        """
+        engine = self._engine
+        outcomes: list[Outcome | None] = []
+        open_requests: dict[str, Request] = {}
+        for request in requests:
+            step = engine.step(request, check)
+            if isinstance(step, Ask):
+                open_requests.setdefault(engine.key(request), request)
+            else:
+                self._journal.verdict(engine.key(request), step.status, step.errors)
+            outcomes.append(None if isinstance(step, Ask) else step)
+        if open_requests:
+            self._notice_versions(list(open_requests.values()))
+            made = self._ask(list(open_requests.values()), check, len(requests))
+            for index, request in enumerate(requests):
+                if outcomes[index] is None:
+                    outcomes[index] = self._own(request, made, check)
+        return outcomes
+
+    def _own(self, request: Request, made: dict[str, Outcome], check: Check) -> Outcome:
+        """The outcome of a request, where an equal question may have been asked for another."""
+        outcome = made[self._engine.key(request)]
+        if outcome.request is request:
+            return outcome
+        step = self._engine.step(request, check)
+        if isinstance(step, Ask):
+            return Outcome(request, outcome.status, None, outcome.errors)
+        return step
+
+    def estimate(self, requests: list[Request]) -> tuple[int, int]:
+        """Tokens in and out that requests will cost, if the first answer to each is good."""
+        costs = []
+        for request in requests:
+            payload = self._engine.payload(request, Ask(request.max_tokens), "json_schema")
+            costs.append(expected(worst_case(payload, request.max_tokens)))
+        return sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
+
+    def _ask(self, requests: list[Request], check: Check, total: int) -> dict[str, Outcome]:
+        engine = self._engine
+        engine.budget.check_estimate(self.estimate(requests), len(requests))
+        key = read_key(self.settings)
+        if engine.endpoint.key != key:
+            self._journal.secret = key
+            self._runner.run(engine.endpoint.close())
+            engine.endpoint = Endpoint(self.settings, key)
+        made: dict[str, Outcome] = {}
+        progress = ProgressLine(requests[0].part, total, total - len(requests), self.progress)
+
+        def state() -> tuple[int, int, float]:
+            spent = engine.budget.spent
+            return engine.sending, sum(spent), engine.budget.prices.usd(spent)
+
+        def done(request: Request, outcome: Outcome) -> None:
+            made[engine.key(request)] = outcome
+            progress.update(total - len(requests) + len(made), *state())
+
+        try:
+            self._runner.run(self._guarded(engine.run(requests, check, done)))
+        except Stopped:
+            self._say(
+                f"stopped: {len(made)} of {len(requests)} were answered and are kept in "
+                f"{self.path}; run again to go on"
+            )
+            raise
+        finally:
+            progress.close(*state())
+        return made
+
+    async def _guarded(self, work) -> None:
+        """Run with signals that stop instead of kill: once gently, twice at once."""
+        loop = asyncio.get_running_loop()
+        caught = [signal.SIGINT, signal.SIGTERM]
+        if threading.current_thread() is not threading.main_thread():
+            caught = []
+        for number in caught:
+            loop.add_signal_handler(number, self._stop, number, loop)
+        try:
+            await work
+        finally:
+            for number in caught:
+                loop.remove_signal_handler(number)
+
+    def _stop(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        engine = self._engine
+        if isinstance(engine.stop_reason, Stopped):
+            engine.drop()
+            return
+        engine.stop(Stopped(128 + number))
+        if engine.sending:
+            self._say(f"stopping: waiting for {engine.sending} answers (again: drop them)")
+        if number == signal.SIGTERM:
+            loop.call_later(GRACE_S, engine.drop)
+
+    def _notice_versions(self, requests: list[Request]) -> None:
+        """Say so when the journal holds answers to another version of the prompt."""
+        now = {request.prompt_version for request in requests}
+        parts = {request.part for request in requests}
+        others = Counter(
+            attempts[-1].prompt_version
+            for attempts in self._journal.ledger.attempts.values()
+            if attempts[-1].part in parts and attempts[-1].prompt_version not in now
+        )
+        if others:
+            versions = ", ".join(f"{count} of {name}" for name, count in sorted(others.items()))
+            self._say(
+                f"{self.path}: answers to another version of the prompt ({versions}); this one is "
+                f"{', '.join(sorted(now))}: {len(requests)} requests are bought"
+            )
 
     def usage(self) -> dict:
-        """Totals of the journal."""
-        raise NotImplementedError
+        """Totals of the journal: the same for the same journal."""
+        ledger = self._journal.ledger
+        attempts = [one for tries in ledger.attempts.values() for one in tries]
+        billed = [one for one in attempts if one.state == "answered" and one.billed != (0, 0)]
+        unknown = [
+            one
+            for one in attempts
+            if one.state == "unknown" or (one.state == "answered" and one.billed is None)
+        ]
+        tokens_in, tokens_out = ledger.cost()
+        verdicts = Counter(ledger.verdicts.values())
+        return {
+            "requests": sum(tries[0].part != "probe" for tries in ledger.attempts.values()),
+            "attempts": len(attempts),
+            "billed_answers": len(billed),
+            "tokens_in": tokens_in,
+            "tokens_out": tokens_out,
+            "usd": round(self._engine.budget.prices.usd((tokens_in, tokens_out)), 6),
+            "unknown": len(unknown),
+            "failed_attempts": ledger.errors,
+            "asked_again": sum(one.again for one in attempts),
+            **{
+                status: verdicts[status]
+                for status in ("ok", "repaired", "refused", "invalid", "unavailable")
+            },
+            "rungs": dict(sorted(Counter(one.rung for one in billed).items())),
+        }
+
+    def _say(self, line: str) -> None:
+        print(line, flush=True)

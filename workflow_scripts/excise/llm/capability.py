@@ -1,0 +1,138 @@
+"""How an endpoint is made to answer in JSON: a ladder, tried from the top, never assumed.
+
+    json_schema   `response_format` with the schema, strict: the server lets nothing else through
+    json_object   `response_format` for any JSON object; the schema stands in the prompt
+    prompt        the schema stands in the prompt, nothing is enforced
+
+A server may refuse `response_format` (400 or 422) or take it and do nothing. Two probes tell: a
+reply that could only come about by enforcement. What they find is journaled, so that the probe is
+paid for once.
+"""
+
+import json
+
+from excise.llm.requests import Request
+
+RUNGS = ("json_schema", "json_object", "prompt")
+UNHONOURED_MAX = 3  # this many unenforced replies in a row: the server ignores response_format
+KEPT = ("type", "enum", "const", "description", "$ref")  # what strict mode takes as it is
+
+_WORD = "obsidian-17"
+PROBES = {
+    "json_schema": Request(
+        part="probe",
+        subject="json_schema",
+        system="You are a helpful assistant.",
+        user="Say hello.",
+        schema={
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["k7"],
+            "properties": {"k7": {"type": "string", "enum": [_WORD]}},
+        },
+        prompt_version="probe",
+        max_tokens=256,
+        temperature=0.0,
+    ),
+    "json_object": Request(
+        part="probe",
+        subject="json_object",
+        system="You are a helpful assistant.",
+        user="Say hello in plain words. Do not write JSON.",
+        schema={"type": "object"},
+        prompt_version="probe",
+        max_tokens=256,
+        temperature=0.0,
+    ),
+}
+
+
+def enforced(rung: str, text: str) -> bool:
+    """Whether the reply to a rung's probe shows that the server enforces it."""
+    value = bare_object(text)
+    if rung == "json_schema":
+        return value == {"k7": _WORD}
+    return value is not None
+
+
+def honoured(rung: str, text: str, schema: dict) -> bool:
+    """Whether a reply looks like one of a server that enforces the rung."""
+    value = bare_object(text)
+    if value is None:
+        return rung == "prompt"
+    return rung != "json_schema" or set(schema.get("required", ())) <= set(value)
+
+
+def bare_object(text: str) -> dict | None:
+    """The JSON object that the text is, with nothing around it; None otherwise."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def lower(rung: str) -> str | None:
+    """The rung below; None at the bottom."""
+    index = RUNGS.index(rung) + 1
+    return RUNGS[index] if index < len(RUNGS) else None
+
+
+def payload(
+    request: Request,
+    rung: str,
+    model: str,
+    limit: int,
+    token_name: str,
+    error: str | None = None,
+) -> dict:
+    """The body of a call.
+
+    Args:
+        request: what is asked.
+        rung: how JSON is asked for.
+        model: the model's name.
+        limit: length limit of the answer, in tokens.
+        token_name: the endpoint's name for it, `max_tokens` or `max_completion_tokens`.
+        error: why the previous reply was rejected; makes this a re-ask. It is the original
+            prompt with this one line: earlier replies are not sent back and paid for again.
+    """
+    system, user = request.system, request.user
+    if rung != "json_schema" and request.part != "probe":
+        system = (
+            f"{system}\n\nReply with one JSON object and nothing else. It must fit this JSON "
+            f"Schema:\n{json.dumps(request.schema, ensure_ascii=False, sort_keys=True)}"
+        )
+    if error is not None:
+        user = f"{user}\n\nA previous reply was rejected: {error}"
+    body = {
+        "model": model,
+        "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
+        "temperature": request.temperature,
+        token_name: limit,
+    }
+    if rung == "json_schema":
+        strict = {"name": "reply", "strict": True, "schema": wire_schema(request.schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": strict}
+    elif rung == "json_object":
+        body["response_format"] = {"type": "json_object"}
+    return body
+
+
+def wire_schema(schema: dict) -> dict:
+    """The part of a schema that strict mode accepts; the whole schema is checked here, after.
+
+    Strict mode wants every property required and no others, and refuses most limits.
+    """
+    kept = {key: schema[key] for key in KEPT if key in schema}
+    if "properties" in schema:
+        kept["properties"] = {name: wire_schema(of) for name, of in schema["properties"].items()}
+        kept["required"] = list(schema["properties"])
+        kept["additionalProperties"] = False
+    if isinstance(schema.get("items"), dict):
+        kept["items"] = wire_schema(schema["items"])
+    if "anyOf" in schema:
+        kept["anyOf"] = [wire_schema(one) for one in schema["anyOf"]]
+    if "$defs" in schema:
+        kept["$defs"] = {name: wire_schema(one) for name, one in schema["$defs"].items()}
+    return kept

@@ -1,0 +1,313 @@
+"""The asynchronous part of a session: many requests at once, each carried to its end."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from excise.errors import InputError
+from excise.llm import capability
+from excise.llm.budget import Budget, worst_case
+from excise.llm.endpoint import Endpoint, Response
+from excise.llm.headers import rate_limits
+from excise.llm.in_flight import Breaker
+from excise.llm.journal import Attempt, Journal
+from excise.llm.pacing import Pacer
+from excise.llm.replies import Reply, classify
+from excise.llm.requests import OPENAI_URL, Outcome, Request, endpoint_id, request_key
+from excise.llm.retrying import TryAgainError, retrying
+from excise.llm.steps import Ask, Check, next_step
+
+TOKEN_NAMES = ("max_tokens", "max_completion_tokens")
+ANSWERS = ("ok", "repair", "longer", "resample", "rejected")
+
+
+class StoppingError(Exception):
+    """The run is ending; this request goes no further."""
+
+
+class LowerRungError(Exception):
+    """The endpoint does not take `response_format` the way it was sent."""
+
+
+class Engine:
+    """Sends requests, each attempt journaled, paced, budgeted and classified.
+
+    Args:
+        settings: `generation.llm`, checked.
+        journal: open for writing.
+        budget: with what was spent before.
+        endpoint: where to.
+    """
+
+    def __init__(self, settings: dict, journal: Journal, budget: Budget, endpoint: Endpoint):
+        self.settings, self.journal, self.budget = settings, journal, budget
+        self.endpoint = endpoint
+        self.model = settings["model"]
+        self.endpoint_id = endpoint_id(settings["base_url"])
+        self.pacer = Pacer(settings["limits"], settings["adaptation"])
+        self.breaker = Breaker(settings["adaptation"]["breaker_s"])
+        known = journal.ledger.capabilities
+        fixed = settings["structured"] if settings["structured"] != "auto" else None
+        self.rung = fixed or known.get((self.endpoint_id, self.model, "rung"))
+        usual = TOKEN_NAMES[endpoint.url == OPENAI_URL]
+        self.token_name = known.get((self.endpoint_id, self.model, "token_name"), usual)
+        self.reached = False  # the endpoint has answered as an API does
+        self.stop_reason: BaseException | None = None
+        self._unhonoured = 0
+        self._sending: set[asyncio.Task] = set()
+        self._workers: list[asyncio.Task] = []
+
+    @property
+    def sending(self) -> int:
+        """Calls under way."""
+        return len(self._sending)
+
+    def step(self, request: Request, check: Check) -> Outcome | Ask:
+        """What the journal makes of a request."""
+        key = self.key(request)
+        answered = (one for one in self.journal.history(key) if one.state == "answered")
+        answers = ((one, self._reply(one)) for one in answered)
+        return next_step(request, answers, check, self.settings["retry"]["longer_max"])
+
+    def key(self, request: Request) -> str:
+        """The journal's key of a request."""
+        return request_key(request, self.endpoint_id, self.model, self.settings["extra_body"])
+
+    def payload(self, request: Request, ask: Ask, rung: str) -> dict:
+        """The body of a call."""
+        return capability.payload(request, rung, self.model, ask.limit, self.token_name, ask.error)
+
+    def _reply(self, attempt: Attempt) -> Reply:
+        status, body = self.journal.body(attempt)
+        return classify(status, {}, body)
+
+    async def run(
+        self, requests: list[Request], check: Check, done: Callable[[Request, Outcome], None]
+    ) -> None:
+        """Carry every request to its outcome; `done` is told each one.
+
+        Raises:
+            InputError: the endpoint, the key, the model or the budget ends the run. Calls under
+                way are awaited and journaled first.
+            Stopped: by a signal, likewise.
+        """
+        self.stop_reason = None
+        queue = deque(requests)
+        self._workers = [asyncio.create_task(self._work(deque([None]), check, done))]
+        await self._finish()
+        number = min(len(queue), 2 * self.settings["limits"]["max_in_flight"])
+        self._workers = [asyncio.create_task(self._work(queue, check, done)) for _ in range(number)]
+        await self._finish()
+
+    async def _work(self, queue: deque, check: Check, done: Callable) -> None:
+        """One of the workers. More of them than places in flight: some wait to try again."""
+        while queue and self.stop_reason is None:
+            request = queue.popleft()
+            try:
+                if request is None:
+                    await self._settle_rung()
+                else:
+                    done(request, await self._answer(request, check))
+            except StoppingError:
+                return
+
+    async def _finish(self) -> None:
+        pending = set(self._workers)
+        while pending:
+            finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in finished:
+                if not task.cancelled() and task.exception() is not None:
+                    self.stop(task.exception())
+        if self.stop_reason is not None:
+            raise self.stop_reason
+
+    def stop(self, reason: BaseException) -> None:
+        """Send nothing more; calls under way are awaited, because they are paid for."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+        for task in self._workers:
+            if task not in self._sending:
+                task.cancel()
+
+    def drop(self) -> None:
+        """Give up the calls under way as well; each then counts at its worst case."""
+        for task in self._workers:
+            task.cancel()
+
+    async def _answer(self, request: Request, check: Check) -> Outcome:
+        key = self.key(request)
+        while isinstance(step := self.step(request, check), Ask):
+            if self.stop_reason is not None:
+                raise StoppingError
+            try:
+                await self._ask(key, request, step)
+            except TryAgainError as failure:
+                step = Outcome(request, "unavailable", None, [str(failure)])
+                break
+            except LowerRungError as refusal:
+                self._lower(str(refusal))
+        self.journal.verdict(key, step.status, step.errors)
+        return step
+
+    async def _ask(self, key: str, request: Request, ask: Ask, rung: str | None = None) -> None:
+        await retrying(self.settings["retry"])(self._attempt, key, request, ask, rung)
+
+    async def _attempt(self, key: str, request: Request, ask: Ask, rung: str | None) -> None:
+        """Send once. Returns when something was journaled that `next_step` can use."""
+        rung = rung or self.rung
+        payload = self.payload(request, ask, rung)
+        worst = worst_case(payload, ask.limit)
+        number = len(self.journal.history(key)) + 1
+        attempt = Attempt(
+            number, request.part, rung, ask.limit, ask.error is not None, request.prompt_version,
+            *worst, state="unbilled",
+        )  # fmt: skip
+        await self.budget.reserve(worst)
+        try:
+            charged = await self.pacer.enter(sum(worst))
+            task = asyncio.current_task()
+            self._sending.add(task)
+            try:
+                response, seconds = await self._send(key, request, attempt, payload)
+                reply = self._record(key, attempt, response, seconds)
+            finally:
+                self._sending.discard(task)
+                self.pacer.leave(charged, sum(worst), sum(attempt.cost()))
+        finally:
+            self.budget.settle(worst, attempt.cost())
+        self._react(request, attempt, response, reply)
+
+    async def _send(
+        self, key: str, request: Request, attempt: Attempt, payload: dict
+    ) -> tuple[Response, float]:
+        attempt.state = "unknown"
+        self.journal.request(key, request.subject, attempt)
+        start = time.monotonic()
+        response = await self.endpoint.post(payload, f"{key[:32]}-{attempt.number}")
+        return response, time.monotonic() - start
+
+    def _record(self, key: str, attempt: Attempt, response: Response, seconds: float) -> Reply:
+        """Journal what came back; a paid body before anything parses it."""
+        if response.status == 200:
+            name = response.headers.get("x-request-id", "")
+            text = self.journal.answer(key, attempt, 200, response.body, name, seconds)
+            return classify(200, response.headers, text)
+        if response.status == 0:
+            reply = Reply("unknown" if response.sent else "retry", message=response.message)
+        else:
+            text = response.body.decode("utf-8", errors="replace")
+            reply = classify(response.status, response.headers, text)
+            if reply.kind in ANSWERS:  # unpaid, but an answer: not to be asked again
+                self.journal.answer(key, attempt, response.status, response.body, "", seconds)
+                return reply
+        self.journal.error(
+            key, attempt, reply.kind, response.status or None, reply.wait_s, reply.message
+        )
+        return reply
+
+    def _react(self, request: Request, attempt: Attempt, response: Response, reply: Reply) -> None:
+        if response.status:
+            self.pacer.observe(rate_limits(response.headers))
+        if reply.kind in ANSWERS:
+            self._succeeded(request, attempt, reply)
+            return
+        if not self.reached:
+            if not response.sent or response.tls:
+                raise self.endpoint.unreachable(response)
+            if reply.html and response.status == 200:
+                raise self.endpoint.fatal(response.status, reply)
+        if reply.kind == "lower_rung":
+            if self.settings["structured"] != "auto" or attempt.rung == "prompt":
+                raise InputError(
+                    f"generation.llm.structured: {self.endpoint.host} does not take "
+                    f"{attempt.rung} ({self.endpoint.shown(reply.message)}); use auto"
+                )
+            self._unless_stopping()
+            raise LowerRungError(f"{attempt.rung}\n{reply.message}")
+        if reply.kind == "token_name":
+            self._other_token_name(response.status, reply)
+            return
+        if reply.kind == "fatal":
+            raise self.endpoint.fatal(response.status, reply)
+        self._failed(response, reply)
+
+    def _succeeded(self, request: Request, attempt: Attempt, reply: Reply) -> None:
+        self.reached = True
+        self.breaker.succeeded()
+        self.pacer.succeeded()
+        if reply.kind in ("ok", "repair") and request.part != "probe":
+            honoured = capability.honoured(attempt.rung, reply.text, request.schema)
+            self._unhonoured = 0 if honoured else self._unhonoured + 1
+            if self._unhonoured >= capability.UNHONOURED_MAX and attempt.rung == self.rung:
+                self._lower(f"{attempt.rung}\nreplies do not honour it")
+
+    def _failed(self, response: Response, reply: Reply) -> None:
+        """Something that may pass."""
+        message = self.endpoint.shown(reply.message)
+        self.reached |= response.status not in (0, 200) and not reply.html
+        self.breaker.failed(message)
+        longest = self.settings["retry"]["honor_retry_after_s"]
+        if reply.wait_s is not None and reply.wait_s > longest:
+            raise InputError(
+                f"generation.llm: {self.endpoint.host} asks to wait {reply.wait_s:.0f} s "
+                f"(retry.honor_retry_after_s: {longest:g}): {message}; the answers so far are "
+                "kept: run again later"
+            )
+        if reply.rate_limited:
+            self.pacer.refused(reply.wait_s)
+        self._unless_stopping()
+        raise TryAgainError(message, reply.wait_s, reply.rate_limited)
+
+    def _unless_stopping(self) -> None:
+        if self.stop_reason is not None:
+            raise StoppingError
+
+    def _other_token_name(self, status: int, reply: Reply) -> None:
+        """`max_tokens` is called `max_completion_tokens` by OpenAI's newer models."""
+        known = self.journal.ledger.capabilities
+        if (self.endpoint_id, self.model, "token_name") in known:
+            raise self.endpoint.fatal(status, reply)
+        self.token_name = TOKEN_NAMES[1 - TOKEN_NAMES.index(self.token_name)]
+        self._found("token_name", self.token_name, reply.message)
+
+    def _lower(self, why: str) -> None:
+        """Go down a rung, unless another request has already done so; `why` begins with it."""
+        rung, _, message = why.partition("\n")
+        if self.settings["structured"] == "auto" and rung == self.rung != "prompt":
+            self._unhonoured = 0
+            self.rung = capability.lower(rung)
+            self._found("rung", self.rung, message)
+
+    def _found(self, name: str, value: str, why: str) -> None:
+        self.journal.capability(self.endpoint_id, self.model, name, value, why)
+
+    async def _settle_rung(self) -> None:
+        """Find the highest rung that the endpoint enforces, once per journal."""
+        if self.rung is not None:
+            return
+        for rung, probe in capability.PROBES.items():
+            if await self._probe(rung, probe):
+                self.rung = rung
+                self._found("rung", rung, "the probe's reply was enforced")
+                return
+        self.rung = "prompt"
+        self._found("rung", "prompt", "response_format is refused or ignored")
+
+    async def _probe(self, rung: str, probe: Request) -> bool:
+        key = self.key(probe)
+        while True:
+            answered = [one for one in self.journal.history(key) if one.state == "answered"]
+            replies = [reply for one in answered if (reply := self._reply(one)).kind in ANSWERS]
+            if replies:
+                reply = replies[-1]
+                undecided = reply.kind not in ("ok", "repair")
+                return undecided or capability.enforced(rung, reply.text)
+            try:
+                await self._ask(key, probe, Ask(probe.max_tokens), rung)
+            except LowerRungError:
+                return False
+            except TryAgainError as failure:
+                raise InputError(
+                    f"generation.llm.base_url: {self.endpoint.host} fails: {failure}"
+                ) from failure

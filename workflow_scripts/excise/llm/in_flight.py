@@ -1,0 +1,96 @@
+"""How many calls are under way at once, and when to give up on an endpoint."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from excise.errors import InputError
+
+
+class InFlight:
+    """Additive increase, multiplicative decrease, as TCP shares a line.
+
+    Args:
+        most: never more calls than this at once; also the start.
+        adaptation: `generation.llm.adaptation`: `decrease` (factor), `increase` (calls) per
+            `window` successes, `cooldown_s` (one cut per burst of refusals).
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, most: int, adaptation: dict, clock: Callable[[], float] = time.monotonic):
+        self.most, self.adaptation, self.clock = most, adaptation, clock
+        self.allowed, self.active = float(most), 0
+        self._successes, self._last_cut = 0, float("-inf")
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def acquire(self) -> None:
+        """Wait for a place."""
+        while self.active >= max(1, int(self.allowed)):
+            place = asyncio.get_running_loop().create_future()
+            self._waiting.append(place)
+            await place
+        self.active += 1
+
+    def release(self) -> None:
+        """Give a place back."""
+        self.active -= 1
+        self._wake()
+
+    def succeeded(self) -> None:
+        """Count an answer; a window of them allows one call more."""
+        self._successes += 1
+        if self._successes >= self.adaptation["window"]:
+            self._successes = 0
+            self.allowed = min(self.most, self.allowed + self.adaptation["increase"])
+            self._wake()
+
+    def refused(self) -> bool:
+        """Cut the number of calls, once per burst of refusals; whether this one cut it."""
+        now = self.clock()
+        self._successes = 0
+        if now - self._last_cut < self.adaptation["cooldown_s"]:
+            return False
+        self._last_cut = now
+        self.allowed = max(1.0, self.allowed * self.adaptation["decrease"])
+        return True
+
+    def _wake(self) -> None:
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+
+
+class Breaker:
+    """Ends a run when nothing but failures has come back for too long.
+
+    Args:
+        after_s: this many seconds of failures without an answer.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, after_s: float, clock: Callable[[], float] = time.monotonic):
+        self.after_s, self.clock = after_s, clock
+        self._failing_since: float | None = None
+
+    def succeeded(self) -> None:
+        """An answer came."""
+        self._failing_since = None
+
+    def failed(self, message: str) -> None:
+        """A call failed.
+
+        Raises:
+            InputError: that has been going on for too long.
+        """
+        now = self.clock()
+        if self._failing_since is None:
+            self._failing_since = now
+        if now - self._failing_since >= self.after_s:
+            raise InputError(
+                f"the endpoint has answered nothing for {now - self._failing_since:.0f} s "
+                f"(generation.llm.adaptation.breaker_s: {self.after_s:g}); last: {message}; "
+                "the answers so far are kept: run again later"
+            )

@@ -1,0 +1,304 @@
+"""What was asked, answered and paid: an append-only file of JSON lines that outlives a kill.
+
+A line is written by one `os.write`; the lines that say money is about to be spent (`req`) and
+what it bought (`res`, the raw body) are synced to disk before anything else happens. A torn last
+line is what a kill leaves behind: it is cut. Any other broken line is an error that names it.
+
+Lines (`v` is the format's version, `key` names the request, `attempt` counts its attempts):
+
+    req  an attempt is about to be sent, and the most it can cost
+    res  the raw body that came back
+    err  the attempt failed; class `unknown` means it may have been paid for, others were not
+    val  what the answer was judged to be (for readers; judged afresh on every run)
+    cap  what the endpoint was found to support
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from excise.errors import InputError
+from excise.llm.replies import tokens_billed
+
+VERSION = 1
+FIELDS = {
+    "req": {
+        "key": str,
+        "attempt": int,
+        "part": str,
+        "rung": str,
+        "limit": int,
+        "again": bool,
+        "prompt_version": str,
+        "worst_in": int,
+        "worst_out": int,
+    },
+    "res": {"key": str, "attempt": int, "http": int, "body": str},
+    "err": {"key": str, "attempt": int, "class": str},
+    "val": {"key": str, "status": str, "errors": list},
+    "cap": {"endpoint": str, "model": str, "name": str, "value": str},
+}
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One sending of a request: `state` is `unknown`, `answered` or `unbilled`."""
+
+    number: int
+    part: str
+    rung: str
+    limit: int
+    again: bool
+    prompt_version: str
+    worst_in: int
+    worst_out: int
+    state: str = "unknown"
+    billed: tuple[int, int] | None = None  # tokens in and out, where the body says so
+    where: tuple[int, int] | None = None  # offset and length of the `res` line
+
+    def cost(self) -> tuple[int, int]:
+        """Tokens in and out that count against the budget: the worst case where unknown."""
+        if self.state == "unbilled":
+            return 0, 0
+        return self.billed or (self.worst_in, self.worst_out)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What a journal says, without the bodies."""
+
+    attempts: dict[str, list[Attempt]] = field(default_factory=dict)
+    verdicts: dict[str, str] = field(default_factory=dict)
+    capabilities: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    errors: int = 0
+
+    def cost(self) -> tuple[int, int]:
+        """Tokens in and out counted against the budget."""
+        costs = [attempt.cost() for tries in self.attempts.values() for attempt in tries]
+        return sum(tokens for tokens, _ in costs), sum(tokens for _, tokens in costs)
+
+
+def read_ledger(path: Path) -> tuple[Ledger, int]:
+    """Read a journal.
+
+    Returns:
+        What it says, and the number of bytes of its whole lines (a torn last line follows them).
+
+    Raises:
+        InputError: a line that is not the last is broken, or has another format's version.
+    """
+    ledger, end = Ledger(), 0
+    for place, offset, line in _lines(path):
+        _enter(ledger, _parsed(line, place), offset, len(line), place)
+        end = offset + len(line)
+    return ledger, end
+
+
+def _lines(path: Path) -> Iterator[tuple[str, int, bytes]]:
+    try:
+        with path.open("rb") as file:
+            offset = 0
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
+                    yield f"{path}:{number}", offset, line
+                offset += len(line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror})") from error
+
+
+def _parsed(line: bytes, place: str) -> dict:
+    advice = "delete this line to buy what it held again, or move the file away"
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{place}: corrupt journal line (not JSON); {advice}") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{place}: corrupt journal line (not a mapping); {advice}")
+    if record.get("v") != VERSION:
+        found = record.get("v")
+        raise InputError(
+            f"{place}: journal of another format: version {found!r}; this program reads "
+            f"{VERSION}; move the file away"
+        )
+    fields = FIELDS.get(record.get("t"))
+    if fields is None:
+        raise InputError(f"{place}: corrupt journal line (kind {record.get('t')!r}); {advice}")
+    for name, kind in fields.items():
+        if not isinstance(record.get(name), kind):
+            raise InputError(f"{place}: corrupt journal line (field {name!r}); {advice}")
+    return record
+
+
+def _enter(ledger: Ledger, record: dict, offset: int, length: int, place: str) -> None:
+    kind = record["t"]
+    if kind == "req":
+        names = ("part", "rung", "limit", "again", "prompt_version", "worst_in", "worst_out")
+        attempt = Attempt(record["attempt"], *(record[name] for name in names))
+        ledger.attempts.setdefault(record["key"], []).append(attempt)
+    elif kind == "cap":
+        found = (record["endpoint"], record["model"], record["name"])
+        ledger.capabilities[found] = record["value"]
+    elif kind == "val":
+        ledger.verdicts[record["key"]] = record["status"]
+    else:
+        tries = ledger.attempts.get(record["key"], [])
+        attempt = next((one for one in tries if one.number == record["attempt"]), None)
+        if attempt is None:
+            raise InputError(
+                f"{place}: corrupt journal: an answer to attempt {record['attempt']}, "
+                "which was never sent; move the file away"
+            )
+        if kind == "res":
+            attempt.state = "answered"
+            attempt.where = offset, length
+            attempt.billed = tokens_billed(record["body"])
+        else:
+            ledger.errors += 1
+            attempt.state = "unknown" if record["class"] == "unknown" else "unbilled"
+
+
+class Journal:
+    """A journal open for writing. Its folder must be locked by the caller.
+
+    Args:
+        path: the file; made with its folder if absent.
+        secret: a key that must never reach the file; it is blotted out of whatever is written.
+
+    Raises:
+        InputError: a corrupt line, another format's version, or no permission to write.
+    """
+
+    def __init__(self, path: Path, secret: str | None = None):
+        self.path, self.secret = path, secret
+        self.ledger, end = read_ledger(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            if os.fstat(self._file).st_size > end:
+                os.ftruncate(self._file, end)
+                os.fsync(self._file)
+        except OSError as error:
+            raise InputError(f"{path}: cannot write here ({error.strerror})") from error
+        self._end = end
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def history(self, key: str) -> list[Attempt]:
+        """The attempts of a request, oldest first."""
+        return self.ledger.attempts.get(key, [])
+
+    def body(self, attempt: Attempt) -> tuple[int, str]:
+        """HTTP status and raw body of an answered attempt."""
+        offset, length = attempt.where
+        record = json.loads(os.pread(self._file, length, offset))
+        return record["http"], record["body"]
+
+    def request(self, key: str, subject: str, attempt: Attempt) -> None:
+        """Record that an attempt is about to be sent."""
+        self._append(
+            {
+                "t": "req",
+                "key": key,
+                "attempt": attempt.number,
+                "part": attempt.part,
+                "subject": subject,
+                "rung": attempt.rung,
+                "limit": attempt.limit,
+                "again": attempt.again,
+                "prompt_version": attempt.prompt_version,
+                "worst_in": attempt.worst_in,
+                "worst_out": attempt.worst_out,
+                "ts": round(time.time(), 3),
+            }
+        )
+        self.ledger.attempts.setdefault(key, []).append(attempt)
+
+    def answer(
+        self, key: str, attempt: Attempt, http: int, body: bytes, request_id: str, seconds: float
+    ) -> str:
+        """Record a raw body, before anything looks at it, and return it as text."""
+        text = body.decode("utf-8", errors="replace")
+        text = self._blotted(text)
+        attempt.where = self._append(
+            {
+                "t": "res",
+                "key": key,
+                "attempt": attempt.number,
+                "http": http,
+                "latency_s": round(seconds, 3),
+                "rid": request_id,
+                "body": text,
+            }
+        )
+        attempt.state = "answered"
+        attempt.billed = tokens_billed(text)
+        return text
+
+    def error(
+        self,
+        key: str,
+        attempt: Attempt,
+        kind: str,
+        http: int | None,
+        wait_s: float | None,
+        message: str,
+    ) -> None:
+        """Record that an attempt brought no answer."""
+        self._append(
+            {
+                "t": "err",
+                "key": key,
+                "attempt": attempt.number,
+                "class": kind,
+                "http": http,
+                "wait_s": wait_s,
+                "msg": self._blotted(message),
+            },
+            sync=False,
+        )
+        self.ledger.errors += 1
+        attempt.state = "unknown" if kind == "unknown" else "unbilled"
+
+    def verdict(self, key: str, status: str, errors: list[str]) -> None:
+        """Record what a request came to, unless that is what the journal says already."""
+        if self.ledger.verdicts.get(key) != status:
+            self._append({"t": "val", "key": key, "status": status, "errors": errors}, sync=False)
+            self.ledger.verdicts[key] = status
+
+    def capability(self, endpoint: str, model: str, name: str, value: str, why: str) -> None:
+        """Record what an endpoint was found to support."""
+        self._append(
+            {
+                "t": "cap",
+                "endpoint": endpoint,
+                "model": model,
+                "name": name,
+                "value": value,
+                "why": self._blotted(why),
+            }
+        )
+        self.ledger.capabilities[endpoint, model, name] = value
+
+    def _blotted(self, text: str) -> str:
+        return text.replace(self.secret, "[key]") if self.secret else text
+
+    def _append(self, record: dict, sync: bool = True) -> tuple[int, int]:
+        line = json.dumps({"v": VERSION, **record}, ensure_ascii=True, allow_nan=False)
+        data = line.encode() + b"\n"
+        try:
+            written = os.write(self._file, data)
+            if written != len(data):
+                raise OSError(None, f"{written} of {len(data)} bytes written")
+            if sync:
+                os.fsync(self._file)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot write ({error.strerror})") from error
+        start, self._end = self._end, self._end + len(data)
+        return start, len(data)

@@ -1,0 +1,126 @@
+"""When the next call may be sent: requests and tokens per minute, pauses, places in flight."""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+
+from aiolimiter import AsyncLimiter
+
+from excise.llm.headers import RateLimits
+from excise.llm.in_flight import InFlight
+
+BURST_S = 1.0  # the quota of this many seconds may be sent at once
+LEARNING_S = 10.0  # the rate served is measured over this long
+
+
+class Rate:
+    """Amounts per minute, through aiolimiter's leaky bucket.
+
+    The bucket is small, because one that holds a minute's quota lets all of it go at once; it
+    still holds the largest single amount. What a call turns out not to have used is handed on to
+    the next ones.
+    """
+
+    def __init__(self, per_minute: float, largest: float = 1.0):
+        self.carry = 0.0  # used and not yet charged; negative: charged and not used
+        self._largest = largest
+        self.set(per_minute)
+
+    def set(self, per_minute: float) -> None:
+        """Change the rate."""
+        self.per_minute = per_minute
+        self.capacity = max(per_minute / 60 * BURST_S, self._largest)
+        self._limiter = AsyncLimiter(self.capacity, self.capacity * 60 / per_minute)
+
+    async def acquire(self, amount: float) -> None:
+        """Wait until `amount` may be spent."""
+        if amount > self._largest:
+            self._largest = amount
+            if amount > self.capacity:
+                self.set(self.per_minute)
+        charged = min(max(amount + self.carry, 0.0), self.capacity)
+        self.carry += amount - charged
+        await self._limiter.acquire(charged)
+
+
+class Pacer:
+    """Lets calls through one at a time, in order, each when all limits allow it.
+
+    Args:
+        limits: `generation.llm.limits`.
+        adaptation: `generation.llm.adaptation`.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, limits: dict, adaptation: dict, clock: Callable[[], float] = time.monotonic):
+        self.clock, self.headroom, self.use_headers = (
+            clock,
+            limits["headroom"],
+            limits["use_headers"],
+        )
+        self.in_flight = InFlight(limits["max_in_flight"], adaptation, clock)
+        self.most_requests = limits["requests_per_minute"] * self.headroom
+        self.most_tokens = limits["tokens_per_minute"] * self.headroom
+        self.requests, self.tokens = Rate(self.most_requests), Rate(self.most_tokens)
+        self.usual_share = 0.25  # of the worst case, that calls turn out to use
+        self._paused_until = float("-inf")
+        self._gate = asyncio.Lock()
+        self._served: deque[float] = deque()
+
+    async def enter(self, worst_tokens: int) -> float:
+        """Wait for leave to send; the tokens charged for the call. Pair it with `leave`."""
+        async with self._gate:
+            await self.in_flight.acquire()
+            try:
+                charged = worst_tokens * self.usual_share
+                await self.tokens.acquire(charged)
+                await self.requests.acquire(1)
+                while (wait := self._paused_until - self.clock()) > 0:
+                    await asyncio.sleep(wait)
+            except BaseException:
+                self.in_flight.release()
+                raise
+        return charged
+
+    def leave(self, charged: float, worst_tokens: int, used: int) -> None:
+        """The call is over and used this many tokens (0: it was refused)."""
+        self.in_flight.release()
+        self.tokens.carry += used - charged
+        if used:
+            self.usual_share += 0.05 * (min(1.0, used / worst_tokens) - self.usual_share)
+
+    def succeeded(self) -> None:
+        """An answer came: one more call may be allowed."""
+        now = self.clock()
+        self._served.append(now)
+        while now - self._served[0] > LEARNING_S:
+            self._served.popleft()
+        self.in_flight.succeeded()
+
+    def refused(self, wait_s: float | None) -> None:
+        """HTTP 429: fewer calls at once, and none before the server's time is up."""
+        self.in_flight.refused()
+        if wait_s:
+            self.pause(wait_s + random.uniform(0, min(1.0, wait_s / 10)))
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for this long."""
+        self._paused_until = max(self._paused_until, self.clock() + seconds)
+
+    def observe(self, limits: RateLimits) -> None:
+        """Take over limits that the server announces, where they are tighter."""
+        if not self.use_headers:
+            return
+        announced = (
+            (self.requests, limits.limit_requests),
+            (self.tokens, limits.limit_tokens),
+        )
+        for rate, limit in announced:
+            if limit and limit * self.headroom < rate.per_minute:
+                rate.set(limit * self.headroom)
+        if limits.remaining_requests == 0 and limits.reset_requests:
+            self.pause(limits.reset_requests)
+        if limits.remaining_tokens == 0 and limits.reset_tokens:
+            self.pause(limits.reset_tokens)

@@ -1,0 +1,89 @@
+"""From the model's words to a checked JSON object, mended where that is safe.
+
+Mending happens here, for free, before anything is asked again: fences, thinking and prose around
+the object are stripped, broken JSON goes through json-repair. An object that does not end is not
+mended: json-repair would close it and a sentence cut in half would pass for a whole one.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import json_repair
+from jsonschema import Draft202012Validator
+
+_THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_THOUGHT_END = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
+ERRORS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A text judged: `status` is `ok`, `repaired` or `invalid`."""
+
+    status: str
+    value: dict | None
+    errors: list[str]
+
+
+def judge(text: str, schema: dict, check: Callable[[dict], list[str]], mend: bool = True) -> Judged:
+    """Judge the model's words.
+
+    Args:
+        text: the words.
+        schema: JSON Schema of the object wanted.
+        check: what is wrong with a value that fits the schema; an empty list: nothing.
+        mend: whether anything but a bare JSON object may be mended.
+    """
+    value, status = _bare(text), "ok"
+    if value is None and mend:
+        value, status = mended(text), "repaired"
+    if value is None:
+        return Judged("invalid", None, [_complaint(text)])
+    errors = schema_errors(value, schema) or check(value)
+    return Judged("invalid", None, errors) if errors else Judged(status, value, [])
+
+
+def _bare(text: str) -> dict | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def mended(text: str) -> dict | None:
+    """The JSON object in a text; None if there is none, or only the beginning of one."""
+    text = _THOUGHT_END.sub("", _THINKING.sub("", text))
+    fenced = [block for block in _FENCE.findall(text) if "{" in block]
+    text = fenced[-1] if fenced else text
+    start, end = text.find("{"), text.rfind("}")
+    piece = text[start : end + 1] if 0 <= start < end else ""
+    if not piece or piece.count("{") > text.count("}", start):
+        return None
+    value = json_repair.loads(piece)
+    return value if isinstance(value, dict) and value else None
+
+
+def _complaint(text: str) -> str:
+    if not text.strip():
+        return "the reply was empty"
+    if "{" not in text:
+        return "the reply holds no JSON object"
+    return "the reply is not a whole JSON object"
+
+
+def schema_errors(value: dict, schema: dict) -> list[str]:
+    """What is wrong with a value, in at most three lines."""
+    validator = _validator(json.dumps(schema, sort_keys=True))
+    errors = sorted(validator.iter_errors(value), key=lambda error: error.json_path)
+    lines = [f"{error.json_path}: {error.message}" for error in errors[:ERRORS_SHOWN]]
+    return [line if len(line) <= 200 else f"{line[:197]}..." for line in lines]
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(schema))

@@ -1,0 +1,160 @@
+"""What to do about a response: pure functions from status, headers and body.
+
+ok            the text is a bare JSON object
+repair        there is text; it may hold one
+longer        cut off by the length limit
+resample      a refusal or a content filter: ask about something else
+retry         not paid for; wait and send again
+unknown       perhaps paid for; wait and send again
+lower_rung    the endpoint does not take `response_format`
+token_name    the endpoint calls the length limit by its other name
+fatal         no request can succeed
+rejected      this request cannot succeed
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from excise.llm.headers import retry_after
+
+QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+FILTERS = ("content_filter", "content_policy", "responsibleai")
+TOO_LONG = ("context_length_exceeded", "maximum context length", "string_above_max_length")
+STRUCTURED = ("response_format", "json_schema", "json_object", "json schema", "structured output")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A classified response."""
+
+    kind: str
+    text: str = ""  # the model's words
+    message: str = ""  # what went wrong, one line
+    wait_s: float | None = None  # as the server asks
+    rate_limited: bool = False
+    html: bool = False
+
+
+def tokens_billed(body: str) -> tuple[int, int] | None:
+    """Tokens in and out that a body says were billed.
+
+    An error inside a 200 that names no usage cost nothing; None: the body does not say.
+    """
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(content, dict):
+        return None
+    usage = content.get("usage")
+    if isinstance(usage, dict):
+        counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if all(isinstance(count, int) and count >= 0 for count in counts):
+            return counts
+    return (0, 0) if content.get("error") else None
+
+
+def classify(status: int, headers: Mapping[str, str], body: str) -> Reply:
+    """What a response means.
+
+    Args:
+        status: HTTP status.
+        headers: with case-insensitive or lower-case names.
+        body: as received.
+    """
+    html = "text/html" in headers.get("content-type", "") or body.lstrip()[:1] == "<"
+    content = None if html else _json_object(body)
+    if status == 200:
+        if html:
+            return Reply("unknown", message="HTTP 200 with an HTML page", html=True)
+        if content is None:
+            return Reply("unknown", message="HTTP 200 with a body that is not JSON or was cut")
+        if content.get("error"):
+            return _error_in_200(headers, content["error"])
+        return _completion(content)
+    message, code = _error_details(content, body, html)
+    return _by_status(status, headers, f"HTTP {status}{message and ': '}{message}", code, html)
+
+
+def _json_object(text: str) -> dict | None:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _error_details(content: dict | None, body: str, html: bool) -> tuple[str, str]:
+    """One line for people, and everything that names the error, in lower case."""
+    error: Any = (content or {}).get("error", content)
+    if isinstance(error, dict):
+        message = error.get("message") or error.get("detail") or json.dumps(error)
+        named = [error.get(key) for key in ("code", "type", "param")]
+        named.append(message)
+    else:
+        message = "an HTML page" if html else str(error or body)
+        named = [message]
+    line = " ".join(str(message).split())
+    return line[:200], " ".join(str(name) for name in named if name).lower()
+
+
+def _error_in_200(headers: Mapping[str, str], error: Any) -> Reply:
+    message, code = _error_details({"error": error}, "", False)
+    number = error.get("code") if isinstance(error, dict) else None
+    status = int(number) if str(number).isdigit() and 400 <= int(number) < 600 else 500
+    return _by_status(status, headers, f"error in HTTP 200: {message}", code, False)
+
+
+def _by_status(
+    status: int, headers: Mapping[str, str], message: str, code: str, html: bool
+) -> Reply:
+    wait = retry_after(headers)
+    if any(name in code for name in QUOTA) or status == 402:
+        return Reply("fatal", message=message)
+    if status == 429:
+        return Reply("retry", message=message, wait_s=wait, rate_limited=True)
+    if status in (408, 409, 425) or status >= 500:
+        return Reply("retry", message=message, wait_s=wait, html=html)
+    if status in (400, 413, 422):
+        if any(name in code for name in FILTERS):
+            return Reply("resample", message=message)
+        if any(name in code for name in STRUCTURED):
+            return Reply("lower_rung", message=message)
+        if "max_tokens" in code or "max_completion_tokens" in code:
+            return Reply("token_name", message=message)
+        if any(name in code for name in TOO_LONG):
+            return Reply("rejected", message=message)
+    return Reply("fatal", message=message, html=html)
+
+
+def _completion(content: dict) -> Reply:
+    choices = content.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        return Reply("unknown", message="HTTP 200 without an answer in it")
+    if message.get("refusal"):
+        return Reply("resample", message=f"refused: {_line(message['refusal'])}")
+    finish = choice.get("finish_reason")
+    if finish == "content_filter":
+        return Reply("resample", message="refused: the endpoint's content filter")
+    text = _text(message.get("content"))
+    if finish == "length":
+        return Reply("longer", text=text, message="the answer was cut off by the length limit")
+    if not text.strip():  # thinking models of some servers leave their answer here
+        text = _text(message.get("reasoning") or message.get("reasoning_content"))
+        return Reply("repair", text=text)
+    return Reply("ok" if _json_object(text) is not None else "repair", text=text)
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):  # content in parts
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
+
+
+def _line(value: Any) -> str:
+    return " ".join(str(value).split())[:200]

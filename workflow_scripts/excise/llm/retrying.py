@@ -1,0 +1,48 @@
+"""When a failed call is sent again, said with tenacity.
+
+tenacity's loop, its full-jitter exponential wait and its async support fit. Its stop conditions do
+not: an answer 429 delays a request and must not use up its attempts, so these are counted here;
+the circuit breaker ends a run of nothing but 429s.
+"""
+
+import random
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+
+class TryAgainError(Exception):
+    """A call failed in a way that may pass.
+
+    Args:
+        message: how.
+        wait_s: as the server asks.
+        rate_limited: HTTP 429; does not count as an attempt.
+    """
+
+    def __init__(self, message: str, wait_s: float | None = None, rate_limited: bool = False):
+        super().__init__(message)
+        self.wait_s, self.rate_limited = wait_s, rate_limited
+
+
+def retrying(settings: dict) -> AsyncRetrying:
+    """A retry loop for one call, from `generation.llm.retry`; raises the last `TryAgainError`."""
+    failures = 0
+
+    def attempts_used(state: RetryCallState) -> bool:
+        nonlocal failures
+        failures += not _failure(state).rate_limited
+        return failures >= settings["attempts"]
+
+    backoff = wait_random_exponential(multiplier=1, max=settings["max_wait_s"])
+
+    def wait(state: RetryCallState) -> float:
+        asked = _failure(state).wait_s
+        return backoff(state) if asked is None else asked + random.uniform(0, 1)
+
+    return AsyncRetrying(
+        retry=retry_if_exception_type(TryAgainError), stop=attempts_used, wait=wait, reraise=True
+    )
+
+
+def _failure(state: RetryCallState) -> TryAgainError:
+    return state.outcome.exception()
