@@ -11,8 +11,9 @@ import random
 import re
 from dataclasses import dataclass
 
+from llm_server import AGAIN
+
 DATA = re.compile(r"<data>\n(.*)\n</data>", re.DOTALL)
-REJECTED = "A previous reply was rejected:"
 
 # For each slot to be asked again: what it is about, in words unlike those of the prompt's data.
 OTHER_WORDS = {
@@ -48,48 +49,33 @@ SENTENCES = (
     "{v} is on record for {n}.",
 )
 DETAILS = ("As to {about}, it was {v}.", "The answer to {about} was {v}.", "{v} was {about}.")
-WRAPPED = ("```json\n{}\n```", "<think>Easy.</think>\n{}", "Sure!\n{}")
-
-
-class RefusedError(Exception):
-    """The stand-in will not write this."""
 
 
 @dataclass(frozen=True)
 class StandInWriter:
-    """How often it misbehaves, as shares of the prompts it sees first.
+    """Answers the calls of `tests/llm_server.py`; how often it misbehaves, as shares of prompts.
 
     Attributes:
-        breaks: replies that break a rule of the prompt.
-        stubborn: replies that go on breaking it when told.
-        wraps: good replies inside a fence or behind a thought.
-        refuses: profiles it will not write.
+        breaks: first replies that break a rule of the prompt.
+        stubborn: prompts whose replies always break one.
     """
 
     breaks: float = 0.0
     stubborn: float = 0.0
-    wraps: float = 0.0
-    refuses: float = 0.0
 
-    def __call__(self, messages: list[dict]) -> str:
-        """The reply to chat messages; raises `RefusedError`."""
-        user = messages[-1]["content"]
+    def __call__(self, request: dict) -> str | None:
+        """The reply to a call; None for what is not about people."""
+        user = request["messages"][-1]["content"]
         data = DATA.search(user)
-        if data is None:  # a probe of what the endpoint can do
-            return "Hello."
-        told = REJECTED in user
+        if data is None:
+            return None
         rng = _random("first", data[1])
         content = json.loads(data[1])
         value = _write(content, rng)
-        if "details" in content and rng.random() < self.refuses:
-            raise RefusedError
-        broken, stubborn, wrapped = (rng.random() for _ in range(3))
-        if (broken < self.breaks and not told) or stubborn < self.stubborn:
+        broken, stubborn = rng.random(), rng.random()
+        if (broken < self.breaks and AGAIN not in user) or stubborn < self.stubborn:
             value = _spoilt(value, content, rng)
-        text = json.dumps(value, ensure_ascii=False)
-        if wrapped < self.wraps:
-            text = rng.choice(WRAPPED).format(text)
-        return text
+        return json.dumps(value, ensure_ascii=False)
 
 
 def _random(*parts: str) -> random.Random:
@@ -160,7 +146,7 @@ def _spoilt(value: dict, data: dict, rng: random.Random) -> dict:
     """The reply with one rule broken."""
     if "text" in value:
         lost = rng.choice(data["details"])["value"]
-        return {"text": value["text"].replace(lost, "something else")}
+        return {"text": re.sub(re.escape(lost), "x", value["text"], flags=re.IGNORECASE)}
     value = json.loads(json.dumps(value))
     entry = rng.choice(value["facts"])
     given = next(one for one in data["facts"] if one["slot"] == entry["slot"])
