@@ -1,6 +1,9 @@
 """The four generating programs with a model as author: a stand-in behind a faulty server."""
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -177,7 +180,7 @@ def test_a_prompt_without_its_placeholder_is_named_before_any_call(tmp_path, wri
 @pytest.mark.parametrize("fault", ["401", "insufficient_quota"])
 def test_a_service_that_will_not_serve_ends_the_stage(tmp_path, writer, fault):
     assert fault in FAULTS
-    with pytest.raises(InputError, match="generation.llm"):
+    with pytest.raises(InputError, match=r"generation\.llm"):
         model_author.generate(tmp_path, writer(lambda request, number: fault).settings())
 
 
@@ -195,3 +198,41 @@ def test_a_service_that_stays_silent_loses_nothing(tmp_path, writer):
     usage = read_json(tmp_path / "generated/profiles.usage.json")
     assert 0 < paid < 4
     assert usage["ok"] == 4
+
+
+def test_killed_at_any_point_and_run_again_the_bytes_are_the_same(tmp_path, writer):
+    """SIGKILL while calls are under way, in every program; what was journaled is not asked again."""
+    model_author.generate(tmp_path / "calm", writer(breaks=0.4).settings())
+    server = writer(breaks=0.4)
+    server.latency_s = 0.1
+    settings, folder = server.settings(limits={"max_in_flight": 2}), tmp_path / "killed"
+    kills = 0
+    # Killed when so many calls of the part have come in (the first one probes); then not killed.
+    points = {
+        "profiles": (2, None),
+        "facts": (4, None),
+        "qa": (3, 5, None),
+        "forget_eval": (1, None),
+    }
+    for part, program in model_author.PROGRAMS.items():
+        arguments = model_author.arguments(part, folder, settings, {}, 0)
+        for calls in points[part]:
+            kills += killed_after(calls, program.__file__, arguments, server)
+    assert kills >= 4
+    assert model_author.digests(folder) == model_author.digests(tmp_path / "calm")
+    usage = [read_json(folder / f"generated/{part}.usage.json") for part in model_author.PROGRAMS]
+    paid = [call.hash for call in server.asked_for("<data>") if call.billed]
+    assert len(paid) - len(set(paid)) <= sum(part["unknown"] for part in usage) <= 2 * kills
+
+
+def killed_after(calls, program, arguments, server) -> bool:
+    """Run a program to its end, or kill it with SIGKILL once the server was asked so often."""
+    before = len(server.calls)
+    with subprocess.Popen([sys.executable, program, *arguments]) as running:
+        while running.poll() is None:
+            if calls is not None and len(server.calls) - before >= calls:
+                running.kill()
+                return running.wait() != 0
+            time.sleep(0.01)
+    assert running.returncode == 0
+    return False
