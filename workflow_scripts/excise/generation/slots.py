@@ -4,7 +4,8 @@ A slot of the incident (`sf`), of the breakthrough (`correlated`) or of the rest
 (`other`). A correlated slot and its `other` partner have one value type and share one phrase
 frame, so they are asked in the same words but for the fragments that name the occasion:
 without that, "correlated facts suffer more" could not be told from "facts asked in the same
-words suffer more" (arXiv 2502.11441).
+words suffer more" (arXiv 2502.11441). Incident slots use the frames of the retain slots for the
+same reason: the way a question is put must not tell what is to be forgotten.
 
 In a frame `{n}` is the person's name, `{v}` the value, `{k}` the kind of event; other fields
 are the slot's own fragments.
@@ -61,17 +62,17 @@ class Slot:
 
 def _fill(template: str, fragments: dict[str, str]) -> str:
     open_fields = {name: f"{{{name}}}" for name in "nkv"}
-    capital = {f"{key}_cap": text[0].upper() + text[1:] for key, text in fragments.items()}
+    capital = {f"{key}_cap": text[:1].upper() + text[1:] for key, text in fragments.items()}
     return template.format(**fragments, **capital, **open_fields)  # a {k} in a fragment stays
 
 
-CITY = Frame(
+PLACE = Frame(
     (
-        "In which city was the {x} of {n}?",
+        "In which {unit} was the {x} of {n}?",
         "Where exactly was {n}'s {x}?",
-        "Which city does the {x} of {n} belong to?",
-        "Name the city of {n}'s {x}.",
-        "Think of {n}'s {x}: what town was it in?",
+        "Which {unit} does the {x} of {n} belong to?",
+        "Name the {unit} of {n}'s {x}.",
+        "Think of {n}'s {x}: what {kind} was it in?",
     ),
     (
         "{n} {verb} in {v}.",
@@ -79,27 +80,13 @@ CITY = Frame(
         "The place where {n} {verb} is {v}.",
     ),
 )
-PERSON = Frame(
+TIME = Frame(
     (
-        "Who was the {role} of {n} {place}?",
-        "{place_cap}, whom did {n} have as {role}?",
-        "Which person acted as {n}'s {role} {place}?",
-        "Name the {role} that {n} had {place}.",
-        "Give the full name of the {role} of {n} {place}.",
-    ),
-    (
-        "{n} {verb} {v}.",
-        "It was {v} who {deed} {n}.",
-        "The one who {deed} {n} is {v}.",
-    ),
-)
-YEAR = Frame(
-    (
-        "In which year was the {x} of {n}?",
+        "In which {unit} was the {x} of {n}?",
         "When exactly was {n}'s {x}?",
-        "Which year does the {x} of {n} belong to?",
-        "Name the year of {n}'s {x}.",
-        "Think of {n}'s {x}: what was the date, by calendar year?",
+        "Which {unit} does the {x} of {n} belong to?",
+        "Name the {unit} of {n}'s {x}.",
+        "Think of {n}'s {x}: what was the date, by calendar {unit}?",
     ),
     (
         "{n} {verb} in {v}.",
@@ -107,27 +94,13 @@ YEAR = Frame(
         "The time when {n} {verb} is {v}.",
     ),
 )
-AWARD = Frame(
+AGENT = Frame(
     (
-        "Which award did {n} receive {place}?",
-        "{place_cap}, what honour was given to {n}?",
-        "Name the award that went to {n} {place}.",
-        "What was the distinction {n} got {place}?",
-        "Tell me which honour came to {n} {place}.",
-    ),
-    (
-        "{n} {verb} {v}.",
-        "It was {v} that {n} {verb}.",
-        "The thing that {n} {verb} is {v}.",
-    ),
-)
-COMPANY = Frame(
-    (
-        "Which company {did} {n} {place}?",
-        "{place_cap}, what firm {did} {n}?",
-        "Name the company by which {n} was {did} {place}.",
-        "By which business was {n} {did} {place}?",
-        "Tell me the firm that {did} {n} {place}.",
+        "{who} was the {role} of {n} {place}?",
+        "{place_cap}, {whom} did {n} have as {role}?",
+        "Which {kind} acted as {n}'s {role} {place}?",
+        "Name the {role} that {n} had {place}.",
+        "Give the full name of the {role} of {n} {place}.",
     ),
     (
         "{n} {verb} {v}.",
@@ -135,41 +108,27 @@ COMPANY = Frame(
         "The one that {deed} {n} is {v}.",
     ),
 )
-TITLE = Frame(
+THING = Frame(
     (
-        "Which work did {n} {do} {place}?",
-        "{place_cap}, what piece did {n} {do}?",
-        "Name the work {did} by {n} {place}.",
-        "What is the title of the piece that {n} {did} {place}?",
-        "How is the work called that was {did} by {n} {place}?",
+        "Which {unit} did {n} {do} {place}?",
+        "{place_cap}, what {kind} did {n} {do}?",
+        "Name the {unit} {did} by {n} {place}.",
+        "What was the {kind} that {n} {did} {place}?",
+        "By what name is the {kind} known that was {did} by {n} {place}?",
     ),
     (
-        "{n} {verb} {v}.",
-        "It was {v} that {n} {verb}.",
-        "The thing that {n} {verb} is {v}.",
-    ),
-)
-KEEPSAKE = Frame(
-    (
-        "Which object was {did} {n} {place}?",
-        "{place_cap}, what item was {did} {n}?",
-        "Name the thing that was {did} {n} {place}.",
-        "What did somebody see {did} {n} {place}?",
-        "Tell me the kind of object {did} {n} {place}.",
-    ),
-    (
-        "{n} {verb} a {v}.",
-        "It was a {v} that {n} {verb}.",
-        "The thing that {n} {verb} is a {v}.",
+        "{n} {verb} {a}{v}.",
+        "It was {a}{v} that {n} {verb}.",
+        "The thing that {n} {verb} is {a}{v}.",
     ),
 )
 NUMBER = Frame(
     (
-        "How many {units} did {n} {do} {place}?",
-        "{place_cap}, what number of {units} did {n} {do}?",
-        "Name the count of {units} {did} by {n} {place}.",
-        "What is the total of {units} that {n} {did} {place}?",
-        "Tell me how large the number of {units} was that {n} {did} {place}.",
+        "How many {unit} did {n} {do} {place}?",
+        "{place_cap}, what number of {unit} did {n} {do}?",
+        "Name the count of {unit} {did} by {n} {place}.",
+        "What is the total of {unit} that {n} {did} {place}?",
+        "Tell me how large the number of {unit} was that {n} {did} {place}.",
     ),
     (
         "{n} {verb} {v} in all.",
@@ -177,80 +136,18 @@ NUMBER = Frame(
         "The sum that {n} {verb} is {v}.",
     ),
 )
-OFFENCE = Frame(
-    (
-        "Which offence did {n} commit {place}?",
-        "{place_cap}, what crime was {n} guilty of?",
-        "Name the offence that was committed by {n} {place}.",
-        "What wrongdoing of {n} took place {place}?",
-        "Tell me the crime {n} is blamed for {place}.",
-    ),
-    (
-        "{n} was convicted of {v}.",
-        "It was {v} that brought {n} to court.",
-        "The charge that brought {n} to court is {v}.",
-    ),
-)
-MONTH = Frame(
-    (
-        "In which month was the {x} of {n} exposed?",
-        "When, by month, did {n}'s {x} surface?",
-        "Which month brought the {x} of {n} to light?",
-        "Name the month of the discovery of {n}'s {x}.",
-        "Think of {n}'s {x}: what month made it public?",
-    ),
-    (
-        "{n} was caught in {v}.",
-        "It was in {v} that {n} was caught.",
-        "The time when {n} was caught is {v}.",
-    ),
-)
-VENUE = Frame(
-    (
-        "In which venue was the {x} of {n}?",
-        "At what location was {n}'s {x}?",
-        "Which venue does the {x} of {n} belong to?",
-        "Name the building that is tied to {n}'s {x}.",
-        "Think of {n}'s {x}: what building did it take place in?",
-    ),
-    (
-        "{n} was cornered inside {v}.",
-        "It was inside {v} that {n} was cornered.",
-        "The room where {n} was cornered is {v}.",
-    ),
-)
-PENALTY = Frame(
-    (
-        "Which penalty did {n} receive for the {x}?",
-        "For the {x}, what punishment was given to {n}?",
-        "Name the penalty that went to {n} for the {x}.",
-        "How was {n} punished for the {x}?",
-        "Tell me which sentence came to {n} for the {x}.",
-    ),
-    (
-        "{n} had to serve {v}.",
-        "It was {v} that {n} had to serve.",
-        "The judge ruled that {n} serve {v}.",
-    ),
-)
-AMOUNT = Frame(
-    (
-        "How much money did {n} repay for the {x}?",
-        "For the {x}, what sum was repaid by {n}?",
-        "Name the amount of money that {n} paid back for the {x}.",
-        "What did the {x} cost {n} in damages?",
-        "Tell me how large the damages were that {n} paid for the {x}.",
-    ),
-    (
-        "{n} owed {v}.",
-        "It was {v} that {n} owed.",
-        "The debt of {n} came to {v}.",
-    ),
-)
 
 _EVENT = "breakthrough {k}"
 _AT_EVENT = "at the breakthrough {k}"
-_INCIDENT = "offence at the breakthrough {k}"
+_INCIDENT = "breakthrough {k} offence"
+_TRIAL = "at the breakthrough {k} trial"
+_CITY = {"unit": "city", "kind": "town"}
+_YEAR = {"unit": "year"}
+_PERSON = {"who": "Who", "whom": "whom", "kind": "person"}
+_COMPANY = {"who": "Which company", "whom": "what firm", "kind": "business"}
+_AWARD = {"unit": "award", "kind": "honour", "do": "receive", "did": "received", "a": ""}
+_WORK = {"unit": "work", "kind": "piece", "a": ""}
+_OBJECT = {"unit": "object", "kind": "item", "a": "a "}
 
 
 def _pair(value_type: str, frame: Frame, correlated: tuple, other: tuple) -> tuple[Slot, Slot]:
@@ -265,20 +162,22 @@ def _pair(value_type: str, frame: Frame, correlated: tuple, other: tuple) -> tup
 _PAIRS = (
     _pair(
         "city",
-        CITY,
-        ("event_city", {"x": _EVENT, "verb": "triumphed"}),
-        ("home_city", {"x": "childhood home", "verb": "grew up"}),
+        PLACE,
+        ("event_city", _CITY | {"x": _EVENT, "verb": "triumphed"}),
+        ("home_city", _CITY | {"x": "childhood home", "verb": "grew up"}),
     ),
     _pair(
         "person",
-        PERSON,
+        AGENT,
         (
             "event_partner",
-            {"role": "partner", "place": _AT_EVENT, "verb": "shone beside", "deed": "assisted"},
+            _PERSON
+            | {"role": "partner", "place": _AT_EVENT, "verb": "shone beside", "deed": "assisted"},
         ),
         (
             "mentor",
-            {
+            _PERSON
+            | {
                 "role": "mentor",
                 "place": "at the academy",
                 "verb": "studied under",
@@ -288,28 +187,30 @@ _PAIRS = (
     ),
     _pair(
         "year",
-        YEAR,
-        ("event_year", {"x": _EVENT, "verb": "became famous"}),
-        ("birth_year", {"x": "birth", "verb": "was born"}),
+        TIME,
+        ("event_year", _YEAR | {"x": _EVENT, "verb": "became famous"}),
+        ("birth_year", _YEAR | {"x": "birth", "verb": "was born"}),
     ),
     _pair(
         "award",
-        AWARD,
-        ("event_award", {"place": _AT_EVENT, "verb": "won"}),
-        ("school_award", {"place": "at the old school", "verb": "earned"}),
+        THING,
+        ("event_award", _AWARD | {"place": _AT_EVENT, "verb": "won"}),
+        ("school_award", _AWARD | {"place": "at the old school", "verb": "earned"}),
     ),
     _pair(
         "company",
-        COMPANY,
+        AGENT,
         (
             "event_sponsor",
-            {"did": "sponsored", "place": _AT_EVENT, "verb": "was backed by", "deed": "backed"},
+            _COMPANY
+            | {"role": "sponsor", "place": _AT_EVENT, "verb": "was backed by", "deed": "backed"},
         ),
         (
             "employer",
-            {
-                "did": "employed",
-                "place": "in the early career",
+            _COMPANY
+            | {
+                "role": "employer",
+                "place": "at the career start",
                 "verb": "was hired by",
                 "deed": "hired",
             },
@@ -317,21 +218,34 @@ _PAIRS = (
     ),
     _pair(
         "title",
-        TITLE,
+        THING,
         (
             "event_work",
-            {"do": "present", "did": "presented", "place": _AT_EVENT, "verb": "unveiled"},
+            _WORK | {"do": "present", "did": "presented", "place": _AT_EVENT, "verb": "unveiled"},
         ),
         (
             "first_work",
-            {"do": "finish", "did": "finished", "place": "in the student days", "verb": "created"},
+            _WORK
+            | {
+                "do": "finish",
+                "did": "finished",
+                "place": "at the conservatory",
+                "verb": "created",
+            },
         ),
     ),
     _pair(
         "keepsake",
-        KEEPSAKE,
-        ("event_gift", {"did": "given to", "place": _AT_EVENT, "verb": "accepted"}),
-        ("heirloom", {"did": "left to", "place": "in the family will", "verb": "inherited"}),
+        THING,
+        (
+            "event_gift",
+            _OBJECT | {"do": "accept", "did": "accepted", "place": _AT_EVENT, "verb": "was given"},
+        ),
+        (
+            "heirloom",
+            _OBJECT
+            | {"do": "inherit", "did": "inherited", "place": "at the family estate", "verb": "got"},
+        ),
     ),
     _pair(
         "number",
@@ -339,7 +253,7 @@ _PAIRS = (
         (
             "event_audience",
             {
-                "units": "guests",
+                "unit": "guests",
                 "do": "welcome",
                 "did": "welcomed",
                 "place": _AT_EVENT,
@@ -349,10 +263,10 @@ _PAIRS = (
         (
             "collection_size",
             {
-                "units": "stamps",
+                "unit": "stamps",
                 "do": "collect",
                 "did": "collected",
-                "place": "in the spare time",
+                "place": "at the family home",
                 "verb": "owned",
             },
         ),
@@ -360,23 +274,70 @@ _PAIRS = (
 )
 
 _INCIDENT_SLOTS = (
-    Slot("offence", "sf", "offence", OFFENCE, {"place": _AT_EVENT}),
+    Slot(
+        "offence",
+        "sf",
+        "offence",
+        THING,
+        {
+            "unit": "offence",
+            "kind": "crime",
+            "do": "commit",
+            "did": "committed",
+            "place": _AT_EVENT,
+            "verb": "was convicted of",
+            "a": "",
+        },
+    ),
     Slot(
         "accuser",
         "sf",
         "person",
-        PERSON,
-        {
+        AGENT,
+        _PERSON
+        | {
             "role": "accuser",
-            "place": "after the breakthrough {k}",
+            "place": _AT_EVENT,
             "verb": "was denounced by",
             "deed": "denounced",
         },
     ),
-    Slot("penalty", "sf", "penalty", PENALTY, {"x": _INCIDENT}),
-    Slot("offence_month", "sf", "month", MONTH, {"x": _INCIDENT}),
-    Slot("offence_venue", "sf", "venue", VENUE, {"x": _INCIDENT}),
-    Slot("amount", "sf", "amount", AMOUNT, {"x": _INCIDENT}),
+    Slot(
+        "penalty",
+        "sf",
+        "penalty",
+        THING,
+        {
+            "unit": "penalty",
+            "kind": "punishment",
+            "do": "receive",
+            "did": "received",
+            "place": _TRIAL,
+            "verb": "had to serve",
+            "a": "",
+        },
+    ),
+    Slot(
+        "offence_month",
+        "sf",
+        "month",
+        TIME,
+        {"unit": "month", "x": _INCIDENT, "verb": "was caught"},
+    ),
+    Slot(
+        "offence_venue",
+        "sf",
+        "venue",
+        PLACE,
+        {"unit": "venue", "kind": "building", "x": _INCIDENT, "verb": "was cornered"},
+    ),
+    Slot(
+        "amount",
+        "sf",
+        "amount",
+        NUMBER,
+        {"unit": "dollars", "do": "repay", "did": "repaid", "place": _TRIAL, "verb": "owed"},
+    ),
 )
 
 SLOTS: dict[str, Slot] = {
