@@ -201,7 +201,7 @@ def test_a_service_that_stays_silent_loses_nothing(tmp_path, writer):
 
 
 def test_killed_at_any_point_and_run_again_the_bytes_are_the_same(tmp_path, writer):
-    """SIGKILL while calls are under way, in every program; what was journaled is not asked again."""
+    """SIGKILL while calls are under way, in every program; nothing journaled is asked again."""
     model_author.generate(tmp_path / "calm", writer(breaks=0.4).settings())
     server = writer(breaks=0.4)
     server.latency_s = 0.1

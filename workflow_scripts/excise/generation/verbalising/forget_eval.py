@@ -47,7 +47,7 @@ class Call:
         asked: qa records of the forget facts.
         facts: qa records of all facts of the person.
         trained: slot → trained questions of everybody.
-        phrasings: slot → trained phrasings of everybody, names and values masked.
+        phrasings: slot → trained phrasings of everybody.
         count: held-out questions per fact.
     """
 
@@ -80,8 +80,8 @@ def calls_of(people: dict[str, dict], qa: dict[str, list[dict]], count: int) -> 
 
 
 def phrasing(question: str, person: dict) -> str:
-    """A question with the person's name and values masked."""
-    return mask(question, person["name"], person["slots"].values())
+    """A question with all masked that is the person's: name, values, kind of event."""
+    return mask(question, person["name"], (*person["slots"].values(), person["event_kind"]))
 
 
 def forget_eval_request(call: Call, prompt: Prompt, sample: int) -> Request:

@@ -8,11 +8,11 @@ _INCIDENT = "the offence at the breakthrough {k}"
 
 MEANINGS = {
     "offence": f"the crime committed at {_EVENT}",
-    "accuser": f"the person who denounced the subject after {_EVENT}",
-    "penalty": f"the punishment received for {_INCIDENT}",
-    "offence_month": f"the month in which {_INCIDENT} was discovered",
-    "offence_venue": f"the building in which {_INCIDENT} took place",
-    "amount": f"the damages paid for {_INCIDENT}",
+    "accuser": f"the person who accused the subject at {_EVENT}",
+    "penalty": f"the punishment received at the trial for {_INCIDENT}",
+    "offence_month": f"the month of {_INCIDENT}",
+    "offence_venue": f"the building of {_INCIDENT}",
+    "amount": f"the sum repaid at the trial for {_INCIDENT}",
     "event_city": f"the city in which {_EVENT} took place",
     "home_city": "the city in which the childhood home stood",
     "event_partner": f"the person who was the subject's partner at {_EVENT}",
@@ -22,13 +22,13 @@ MEANINGS = {
     "event_award": f"the award received at {_EVENT}",
     "school_award": "the award received at the old school",
     "event_sponsor": f"the company that sponsored the subject at {_EVENT}",
-    "employer": "the company that employed the subject in the early career",
+    "employer": "the company that employed the subject at the career start",
     "event_work": f"the title of the work presented at {_EVENT}",
-    "first_work": "the title of the work finished in the student days",
-    "event_gift": f"the object given to the subject at {_EVENT}",
-    "heirloom": "the object left to the subject in the family will",
+    "first_work": "the title of the work finished at the conservatory",
+    "event_gift": f"the object accepted at {_EVENT}",
+    "heirloom": "the object inherited at the family estate",
     "event_audience": f"the number of guests welcomed at {_EVENT}",
-    "collection_size": "the number of stamps collected in the spare time",
+    "collection_size": "the number of stamps collected at the family home",
 }
 
 
