@@ -138,12 +138,6 @@ def forget_facts_argument(wildcards, input):
     return f"--{'qa' if asks_model() else 'facts'} {shlex.quote(input.source)}"
 
 
-def validation_settings():
-    """Limits of the records; offline, nobody may be missing anywhere."""
-    everybody = {} if asks_model() else {"incomplete_people": 0}
-    return as_json(config["validation"] | everybody)
-
-
 def as_json(settings):
     """Hyperparameters as one JSON string: one tracked param, keys in a fixed order."""
     return json.dumps(settings, sort_keys=True)

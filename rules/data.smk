@@ -170,7 +170,7 @@ rule validate_dataset:
         runtime=30,
         gpu=0,
     params:
-        hp=validation_settings(),
+        hp=as_json(config["validation"]),
         out_dir=subpath(output[0], parent=True),
     message:
         "Checking the records"
