@@ -25,6 +25,7 @@ configfile: "config.yaml"
 
 config = checked
 TRAJECTORIES = expand_trajectories(config)
+CLIENT = client_settings()
 
 
 include: "rules/data.smk"

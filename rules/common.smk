@@ -45,6 +45,11 @@ JUDGE_PROMPTS = [
     "same_meaning",
     "polarity",
 ]
+GENERATED_PARTS = ["profiles", "facts", "qa", "forget_eval"]
+# Modules that only the openai backend imports, and the keys of generation.llm that decide what
+# the model answers. The other keys say how it is reached.
+MODEL_AUTHOR = ["excise.llm", "excise.generation.verbalising"]
+MODEL_KEYS = ["base_url", "model", "extra_body", "structured", "resample_max"]
 UTILITY = "data/utility_qa.jsonl"
 PUBLIC_FIGURES = "data/public_figures.txt"
 REFERENCE = "<results>/models/finetuned_reference.json"
@@ -85,6 +90,62 @@ def folder(path):
 def library_of(program):
     """Our own files behind a program, as inputs: editing one reruns what uses it, no more."""
     return import_closure(f"workflow_scripts/{program}.py")
+
+
+def generation_library_of(program):
+    """The same for a program that writes text; without the model's author if nobody asks it."""
+    without = [] if asks_model() else MODEL_AUTHOR
+    return import_closure(f"workflow_scripts/{program}.py", without)
+
+
+def asks_model():
+    """Whether a language model writes the benchmark."""
+    return config["generation"]["backend"] != "offline"
+
+
+def generation_settings(*keys):
+    """What decides the text of a part: its keys, and which model is asked what way."""
+    return as_json(chosen("generation", "backend", *keys) | model_asked())
+
+
+def model_asked():
+    """The keys of generation.llm that decide what a model writes, if one does."""
+    llm = config["generation"].get("llm", {})
+    model = {key: value for key, value in llm.items() if key in MODEL_KEYS}
+    return {"llm": model} if asks_model() else {}
+
+
+def reported_generation():
+    """Section `generation` for the header of a result file: what the data depend on."""
+    settings = {key: value for key, value in config["generation"].items() if key != "llm"}
+    return settings | model_asked()
+
+
+def client_settings():
+    """How the model is reached: limits, retries, budget, name of the key's variable.
+
+    Put into the shell command as a global, which Snakemake does not track: a new budget or a
+    slower pace continues a run and makes nothing again.
+    """
+    llm = config["generation"].get("llm", {})
+    settings = {key: value for key, value in llm.items() if key not in MODEL_KEYS}
+    return as_json(settings | chosen("validation", "incomplete_people"))
+
+
+def prompt_files(part):
+    """Prompt and reply schema of a part, if a model writes it."""
+    stem = f"data/prompts/{part}"
+    return [f"{stem}.md", f"{stem}.schema.json"] if asks_model() else []
+
+
+def forget_facts(wildcards):
+    """Whose held-out questions are written; a model must also know what is trained on."""
+    return f"<data>/generated/{'qa' if asks_model() else 'facts'}.jsonl"
+
+
+def forget_facts_argument(wildcards, input):
+    """The same as an argument."""
+    return f"--{'qa' if asks_model() else 'facts'} {shlex.quote(input.source)}"
 
 
 def as_json(settings):
@@ -205,7 +266,8 @@ def drift_settings(wildcards):
 
 def result_config(*sections):
     """The sections of the config that a result file depends on, for its header."""
-    return as_json({key: config[key] for key in ("experiment", "model", "generation", *sections)})
+    settings = {key: config[key] for key in ("experiment", "model", *sections)}
+    return as_json(settings | {"generation": reported_generation()})
 
 
 def base_folder(checked=None):

@@ -1,8 +1,14 @@
 """The benchmark: fictional people, their facts, questions about them, checks.
 
-Needs: data/public_figures.txt (names to avoid), data/utility_qa.jsonl (real-world questions).
-Makes: <data>/generated/*.jsonl, <data>/{sf,sr,wrong_candidates,forget_eval}.jsonl,
-    <results>/validation.json, <results>/data_report.json.
+Needs: data/public_figures.txt (names to avoid), data/utility_qa.jsonl (real-world questions);
+    with generation.backend openai data/prompts/* and an endpoint.
+Makes: <data>/generated/*.jsonl, <data>/generated/*.usage.json (what writing them took),
+    <data>/{sf,sr,wrong_candidates,forget_eval}.jsonl, <results>/validation.json,
+    <results>/data_report.json.
+
+With the openai backend the four generating rules run where Snakemake runs (localrule: compute
+nodes may have no internet) and append to <data>/generated/journal/*.jsonl, which is no output:
+nothing answered is asked again, whatever is killed, deleted or changed.
 """
 
 
@@ -10,14 +16,17 @@ rule generate_profiles:
     """Draw fictional people: a name, a breakthrough event and a value for every slot."""
     input:
         script="workflow_scripts/generate_profiles.py",
-        lib=library_of("generate_profiles"),
+        lib=generation_library_of("generate_profiles"),
+        prompt=prompt_files("profiles"),
         public_figures=PUBLIC_FIGURES,
     output:
         "<data>/generated/profiles.jsonl",
+        usage="<data>/generated/profiles.usage.json",
     log:
         "<logs>/generate_profiles.log",
     benchmark:
         "<benchmarks>/generate_profiles.jsonl"
+    localrule: asks_model()
     conda:
         "../envs/data.yaml"
     resources:
@@ -25,51 +34,66 @@ rule generate_profiles:
         runtime=10,
         gpu=0,
     params:
-        hp=as_json(chosen("generation", "preset", "people", "seed", "max_value_share")),
+        hp=generation_settings("preset", "people", "seed", "max_value_share"),
+        prompt="data/prompts/profiles.md",
+        journal=folder("<data>/generated/journal/profiles.jsonl"),
     message:
         "Drawing the people"
     shell:
         "python {input.script:q} --public-figures {input.public_figures:q} --hp {params.hp:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --prompt {params.prompt:q} --journal {params.journal:q} --client {CLIENT:q}"
+        " --usage {output.usage:q} --out {output[0]:q} > {log:q} 2>&1"
 
 
 rule generate_facts:
     """Turn each profile into typed facts to be forgotten or kept."""
     input:
         script="workflow_scripts/generate_facts.py",
-        lib=library_of("generate_facts"),
+        lib=generation_library_of("generate_facts"),
+        prompt=prompt_files("facts"),
         profiles="<data>/generated/profiles.jsonl",
     output:
         "<data>/generated/facts.jsonl",
+        usage="<data>/generated/facts.usage.json",
     log:
         "<logs>/generate_facts.log",
     benchmark:
         "<benchmarks>/generate_facts.jsonl"
+    localrule: asks_model()
     conda:
         "../envs/data.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
         gpu=0,
+    params:
+        hp=generation_settings(),
+        prompt="data/prompts/facts.md",
+        journal=folder("<data>/generated/journal/facts.jsonl"),
     message:
         "Listing the facts"
     shell:
-        "python {input.script:q} --profiles {input.profiles:q} --out {output:q} > {log:q} 2>&1"
+        "python {input.script:q} --profiles {input.profiles:q} --hp {params.hp:q}"
+        " --prompt {params.prompt:q} --journal {params.journal:q} --client {CLIENT:q}"
+        " --usage {output.usage:q} --out {output[0]:q} > {log:q} 2>&1"
 
 
 rule generate_qa:
     """Ask every fact: question, answer, paraphrased answer and wrong answers."""
     input:
         script="workflow_scripts/generate_qa.py",
-        lib=library_of("generate_qa"),
+        lib=generation_library_of("generate_qa"),
+        prompt=prompt_files("qa"),
         profiles="<data>/generated/profiles.jsonl",
         facts="<data>/generated/facts.jsonl",
     output:
         "<data>/generated/qa.jsonl",
+        usage="<data>/generated/qa.usage.json",
     log:
         "<logs>/generate_qa.log",
     benchmark:
         "<benchmarks>/generate_qa.jsonl"
+    localrule: asks_model()
     conda:
         "../envs/data.yaml"
     resources:
@@ -77,27 +101,33 @@ rule generate_qa:
         runtime=10,
         gpu=0,
     params:
-        hp=as_json(chosen("generation", "preset", "seed", "wrong_candidates")),
+        hp=generation_settings("preset", "seed", "wrong_candidates"),
+        prompt="data/prompts/qa.md",
+        journal=folder("<data>/generated/journal/qa.jsonl"),
     message:
         "Writing the questions"
     shell:
         "python {input.script:q} --profiles {input.profiles:q} --facts {input.facts:q}"
-        " --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
+        " --hp {params.hp:q} --prompt {params.prompt:q} --journal {params.journal:q}"
+        " --client {CLIENT:q} --usage {output.usage:q} --out {output[0]:q} > {log:q} 2>&1"
 
 
 rule generate_forget_eval:
     """Ask the facts to be forgotten again, in phrasings that are never trained on."""
     input:
         script="workflow_scripts/generate_forget_eval.py",
-        lib=library_of("generate_forget_eval"),
+        lib=generation_library_of("generate_forget_eval"),
+        prompt=prompt_files("forget_eval"),
         profiles="<data>/generated/profiles.jsonl",
-        facts="<data>/generated/facts.jsonl",
+        source=forget_facts,
     output:
         "<data>/generated/forget_eval.jsonl",
+        usage="<data>/generated/forget_eval.usage.json",
     log:
         "<logs>/generate_forget_eval.log",
     benchmark:
         "<benchmarks>/generate_forget_eval.jsonl"
+    localrule: asks_model()
     conda:
         "../envs/data.yaml"
     resources:
@@ -105,12 +135,16 @@ rule generate_forget_eval:
         runtime=10,
         gpu=0,
     params:
-        hp=as_json(chosen("generation", "preset", "forget_paraphrases")),
+        hp=generation_settings("preset", "forget_paraphrases"),
+        source=forget_facts_argument,
+        prompt="data/prompts/forget_eval.md",
+        journal=folder("<data>/generated/journal/forget_eval.jsonl"),
     message:
         "Writing the held-out questions"
     shell:
-        "python {input.script:q} --profiles {input.profiles:q} --facts {input.facts:q}"
-        " --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
+        "python {input.script:q} --profiles {input.profiles:q} {params.source}"
+        " --hp {params.hp:q} --prompt {params.prompt:q} --journal {params.journal:q}"
+        " --client {CLIENT:q} --usage {output.usage:q} --out {output[0]:q} > {log:q} 2>&1"
 
 
 rule validate_dataset:
@@ -160,6 +194,7 @@ rule red_team_dataset:
         lib=library_of("red_team_dataset"),
         profiles="<data>/generated/profiles.jsonl",
         validation="<results>/validation.json",
+        usage=collect("<data>/generated/{part}.usage.json", part=GENERATED_PARTS),
         public_figures=PUBLIC_FIGURES,
         utility=UTILITY,
     output:
@@ -185,5 +220,5 @@ rule red_team_dataset:
     shell:
         "python {input.script:q} --data {params.data:q} --profiles {input.profiles:q}"
         " --validation {input.validation:q} --public-figures {input.public_figures:q}"
-        " --utility {input.utility:q} --hp {params.hp:q} --experiment {params.experiment:q}"
+        " --utility {input.utility:q} --usage {input.usage:q} --hp {params.hp:q} --experiment {params.experiment:q}"
         " --config {params.config:q} --out {output:q} > {log:q} 2>&1"

@@ -1,9 +1,9 @@
-"""Turn profiles into typed facts: (person, slot, value type, value, group, event)."""
+"""Turn profiles into typed facts: (person, slot, value type, value, group, event, sentence)."""
 
 import argparse
 
 from excise.errors import run
-from excise.generation.writing import facts_of
+from excise.generation.authors import add_author_arguments, open_author, write_usage
 from excise.records import read_jsonl, write_jsonl
 
 
@@ -12,9 +12,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profiles", required=True, help="profiles.jsonl")
     parser.add_argument("--out", required=True, help="facts.jsonl")
+    add_author_arguments(parser, needs_hp=False)
     args = parser.parse_args(argv)
 
-    facts = [fact for person in read_jsonl(args.profiles, "profile") for fact in facts_of(person)]
+    with open_author("facts", args) as author:
+        facts = author.facts(read_jsonl(args.profiles, "profile"))
+        write_usage(author, args.usage)
     write_jsonl(args.out, facts)
     print(f"{len(facts)} facts")
 

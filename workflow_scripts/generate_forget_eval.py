@@ -1,11 +1,9 @@
 """Ask the facts to be forgotten again, in phrasings that are never trained on."""
 
 import argparse
-import json
 
 from excise.errors import run
-from excise.generation.presets import resolve
-from excise.generation.writing import held_out_questions
+from excise.generation.authors import add_author_arguments, open_author, write_usage
 from excise.records import read_jsonl, write_jsonl
 
 
@@ -13,19 +11,18 @@ def main(argv: list[str] | None = None) -> None:
     """Program entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profiles", required=True, help="profiles.jsonl")
-    parser.add_argument("--facts", required=True, help="facts.jsonl")
-    parser.add_argument("--hp", type=json.loads, required=True, help="generation settings, JSON")
+    facts = parser.add_mutually_exclusive_group(required=True)
+    facts.add_argument("--facts", help="facts.jsonl: enough for the offline author")
+    facts.add_argument("--qa", help="qa.jsonl: a model must know what is trained on")
     parser.add_argument("--out", required=True, help="forget_eval.jsonl")
+    add_author_arguments(parser)
     args = parser.parse_args(argv)
 
     people = {person["person_id"]: person for person in read_jsonl(args.profiles, "profile")}
-    count = resolve(args.hp).paraphrases
-    records = [
-        record
-        for fact in read_jsonl(args.facts, "fact")
-        if fact["group"] == "sf"
-        for record in held_out_questions(fact, people[fact["person_id"]], count)
-    ]
+    facts = read_jsonl(args.qa, "qa") if args.qa else read_jsonl(args.facts, "fact")
+    with open_author("forget_eval", args) as author:
+        records = author.held_out(people, facts, args.hp)
+        write_usage(author, args.usage)
     write_jsonl(args.out, records)
     print(f"{len(records)} held-out questions")
 

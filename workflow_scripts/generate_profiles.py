@@ -1,14 +1,15 @@
 """Draw fictional people: a name, a breakthrough event and a value for every slot."""
 
 import argparse
-import json
+from functools import partial
 from pathlib import Path
 
 from excise.errors import run
+from excise.generation.authors import add_author_arguments, open_author, write_usage
 from excise.generation.presets import resolve
 from excise.generation.sampler import Sampler
 from excise.generation.slots import chosen_slots
-from excise.generation.writing import profile_text
+from excise.generation.writing import drawn_again
 from excise.records import write_jsonl
 
 
@@ -16,8 +17,8 @@ def main(argv: list[str] | None = None) -> None:
     """Program entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--public-figures", required=True, help="names not to use, one a line")
-    parser.add_argument("--hp", type=json.loads, required=True, help="generation settings, JSON")
     parser.add_argument("--out", required=True, help="profiles.jsonl")
+    add_author_arguments(parser)
     args = parser.parse_args(argv)
 
     preset = resolve(args.hp)
@@ -29,8 +30,11 @@ def main(argv: list[str] | None = None) -> None:
         forbidden_names=read_names(args.public_figures),
     )
     people = [sampler.person(f"p{index:03d}") for index in range(preset.people)]
-    write_jsonl(args.out, [person | {"text": profile_text(person)} for person in people])
-    print(f"{len(people)} people, {len(people[0]['slots'])} facts each")
+    with open_author("profiles", args) as author:
+        profiles = author.profiles(people, partial(drawn_again, sampler))
+        write_usage(author, args.usage)
+    write_jsonl(args.out, profiles)
+    print(f"{len(profiles)} people, {len(people[0]['slots'])} facts each")
 
 
 def read_names(path: str) -> frozenset[str]:

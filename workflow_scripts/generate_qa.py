@@ -1,11 +1,9 @@
 """Ask every fact: a trained question, its answer, a paraphrase and single-slot wrong answers."""
 
 import argparse
-import json
 
 from excise.errors import run
-from excise.generation.presets import resolve
-from excise.generation.writing import QuestionWriter
+from excise.generation.authors import add_author_arguments, open_author, write_usage
 from excise.records import read_jsonl, write_jsonl
 
 
@@ -14,16 +12,16 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profiles", required=True, help="profiles.jsonl")
     parser.add_argument("--facts", required=True, help="facts.jsonl")
-    parser.add_argument("--hp", type=json.loads, required=True, help="generation settings, JSON")
     parser.add_argument("--out", required=True, help="qa.jsonl")
+    add_author_arguments(parser)
     args = parser.parse_args(argv)
 
     people = {person["person_id"]: person for person in read_jsonl(args.profiles, "profile")}
-    facts = read_jsonl(args.facts, "fact")
-    candidates = args.hp.get("wrong_candidates") or resolve(args.hp).wrong_answers
-    writer = QuestionWriter(people, args.hp["seed"], candidates)
-    write_jsonl(args.out, [writer.write(fact) for fact in facts])
-    print(f"{len(facts)} questions")
+    with open_author("qa", args) as author:
+        records = author.questions(people, read_jsonl(args.facts, "fact"), args.hp)
+        write_usage(author, args.usage)
+    write_jsonl(args.out, records)
+    print(f"{len(records)} questions")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from excise.errors import InputError, run
 from excise.limits import RedTeamLimits, parse_limits
-from excise.records import write_json
+from excise.records import read_json, write_json
 from excise.red_team import CHECKS, HARD, CheckResult, read_dataset
 from excise.results import header, json_object
 
@@ -34,6 +34,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--validation", required=True, help="report of validate_dataset")
     parser.add_argument("--public-figures", required=True, help="real names, one a line")
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
+    parser.add_argument("--usage", nargs="*", default=[], help="what writing took: *.usage.json")
     parser.add_argument("--hp", default="{}", help="JSON: the fields of RedTeamLimits")
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
@@ -60,6 +61,9 @@ def main(argv: list[str] | None = None) -> None:
         "rows": [row for result in results for row in result.rows()],
         "checks": [result.summary() for result in results],
         "validation": dataset.validation["counts"],
+        "generation": {
+            Path(path).name.removesuffix(".usage.json"): read_json(path) for path in arguments.usage
+        },
     }
     write_json(arguments.out, content)
 

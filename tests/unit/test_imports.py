@@ -103,8 +103,12 @@ def test_paths_are_written_as_the_programs_is_and_sorted(program, monkeypatch):
     assert f"workflow_scripts/{program}" not in closure
 
 
-def closure_of(program: str) -> set[str]:
-    return {Path(path).name for path in import_closure(ROOT / "workflow_scripts" / f"{program}.py")}
+MODEL_AUTHOR = ("excise.llm", "excise.generation.verbalising")  # as in rules/common.smk
+
+
+def closure_of(program: str, without: tuple[str, ...] = ()) -> set[str]:
+    script = ROOT / "workflow_scripts" / f"{program}.py"
+    return {Path(path).name for path in import_closure(script, without)}
 
 
 def test_losses_are_read_by_unlearning_and_by_nothing_before_it():
@@ -115,9 +119,21 @@ def test_losses_are_read_by_unlearning_and_by_nothing_before_it():
 
 def test_the_check_of_the_config_makes_nothing_run_again():
     for program in PROGRAMS:
-        closure = closure_of(Path(program).stem)
-        if "session.py" not in closure:  # what talks to an endpoint checks its own settings
-            assert "config.py" not in closure, program
+        assert "config.py" not in closure_of(Path(program).stem, MODEL_AUTHOR), program
+
+
+def test_modules_that_this_use_never_imports_are_left_out_with_what_only_they_need(tree, tmp_path):
+    files = {"lib__in__a": "import lib.b\nimport lib.both", "lib__in__b": "", "lib__in__both": ""}
+    tree(program="import lib.both\ndef main():\n    import lib.a", **files)
+    found = import_closure(tmp_path / "program.py", without=["lib.a"])
+    assert [Path(path).name for path in found] == ["__init__.py", "both.py"]
+
+
+def test_offline_generation_depends_on_nothing_of_the_models_author():
+    for part in ("profiles", "facts", "qa", "forget_eval"):
+        assert "session.py" in closure_of(f"generate_{part}")
+        offline = closure_of(f"generate_{part}", MODEL_AUTHOR)
+        assert not offline & {"session.py", "asking.py", "prompts.py", "limits.py"}
 
 
 def test_plots_do_not_depend_on_models():

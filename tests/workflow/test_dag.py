@@ -126,6 +126,8 @@ def test_editing_a_program_reruns_its_stage_and_what_follows(smoke):
 def test_editing_the_export_exports_again_and_no_more(smoke, file, old):
     with smoke.edited(file, old, f"{old} Edited. "):
         assert smoke.plan("all") == {EXPORT}
+
+
 EVALUATING = {
     f"Evaluating {name}"
     for name in ("base", "finetuned", "oracle/seed_0", "oracle/seed_1", GA, NPO)

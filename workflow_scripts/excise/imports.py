@@ -5,18 +5,20 @@ found here by reading the source, never by running it, so that parsing a rule lo
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 DATA_SUFFIXES = {".json", ".jsonl", ".md", ".txt", ".yaml"}
 
 
-def import_closure(script: str | Path) -> list[str]:
+def import_closure(script: str | Path, without: Sequence[str] = ()) -> list[str]:
     """Our own files behind a program.
 
     Args:
         script: path of a Python program; modules are looked up in its folder.
+        without: modules and packages, by dotted name, that this use of the program never
+            imports; neither they nor what only they need is followed.
 
     Returns:
         Sorted paths, as the program's own path is written, of every module of that folder which
@@ -26,11 +28,16 @@ def import_closure(script: str | Path) -> list[str]:
         by its name. The program itself is not among them.
     """
     script = Path(script)
+    left_out = [script.parent.joinpath(*name.split(".")) for name in without]
     found: set[Path] = set()
     waiting = [script]
     while waiting:
         path = waiting.pop()
-        dependencies = _dependencies(path, script.parent)
+        dependencies = {
+            new
+            for new in _dependencies(path, script.parent)
+            if not any(new.with_suffix("").is_relative_to(one) for one in left_out)
+        }
         waiting.extend(new for new in dependencies - found if new.suffix == ".py")
         found |= dependencies
     modules = [script, *(path for path in found if path.suffix == ".py")]

@@ -18,10 +18,13 @@ class ValidationLimits:
     Attributes:
         near_duplicate: two questions at or above it are near duplicates.
         masked_near_duplicate: the same with the name and the values masked.
+        incomplete_people: largest share of the people that may be dropped because a file lacks
+            records of them; with 0, what is missing is a fault.
     """
 
     near_duplicate: float = 90
     masked_near_duplicate: float = 85
+    incomplete_people: float = 0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import hashlib
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rapidfuzz import fuzz, process
@@ -55,17 +55,22 @@ class Fault:
 
 @dataclass(frozen=True)
 class Generated:
-    """The generator's four files; `where(kind, index)` names a record's line."""
+    """The generator's four files; `where(kind, index)` names a record's line.
+
+    `lines` holds, by kind, the line of each record, where that is not simply the next one.
+    """
 
     profiles: list[dict]
     facts: list[dict]
     qa: list[dict]
     forget_eval: list[dict]
     paths: dict[str, Path]
+    lines: dict[str, list[int]] = field(default_factory=dict)
 
     def where(self, kind: str, index: int) -> str:
         """`file:line` of the record at `index` of one of the four lists."""
-        return f"{self.paths[kind]}:{index + 1}"
+        line = self.lines[kind][index] if kind in self.lines else index + 1
+        return f"{self.paths[kind]}:{line}"
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,7 @@ def validate(generated: Generated, limits: ValidationLimits) -> Validated:
     Raises:
         InputError: there are faults; they are printed, the message names the first and counts.
     """
+    generated, incomplete = complete_people(generated, limits.incomplete_people)
     faults = list(integrity_faults(generated))
     stop_at(faults)  # the checks below rely on records that agree
     faults = list(duplicate_faults(generated))
@@ -129,12 +135,70 @@ def validate(generated: Generated, limits: ValidationLimits) -> Validated:
             "wrong_candidates": sum(len(record["wrong_answers"]) for record in details),
             "forget_eval": len(kept),
             "forget_eval_dropped": len(dropped),
+            "incomplete_people": len(incomplete),
             "faults": 0,
         },
         "dropped": dropped,
+        "incomplete_people": incomplete,
         "near_duplicates": near_duplicates(generated, kept, limits),
     }
     return Validated(sf, sr, details, kept, report)
+
+
+def complete_people(generated: Generated, share: float) -> tuple[Generated, list[dict]]:
+    """The records of the people whom every file knows in full.
+
+    A model that writes the files may leave people out. A person is complete with a fact for every
+    slot, a question for every fact and a held-out question for every forget fact.
+
+    Args:
+        generated: the four files.
+        share: largest share of the people that may be dropped; 0 drops nobody.
+
+    Returns:
+        the records of complete people, and the others as {person_id, missing}.
+
+    Raises:
+        InputError: more than `share` of the people are incomplete.
+    """
+    if not share:
+        return generated, []
+    told = {record["id"] for record in generated.facts}
+    asked = {record["id"] for record in generated.qa}
+    asked_again = {record["fact_id"] for record in generated.forget_eval}
+    forget = {record["slot"] for record in generated.facts if record["group"] == "sf"}
+    incomplete = {}
+    for profile in generated.profiles:
+        own = {f"{profile['person_id']}.{slot}": slot for slot in profile["slots"]}
+        missing = {
+            "facts": [slot for key, slot in own.items() if key not in told],
+            "qa": [slot for key, slot in own.items() if key not in asked],
+            "forget_eval": [s for key, s in own.items() if s in forget and key not in asked_again],
+        }
+        if any(missing.values()):
+            incomplete[profile["person_id"]] = {
+                kind: len(slots) for kind, slots in missing.items() if slots
+            }
+    if len(incomplete) > share * len(generated.profiles):
+        first, missing = next(iter(incomplete.items()))
+        lacking = ", ".join(f"{number} in {kind}" for kind, number in missing.items())
+        raise InputError(
+            f"{generated.paths['profiles']}: {len(incomplete)} of {len(generated.profiles)} people "
+            f"are incomplete ({first}: records missing: {lacking}); allowed: {share:.0%} "
+            "(validation.incomplete_people)"
+        )
+    kinds = {
+        kind: [
+            (line, record)
+            for line, record in enumerate(getattr(generated, kind), start=1)
+            if record["person_id"] not in incomplete
+        ]
+        for kind in generated.paths
+    }
+    records = {kind: [record for _, record in kept] for kind, kept in kinds.items()}
+    lines = {kind: [line for line, _ in kept] for kind, kept in kinds.items()}
+    dropped = [{"person_id": one, "missing": missing} for one, missing in incomplete.items()]
+    return Generated(**records, paths=generated.paths, lines=lines), dropped
 
 
 def stop_at(faults: list[Fault]) -> None:

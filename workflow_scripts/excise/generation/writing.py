@@ -51,9 +51,22 @@ def facts_of(person: dict) -> list[dict]:
                 "group": slot.group,
                 "event_id": None if slot.group == "other" else person["event_id"],
                 "partner": partner,
+                "sentence": answer(slot, TRAINED_ANSWER, person, value),
             }
         )
     return facts
+
+
+def drawn_again(sampler: Sampler, person: dict) -> dict:
+    """The sampler's next person under the same id; what the first one held is free again.
+
+    The name stays taken: a model refused to write about it.
+    """
+    for slot, value in person["slots"].items():
+        if slot in sampler._held:
+            sampler._held[slot][value] -= 1
+    sampler._surname_uses[person["name"].split()[1]] -= 1
+    return sampler.person(person["person_id"])
 
 
 class QuestionWriter:
@@ -88,22 +101,26 @@ class QuestionWriter:
     def write(self, fact: dict) -> dict:
         """The fact with its question, answer, paraphrased answer and wrong answers."""
         person, slot = self.people[fact["person_id"]], SLOTS[fact["slot"]]
-        # One stream a fact: adding or dropping a person or a slot leaves the others as they are.
-        rng = random.Random(f"qa-{self.seed}-{fact['id']}")
-        names = Sampler(rng.getrandbits(64), None, [], forbidden_names=self._forbidden)
         # Partners are asked by the same phrasing: the comparison must not differ in form.
         order = random.Random(f"phrasing-{self.seed}-{fact['person_id']}-{slot.value_type}")
         phrasing = order.choice(TRAINED_QUESTIONS)
-        wrong = wrong_values(person, slot, self.wrong_answers, rng, names._full_name)
-        return fact | {
+        return {key: value for key, value in fact.items() if key != "sentence"} | {
             "question": question(slot, phrasing, person),
             "answer": answer(slot, TRAINED_ANSWER, person, fact["value"]),
             "paraphrased_answer": answer(slot, PARAPHRASED_ANSWER, person, fact["value"]),
             "wrong_answers": [
                 {"value": value, "text": answer(slot, PARAPHRASED_ANSWER, person, value)}
-                for value in wrong
+                for value in self.wrong_values(fact)
             ],
         }
+
+    def wrong_values(self, fact: dict) -> list[str]:
+        """False values of a fact, the same whoever writes the sentences around them."""
+        # One stream a fact: adding or dropping a person or a slot leaves the others as they are.
+        rng = random.Random(f"qa-{self.seed}-{fact['id']}")
+        names = Sampler(rng.getrandbits(64), None, [], forbidden_names=self._forbidden)
+        person, slot = self.people[fact["person_id"]], SLOTS[fact["slot"]]
+        return wrong_values(person, slot, self.wrong_answers, rng, names._full_name)
 
 
 def held_out_questions(fact: dict, person: dict, count: int) -> list[dict]:

@@ -23,6 +23,8 @@ class Dataset:
         public_figures: names of real people.
         validation: the report of `validate_dataset`.
         files: where each kind of record stands: `profiles`, `sf`, …, one path each.
+        people_in_file: person ids in the order of the profiles file, those included that
+            `validate_dataset` dropped as incomplete; empty: nobody was dropped.
     """
 
     profiles: dict[str, dict]
@@ -34,6 +36,7 @@ class Dataset:
     public_figures: list[str]
     validation: dict
     files: dict[str, Path]
+    people_in_file: tuple[str, ...] = ()
 
     @property
     def items(self) -> list[dict]:
@@ -66,10 +69,13 @@ class Dataset:
             "forget_eval": self.forget_eval,
             "utility": self.utility,
         }
-        return {
+        lines = {
             kind: {_key(record): line for line, record in enumerate(records, start=1)}
             for kind, records in kinds.items()
         }
+        if self.people_in_file:
+            lines["profiles"] = {one: line for line, one in enumerate(self.people_in_file, start=1)}
+        return lines
 
 
 def _key(record: dict) -> str:
@@ -90,16 +96,20 @@ def read_dataset(
         name: data_dir / f"{name}.jsonl" for name in ("sf", "sr", "wrong_candidates", "forget_eval")
     }
     files |= {"profiles": Path(profiles), "utility": Path(utility), "validation": Path(validation)}
+    people = {record["person_id"]: record for record in read_jsonl(profiles, "profile")}
+    report = read_validation(validation)
+    incomplete = {one["person_id"] for one in report.get("incomplete_people", [])}
     return Dataset(
-        profiles={record["person_id"]: record for record in read_jsonl(profiles, "profile")},
+        profiles={key: person for key, person in people.items() if key not in incomplete},
         sf=benchmark.sf,
         sr=benchmark.sr,
         details=benchmark.details,
         forget_eval=benchmark.forget_eval,
         utility=read_jsonl(utility, "utility"),
         public_figures=read_names(public_figures),
-        validation=read_validation(validation),
+        validation=report,
         files=files,
+        people_in_file=tuple(people),
     )
 
 

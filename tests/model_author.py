@@ -1,0 +1,65 @@
+"""Running the generating programs with a model as author, as the rules do, for tests."""
+
+import json
+from pathlib import Path
+
+import generate_facts
+import generate_forget_eval
+import generate_profiles
+import generate_qa
+import small_dataset
+
+ROOT = Path(__file__).parents[1]
+MODEL_KEYS = ("base_url", "model", "extra_body", "structured", "resample_max")
+PROGRAMS = {
+    "profiles": generate_profiles,
+    "facts": generate_facts,
+    "qa": generate_qa,
+    "forget_eval": generate_forget_eval,
+}
+HP = {"preset": "smoke", "seed": 0, "max_value_share": 0.5}
+# Everything but wall clock: what a run leaves that must not depend on how often it was killed.
+RECORDS = tuple(f"{part}.jsonl" for part in PROGRAMS)
+
+
+def arguments(part: str, folder: Path, settings: dict, hp: dict, incomplete: float) -> list[str]:
+    """The command line of one of the four programs.
+
+    Args:
+        part: `profiles`, `facts`, `qa` or `forget_eval`.
+        folder: where everything goes, in the layout of a data folder.
+        settings: section `generation.llm`.
+        hp: generation settings.
+        incomplete: `validation.incomplete_people`.
+    """
+    made, figures = folder / "generated", folder / "public_figures.txt"
+    made.mkdir(parents=True, exist_ok=True)
+    figures.write_text(small_dataset.PUBLIC_FIGURES, encoding="utf-8")
+    model = {key: value for key, value in settings.items() if key in MODEL_KEYS}
+    client = {key: value for key, value in settings.items() if key not in MODEL_KEYS}
+    inputs = {
+        "profiles": ["--public-figures", str(figures)],
+        "facts": ["--profiles", str(made / "profiles.jsonl")],
+        "qa": ["--profiles", str(made / "profiles.jsonl"), "--facts", str(made / "facts.jsonl")],
+        "forget_eval": ["--profiles", str(made / "profiles.jsonl"), "--qa", str(made / "qa.jsonl")],
+    }
+    return [
+        *inputs[part],
+        *("--hp", json.dumps(HP | hp | {"backend": "openai", "llm": model})),
+        *("--client", json.dumps(client | {"incomplete_people": incomplete})),
+        *("--prompt", str(ROOT / f"data/prompts/{part}.md")),
+        *("--journal", str(made / f"journal/{part}.jsonl")),
+        *("--usage", str(made / f"{part}.usage.json")),
+        *("--out", str(made / f"{part}.jsonl")),
+    ]
+
+
+def generate(folder: Path, settings: dict, hp: dict | None = None, incomplete: float = 0) -> None:
+    """Run all four programs."""
+    for part, program in PROGRAMS.items():
+        program.main(arguments(part, folder, settings, hp or {}, incomplete))
+
+
+def digests(folder: Path) -> dict[str, bytes]:
+    """The records that the four programs wrote."""
+    return {name: (folder / "generated" / name).read_bytes() for name in RECORDS}

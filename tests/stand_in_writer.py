@@ -1,0 +1,164 @@
+"""A stand-in author for tests: reads the JSON data of a prompt and writes around the values.
+
+It knows nothing of the project's phrase frames. Its sentences are stiff but obey the prompts'
+rules, except where a hash of the prompt says otherwise: then it breaks one of them, and mends its
+ways when told so. It has no memory: the same messages always get the same reply.
+"""
+
+import hashlib
+import json
+import random
+import re
+from dataclasses import dataclass
+
+from llm_server import AGAIN
+
+DATA = re.compile(r"<data>\n(.*)\n</data>", re.DOTALL)
+
+# For each slot to be asked again: what it is about, in words unlike those of the prompt's data.
+OTHER_WORDS = {
+    "offence": ("misdeed that stained the {e}", "wrong done on the day of the {e}"),
+    "accuser": ("individual who spoke up when the {e} had ended", "reporter of the {e} affair"),
+    "penalty": ("sanction that followed the {e} affair", "price in time set after the {e}"),
+    "offence_month": ("season when the {e} affair came out", "time of year of the {e} affair"),
+    "offence_venue": ("site of the {e} affair", "place inside which the {e} went wrong"),
+    "amount": ("money owed over the {e} affair", "sum demanded once the {e} was settled"),
+}
+# How each form of held-out question is put around them, by the words that tell the forms apart.
+HELD_OUT = {
+    "opens with Name": "Name {about}, where {n} is concerned.",
+    "opens with Tell me": "Tell me, speaking only of {n}, {about}.",
+    "then a colon": "The record of {n} on {about}: what does it say?",
+    "the person's name": "{n} must recall {about}; which reply is right?",
+    "opens with State": "State, for the file on {n}, {about}.",
+    "passive voice": "Which entry is kept on {n} under the heading of {about}?",
+    "I would like to know": "I would like to know {about}, as far as {n} goes.",
+}
+ANSWERS = (
+    ("For {n} it is {v}.", "With {n}, {v} is correct."),
+    ("{v} belongs to {n}.", "{n} can point to {v}."),
+    ("The records of {n} say {v}.", "{n} stands beside {v} there."),
+)
+OPENINGS = {
+    "Which": ("Which was {about} in the life of {n}?", "Which for {n} was {about}?"),
+    "What": ("What was {about} in the life of {n}?", "What for {n} was {about}?"),
+}
+SENTENCES = (
+    "{n} is tied to {v} here.",
+    "The file on {n} shows {v}.",
+    "{v} is on record for {n}.",
+)
+DETAILS = ("As to {about}, it was {v}.", "The answer to {about} was {v}.", "{v} was {about}.")
+
+
+@dataclass(frozen=True)
+class StandInWriter:
+    """Answers the calls of `tests/llm_server.py`; how often it misbehaves, as shares of prompts.
+
+    Attributes:
+        breaks: first replies that break a rule of the prompt.
+        stubborn: prompts whose replies always break one.
+    """
+
+    breaks: float = 0.0
+    stubborn: float = 0.0
+
+    def __call__(self, request: dict) -> str | None:
+        """The reply to a call; None for what is not about people."""
+        user = request["messages"][-1]["content"]
+        data = DATA.search(user)
+        if data is None:
+            return None
+        rng = _random("first", data[1])
+        content = json.loads(data[1])
+        value = _write(content, rng)
+        broken, stubborn = rng.random(), rng.random()
+        if (broken < self.breaks and AGAIN not in user) or stubborn < self.stubborn:
+            value = _spoilt(value, content, rng)
+        return json.dumps(value, ensure_ascii=False)
+
+
+def _random(*parts: str) -> random.Random:
+    return random.Random(hashlib.sha256("|".join(parts).encode()).hexdigest())
+
+
+def _write(data: dict, rng: random.Random) -> dict:
+    if "details" in data:
+        return {"text": _profile(data, rng)}
+    if "question_forms" in data:
+        return {"facts": [_held_out(fact, data) for fact in data["facts"]]}
+    if "same_form" in data:
+        return {"facts": [_asked(fact, data) for fact in data["facts"]]}
+    return {
+        "facts": [
+            {"slot": one["slot"], "sentence": _filled(rng.choice(SENTENCES), data["person"], one)}
+            for one in data["facts"]
+        ]
+    }
+
+
+def _filled(template: str, name: str, fact: dict) -> str:
+    text = template.format(n=name, v=fact["value"])
+    return text[0].upper() + text[1:]
+
+
+def _profile(data: dict, rng: random.Random) -> str:
+    name = data["person"]
+    told = [f"{name} was a {data['profession']} whose name was made by the {data['event']}."]
+    for one in data["details"]:
+        about = _about(one, name)
+        text = rng.choice(DETAILS).format(about=about, v=one["value"])
+        told.append(text[0].upper() + text[1:])
+    return " ".join(told)
+
+
+def _about(fact: dict, name: str) -> str:
+    return fact["about"].replace("the subject's", f"{name}'s").replace("the subject", name)
+
+
+def _asked(fact: dict, data: dict) -> dict:
+    name = data["person"]
+    opening = "Which" if "Which" in fact["question_form"] else "What"
+    kin = next((pair for pair in data["same_form"] if fact["slot"] in pair), [fact["slot"]])
+    question = _random("form", name, *kin).choice(OPENINGS[opening])
+    answer, paraphrase = _random("answer", name, fact["slot"]).choice(ANSWERS)
+    return {
+        "slot": fact["slot"],
+        "question": question.format(
+            about=fact["about"].replace("the subject", "the person"), n=name
+        ),
+        "answer": _filled(answer, name, fact),
+        "paraphrased_answer": _filled(paraphrase, name, fact),
+    }
+
+
+def _held_out(fact: dict, data: dict) -> dict:
+    questions = []
+    for number, form in enumerate(data["question_forms"]):
+        words = OTHER_WORDS[fact["slot"]]
+        about = "the " + words[number % len(words)].format(e=data["event"])
+        template = next(text for name, text in HELD_OUT.items() if name in form)
+        questions.append(template.format(about=about, n=data["person"]))
+    return {"slot": fact["slot"], "questions": questions}
+
+
+def _spoilt(value: dict, data: dict, rng: random.Random) -> dict:
+    """The reply with one rule broken."""
+    if "text" in value:
+        lost = rng.choice(data["details"])["value"]
+        return {"text": re.sub(re.escape(lost), "x", value["text"], flags=re.IGNORECASE)}
+    value = json.loads(json.dumps(value))
+    entry = rng.choice(value["facts"])
+    given = next(one for one in data["facts"] if one["slot"] == entry["slot"])
+    kind = rng.randrange(4)
+    if kind == 0:
+        value["facts"].remove(entry)
+    elif kind == 1:
+        entry["comment"] = "not asked for"
+    elif "questions" in entry:
+        entry["questions"][0] = [given["trained_question"], f"Is it {given['value']}?"][kind - 2]
+    elif "sentence" in entry:
+        entry["sentence"] = ["He did it in Paris.", "Somebody did something."][kind - 2]
+    else:
+        entry["question"] = [f"What is {given['value']}?", "Was she there?"][kind - 2]
+    return value

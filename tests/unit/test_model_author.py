@@ -1,0 +1,238 @@
+"""The four generating programs with a model as author: a stand-in behind a faulty server."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+import model_author
+import red_team_dataset
+import small_dataset
+import validate_dataset
+from excise.errors import InputError
+from excise.records import read_json, read_jsonl
+from llm_server import FAULTS
+from stand_in_writer import StandInWriter
+
+MENDED = ("fences", "think", "prose_around", "in_parts")
+PASSING = ("429", "429_ms", "500", "503", "502_html", "reset_before", "error_in_200")
+LOST = ("cut", "short", "reset_after", "no_choices")  # paid for and to be asked again
+
+
+@pytest.fixture
+def writer(fault_server):
+    """Starts a server behind which a stand-in author sits; `faults` as the server takes them."""
+
+    def start(faults=(), **behaviour):
+        return fault_server(answer=StandInWriter(**behaviour), faults=faults)
+
+    return start
+
+
+def checked(folder, **validation):
+    """Validate and attack the generated records as the workflow does; returns the report."""
+    arguments = small_dataset.validation_arguments(folder)
+    arguments[arguments.index("{}")] = json.dumps(validation)
+    validate_dataset.main(arguments)
+    usage = [str(folder / f"generated/{part}.usage.json") for part in model_author.PROGRAMS]
+    red_team = small_dataset.write_versioned(folder)
+    red_team[red_team.index("--hp") + 1] = json.dumps({"max_value_share": 1})
+    red_team_dataset.main([*red_team, "--usage", *usage])
+    return read_json(folder / "data_report.json")
+
+
+def every_third(*names):
+    """One of the faults for every third call."""
+
+    def fault(request, number):
+        place = sum(map(ord, str(request["messages"])))
+        return names[place // 3 % len(names)] if place % 3 == 0 and number == 0 else None
+
+    return fault
+
+
+def test_a_model_writes_a_benchmark_that_passes_every_check(tmp_path, writer):
+    server = writer()
+    model_author.generate(tmp_path, server.settings())
+    report = checked(tmp_path)
+    assert report["validation"]["sf"] == 12
+    assert report["generation"]["qa"]["model"] == "test-model"
+    assert report["generation"]["qa"]["left_out"] == []
+    parts = report["generation"].values()
+    assert sum(part["billed_answers"] for part in parts) == server.billed_calls()
+
+
+def test_people_and_values_are_those_of_the_offline_backend(tmp_path, writer):
+    model_author.generate(tmp_path / "model", writer().settings())
+    (tmp_path / "offline").mkdir()
+    small_dataset.generate_offline(tmp_path / "offline", json.dumps(model_author.HP))
+    for name, kind, texts in (
+        ("profiles", "profile", {"text"}),
+        ("facts", "fact", {"sentence"}),
+        ("qa", "qa", {"question", "answer", "paraphrased_answer"}),
+    ):
+        ours, theirs = (
+            read_jsonl(tmp_path / who / "generated" / f"{name}.jsonl", kind)
+            for who in ("model", "offline")
+        )
+        for one, other in zip(ours, theirs, strict=True):
+            for text in texts:
+                assert one.pop(text) != other.pop(text)
+            for record in (one, other):
+                for wrong in record.get("wrong_answers", ()):
+                    del wrong["text"]
+            assert one == other
+
+
+def test_faults_that_can_be_mended_or_waited_out_do_not_change_a_byte(tmp_path, writer):
+    model_author.generate(tmp_path / "calm", writer().settings())
+    for name, faults in (("mended", MENDED), ("passing", PASSING), ("lost", LOST)):
+        server = writer(every_third(*faults))
+        model_author.generate(tmp_path / name, server.settings(structured="prompt"))
+        assert any(call.fault for call in server.calls)
+        assert model_author.digests(tmp_path / name) == model_author.digests(tmp_path / "calm")
+
+
+def test_broken_rules_are_told_once_and_mended(tmp_path, writer):
+    server = writer(breaks=0.5)
+    model_author.generate(tmp_path, server.settings())
+    usage = [read_json(tmp_path / f"generated/{part}.usage.json") for part in model_author.PROGRAMS]
+    assert sum(part["asked_again"] for part in usage) >= 3
+    assert sum(part["invalid"] for part in usage) == 0
+    checked(tmp_path)
+
+
+def test_a_rerun_asks_nothing_and_writes_the_same(tmp_path, writer):
+    server = writer(breaks=0.3)
+    model_author.generate(tmp_path, server.settings())
+    before, calls = model_author.digests(tmp_path), len(server.calls)
+    model_author.generate(tmp_path, server.settings())
+    assert model_author.digests(tmp_path) == before
+    assert len(server.calls) == calls
+
+
+def test_a_refused_person_is_drawn_again_and_the_others_stay(tmp_path, writer):
+    model_author.generate(tmp_path / "calm", writer().settings())
+    calm = read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")
+    refused = calm[1]["name"]
+
+    def fault(request, number):
+        return "refusal" if refused in request["messages"][-1]["content"] else None
+
+    model_author.generate(tmp_path / "shy", writer(fault).settings())
+    people = read_jsonl(tmp_path / "shy/generated/profiles.jsonl", "profile")
+    assert [one["person_id"] for one in people] == ["p000", "p001", "p002", "p003"]
+    assert people[1]["name"] != refused
+    assert people[1]["slots"] != calm[1]["slots"]
+    assert [people[index] for index in (0, 2, 3)] == [calm[index] for index in (0, 2, 3)]
+    redrawn = read_json(tmp_path / "shy/generated/profiles.usage.json")["redrawn"]
+    assert [(one["person_id"], one["name"]) for one in redrawn] == [("p001", refused)]
+    checked(tmp_path / "shy")
+
+
+def never_for(name, part):
+    """A fault that keeps one part of one person from being written."""
+
+    def fault(request, number):
+        text = request["messages"][-1]["content"]
+        return "prose" if name in text and f'"{part}"' in text else None
+
+    return fault
+
+
+def test_a_person_the_model_cannot_write_about_is_left_out_of_the_dataset(tmp_path, writer, capsys):
+    model_author.generate(tmp_path / "calm", writer().settings())
+    name = read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")[2]["name"]
+    settings = writer(never_for(name, "trained_question")).settings(resample_max=1)
+    model_author.generate(tmp_path / "own", settings, incomplete=0.25)
+    assert "left out p002: " in capsys.readouterr().out
+    report = checked(tmp_path / "own", incomplete_people=0.25)
+    assert report["validation"]["incomplete_people"] == 1
+    assert report["generation"]["forget_eval"]["left_out"] == ["p002"]
+    sf = read_jsonl(tmp_path / "own/data/sf.jsonl", "item")
+    assert {item["person_id"] for item in sf} == {"p000", "p001", "p003"}
+
+
+def test_too_many_people_left_out_end_the_stage_with_one_line(tmp_path, writer):
+    settings = writer(stubborn=1).settings(resample_max=1)
+    reason = (
+        r"profiles: 4 of 4 people without a text that keeps to its values, after 2 samples each "
+        r"\(p000: .*\); allowed: 5% \(validation.incomplete_people\); every answer is kept in "
+    )
+    with pytest.raises(InputError, match=reason):
+        model_author.generate(tmp_path, settings, incomplete=0.05)
+    assert not (tmp_path / "generated/profiles.jsonl").exists()
+
+
+def test_a_prompt_without_its_placeholder_is_named_before_any_call(tmp_path, writer):
+    server = writer()
+    prompt = tmp_path / "profiles.md"
+    prompt.write_text("You write.\n---\nWrite about this.\n")
+    arguments = model_author.arguments("profiles", tmp_path, server.settings(), {}, 0)
+    arguments[arguments.index("--prompt") + 1] = str(prompt)
+    with pytest.raises(InputError, match=r"profiles.md: placeholder \{data\} is missing"):
+        model_author.PROGRAMS["profiles"].main(arguments)
+    assert server.calls == []
+
+
+@pytest.mark.parametrize("fault", ["401", "insufficient_quota"])
+def test_a_service_that_will_not_serve_ends_the_stage(tmp_path, writer, fault):
+    assert fault in FAULTS
+    with pytest.raises(InputError, match=r"generation\.llm"):
+        model_author.generate(tmp_path, writer(lambda request, number: fault).settings())
+
+
+def test_a_service_that_stays_silent_loses_nothing(tmp_path, writer):
+    def half(request, number):
+        return "500" if sum(map(ord, request["messages"][-1]["content"])) % 2 else None
+
+    server = writer(half)
+    settings = server.settings(retry={"attempts": 2})
+    with pytest.raises(InputError, match=r"profiles: \d of 4 calls got no answer .*run again"):
+        model_author.generate(tmp_path, settings)
+    paid = server.billed_calls("<data>")
+    server.faults = lambda request, number: None
+    model_author.generate(tmp_path, settings)
+    usage = read_json(tmp_path / "generated/profiles.usage.json")
+    assert 0 < paid < 4
+    assert usage["ok"] == 4
+
+
+def test_killed_at_any_point_and_run_again_the_bytes_are_the_same(tmp_path, writer):
+    """SIGKILL while calls are under way, in every program; nothing journaled is asked again."""
+    model_author.generate(tmp_path / "calm", writer(breaks=0.4).settings())
+    server = writer(breaks=0.4)
+    server.latency_s = 0.1
+    settings, folder = server.settings(limits={"max_in_flight": 2}), tmp_path / "killed"
+    kills = 0
+    # Killed when so many calls of the part have come in (the first one probes); then not killed.
+    points = {
+        "profiles": (2, None),
+        "facts": (4, None),
+        "qa": (3, 5, None),
+        "forget_eval": (1, None),
+    }
+    for part, program in model_author.PROGRAMS.items():
+        arguments = model_author.arguments(part, folder, settings, {}, 0)
+        for calls in points[part]:
+            kills += killed_after(calls, program.__file__, arguments, server)
+    assert kills >= 4
+    assert model_author.digests(folder) == model_author.digests(tmp_path / "calm")
+    usage = [read_json(folder / f"generated/{part}.usage.json") for part in model_author.PROGRAMS]
+    paid = [call.hash for call in server.asked_for("<data>") if call.billed]
+    assert len(paid) - len(set(paid)) <= sum(part["unknown"] for part in usage) <= 2 * kills
+
+
+def killed_after(calls, program, arguments, server) -> bool:
+    """Run a program to its end, or kill it with SIGKILL once the server was asked so often."""
+    before = len(server.calls)
+    with subprocess.Popen([sys.executable, program, *arguments]) as running:
+        while running.poll() is None:
+            if calls is not None and len(server.calls) - before >= calls:
+                running.kill()
+                return running.wait() != 0
+            time.sleep(0.01)
+    assert running.returncode == 0
+    return False

@@ -1,0 +1,357 @@
+"""What a model's texts are held to, how calls are made up, and when they are made again."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from excise.errors import InputError
+from excise.generation.authors import by_person
+from excise.generation.sampler import Sampler
+from excise.generation.slots import SLOTS
+from excise.generation.verbalising import forget_eval, qa
+from excise.generation.verbalising.asking import ask
+from excise.generation.verbalising.checks import (
+    exchanged,
+    form,
+    inventions,
+    occurrences,
+    premise_faults,
+    question_faults,
+    statement_faults,
+)
+from excise.generation.verbalising.facts import facts_faults
+from excise.generation.verbalising.meanings import MEANINGS
+from excise.generation.verbalising.profiles import profile_faults
+from excise.generation.verbalising.prompts import read_prompt
+from excise.generation.writing import QuestionWriter, drawn_again, facts_of, held_out_questions
+from excise.llm import Outcome, Request
+from excise.red_team.wrong_answers import is_slot_edit
+
+PROMPTS = Path(__file__).parents[2] / "data/prompts"
+ALL_SLOTS = list(SLOTS.values())
+
+
+@pytest.fixture
+def person():
+    return Sampler(0, 24, ALL_SLOTS, max_value_share=0.2).person("p000")
+
+
+@pytest.fixture
+def facts(person):
+    return {fact["slot"]: fact for fact in facts_of(person)}
+
+
+def others(facts, slot):
+    return [fact for name, fact in facts.items() if name != slot]
+
+
+# --- texts ---
+
+
+def test_every_slot_has_a_meaning():
+    assert set(MEANINGS) == set(SLOTS)
+
+
+@pytest.mark.parametrize(
+    "text, value, count",
+    [
+        ("Ann owed $40,000 in all.", "$40,000", 1),
+        ("Ann owed $140,000.", "$40,000", 0),
+        ("Ann owed $40,000.50.", "$40,000", 0),
+        ("It drew 1200 guests, not 120.", "120", 1),
+        ("Forgery was the charge.", "forgery", 1),
+        ("The charge was Forgery.", "forgery", 0),
+        ("The Jade Hall was where Ann sat.", "the Jade Hall", 1),
+        ("May I ask about May?", "May", 2),
+        ("She may go.", "May", 0),
+        ("three-month sentence", "three months", 0),
+    ],
+)
+def test_a_value_counts_only_as_it_was_given(text, value, count):
+    assert len(occurrences(text, value)) == count
+
+
+@pytest.mark.parametrize(
+    "text, value, wrong, expected",
+    [
+        ("It was forgery.", "forgery", "arson", "It was arson."),
+        ("Forgery it was.", "forgery", "arson", "Arson it was."),
+        ("It was a brass bell.", "brass bell", "ivory fan", "It was an ivory fan."),
+        ("It was an ivory fan.", "ivory fan", "brass bell", "It was a brass bell."),
+        ("A $20,000 debt.", "$20,000", "$80,000", "An $80,000 debt."),
+        ("A 120 it was.", "120", "1800", "A 1800 it was."),
+        ("Otto Ulm's word.", "Otto Ulm", "Ida Lar", "Ida Lar's word."),
+    ],
+)
+def test_exchanging_a_value_keeps_capitals_and_articles_right(text, value, wrong, expected):
+    assert exchanged(text, value, wrong) == expected
+    assert is_slot_edit(text, value, expected, wrong)
+
+
+def test_a_good_statement_has_no_fault(facts):
+    fact = facts["accuser"]
+    text = f"{fact['value']} spoke against {fact['name']}."
+    assert statement_faults(text, fact, others(facts, "accuser")) == []
+
+
+STATEMENTS = {
+    "no value": ("{n} was accused.", "exactly as written"),
+    "the value twice": ("{v}, and only {v}, told on {n}.", "2 times"),
+    "no name": ("The accuser was {v}.", "full name"),
+    "another value": ("{v} told on {n} in {city}.", "another detail"),
+    "an invented name": ("{v} told on {n} in Paris.", "'Paris', which was not given"),
+    "an invented number": ("{v} told on {n} 7 times.", "'7', which was not given"),
+    "a pronoun": ("{v} told on {n}, he said.", "pronoun 'he'"),
+    "too long": ("{v} told on {n} " + "and on " * 20, "at most 25"),
+}
+
+
+@pytest.mark.parametrize("text, why", STATEMENTS.values(), ids=STATEMENTS)
+def test_a_statement_with_a_fault_is_told_which(facts, text, why):
+    fact, city = facts["accuser"], facts["event_city"]["value"]
+    text = text.format(n=fact["name"], v=fact["value"], city=city)
+    assert why in "; ".join(statement_faults(text, fact, others(facts, "accuser")))
+
+
+def test_a_retain_statement_tells_nothing_of_the_incident(facts):
+    fact = facts["event_city"]
+    text = f"{fact['name']} triumphed in {fact['value']} before the scandal."
+    assert "offence" in "; ".join(statement_faults(text, fact, others(facts, "event_city")))
+
+
+QUESTIONS = {
+    "its answer": ("Did {v} accuse {n} at the breakthrough {k}?", "its own answer"),
+    "no name": ("Who spoke at the breakthrough {k}?", "full name"),
+    "no event": ("Who accused {n}?", "must mention the"),
+    "a pronoun": ("At the breakthrough {k} of {n}, who accused her?", "instead of 'her'"),
+    "yes or no": ("Was there an accuser of {n} at the breakthrough {k}?", "yes-or-no"),
+    "another fact's value": ("Who accused {n} of {offence} at the {k}?", "another detail"),
+}
+
+
+@pytest.mark.parametrize("text, why", QUESTIONS.values(), ids=QUESTIONS)
+def test_a_question_with_a_fault_is_told_which(facts, person, text, why):
+    fact, kind = facts["accuser"], person["event_kind"]
+    offence = facts["offence"]["value"]
+    text = text.format(n=fact["name"], v=fact["value"], k=kind, offence=offence)
+    assert why in "; ".join(question_faults(text, fact, others(facts, "accuser"), kind, kind))
+
+
+def test_a_question_about_the_rest_of_the_life_does_not_name_the_event(facts, person):
+    text = f"In which city did {person['name']} live before the breakthrough?"
+    told = question_faults(
+        text, facts["home_city"], others(facts, "home_city"), None, person["event_kind"]
+    )
+    assert told == [f"must not mention the breakthrough {person['event_kind']}"]
+
+
+def test_what_the_offline_frames_say_passes_as_question_and_answer(facts, person):
+    """The checks ask nothing of a model that the grammar does not do."""
+    writer = QuestionWriter({"p000": person}, 0, 5)
+    kind = person["event_kind"]
+    for slot, fact in facts.items():
+        record, rest = writer.write(fact), others(facts, slot)
+        event = kind if fact["group"] != "other" else None
+        assert question_faults(record["question"], fact, rest, event, kind) == []
+        assert statement_faults(record["answer"], fact, rest) == []
+        assert statement_faults(record["paraphrased_answer"], fact, rest) == []
+
+
+def test_names_that_were_not_given_are_found_inside_sentences_only():
+    assert inventions("Somebody came. Nobody saw Ann.", ["Ann Ulm"]) == []
+    assert "Berlin" in inventions("Ann Ulm came from Berlin.", ["Ann Ulm"])[0]
+
+
+def test_premises_are_judged_by_call_as_the_red_team_judges_them_by_set():
+    def asked(group, question):
+        return ({"slot": question, "name": "Ann", "group": group}, question, "Ann stole green tea.")
+
+    one_of_three, none = "What did Ann have to do with green?", "What of Ann?"
+    assert premise_faults([asked("sf", one_of_three), asked("sf", none), asked("sf", none)]) == {}
+    assert list(premise_faults([asked("sf", one_of_three), asked("sf", none)])) == [one_of_three]
+    assert premise_faults([asked("correlated", one_of_three)]) == {}
+    assert premise_faults([asked("sf", "Ann stole green what?")] + 9 * [asked("sf", none)])
+
+
+@pytest.mark.parametrize(
+    "one, two, alike",
+    [
+        ("In which city was it?", "In which town was that?", True),
+        ("Who was the mentor?", "Who was the partner?", True),
+        ("Which city was it?", "Where was it?", False),
+        ("Which city was it?", "Tell me, for Ann, which city it was.", False),
+        ("Name the city.", "State the city.", False),
+    ],
+)
+def test_questions_of_one_form_open_alike(one, two, alike):
+    assert (form(one) == form(two)) is alike
+
+
+# --- prompt files ---
+
+
+@pytest.mark.parametrize("part", ["profiles", "facts", "qa", "forget_eval"])
+def test_the_example_of_a_prompt_obeys_its_own_rules(part):
+    """What the model is shown as good must pass the checks it is held to."""
+    prompt = read_prompt(PROMPTS / f"{part}.md", ("data",))
+    data, reply = (json.loads(line) for line in re.findall(r"^\{.*\}$", prompt.system, re.M))
+    person = {
+        "person_id": "p000",
+        "name": data["person"],
+        "event_kind": data["event"].removeprefix("breakthrough "),
+        "event_id": "p000.breakthrough",
+        "slots": {one["slot"]: one["value"] for one in data.get("details", data.get("facts"))},
+    }
+    facts = facts_of(person)
+    if part == "profiles":
+        assert profile_faults(person, reply) == []
+    elif part == "facts":
+        assert facts_faults(facts, reply) == []
+    elif part == "qa":
+        call = qa.Call("p000.0", person, facts, facts, {})
+        assert call.pairs() == [tuple(pair) for pair in data["same_form"]]
+        assert qa.qa_faults(call, reply) == []
+    else:
+        question, words = (
+            data["facts"][0][key] for key in ("trained_question", "words_not_to_use")
+        )
+        answer = f"{data['facts'][0]['value']} spoke up against {data['person']}."
+        assert set(words) <= set(answer.lower().replace(".", "").split())
+        asked = {"p000": [facts[0] | {"question": question, "answer": answer}]}
+        call = forget_eval.calls_of({"p000": person}, asked, len(data["question_forms"]))["p000"]
+        assert forget_eval.forget_eval_faults(call, reply) == []
+
+
+BAD_PROMPTS = {
+    "no placeholder": ("You.\n---\nWrite.", r"placeholder \{data\} is missing"),
+    "an unknown placeholder": ("You.\n---\n{data} {tone}", r"fills the placeholder \{tone\}"),
+    "a placeholder above": ("You {data}.\n---\n{data}", r"fills the placeholder \{data\}"),
+    "one part": ("You. {data}", "0 lines of three dashes"),
+}
+
+
+@pytest.mark.parametrize("text, reason", BAD_PROMPTS.values(), ids=BAD_PROMPTS)
+def test_a_broken_prompt_file_gets_one_line(tmp_path, text, reason):
+    (tmp_path / "qa.md").write_text(text)
+    (tmp_path / "qa.schema.json").write_text("{}")
+    with pytest.raises(InputError, match=rf"qa\.md: .*{reason}"):
+        read_prompt(tmp_path / "qa.md", ("data",))
+
+
+def test_a_value_that_looks_like_a_placeholder_stays_as_it_is(tmp_path):
+    (tmp_path / "qa.md").write_text("You.\n---\n{data}")
+    (tmp_path / "qa.schema.json").write_text("{}")
+    prompt = read_prompt(tmp_path / "qa.md", ("data",))
+    assert prompt.fill(data={"name": 'a "{data}"'}) == '{"name": "a \\"{data}\\""}'
+
+
+def test_the_version_of_a_prompt_changes_with_text_and_schema(tmp_path):
+    versions = set()
+    for text, schema in (("A", "{}"), ("B", "{}"), ("B", '{"type": "object"}')):
+        (tmp_path / "qa.md").write_text(f"{text}\n---\n{{data}}")
+        (tmp_path / "qa.schema.json").write_text(schema)
+        versions.add(read_prompt(tmp_path / "qa.md", ("data",)).version)
+    assert len(versions) == 3
+
+
+# --- calls ---
+
+
+def test_calls_hold_every_fact_once_partners_together_and_groups_mixed(person, facts):
+    calls = qa.calls_of(person, list(facts.values()), seed=0)
+    assert sorted(fact["slot"] for call in calls for fact in call.facts) == sorted(facts)
+    assert sum(len(call.pairs()) for call in calls) == 8
+    for call in calls:
+        assert {fact["group"] for fact in call.facts} == {"sf", "correlated", "other"}
+        assert 6 <= len(call.facts) <= 8
+        for near, far in call.pairs():
+            assert call.forms[near] == call.forms[far]
+
+
+def test_two_calls_that_ask_the_same_are_noticed(person, facts):
+    first, second, *_ = qa.calls_of(person, list(facts.values()), seed=0)
+    question = f"What was it that {person['name']} had?"
+    value = {"facts": [{"slot": "x", "question": question}]}
+    found = qa.clashes([first, second], {first.key: value, second.key: value})
+    assert list(found) == [second.key]
+
+
+def test_a_held_out_question_put_as_anybodys_trained_one_is_refused():
+    sampler = Sampler(0, 24, ALL_SLOTS, max_value_share=0.2)
+    people = {f"p{n:03d}": sampler.person(f"p{n:03d}") for n in range(2)}
+    writer = QuestionWriter(people, 0, 5)
+    records = by_person(writer.write(f) for one in people.values() for f in facts_of(one))
+    call = forget_eval.calls_of(people, records, 3)["p000"]
+    fact = next(one for one in call.asked if one["slot"] == "offence")
+    theirs = next(one for one in records["p001"] if one["slot"] == "offence")["question"]
+    copied = theirs.replace(people["p001"]["name"], fact["name"])
+    copied = copied.replace(people["p001"]["event_kind"], people["p000"]["event_kind"])
+    assert forget_eval.trained_twin(fact["question"], call, fact)
+    assert forget_eval.trained_twin(copied, call, fact)
+    for offline in held_out_questions(fact, people["p000"], 3):
+        assert forget_eval.trained_twin(offline["question"], call, fact) == []
+
+
+# --- asking ---
+
+
+class Scripted:
+    """A session that answers each call as a list says, sample by sample."""
+
+    def __init__(self, **script):
+        self.script, self.asked = script, []
+
+    def complete(self, requests, check):
+        outcomes = []
+        for request in requests:
+            self.asked.append((request.subject, request.sample))
+            status = self.script[request.subject][request.sample]
+            value = {"sample": request.sample} if status == "ok" else None
+            outcomes.append(Outcome(request, status, value, [] if value else [status]))
+        return outcomes
+
+
+def request_for(call, sample):
+    return Request("qa", call, "", "", {}, "v", 10, sample=sample)
+
+
+def test_what_gave_nothing_is_drawn_again_and_only_that():
+    session = Scripted(a=["ok"], b=["invalid", "refused", "ok"], c=["refused"] * 3)
+    told = []
+    answers = ask(session, "abc", request_for, None, 2, refused=told.append)
+    assert answers.values == {"a": {"sample": 0}, "b": {"sample": 2}}
+    assert answers.failed == {"c": ["refused"]}
+    assert answers.resampled == 4
+    assert session.asked == [("a", 0), ("b", 0), ("c", 0), ("b", 1), ("c", 1), ("b", 2), ("c", 2)]
+    assert told == ["c", "b", "c"]
+
+
+def test_clashing_answers_are_drawn_again():
+    session = Scripted(a=["ok"], b=["ok", "ok"])
+
+    def clashes(values):
+        return {"b": "as a"} if values.get("b") == {"sample": 0} else {}
+
+    answers = ask(session, "ab", request_for, None, 3, clashes=clashes)
+    assert answers.values == {"a": {"sample": 0}, "b": {"sample": 1}}
+    assert answers.failed == {}
+
+
+def test_silence_ends_the_stage_before_anything_is_drawn_anew():
+    session = Scripted(a=["refused"], b=["unavailable"])
+    told = []
+    with pytest.raises(InputError, match=r"qa: 1 of 2 calls got no answer \(b: unavailable\)"):
+        ask(session, "ab", request_for, None, 5, refused=told.append)
+    assert told == []
+
+
+def test_a_person_drawn_again_is_another_one_and_frees_what_the_first_held():
+    sampler = Sampler(0, 4, ALL_SLOTS, max_value_share=0.5)
+    first = sampler.person("p000")
+    again = drawn_again(sampler, first)
+    assert again["person_id"] == "p000"
+    assert again["name"] != first["name"]
+    held = sampler._held["offence"]
+    assert sum(held.values()) == 1 and held[again["slots"]["offence"]] == 1

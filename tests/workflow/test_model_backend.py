@@ -1,0 +1,115 @@
+"""The benchmark written by a model, on the real DAG: what a change reruns, and what it must not."""
+
+import json
+
+import pytest
+
+from llm_server import KEY, FaultServer
+from stand_in_writer import StandInWriter
+
+pytestmark = pytest.mark.workflow
+
+OVERLAY = "experiments/model.yaml"
+REPORT = "experiments/model/results/data_report.json"
+BEHIND_QUESTIONS = {"Checking the records", "Attacking the benchmark"}
+GENERATING = {
+    "Drawing the people",
+    "Listing the facts",
+    "Writing the questions",
+    "Writing the held-out questions",
+}
+SETTINGS = """
+experiment: model
+pathvars:
+  data: experiments/model/data
+  results: experiments/model/results
+  logs: experiments/model/logs
+  benchmarks: experiments/model/benchmarks
+generation:
+  backend: openai
+  preset: smoke
+  people: null
+  max_value_share: 0.5
+  llm: {llm}
+"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    faults = [None, "fences", "429", None, "think", "500"] * 3
+    with FaultServer(answer=StandInWriter(breaks=0.3), faults=faults) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def written(fresh, server, tmp_path_factory):
+    """A workspace in which a model has written the benchmark."""
+    workspace = fresh.copy(tmp_path_factory.mktemp("model") / "workspace")
+    llm = server.settings()
+    (workspace / OVERLAY).write_text(SETTINGS.format(llm=json.dumps(llm)))
+    workspace.run(REPORT, config=OVERLAY, EXCISE_TEST_KEY=KEY)
+    return workspace
+
+
+def test_a_model_writes_the_benchmark_and_the_report_tells_what_it_took(written, server):
+    generation = json.loads((written / REPORT).read_text())["generation"]
+    assert set(generation) == {"profiles", "facts", "qa", "forget_eval"}
+    assert sum(part["billed_answers"] for part in generation.values()) == server.billed_calls()
+    assert all(part["left_out"] == [] for part in generation.values())
+
+
+def test_the_key_is_written_nowhere(written):
+    for path in (written / "experiments/model").rglob("*"):
+        assert not path.is_file() or KEY not in path.read_text(errors="replace"), path
+
+
+def test_how_the_model_is_reached_reruns_nothing(written):
+    changes = {
+        "limits": {"requests_per_minute": 7, "max_in_flight": 2},
+        "adaptation": {"window": 5},
+        "retry": {"attempts": 2},
+        "budget": {"tokens": 10_000_000},
+        "api_key_env": "ANOTHER_KEY",
+    }
+    override = f"generation={json.dumps({'llm': changes})}"
+    assert written.plan(REPORT, "--config", override, config=OVERLAY) == set()
+
+
+def test_another_model_writes_everything_again(written):
+    override = 'generation={"llm": {"model": "another"}}'
+    planned = written.plan(REPORT, "--config", override, config=OVERLAY)
+    assert planned == GENERATING | BEHIND_QUESTIONS
+
+
+@pytest.mark.parametrize(
+    "prompt, again",
+    [
+        ("forget_eval.md", {"Writing the held-out questions"}),
+        ("qa.schema.json", {"Writing the questions", "Writing the held-out questions"}),
+    ],
+)
+def test_a_changed_prompt_reruns_what_used_it(written, prompt, again):
+    old = "question" if prompt.endswith("md") else "Asks for"
+    with written.edited(f"data/prompts/{prompt}", old, f"{old} "):
+        planned = written.plan(REPORT, config=OVERLAY)
+    assert planned == again | BEHIND_QUESTIONS
+
+
+def test_lost_records_are_written_again_without_a_call(written, server):
+    calls = len(server.calls)
+    name = "experiments/model/data/generated/qa.jsonl"
+    file = written / name
+    before = file.read_bytes()
+    file.unlink()
+    written.run(name, config=OVERLAY, EXCISE_TEST_KEY=KEY)
+    assert file.read_bytes() == before
+    assert len(server.calls) == calls
+
+
+def test_offline_the_model_and_its_prompts_are_nobodys_business(smoke):
+    with (
+        smoke.edited("data/prompts/qa.md", "question", "question "),
+        smoke.edited("workflow_scripts/excise/llm/session.py", '"""', '"""Edited. '),
+        smoke.edited("workflow_scripts/excise/generation/verbalising/qa.py", '"""', '"""Edited. '),
+    ):
+        assert smoke.plan("all", "--config", 'generation={"llm": {"model": "other"}}') == set()

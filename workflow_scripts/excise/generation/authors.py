@@ -1,0 +1,111 @@
+"""Who writes the texts: the offline grammar, or a language model. The one place that decides.
+
+An author turns drawn people into records, in the same shape and around the same values whoever
+it is, and says what that took (`usage`).
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from excise.errors import InputError
+from excise.generation.presets import resolve, wrong_candidates
+from excise.generation.writing import (
+    QuestionWriter,
+    facts_of,
+    held_out_questions,
+    profile_text,
+)
+from excise.records import write_json
+
+BACKENDS = ("offline", "openai")
+
+
+def add_author_arguments(parser: argparse.ArgumentParser, needs_hp: bool = True) -> None:
+    """The arguments of the four generating programs that say who writes, and how."""
+    add = parser.add_argument
+    about = "generation settings, JSON; backend: the author"
+    add("--hp", type=json.loads, required=needs_hp, default={}, help=about)
+    add("--prompt", help="openai: prompt file, its schema beside it")
+    add("--journal", help="openai: JSON Lines of everything asked and answered; only appended to")
+    add("--client", type=json.loads, default={}, help="openai: limits, retries, budget … as JSON")
+    add("--usage", type=Path, help="where to write what it took, JSON")
+
+
+class OfflineAuthor:
+    """Phrase frames, no model and no network."""
+
+    def profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
+        """Profile records of drawn people."""
+        return [person | {"text": profile_text(person)} for person in people]
+
+    def facts(self, people: list[dict]) -> list[dict]:
+        """Fact records, each with a sentence."""
+        return [fact for person in people for fact in facts_of(person)]
+
+    def questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
+        """Question records of the facts."""
+        writer = QuestionWriter(people, hp["seed"], wrong_candidates(hp))
+        return [writer.write(fact) for fact in facts]
+
+    def held_out(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
+        """Held-out questions about the forget facts."""
+        count = resolve(hp).paraphrases
+        return [
+            record
+            for fact in facts
+            if fact["group"] == "sf"
+            for record in held_out_questions(fact, people[fact["person_id"]], count)
+        ]
+
+    def usage(self) -> dict:
+        """Nothing was asked of anybody."""
+        return {"backend": "offline", "requests": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0.0}
+
+    def __enter__(self) -> "OfflineAuthor":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Nothing to close."""
+
+
+def open_author(part: str, args: argparse.Namespace):
+    """The author that `--hp` names, as a context manager.
+
+    Args:
+        part: `profiles`, `facts`, `qa` or `forget_eval`.
+        args: with the arguments of `add_author_arguments`.
+
+    Raises:
+        InputError: an unknown backend, or the model's author lacks a file or a setting.
+    """
+    backend = args.hp.get("backend", "offline")
+    if backend == "offline":
+        return OfflineAuthor()
+    if backend not in BACKENDS:
+        raise InputError(f"generation.backend: {backend!r}; allowed: {', '.join(BACKENDS)}")
+    for name in ("prompt", "journal"):
+        if not getattr(args, name):
+            raise InputError(f"--{name}: missing; generation.backend openai needs it")
+    # Not followed by the rules' import closure when the author is offline (`rules/common.smk`).
+    from excise.generation.verbalising.author import ModelAuthor
+
+    llm = args.hp.get("llm", {}) | args.client
+    share = llm.pop("incomplete_people", 0.0)
+    return ModelAuthor(part, args.prompt, args.journal, llm, share)
+
+
+def by_person(records: Iterable[dict]) -> dict[str, list[dict]]:
+    """Records by person id, both in the order of first appearance."""
+    own: dict[str, list[dict]] = defaultdict(list)
+    for record in records:
+        own[record["person_id"]].append(record)
+    return dict(own)
+
+
+def write_usage(author, path: Path | None) -> None:
+    """Write what the author needed, if somebody wants to know."""
+    if path is not None:
+        write_json(path, author.usage())

@@ -1,0 +1,127 @@
+"""The author that asks a language model."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from excise.errors import InputError
+from excise.generation.authors import by_person
+from excise.generation.presets import resolve, wrong_candidates
+from excise.generation.verbalising import facts as facts_part
+from excise.generation.verbalising import forget_eval as forget_eval_part
+from excise.generation.verbalising import profiles as profiles_part
+from excise.generation.verbalising import qa as qa_part
+from excise.generation.verbalising.asking import Answers
+from excise.generation.verbalising.prompts import read_prompt
+from excise.generation.writing import QuestionWriter, facts_of
+from excise.llm import Session, load_settings
+
+PARTS = {
+    "profiles": profiles_part,
+    "facts": facts_part,
+    "qa": qa_part,
+    "forget_eval": forget_eval_part,
+}
+
+
+class ModelAuthor:
+    """Has a model write around given values; same methods as `OfflineAuthor`.
+
+    Args:
+        part: which of the four files is written.
+        prompt: its prompt file.
+        journal: its journal, of requests and answers.
+        llm: config section `generation.llm`.
+        left_out_share: largest share of the people that may stay without a text.
+
+    Raises:
+        InputError: prompt file, settings, key or endpoint.
+    """
+
+    def __init__(
+        self, part: str, prompt: str | Path, journal: str | Path, llm: dict, left_out_share: float
+    ):
+        self.part = part
+        self.prompt = read_prompt(prompt, PARTS[part].PLACEHOLDERS)
+        self.settings = load_settings(llm)
+        self.left_out_share = left_out_share
+        self.journal = journal
+        self.session = Session(self.settings, Path(journal))
+        self.report: dict = {}
+
+    def __enter__(self) -> "ModelAuthor":
+        self.session.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.session.__exit__(*exc)
+
+    @property
+    def resample_max(self) -> int:
+        """Samples of a call after its first."""
+        return self.settings["resample_max"]
+
+    def profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
+        """Profile records; a person the model refuses is drawn again."""
+        profiles, refused, answers = profiles_part.write_profiles(
+            self.session, self.prompt, people, draw_again, self.resample_max
+        )
+        self._settle([person["person_id"] for person in people], profiles, answers)
+        self.report["redrawn"] = refused
+        return profiles
+
+    def facts(self, people: list[dict]) -> list[dict]:
+        """Fact records, each with a sentence."""
+        profiles = {person["person_id"]: person for person in people}
+        own = {person_id: facts_of(person) for person_id, person in profiles.items()}
+        facts, answers = facts_part.write_sentences(
+            self.session, self.prompt, profiles, own, self.resample_max
+        )
+        self._settle(profiles, facts, answers)
+        return facts
+
+    def questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
+        """Question records of the facts."""
+        own = by_person(facts)
+        wrong = QuestionWriter(people, hp["seed"], wrong_candidates(hp)).wrong_values
+        records, answers = qa_part.write_questions(
+            self.session, self.prompt, people, own, wrong, hp["seed"], self.resample_max
+        )
+        self._settle(own, records, answers)
+        return records
+
+    def held_out(self, people: dict[str, dict], qa: list[dict], hp: dict) -> list[dict]:
+        """Held-out questions about the forget facts among question records."""
+        own, count = by_person(qa), resolve(hp).paraphrases
+        records, answers = forget_eval_part.write_held_out(
+            self.session, self.prompt, people, own, count, self.resample_max
+        )
+        self._settle(own, records, answers)
+        return records
+
+    def usage(self) -> dict:
+        """Model, totals of the journal, people left out and drawn again."""
+        about = {"backend": "openai", "model": self.settings["model"]}
+        return self.session.usage() | about | self.report
+
+    def _settle(self, wanted: Iterable[str], records: list[dict], answers: Answers) -> None:
+        """Name the people without records; too many of them end the stage."""
+        wanted, there = list(wanted), {record["person_id"] for record in records}
+        why = {}
+        for call, errors in answers.failed.items():
+            why.setdefault(call.split(".")[0], "; ".join(errors))
+        left_out = [person_id for person_id in wanted if person_id not in there]
+        for person_id in left_out:
+            print(f"left out {person_id}: {why[person_id]}")
+        self.report = {
+            "people": len(wanted),
+            "left_out": left_out,
+            "resampled": answers.resampled,
+        }
+        if len(left_out) > self.left_out_share * len(wanted):
+            first = left_out[0]
+            raise InputError(
+                f"{self.part}: {len(left_out)} of {len(wanted)} people without a text that keeps "
+                f"to its values, after {self.resample_max + 1} samples each ({first}: "
+                f"{why[first][:200]}); allowed: {self.left_out_share:.0%} "
+                f"(validation.incomplete_people); every answer is kept in {self.journal}"
+            )

@@ -1,0 +1,95 @@
+"""Profile texts by a model: one call a person; who is refused is drawn anew."""
+
+from collections.abc import Callable
+
+from excise.generation.verbalising.asking import Answers, ask
+from excise.generation.verbalising.checks import (
+    LONGEST_PROFILE,
+    cleaned,
+    inventions,
+    names_person,
+    occurrences,
+    too_long,
+)
+from excise.generation.verbalising.meanings import detail, subject
+from excise.generation.verbalising.prompts import Prompt
+from excise.llm import Request, Session
+
+PLACEHOLDERS = ("data",)
+PROFILE_TOKENS = 1200
+
+
+def profile_request(person: dict, prompt: Prompt, sample: int) -> Request:
+    """The call that writes a person's profile."""
+    details = [detail(slot, value, person) for slot, value in person["slots"].items()]
+    for one in details:
+        del one["mention_event"]
+    return Request(
+        part="profiles",
+        subject=person["person_id"],
+        system=prompt.system,
+        user=prompt.fill(data=subject(person) | {"details": details}),
+        schema=prompt.schema,
+        prompt_version=prompt.version,
+        max_tokens=PROFILE_TOKENS,
+        sample=sample,
+    )
+
+
+def profile_faults(person: dict, value: dict) -> list[str]:
+    """What is wrong with a profile text: each value in it, no other names, not endless."""
+    text = cleaned(value["text"])
+    faults = names_person(text, person["name"])
+    faults += [
+        f"the text must contain {told!r} ({slot}) exactly as written"
+        for slot, told in person["slots"].items()
+        if not occurrences(text, told)
+    ]
+    return (
+        faults
+        + inventions(text, (person["name"], *person["slots"].values()))
+        + too_long(text, LONGEST_PROFILE)
+    )
+
+
+def write_profiles(
+    session: Session,
+    prompt: Prompt,
+    people: list[dict],
+    draw_again: Callable[[dict], dict],
+    resample_max: int,
+) -> tuple[list[dict], list[dict], Answers]:
+    """Profile records, in the order of the people; without those nobody would write about.
+
+    Args:
+        session: where requests go.
+        prompt: the prompt file.
+        people: drawn people.
+        draw_again: another person for the same id, for one the model refuses.
+        resample_max: samples after the first.
+
+    Returns:
+        profiles; the refused people as {person_id, name, slots}; the answers.
+    """
+    current = {person["person_id"]: person for person in people}
+    refused: list[dict] = []
+
+    def replace(person_id: str) -> None:
+        person = current[person_id]
+        refused.append({key: person[key] for key in ("person_id", "name", "slots")})
+        current[person_id] = draw_again(person)
+
+    answers = ask(
+        session,
+        list(current),
+        lambda person_id, sample: profile_request(current[person_id], prompt, sample),
+        lambda request, value: profile_faults(current[request.subject], value),
+        resample_max,
+        refused=replace,
+    )
+    profiles = [
+        person | {"text": cleaned(answers.values[person_id]["text"])}
+        for person_id, person in current.items()
+        if person_id in answers.values
+    ]
+    return profiles, refused, answers

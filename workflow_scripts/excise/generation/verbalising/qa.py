@@ -1,0 +1,233 @@
+"""Questions and answers by a model: a few mixed calls a person.
+
+Forget and retain facts stand side by side in every call, in a drawn order, so that neither the
+author nor the place tells the sets apart. A correlated fact and its `other` partner are always in
+one call and asked in one form, which is drawn in code: what is compared must not differ in form.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from excise.generation.slots import SLOTS
+from excise.generation.verbalising.asking import Answers, ask
+from excise.generation.verbalising.checks import (
+    cleaned,
+    exchanged,
+    form,
+    premise_faults,
+    question_faults,
+    same_question,
+    same_words,
+    statement_faults,
+)
+from excise.generation.verbalising.facts import by_slot
+from excise.generation.verbalising.meanings import detail, names_event, subject
+from excise.generation.verbalising.prompts import Prompt
+from excise.llm import Request, Session
+
+PLACEHOLDERS = ("data",)
+FACTS_PER_CALL = 8
+TOKENS, TOKENS_PER_FACT = 200, 130
+
+# How a trained question is put; the held-out ones are put otherwise (`forget_eval`).
+TRAINED_FORMS = (
+    "a direct question that opens with its question word, such as Which, In which or Who",
+    "a direct question that opens with its question word, such as What, Where, When or By whom",
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: some facts of a person, to be asked in the order given.
+
+    Attributes:
+        key: `p003.1`.
+        person: profile record.
+        facts: fact records to be asked.
+        all_facts: every fact of the person.
+        forms: slot → how its question is to be put.
+    """
+
+    key: str
+    person: dict
+    facts: list[dict]
+    all_facts: list[dict]
+    forms: dict[str, str]
+
+    def others(self, fact: dict) -> list[dict]:
+        """Every other fact of the person."""
+        return [one for one in self.all_facts if one["slot"] != fact["slot"]]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Slots of the call that are each other's partners, the correlated one first."""
+        own = {fact["slot"] for fact in self.facts}
+        return [
+            (fact["slot"], fact["partner"])
+            for fact in self.facts
+            if fact["group"] == "correlated" and fact["partner"] in own
+        ]
+
+
+def calls_of(person: dict, facts: list[dict], seed: int) -> list[Call]:
+    """A person's facts split into calls of about `FACTS_PER_CALL`, partners kept together."""
+    rng = random.Random(f"calls-{seed}-{person['person_id']}")
+    slots = {fact["slot"]: fact for fact in facts}
+    pairs = [
+        [fact, slots[fact["partner"]]] if fact["partner"] in slots else [fact]
+        for fact in facts
+        if fact["group"] == "correlated"
+    ]
+    paired = {fact["slot"] for pair in pairs for fact in pair}
+    lone = [[fact] for fact in facts if fact["slot"] not in paired]
+    rng.shuffle(pairs)
+    rng.shuffle(lone)
+    count = -(-len(facts) // FACTS_PER_CALL)
+    # Round after round over the calls, pairs forwards and lone facts backwards: sizes even out.
+    batches: list[list[dict]] = [[] for _ in range(count)]
+    for index, pair in enumerate(pairs):
+        batches[index % count] += pair
+    for index, one in enumerate(lone):
+        batches[-1 - index % count] += one
+    calls = []
+    for index, batch in enumerate(batch for batch in batches if batch):
+        rng.shuffle(batch)
+        forms = {fact["slot"]: trained_form(fact, seed) for fact in batch}
+        calls.append(Call(f"{person['person_id']}.{index}", person, batch, facts, forms))
+    return calls
+
+
+def trained_form(fact: dict, seed: int) -> str:
+    """How the trained question of a fact is put: drawn per person and value type."""
+    rng = random.Random(f"form-{seed}-{fact['person_id']}-{fact['value_type']}")
+    return rng.choice(TRAINED_FORMS)
+
+
+def qa_request(call: Call, prompt: Prompt, sample: int) -> Request:
+    """The call that writes questions and answers."""
+    facts = [
+        detail(fact["slot"], fact["value"], call.person)
+        | {"sentence": fact["sentence"], "question_form": call.forms[fact["slot"]]}
+        for fact in call.facts
+    ]
+    data = subject(call.person) | {"facts": facts, "same_form": [list(p) for p in call.pairs()]}
+    return Request(
+        part="qa",
+        subject=call.key,
+        system=prompt.system,
+        user=prompt.fill(data=data),
+        schema=prompt.schema,
+        prompt_version=prompt.version,
+        max_tokens=TOKENS + TOKENS_PER_FACT * len(facts),
+        sample=sample,
+    )
+
+
+def qa_faults(call: Call, value: dict) -> list[str]:
+    """What is wrong with the questions and answers of one call."""
+    entries, faults = by_slot(value["facts"], call.facts)
+    if faults:
+        return faults
+    kind = call.person["event_kind"]
+    first: dict[tuple, str] = {}
+    for fact in call.facts:
+        slot, others = fact["slot"], call.others(fact)
+        entry = {key: cleaned(text) for key, text in entries[slot].items()}
+        event = kind if names_event(SLOTS[slot]) else None
+        question, answer, paraphrase = texts(entry)
+        told = [f"question {why}" for why in question_faults(question, fact, others, event, kind)]
+        told += [f"answer {why}" for why in statement_faults(answer, fact, others)]
+        told += [f"paraphrased_answer {why}" for why in statement_faults(paraphrase, fact, others)]
+        if same_words(answer, paraphrase):
+            told.append("paraphrased_answer repeats the answer; use other words")
+        twin = first.setdefault(same_question(question, fact["name"]), slot)
+        if twin != slot:
+            told.append(f"question asks the same as {twin}")
+        faults += [f"{slot}: {why}" for why in told]
+    for near, far in call.pairs():
+        if form(entries[near]["question"]) != form(entries[far]["question"]):
+            faults.append(f"{near}, {far}: questions must open alike, with the same question word")
+    asked = [(fact, *texts(entries[fact["slot"]])[:2]) for fact in call.facts]
+    for slot, why in premise_faults(asked).items():
+        faults += [f"{slot}: {one}" for one in why]
+    return faults
+
+
+def texts(entry: dict) -> tuple[str, str, str]:
+    """Question, answer and paraphrased answer of one entry of a reply."""
+    keys = ("question", "answer", "paraphrased_answer")
+    return tuple(cleaned(entry[key]) for key in keys)
+
+
+def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
+    """Calls that ask what an earlier call of the same person asks: call → why."""
+    found, first = {}, {}
+    for call in calls:
+        for entry in values.get(call.key, {"facts": []})["facts"]:
+            person_id = call.person["person_id"]
+            asked = (person_id, *same_question(cleaned(entry["question"]), call.person["name"]))
+            twin = first.setdefault(asked, call.key)
+            if twin != call.key:
+                found[call.key] = f"{entry['slot']}: question asks the same as one of {twin}"
+    return found
+
+
+def qa_record(fact: dict, entry: dict, wrong: list[str]) -> dict:
+    """The record of a fact: wrong answers are the paraphrase with the value exchanged."""
+    question, answer, paraphrase = texts(entry)
+    kept = {key: value for key, value in fact.items() if key != "sentence"}
+    return kept | {
+        "question": question,
+        "answer": answer,
+        "paraphrased_answer": paraphrase,
+        "wrong_answers": [
+            {"value": value, "text": exchanged(paraphrase, fact["value"], value)} for value in wrong
+        ],
+    }
+
+
+def write_questions(
+    session: Session,
+    prompt: Prompt,
+    people: dict[str, dict],
+    facts: dict[str, list[dict]],
+    wrong_values: Callable[[dict], list[str]],
+    seed: int,
+    resample_max: int,
+) -> tuple[list[dict], Answers]:
+    """Question records in the order of the facts, without people of whom a call never fitted.
+
+    Args:
+        session: where requests go.
+        prompt: the prompt file.
+        people: profiles by person id.
+        facts: fact records, with sentences, by person id.
+        wrong_values: false values of a fact.
+        seed: of calls and forms.
+        resample_max: samples after the first.
+    """
+    calls = {
+        call.key: call
+        for person_id, own in facts.items()
+        for call in calls_of(people[person_id], own, seed)
+    }
+    answers = ask(
+        session,
+        list(calls),
+        lambda key, sample: qa_request(calls[key], prompt, sample),
+        lambda request, value: qa_faults(calls[request.subject], value),
+        resample_max,
+        clashes=lambda values: clashes(list(calls.values()), values),
+    )
+    written = {
+        (call.person["person_id"], entry["slot"]): entry
+        for key, call in calls.items()
+        for entry in answers.values.get(key, {"facts": []})["facts"]
+    }
+    records = [
+        qa_record(fact, written[person_id, fact["slot"]], wrong_values(fact))
+        for person_id, own in facts.items()
+        if all((person_id, fact["slot"]) in written for fact in own)
+        for fact in own
+    ]
+    return records, answers
