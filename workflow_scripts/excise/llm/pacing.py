@@ -2,14 +2,13 @@
 
 import asyncio
 import random
-import time
 from collections import deque
 from collections.abc import Callable
 
 from aiolimiter import AsyncLimiter
 
 from excise.llm.headers import RateLimits
-from excise.llm.in_flight import InFlight
+from excise.llm.in_flight import InFlight, loop_time
 
 BURST_S = 1.0  # the quota of this many seconds may be sent at once
 LEARNING_S = 10.0  # the rate served is measured over this long
@@ -54,12 +53,9 @@ class Pacer:
         clock: seconds, monotonic.
     """
 
-    def __init__(self, limits: dict, adaptation: dict, clock: Callable[[], float] = time.monotonic):
-        self.clock, self.headroom, self.use_headers = (
-            clock,
-            limits["headroom"],
-            limits["use_headers"],
-        )
+    def __init__(self, limits: dict, adaptation: dict, clock: Callable[[], float] = loop_time):
+        self.clock, self.use_headers = clock, limits["use_headers"]
+        self.headroom = limits["headroom"]
         self.in_flight = InFlight(limits["max_in_flight"], adaptation, clock)
         self.most_requests = limits["requests_per_minute"] * self.headroom
         self.most_tokens = limits["tokens_per_minute"] * self.headroom
