@@ -387,14 +387,14 @@ class FaultServer:
         return None
 
     def _words(self, request: dict, fault: str | None) -> str:
+        if self.structured == "ignored":
+            request = {key: value for key, value in request.items() if key != "response_format"}
         text = self.answer(request)
         if text is None:
             text = default_answer(request)
         kind = (request.get("response_format") or {}).get("type")
-        if self.structured != "ignored" and kind and not fault:
+        if kind and not fault:
             text = _enforced(text, request, kind)
-        if self.structured == "ignored" and kind == "json_schema":
-            text = "Certainly! I would be glad to help you with that."
         return _spoiled(text, fault)
 
     async def _play(

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from llm_client_process import requests_for, start
-from llm_server import KEY, FaultServer, default_answer, question
 
 from excise.llm import Session, load_settings
 from excise.llm.capability import payload
-from excise.llm.journal import read_ledger
+from excise.llm.journal import Journal, read_ledger
+from excise.llm.replies import classify
+from excise.llm.requests import endpoint_id, request_key
+from excise.llm.steps import Ask, next_step
+from llm_client_process import accept, requests_for, start
+from llm_server import KEY, FaultServer, default_answer, question
 
 QUESTIONS = 6
 # Each may happen to a question once or more and changes nothing about its final answer.
@@ -71,16 +74,24 @@ def check_books(server: FaultServer, journal: Path) -> None:
     assert sum(ledger.cost()) >= server.billed_tokens()
 
 
-def answered_again(server: FaultServer) -> list[str]:
-    """Questions sent once more although a healthy answer had been given and journaled."""
-    journal_states = {}
-    for call in server.calls:
-        journal_states.setdefault(call.question, []).append(call)
-    return [words for words, calls in journal_states.items() if len(calls) > 12]
+def check_nothing_is_asked_once_more(path: Path, url: str) -> None:
+    """Before each attempt, what the journal held did not settle the question."""
+    journal = Journal(path)
+    for request in requests_for(QUESTIONS):
+        tries = journal.history(request_key(request, endpoint_id(url), "test-model", {}))
+        assert tries
+        for sent in range(len(tries)):
+            answered = [one for one in tries[:sent] if one.state == "answered"]
+            replies = []
+            for one in answered:
+                status, body = journal.body(one)
+                replies.append((one, classify(status, {}, body)))
+            assert isinstance(next_step(request, replies, accept, 2), Ask)
+    journal.close()
 
 
 @settings(
-    max_examples=int(os.environ.get("EXCISE_KILL_EXAMPLES", "8")),
+    max_examples=int(os.environ.get("EXCISE_KILL_EXAMPLES", "5")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -104,6 +115,7 @@ def test_any_faults_and_any_kills_lead_to_the_same_answers(script, kills, budget
             ]
             assert found == wanted
             check_books(server, journal)
+            check_nothing_is_asked_once_more(journal, server.url)
             before = len(server.calls)
             again = start(section, journal, QUESTIONS, folder / "again.json")
             again.join(120)
@@ -142,7 +154,7 @@ def test_the_budget_is_never_exceeded_and_what_was_bought_is_kept(
 ):
     monkeypatch.setenv("EXCISE_TEST_KEY", KEY)
     server = fault_server(faults=lambda request, n: "no_usage" if n == 0 else None)
-    cap = 1500  # the estimate fits; answers without usage count at their worst case
+    cap = 2600  # the estimate fits; answers without usage count at their worst case
     section = server.settings(budget={"tokens": cap}, structured="json_schema")
     with Session(load_settings(section), tmp_path / "qa.jsonl", progress=False) as session:
         with pytest.raises(Exception, match="budget") as error:

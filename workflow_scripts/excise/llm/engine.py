@@ -37,10 +37,12 @@ class Engine:
         settings: `generation.llm`, checked.
         journal: open for writing.
         budget: with what was spent before.
-        endpoint: where to.
+        endpoint: where to; None until there is something to send.
     """
 
-    def __init__(self, settings: dict, journal: Journal, budget: Budget, endpoint: Endpoint):
+    def __init__(
+        self, settings: dict, journal: Journal, budget: Budget, endpoint: Endpoint | None = None
+    ):
         self.settings, self.journal, self.budget = settings, journal, budget
         self.endpoint = endpoint
         self.model = settings["model"]
@@ -50,7 +52,7 @@ class Engine:
         known = journal.ledger.capabilities
         fixed = settings["structured"] if settings["structured"] != "auto" else None
         self.rung = fixed or known.get((self.endpoint_id, self.model, "rung"))
-        usual = TOKEN_NAMES[endpoint.url == OPENAI_URL]
+        usual = TOKEN_NAMES[settings["base_url"] in (None, OPENAI_URL)]
         self.token_name = known.get((self.endpoint_id, self.model, "token_name"), usual)
         self.reached = False  # the endpoint has answered as an API does
         self.stop_reason: BaseException | None = None
