@@ -67,6 +67,7 @@ def simulate(
     settings = load_settings(section)
     journal = Journal(path)
     endpoint = Endpoint(settings, None, httpx2.MockTransport(respond))
+    endpoint._client._platform = "Unknown"  # else found in a thread, which virtual time outruns
     engine = Engine(settings, journal, Budget(settings["budget"]), endpoint)
     outcomes = []
     with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -33,7 +33,7 @@ def known_by_header(path):
 
 
 def known_tokens(path):
-    tokens = RATE * 60
+    tokens = RATE * 30
     limits = Limits(tokens_per_minute=tokens, announced=False)
     return simulate(path, 600, limits, tokens_per_minute=tokens)
 
@@ -104,7 +104,7 @@ def test_the_breaker_counts_from_the_first_failure_after_an_answer():
     now[0] = 500
     breaker.failed("HTTP 503")
     now[0] = 800
-    with pytest.raises(InputError, match="answered nothing for 300 s .*HTTP 503"):
+    with pytest.raises(InputError, match=r"answered nothing for 300 s .*HTTP 503"):
         breaker.failed("HTTP 503")
 
 
