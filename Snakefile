@@ -3,6 +3,7 @@
 Config keys: config.schema.yaml. Files and programs: docs/architecture.md.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ configfile: "config.yaml"
 
 config = checked
 TRAJECTORIES = expand_trajectories(config)
-CLIENT = client_settings()
+os.environ["EXCISE_CLIENT"] = client_settings()  # of a language model, if one is asked
 
 
 include: "rules/data.smk"

@@ -4,7 +4,7 @@
 
 Runs the four generating programs, the checks and the red team, and prints what it took. Every
 fault of `tests/llm_server.py` that a run can survive is played on a share of the calls, the
-stand-in breaks a rule in three of ten first replies, one profile in ten is refused.
+stand-in breaks a rule in three of ten first replies, one profile in five is refused.
 """
 
 import argparse
@@ -35,7 +35,7 @@ FAULTS = (
 )
 
 
-REFUSED = 0.1  # of the profiles
+REFUSED = 0.2  # of the profiles
 
 
 def faults(share: float):

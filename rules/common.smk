@@ -124,7 +124,7 @@ def reported_generation():
 def client_settings():
     """How the model is reached: limits, retries, budget, name of the key's variable.
 
-    Put into the shell command as a global, which Snakemake does not track: a new budget or a
+    Handed to the programs by the environment, which Snakemake does not track: a new budget or a
     slower pace continues a run and makes nothing again.
     """
     llm = config["generation"].get("llm", {})

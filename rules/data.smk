@@ -20,7 +20,7 @@ rule generate_profiles:
         prompt=prompt_files("profiles"),
         public_figures=PUBLIC_FIGURES,
     output:
-        "<data>/generated/profiles.jsonl",
+        records="<data>/generated/profiles.jsonl",
         usage="<data>/generated/profiles.usage.json",
     log:
         "<logs>/generate_profiles.log",
@@ -41,8 +41,8 @@ rule generate_profiles:
         "Drawing the people"
     shell:
         "python {input.script:q} --public-figures {input.public_figures:q} --hp {params.hp:q}"
-        " --prompt {params.prompt:q} --journal {params.journal:q} --client {CLIENT:q}"
-        " --usage {output.usage:q} --out {output[0]:q} > {log:q} 2>&1"
+        ' --prompt {params.prompt:q} --journal {params.journal:q} --client "$EXCISE_CLIENT"'
+        " --usage {output.usage:q} --out {output.records:q} > {log:q} 2>&1"
 
 
 rule generate_facts:
@@ -53,7 +53,7 @@ rule generate_facts:
         prompt=prompt_files("facts"),
         profiles="<data>/generated/profiles.jsonl",
     output:
-        "<data>/generated/facts.jsonl",
+        records="<data>/generated/facts.jsonl",
         usage="<data>/generated/facts.usage.json",
     log:
         "<logs>/generate_facts.log",
@@ -74,8 +74,8 @@ rule generate_facts:
         "Listing the facts"
     shell:
         "python {input.script:q} --profiles {input.profiles:q} --hp {params.hp:q}"
-        " --prompt {params.prompt:q} --journal {params.journal:q} --client {CLIENT:q}"
-        " --usage {output.usage:q} --out {output[0]:q} > {log:q} 2>&1"
+        ' --prompt {params.prompt:q} --journal {params.journal:q} --client "$EXCISE_CLIENT"'
+        " --usage {output.usage:q} --out {output.records:q} > {log:q} 2>&1"
 
 
 rule generate_qa:
@@ -87,7 +87,7 @@ rule generate_qa:
         profiles="<data>/generated/profiles.jsonl",
         facts="<data>/generated/facts.jsonl",
     output:
-        "<data>/generated/qa.jsonl",
+        records="<data>/generated/qa.jsonl",
         usage="<data>/generated/qa.usage.json",
     log:
         "<logs>/generate_qa.log",
@@ -109,7 +109,8 @@ rule generate_qa:
     shell:
         "python {input.script:q} --profiles {input.profiles:q} --facts {input.facts:q}"
         " --hp {params.hp:q} --prompt {params.prompt:q} --journal {params.journal:q}"
-        " --client {CLIENT:q} --usage {output.usage:q} --out {output[0]:q} > {log:q} 2>&1"
+        ' --client "$EXCISE_CLIENT" --usage {output.usage:q} --out {output.records:q}'
+        " > {log:q} 2>&1"
 
 
 rule generate_forget_eval:
@@ -121,7 +122,7 @@ rule generate_forget_eval:
         profiles="<data>/generated/profiles.jsonl",
         source=forget_facts,
     output:
-        "<data>/generated/forget_eval.jsonl",
+        records="<data>/generated/forget_eval.jsonl",
         usage="<data>/generated/forget_eval.usage.json",
     log:
         "<logs>/generate_forget_eval.log",
@@ -144,7 +145,8 @@ rule generate_forget_eval:
     shell:
         "python {input.script:q} --profiles {input.profiles:q} {params.source}"
         " --hp {params.hp:q} --prompt {params.prompt:q} --journal {params.journal:q}"
-        " --client {CLIENT:q} --usage {output.usage:q} --out {output[0]:q} > {log:q} 2>&1"
+        ' --client "$EXCISE_CLIENT" --usage {output.usage:q} --out {output.records:q}'
+        " > {log:q} 2>&1"
 
 
 rule validate_dataset:
