@@ -11,6 +11,7 @@ import shlex
 from excise.config import check_config, expand_trajectories, load_config, needs_reference
 from excise.errors import InputError
 from excise.imports import import_closure
+from excise.needs import estimated_minutes, memory_mb, parameters
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
 
 os.environ.update(
@@ -172,6 +173,34 @@ def drift_settings(wildcards):
 def result_config(*sections):
     """The sections of the config that a result file depends on, for its header."""
     return as_json({key: config[key] for key in ("experiment", "model", "generation", *sections)})
+
+
+def growing(amount):
+    """A resource of which every further attempt of a job gets more."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def model_size():
+    """Parameters of the base model; of a hub model by its name until it is there."""
+    hub = config["model"]["hub"]
+    return parameters(base_folder(), hub["repo"] if hub else "")
+
+
+def memory(kind):
+    """Main memory of a model job in MB, as configured or from the model's size."""
+    given = config["resources"]["mem_mb"]
+    return lambda wildcards, attempt: attempt * (given or memory_mb(kind, config, model_size()))
+
+
+def estimate(stage, epochs=()):
+    """Minutes that a model job is estimated to take."""
+    return estimated_minutes(stage, config, model_size(), epochs)
+
+
+def walltime(stage, epochs=()):
+    """Wall time of a model job in minutes: as configured, or three times the estimate."""
+    given = config["resources"]["runtime"]
+    return lambda wildcards, attempt: attempt * (given or round(3 * estimate(stage, epochs)) + 5)
 
 
 def base_folder(checked=None):

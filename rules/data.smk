@@ -21,8 +21,8 @@ rule generate_profiles:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     params:
         hp=as_json(chosen("generation", "preset", "people", "seed", "max_value_share")),
@@ -48,8 +48,8 @@ rule generate_facts:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     message:
         "Listing the facts"
@@ -73,8 +73,8 @@ rule generate_qa:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     params:
         hp=as_json(chosen("generation", "preset", "seed", "wrong_answers")),
@@ -101,8 +101,8 @@ rule generate_forget_eval:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     params:
         hp=as_json(chosen("generation", "preset", "forget_paraphrases")),
@@ -132,8 +132,8 @@ rule validate_dataset:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
         gpu=0,
     params:
         hp=as_json(config["validation"]),
@@ -172,8 +172,8 @@ rule red_team_dataset:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
         gpu=0,
     params:
         data=subpath(input[0], parent=True),
