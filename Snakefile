@@ -25,6 +25,7 @@ configfile: "config.yaml"
 
 config = checked
 TRAJECTORIES = expand_trajectories(config)
+inherit_from_profile()
 
 
 include: "rules/data.smk"
@@ -36,6 +37,10 @@ include: "rules/quantize.smk"
 include: "rules/represent.smk"
 include: "rules/summaries.smk"
 include: "rules/plots.smk"
+
+
+onstart:
+    start_on_cluster()
 
 
 rule all:

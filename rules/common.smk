@@ -8,11 +8,13 @@ import os
 import re
 import shlex
 
+from excise import cluster
 from excise.config import check_config, expand_trajectories, load_config, needs_reference
 from excise.errors import InputError
 from excise.imports import import_closure
-from excise.needs import estimated_minutes, memory_mb, parameters
+from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
+from snakemake.logging import logger
 
 os.environ.update(
     # Programs find the packages beside the running Snakemake, also when no .venv is activated.
@@ -38,6 +40,7 @@ BASE_MODEL_FILES = [
 DATA_FILES = ["sf", "sr", "wrong_details", "forget_eval"]
 UTILITY = "data/utility_qa.jsonl"
 PUBLIC_FIGURES = "data/public_figures.txt"
+STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"]
 REFERENCE = "<results>/models/finetuned_reference.json"
 
 
@@ -66,6 +69,25 @@ def check_surroundings(checked):
     if model_files(folder) and not builds_base:  # a hub model is there from the second run on
         targets = checked["lora"]["target_modules"]
         check_model_fits(folder, targets, checked["representations"]["middle_layer"])
+
+
+def start_on_cluster():
+    """Before the first job goes to SLURM: checks, names, status commands. Elsewhere nothing."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    one_of_each = {job.rule.name: job for job in workflow.dag.needrun_jobs() if not job.is_local}
+    folders = {name: Path(path).resolve() for name, path in config["pathvars"].items()}
+    try:
+        cluster.start(
+            workflow.scheduler._executor,
+            [(name, dict(job.resources.items())) for name, job in one_of_each.items()],
+            estimate_of_rule,
+            config["experiment"],
+            folders | {"the repository": Path.cwd()},
+            logger.warning,
+        )
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 def folder(path):
@@ -200,7 +222,32 @@ def estimate(stage, epochs=()):
 def walltime(stage, epochs=()):
     """Wall time of a model job in minutes: as configured, or three times the estimate."""
     given = config["resources"]["runtime"]
-    return lambda wildcards, attempt: attempt * (given or round(3 * estimate(stage, epochs)) + 5)
+    return lambda wildcards, attempt: attempt * (given or round(3 * estimate(stage, epochs)) + 10)
+
+
+def estimate_of_rule(name):
+    """The estimate of a rule's jobs; None for a rule without a model."""
+    if name in STAGES:
+        return estimate(name, next(iter(TRAJECTORIES.values()))["epochs"] * (name == "unlearn"))
+    for epochs, _ in trajectories_by_epochs():
+        for stem in STAGES_OF_TRAJECTORIES:
+            if name == rule_name(stem, epochs):
+                return estimate(stem.removesuffix("_unlearned"), epochs)
+    return None
+
+
+def inherit_from_profile():
+    """What a profile sets for `unlearn` holds for `unlearn_5_10` too, and so on.
+
+    A block of trajectories with epochs of its own is a rule of its own, which nobody can name
+    before the experiment is written.
+    """
+    given = workflow.resource_settings
+    for settings in (given.overwrite_resources, given.overwrite_threads):
+        for stem in STAGES_OF_TRAJECTORIES:
+            for epochs, _ in trajectories_by_epochs():
+                if stem in settings:
+                    settings.setdefault(rule_name(stem, epochs), settings[stem])
 
 
 def base_folder(checked=None):

@@ -23,7 +23,6 @@ CPU_BANDWIDTH = 1e10
 
 TOKENS = 64  # of a question with its answer and the chat template, or a little less
 SLOWDOWN_QUANTIZED = 4.0  # int8 and 4 bit against bf16, on either device
-START_MINUTES = 2.0  # imports, reading the model from a shared file system
 
 # What a program needs without a model: torch and its libraries, the two Snakemakes that SLURM runs
 # around every job; and what CUDA's libraries take on top.
@@ -36,6 +35,10 @@ COPIES = {
     "evaluate": (None, 1.5),
     "train": (None, 2.0),
 }
+STAGES = (
+    *("finetune_lora", "train_retain_model", "reference_logprobs", "unlearn"),
+    *("evaluate", "quantize", "represent"),
+)
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 SIZE_IN_NAME = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z])")
 SIZE_UNKNOWN = 8e9
@@ -83,10 +86,10 @@ def memory_mb(kind: str, config: dict, size: float) -> int:
 
 
 def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[int]) -> float:
-    """Minutes that a job of a stage takes, to within a factor of a few.
+    """Minutes that a job of a stage computes, to within a factor of a few; starting not counted.
 
     Args:
-        stage: name of a rule that loads a model.
+        stage: one of `STAGES`.
         config: the checked config.
         size: the model's parameters.
         epochs: those at which a trajectory is saved; empty for other jobs.
@@ -108,7 +111,7 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
         "quantize": lambda: asked * SLOWDOWN_QUANTIZED * len(config["quantization"]["precisions"]),
         "represent": lambda: _scoring(config, size, questions) * 2 * (models + 1),
     }
-    return START_MINUTES + seconds[stage]() / 60
+    return seconds[stage]() / 60
 
 
 def _speed(config: dict) -> float:

@@ -17,7 +17,7 @@ FINAL_STATES = {
 }
 
 
-class SlurmSilent(Exception):
+class SlurmSilentError(Exception):
     """SLURM gave no answer: the program failed, or did not return in time."""
 
 
@@ -51,7 +51,7 @@ def ask(*command: str, timeout: float = 30) -> str:
 
     Raises:
         InputError: there is no such program here.
-        SlurmSilent: it fails or does not return within `timeout` seconds.
+        SlurmSilentError: it fails or does not return within `timeout` seconds.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
@@ -60,9 +60,9 @@ def ask(*command: str, timeout: float = 30) -> str:
             f"executor slurm: no program {command[0]} here; start Snakemake on a login node"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise SlurmSilent(f"{command[0]}: no answer within {timeout:g} s") from error
+        raise SlurmSilentError(f"{command[0]}: no answer within {timeout:g} s") from error
     if done.returncode:
-        raise SlurmSilent(f"{command[0]}: {' '.join(done.stderr.split())}")
+        raise SlurmSilentError(f"{command[0]}: {' '.join(done.stderr.split())}")
     return done.stdout
 
 

@@ -2,7 +2,8 @@
 
 profiles/slurm/bin puts them before the real ones, in the PATH of Snakemake itself. The plugin
 (2.8.0) forgets its jobs when a status query fails, does not know all of sacct's words, and gives
-a job up when the controller is away for the moment of its submission. Faults by name: docs/cluster.md.
+a job up when the controller is away for the moment of its submission. The faults, one by one:
+docs/cluster.md.
 """
 
 import itertools
@@ -93,7 +94,7 @@ def lost_is_failed(state: str) -> str:
 
 
 def _table(command: list[str]) -> dict[str, str] | None:
-    """`job|state` lines, the state's first word (`CANCELLED by 0`); None when there is no answer."""
+    """`job|state` lines, of a state its first word (`CANCELLED by 0`); None: no answer."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
