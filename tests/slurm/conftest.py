@@ -48,9 +48,9 @@ def study(machine, fresh, tmp_path_factory) -> Study:
     trouble.start()
     with workspace.running("all") as process:
         try:
-            process.wait(timeout=780)
+            process.wait(timeout=1500)
         except subprocess.TimeoutExpired:
-            trouble.faults.append("not finished after 13 minutes")
+            trouble.faults.append("not finished after 25 minutes")
         finally:
             trouble.ended.set()
             trouble.join()

@@ -121,7 +121,7 @@ class Seen:
         )
 
 
-@dataclass
+@dataclass(eq=False)
 class Trouble(threading.Thread):
     """Looks at the queue twice a second and breaks something at the first sight of each rule.
 
@@ -145,7 +145,7 @@ class Trouble(threading.Thread):
             "rule_finetune_lora": self.accounting_away,
             "rule_unlearn_wildcards_ga": self.requeue,
             "rule_evaluate_unlearned": self.controller_away,
-            "group_quantized": self.node_dies,
+            "rule_quantized": self.node_dies,
         }
 
     def run(self) -> None:

@@ -57,7 +57,7 @@ def test_jobs_land_in_their_partition(study):
         placed = {job["Partition"] for job in jobs if job["Comment"].startswith(f"rule_{rule}")}
         assert placed <= {"gpu"}, rule
     for group in ("baselines", "quantized"):
-        assert {job["Partition"] for job in study.attempts(f"group_{group}")} == {"gpu"}
+        assert {job["Partition"] for job in study.attempts(f"rule_{group}")} == {"gpu"}
 
 
 def test_no_two_jobs_share_a_gpu(study):
@@ -71,8 +71,8 @@ def test_no_two_jobs_share_a_gpu(study):
 
 
 def test_short_jobs_share_a_place_in_the_queue(study):
-    quantized = {job["JobIDRaw"] for job in study.attempts("group_quantized")}
-    baselines = {job["JobIDRaw"] for job in study.attempts("group_baselines")}
+    quantized = {job["JobIDRaw"] for job in study.attempts("rule_quantized")}
+    baselines = {job["JobIDRaw"] for job in study.attempts("rule_baselines")}
     assert len(quantized) == len(baselines) == 1  # of 4 and 8 jobs
 
 
@@ -103,7 +103,7 @@ def test_a_requeued_job_runs_again_and_is_submitted_once(study):
 
 
 def test_the_jobs_of_a_dead_node_run_again_and_are_submitted_once(study):
-    (job,) = study.attempts("group_quantized")
+    (job,) = study.attempts("rule_quantized")
     assert job["State"] == "COMPLETED"
     assert "None assigned" not in study.said
 

@@ -3,6 +3,7 @@
 Snakemake itself says nothing while jobs wait, however long and for whatever reason.
 """
 
+import math
 import threading
 import time
 from collections import Counter
@@ -34,7 +35,7 @@ class Watch:
 
     answered: float
     ran: float
-    reminded: float = 0
+    reminded: float = -math.inf
     told: set[tuple[str, str]] = field(default_factory=set)
     missing: dict[str, float] = field(default_factory=dict)
 
