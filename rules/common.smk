@@ -5,7 +5,6 @@ Parsed in every job: nothing here may import torch.
 
 import json
 import os
-import re
 import shlex
 
 from excise import cluster
@@ -13,6 +12,7 @@ from excise.config import check_config, expand_trajectories, load_config, needs_
 from excise.errors import InputError
 from excise.imports import import_closure
 from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
+from excise.patterns import pattern_of
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
 from snakemake.logging import logger
 
@@ -313,8 +313,8 @@ def trajectories_by_epochs():
     """
     groups = {}
     for name, trajectory in TRAJECTORIES.items():
-        groups.setdefault(tuple(trajectory["epochs"]), []).append(re.escape(name))
-    return [(list(epochs), "|".join(names)) for epochs, names in groups.items()]
+        groups.setdefault(tuple(trajectory["epochs"]), []).append(name)
+    return [(list(epochs), pattern_of(names)) for epochs, names in groups.items()]
 
 
 def rule_name(stem, epochs):

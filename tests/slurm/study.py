@@ -142,10 +142,10 @@ class Trouble(threading.Thread):
         self.began = time.monotonic()
         self.todo = {
             "rule_train_retain_model_wildcards_1": self.hang_oracle,
-            "rule_finetune_lora": self.accounting_away,
+            "rule_finetune_lora": self.node_dies,
             "rule_unlearn_wildcards_ga": self.requeue,
-            "rule_evaluate_unlearned": self.controller_away,
-            "rule_quantized": self.node_dies,
+            "rule_evaluate_unlearned_wildcards_ga": self.controller_away,
+            "rule_represent_unlearned_wildcards_ga": self.accounting_away,
         }
 
     def run(self) -> None:

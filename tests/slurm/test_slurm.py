@@ -103,18 +103,15 @@ def test_a_requeued_job_runs_again_and_is_submitted_once(study):
 
 
 def test_the_jobs_of_a_dead_node_run_again_and_are_submitted_once(study):
-    (job,) = study.attempts("rule_quantized")
+    (job,) = study.attempts("rule_finetune_lora")
     assert job["State"] == "COMPLETED"
     assert "None assigned" not in study.said
 
 
 def test_nothing_is_submitted_twice_when_accounting_or_controller_are_away(study):
-    for rule in (
-        "finetune_lora",
-        "evaluate_unlearned_wildcards_ga",
-        "evaluate_unlearned_wildcards_npo",
-    ):
-        assert [job["State"] for job in study.attempts(f"rule_{rule}")] == ["COMPLETED"], rule
+    for rule in ("evaluate", "represent"):
+        (job,) = study.attempts(f"rule_{rule}_unlearned_wildcards_ga")
+        assert job["State"] == "COMPLETED", rule
 
 
 def test_logs_tell_node_gpu_and_versions(study):
