@@ -27,6 +27,7 @@ configfile: "config.yaml"
 config = checked
 TRAJECTORIES = expand_trajectories(config)
 os.environ["EXCISE_CLIENT"] = client_settings()  # of a language model, if one is asked
+inherit_from_profile()
 
 
 include: "rules/data.smk"
@@ -40,6 +41,10 @@ include: "rules/quantize.smk"
 include: "rules/represent.smk"
 include: "rules/summaries.smk"
 include: "rules/plots.smk"
+
+
+onstart:
+    start_on_cluster()
 
 
 rule all:

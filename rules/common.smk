@@ -5,14 +5,17 @@ Parsed in every job: nothing here may import torch.
 
 import json
 import os
-import re
 import shlex
 
+from excise import cluster
 from excise.config import check_config, expand_trajectories, load_config, needs_reference
 from excise.dataset_export import FILES as EXPORTED_FILES
 from excise.errors import InputError
 from excise.imports import import_closure
+from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
+from excise.patterns import pattern_of
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
+from snakemake.logging import logger
 
 os.environ.update(
     # Programs find the packages beside the running Snakemake, also when no .venv is activated.
@@ -52,6 +55,7 @@ MODEL_AUTHOR = ["excise.llm", "excise.generation.verbalising"]
 MODEL_KEYS = ["base_url", "model", "extra_body", "structured", "resample_max"]
 UTILITY = "data/utility_qa.jsonl"
 PUBLIC_FIGURES = "data/public_figures.txt"
+STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"]
 REFERENCE = "<results>/models/finetuned_reference.json"
 
 
@@ -80,6 +84,25 @@ def check_surroundings(checked):
     if model_files(folder) and not builds_base:  # a hub model is there from the second run on
         targets = checked["lora"]["target_modules"]
         check_model_fits(folder, targets, checked["representations"]["middle_layer"])
+
+
+def start_on_cluster():
+    """Before the first job goes to SLURM: checks, names, status commands. Elsewhere nothing."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    one_of_each = {job.rule.name: job for job in workflow.dag.needrun_jobs() if not job.is_local}
+    folders = {name: Path(path).resolve() for name, path in config["pathvars"].items()}
+    try:
+        cluster.start(
+            workflow.scheduler._executor,
+            [(name, dict(job.resources.items())) for name, job in one_of_each.items()],
+            estimate_of_rule,
+            config["experiment"],
+            folders | {"the repository": Path.cwd()},
+            logger.warning,
+        )
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 def folder(path):
@@ -270,6 +293,59 @@ def result_config(*sections):
     return as_json(settings | {"generation": reported_generation()})
 
 
+def growing(amount):
+    """A resource of which every further attempt of a job gets more."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def model_size():
+    """Parameters of the base model; of a hub model by its name until it is there."""
+    hub = config["model"]["hub"]
+    return parameters(base_folder(), hub["repo"] if hub else "")
+
+
+def memory(kind):
+    """Main memory of a model job in MB, as configured or from the model's size."""
+    given = config["resources"]["mem_mb"]
+    return lambda wildcards, attempt: attempt * (given or memory_mb(kind, config, model_size()))
+
+
+def estimate(stage, epochs=()):
+    """Minutes that a model job is estimated to take."""
+    return estimated_minutes(stage, config, model_size(), epochs)
+
+
+def walltime(stage, epochs=()):
+    """Wall time of a model job in minutes: as configured, or three times the estimate."""
+    given = config["resources"]["runtime"]
+    return lambda wildcards, attempt: attempt * (given or round(3 * estimate(stage, epochs)) + 10)
+
+
+def estimate_of_rule(name):
+    """The estimate of a rule's jobs; None for a rule without a model."""
+    if name in STAGES:
+        return estimate(name, next(iter(TRAJECTORIES.values()))["epochs"] * (name == "unlearn"))
+    for epochs, _ in trajectories_by_epochs():
+        for stem in STAGES_OF_TRAJECTORIES:
+            if name == rule_name(stem, epochs):
+                return estimate(stem.removesuffix("_unlearned"), epochs)
+    return None
+
+
+def inherit_from_profile():
+    """What a profile sets for `unlearn` holds for `unlearn_5_10` too, and so on.
+
+    A block of trajectories with epochs of its own is a rule of its own, which nobody can name
+    before the experiment is written.
+    """
+    given = workflow.resource_settings
+    for settings in (given.overwrite_resources, given.overwrite_threads):
+        for stem in STAGES_OF_TRAJECTORIES:
+            for epochs, _ in trajectories_by_epochs():
+                if stem in settings:
+                    settings.setdefault(rule_name(stem, epochs), settings[stem])
+
+
 def base_folder(checked=None):
     """Folder of the base model."""
     model = (checked or config)["model"]
@@ -338,8 +414,8 @@ def trajectories_by_epochs():
     """
     groups = {}
     for name, trajectory in TRAJECTORIES.items():
-        groups.setdefault(tuple(trajectory["epochs"]), []).append(re.escape(name))
-    return [(list(epochs), "|".join(names)) for epochs, names in groups.items()]
+        groups.setdefault(tuple(trajectory["epochs"]), []).append(name)
+    return [(list(epochs), pattern_of(names)) for epochs, names in groups.items()]
 
 
 def rule_name(stem, epochs):

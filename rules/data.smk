@@ -30,8 +30,8 @@ rule generate_profiles:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     params:
         hp=generation_settings("preset", "people", "seed", "max_value_share"),
@@ -63,8 +63,8 @@ rule generate_facts:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     params:
         hp=generation_settings(),
@@ -97,8 +97,8 @@ rule generate_qa:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     params:
         hp=generation_settings("preset", "seed", "wrong_candidates"),
@@ -132,8 +132,8 @@ rule generate_forget_eval:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     params:
         hp=generation_settings("preset", "forget_paraphrases"),
@@ -168,8 +168,8 @@ rule validate_dataset:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
         gpu=0,
     params:
         hp=as_json(config["validation"]),
@@ -209,8 +209,8 @@ rule red_team_dataset:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
         gpu=0,
     params:
         data=subpath(input[0], parent=True),

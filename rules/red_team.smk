@@ -29,8 +29,8 @@ rule select_wrong_answers:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=config["resources"]["mem_mb"],
-        runtime=config["resources"]["runtime"],
+        mem_mb=memory("evaluate"),
+        runtime=walltime("evaluate"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -64,8 +64,8 @@ rule ask_swapped_names:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=config["resources"]["mem_mb"],
-        runtime=config["resources"]["runtime"],
+        mem_mb=memory("evaluate"),
+        runtime=walltime("evaluate"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -104,8 +104,8 @@ rule red_team_models:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
@@ -141,8 +141,8 @@ rule embed_texts:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=config["resources"]["mem_mb"],
-        runtime=config["resources"]["runtime"],
+        mem_mb=memory("evaluate"),
+        runtime=walltime("evaluate"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -173,8 +173,8 @@ rule diversity_report:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
         gpu=0,
     params:
         data=folder("<data>"),
@@ -219,8 +219,8 @@ rule red_team_judge:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=growing(2000),
+        runtime=growing(240),
         gpu=0,
     params:
         data=folder("<data>"),

@@ -30,8 +30,8 @@ rule represent:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=config["resources"]["mem_mb"],
-        runtime=config["resources"]["runtime"],
+        mem_mb=memory("represent"),
+        runtime=walltime("represent"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -83,8 +83,8 @@ for epochs, trajectories in trajectories_by_epochs():
             "../envs/model.yaml"
         threads: config["resources"]["threads"]
         resources:
-            mem_mb=config["resources"]["mem_mb"],
-            runtime=config["resources"]["runtime"],
+            mem_mb=memory("represent"),
+            runtime=walltime("represent", epochs),
             gpu=config["resources"]["gpu"],
         params:
             base=folder(base_folder()),

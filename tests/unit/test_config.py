@@ -98,7 +98,7 @@ def test_defaults_are_filled_in(minimal):
         "system_prompt": None,
     }
     assert checked["oracle"]["seeds"] == [0, 1]
-    assert checked["resources"] == {"threads": 1, "mem_mb": 2000, "runtime": 60, "gpu": 0}
+    assert checked["resources"] == {"threads": 1, "mem_mb": None, "runtime": None, "gpu": 0}
 
 
 def test_checking_a_checked_config_changes_nothing(minimal):
