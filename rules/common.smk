@@ -131,11 +131,15 @@ def generation_settings(*keys):
     return as_json(chosen("generation", "backend", *keys) | model_asked())
 
 
-def model_asked():
-    """The keys of generation.llm that decide what a model writes, if one does."""
+def model_keys():
+    """The keys of generation.llm that decide what a model answers."""
     llm = config["generation"].get("llm", {})
-    model = {key: value for key, value in llm.items() if key in MODEL_KEYS}
-    return {"llm": model} if asks_model() else {}
+    return {key: value for key, value in llm.items() if key in MODEL_KEYS}
+
+
+def model_asked():
+    """The same, where a model writes the benchmark."""
+    return {"llm": model_keys()} if asks_model() else {}
 
 
 def reported_generation():

@@ -224,9 +224,8 @@ rule red_team_judge:
         gpu=0,
     params:
         data=folder("<data>"),
-        prompts="data/prompts",
         hp=judge_settings(),
-        llm=as_json(config["generation"]["llm"]),
+        llm=as_json(model_keys()),
         journal=folder("<data>/generated/journal/red_team_judge.jsonl"),
         experiment=config["experiment"],
         config=result_config("red_team"),
@@ -235,7 +234,8 @@ rule red_team_judge:
     shell:
         "python {input.script:q} --data {params.data:q} --profiles {input.profiles:q}"
         " --validation {input.validation:q} --public-figures {input.public_figures:q}"
-        " --utility {input.utility:q} --prompts {params.prompts:q} --hp {params.hp:q}"
-        " --llm {params.llm:q} --journal {params.journal:q} --experiment {params.experiment:q}"
+        " --utility {input.utility:q} --prompts data/prompts --hp {params.hp:q}"
+        ' --llm {params.llm:q} --client "$EXCISE_CLIENT"'
+        " --journal {params.journal:q} --experiment {params.experiment:q}"
         " --config {params.config:q} --records {output.records:q} --out {output.table:q}"
         " > {log:q} 2>&1"

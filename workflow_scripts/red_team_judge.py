@@ -26,7 +26,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
     parser.add_argument("--prompts", type=Path, required=True, help="folder of judge_*.md")
     parser.add_argument("--hp", type=json_object, required=True, help="JSON: cases, planted, seed")
-    parser.add_argument("--llm", type=json_object, required=True, help="JSON: generation.llm")
+    parser.add_argument("--llm", type=json_object, required=True, help="JSON: what is asked")
+    parser.add_argument("--client", type=json_object, default={}, help="JSON: limits, budget …")
     parser.add_argument("--journal", type=Path, required=True, help="answers, kept between runs")
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
@@ -34,7 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="red_team_judge.json")
     args = parser.parse_args(argv)
 
-    settings = load_settings(args.llm)
+    client = {key: value for key, value in args.client.items() if key != "incomplete_people"}
+    settings = load_settings(args.llm | client)
     prompts = read_prompts(args.prompts)
     dataset = read_dataset(
         args.data, args.profiles, args.validation, args.public_figures, args.utility
