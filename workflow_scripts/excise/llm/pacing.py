@@ -9,7 +9,7 @@ from aiolimiter import AsyncLimiter
 from excise.llm.headers import RateLimits
 from excise.llm.in_flight import InFlight, loop_time
 
-BURST_S = 1.0  # the quota of this many seconds may be sent at once
+BURST_S = 0.5  # the quota of this many seconds may be sent at once
 FIRST_PAUSE_S = 0.1  # after a 429 that names no time; doubles until there is an answer
 LONGEST_PAUSE_S = 30.0
 
