@@ -26,7 +26,7 @@ configfile: "config.yaml"
 
 config = checked
 TRAJECTORIES = expand_trajectories(config)
-os.environ["EXCISE_CLIENT"] = client_settings()  # of a language model, if one is asked
+os.environ.update(EXCISE_CLIENT=client_settings())  # of a language model, if one is asked
 
 
 include: "rules/data.smk"
