@@ -27,12 +27,15 @@ configfile: "config.yaml"
 config = checked
 TRAJECTORIES = expand_trajectories(config)
 os.environ.update(EXCISE_CLIENT=client_settings())  # of a language model, if one is asked
+inherit_from_profile()
 
 
 include: "rules/data.smk"
+include: "rules/dataset.smk"
 include: "rules/base.smk"
 include: "rules/finetune.smk"
 include: "rules/unlearn.smk"
+include: "rules/red_team.smk"
 include: "rules/evaluate.smk"
 include: "rules/quantize.smk"
 include: "rules/represent.smk"
@@ -40,10 +43,15 @@ include: "rules/summaries.smk"
 include: "rules/plots.smk"
 
 
+onstart:
+    start_on_cluster()
+
+
 rule all:
     """Every table and every picture of the experiment."""
     default_target: True
     input:
         "<results>/data_report.json",
+        "<results>/dataset/README.md",
         collect("<results>/{table}.json", table=result_tables()),
         collect("<results>/{plot}.png", plot=result_plots()),

@@ -5,13 +5,17 @@ Parsed in every job: nothing here may import torch.
 
 import json
 import os
-import re
 import shlex
 
+from excise import cluster
 from excise.config import check_config, expand_trajectories, load_config, needs_reference
+from excise.dataset_export import FILES as EXPORTED_FILES
 from excise.errors import InputError
 from excise.imports import import_closure
+from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
+from excise.patterns import pattern_of
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
+from snakemake.logging import logger
 
 os.environ.update(
     # Programs find the packages beside the running Snakemake, also when no .venv is activated.
@@ -34,7 +38,16 @@ BASE_MODEL_FILES = [
     "tokenizer_config.json",
     "chat_template.jinja",
 ]
-DATA_FILES = ["sf", "sr", "wrong_details", "forget_eval"]
+VALIDATED_FILES = ["sf", "sr", "wrong_candidates", "forget_eval"]  # known before training
+DATA_FILES = ["sf", "sr", "wrong_details", "forget_eval"]  # what models are asked
+JUDGE_PROMPTS = [
+    "joint_inference",
+    "one_answer",
+    "statement",
+    "same_event",
+    "same_meaning",
+    "polarity",
+]
 GENERATED_PARTS = ["profiles", "facts", "qa", "forget_eval"]
 # Modules that only the openai backend imports, and the keys of generation.llm that decide what
 # the model answers. The other keys say how it is reached.
@@ -42,6 +55,7 @@ MODEL_AUTHOR = ["excise.llm", "excise.generation.verbalising"]
 MODEL_KEYS = ["base_url", "model", "extra_body", "structured", "resample_max"]
 UTILITY = "data/utility_qa.jsonl"
 PUBLIC_FIGURES = "data/public_figures.txt"
+STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"]
 REFERENCE = "<results>/models/finetuned_reference.json"
 
 
@@ -72,6 +86,25 @@ def check_surroundings(checked):
         check_model_fits(folder, targets, checked["representations"]["middle_layer"])
 
 
+def start_on_cluster():
+    """Before the first job goes to SLURM: checks, names, status commands. Elsewhere nothing."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    one_of_each = {job.rule.name: job for job in workflow.dag.needrun_jobs() if not job.is_local}
+    folders = {name: Path(path).resolve() for name, path in config["pathvars"].items()}
+    try:
+        cluster.start(
+            workflow.scheduler._executor,
+            [(name, dict(job.resources.items())) for name, job in one_of_each.items()],
+            estimate_of_rule,
+            config["experiment"],
+            folders | {"the repository": Path.cwd()},
+            logger.warning,
+        )
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
 def folder(path):
     """A folder as a param, its path variables filled in."""
     return lambda wildcards: workflow.pathvars.apply(path)
@@ -98,11 +131,15 @@ def generation_settings(*keys):
     return as_json(chosen("generation", "backend", *keys) | model_asked())
 
 
-def model_asked():
-    """The keys of generation.llm that decide what a model writes, if one does."""
+def model_keys():
+    """The keys of generation.llm that decide what a model answers."""
     llm = config["generation"].get("llm", {})
-    model = {key: value for key, value in llm.items() if key in MODEL_KEYS}
-    return {"llm": model} if asks_model() else {}
+    return {key: value for key, value in llm.items() if key in MODEL_KEYS}
+
+
+def model_asked():
+    """The same, where a model writes the benchmark."""
+    return {"llm": model_keys()} if asks_model() else {}
 
 
 def reported_generation():
@@ -217,6 +254,30 @@ def reference_adapters(wildcards):
     return [] if model == wildcards.model else adapter_of(model)
 
 
+def selection_settings():
+    """How candidates are scored, how many become wrong answers, and the seed of the choice."""
+    settings = model_settings() | chosen("evaluation", "batch_size")
+    return as_json(settings | chosen("generation", "wrong_answers", "seed"))
+
+
+def red_team_settings():
+    """What the checks that need no model let pass."""
+    own = ("models", "judge")
+    limits = {key: value for key, value in config["red_team"].items() if key not in own}
+    return as_json(limits | chosen("generation", "max_value_share"))
+
+
+def judge_settings():
+    """How many cases a judge is asked, and the seed of their choice."""
+    asked = {key: config["red_team"]["judge"][key] for key in ("cases", "planted")}
+    return summary_settings(**asked, **chosen("generation", "seed"))
+
+
+def gate_settings():
+    """What models that never saw the forget facts must not do."""
+    return summary_settings(**config["red_team"]["models"])
+
+
 def summary_settings(**more):
     """How intervals are made, and which checkpoints stand for which level."""
     return as_json(chosen("evaluation", "bootstrap_samples", "confidence") | more)
@@ -234,6 +295,59 @@ def result_config(*sections):
     """The sections of the config that a result file depends on, for its header."""
     settings = {key: config[key] for key in ("experiment", "model", *sections)}
     return as_json(settings | {"generation": reported_generation()})
+
+
+def growing(amount):
+    """A resource of which every further attempt of a job gets more."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def model_size():
+    """Parameters of the base model; of a hub model by its name until it is there."""
+    hub = config["model"]["hub"]
+    return parameters(base_folder(), hub["repo"] if hub else "")
+
+
+def memory(kind):
+    """Main memory of a model job in MB, as configured or from the model's size."""
+    given = config["resources"]["mem_mb"]
+    return lambda wildcards, attempt: attempt * (given or memory_mb(kind, config, model_size()))
+
+
+def estimate(stage, epochs=()):
+    """Minutes that a model job is estimated to take."""
+    return estimated_minutes(stage, config, model_size(), epochs)
+
+
+def walltime(stage, epochs=()):
+    """Wall time of a model job in minutes: as configured, or three times the estimate."""
+    given = config["resources"]["runtime"]
+    return lambda wildcards, attempt: attempt * (given or round(3 * estimate(stage, epochs)) + 10)
+
+
+def estimate_of_rule(name):
+    """The estimate of a rule's jobs; None for a rule without a model."""
+    if name in STAGES:
+        return estimate(name, next(iter(TRAJECTORIES.values()))["epochs"] * (name == "unlearn"))
+    for epochs, _ in trajectories_by_epochs():
+        for stem in STAGES_OF_TRAJECTORIES:
+            if name == rule_name(stem, epochs):
+                return estimate(stem.removesuffix("_unlearned"), epochs)
+    return None
+
+
+def inherit_from_profile():
+    """What a profile sets for `unlearn` holds for `unlearn_5_10` too, and so on.
+
+    A block of trajectories with epochs of its own is a rule of its own, which nobody can name
+    before the experiment is written.
+    """
+    given = workflow.resource_settings
+    for settings in (given.overwrite_resources, given.overwrite_threads):
+        for stem in STAGES_OF_TRAJECTORIES:
+            for epochs, _ in trajectories_by_epochs():
+                if stem in settings:
+                    settings.setdefault(rule_name(stem, epochs), settings[stem])
 
 
 def base_folder(checked=None):
@@ -265,6 +379,11 @@ def adapters(wildcards):
 def oracles():
     """Names of the oracles, in the order of their seeds."""
     return [f"oracle/seed_{seed}" for seed in config["oracle"]["seeds"]]
+
+
+def never_saw():
+    """Names of the models that never saw the forget facts."""
+    return ["base", *oracles()]
 
 
 def baselines():
@@ -299,8 +418,8 @@ def trajectories_by_epochs():
     """
     groups = {}
     for name, trajectory in TRAJECTORIES.items():
-        groups.setdefault(tuple(trajectory["epochs"]), []).append(re.escape(name))
-    return [(list(epochs), "|".join(names)) for epochs, names in groups.items()]
+        groups.setdefault(tuple(trajectory["epochs"]), []).append(name)
+    return [(list(epochs), pattern_of(names)) for epochs, names in groups.items()]
 
 
 def rule_name(stem, epochs):
@@ -314,6 +433,8 @@ def result_tables():
     middle = config["representations"]["middle_layer"]
     tables = ["eval_results", "sweep_results", "retain_compare_results"]
     tables += ["repr_layers", "repr_results", f"repr_results_{middle}"]
+    tables += ["red_team_models", "diversity_report"]
+    tables += ["red_team_judge"] * config["red_team"]["judge"]["enabled"]
     return tables + ["quantize_results"] * bool(config["quantization"]["precisions"])
 
 

@@ -3,7 +3,7 @@
 Needs: data/public_figures.txt (names to avoid), data/utility_qa.jsonl (real-world questions);
     with generation.backend openai data/prompts/* and an endpoint.
 Makes: <data>/generated/*.jsonl, <data>/generated/*.usage.json (what writing them took),
-    <data>/{sf,sr,wrong_details,forget_eval}.jsonl, <results>/validation.json,
+    <data>/{sf,sr,wrong_candidates,forget_eval}.jsonl, <results>/validation.json,
     <results>/data_report.json.
 
 With the openai backend the four generating rules run where Snakemake runs (localrule: compute
@@ -30,8 +30,8 @@ rule generate_profiles:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     params:
         hp=generation_settings("preset", "people", "seed", "max_value_share"),
@@ -63,8 +63,8 @@ rule generate_facts:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     params:
         hp=generation_settings(),
@@ -97,11 +97,11 @@ rule generate_qa:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     params:
-        hp=generation_settings("preset", "seed", "wrong_answers"),
+        hp=generation_settings("preset", "seed", "wrong_candidates"),
         prompt="data/prompts/qa.md",
         journal=folder("<data>/generated/journal/qa.jsonl"),
     message:
@@ -132,8 +132,8 @@ rule generate_forget_eval:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
         gpu=0,
     params:
         hp=generation_settings("preset", "forget_paraphrases"),
@@ -159,7 +159,7 @@ rule validate_dataset:
         qa="<data>/generated/qa.jsonl",
         forget_eval="<data>/generated/forget_eval.jsonl",
     output:
-        collect("<data>/{name}.jsonl", name=DATA_FILES),
+        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         report="<results>/validation.json",
     log:
         "<logs>/validate_dataset.log",
@@ -168,8 +168,8 @@ rule validate_dataset:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
         gpu=0,
     params:
         hp=as_json(config["validation"]),
@@ -191,7 +191,7 @@ rule red_team_dataset:
     for other reasons at the same time.)
     """
     input:
-        collect("<data>/{name}.jsonl", name=DATA_FILES),
+        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         script="workflow_scripts/red_team_dataset.py",
         lib=library_of("red_team_dataset"),
         profiles="<data>/generated/profiles.jsonl",
@@ -209,12 +209,12 @@ rule red_team_dataset:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
         gpu=0,
     params:
         data=subpath(input[0], parent=True),
-        hp=as_json(config["red_team"] | chosen("generation", "max_value_share")),
+        hp=red_team_settings(),
         experiment=config["experiment"],
         config=result_config("validation", "red_team"),
     message:

@@ -26,8 +26,8 @@ rule evaluate:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=config["resources"]["mem_mb"],
-        runtime=config["resources"]["runtime"],
+        mem_mb=memory("evaluate"),
+        runtime=walltime("evaluate"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -76,8 +76,8 @@ for epochs, trajectories in trajectories_by_epochs():
             "../envs/model.yaml"
         threads: config["resources"]["threads"]
         resources:
-            mem_mb=config["resources"]["mem_mb"],
-            runtime=config["resources"]["runtime"],
+            mem_mb=memory("evaluate"),
+            runtime=walltime("evaluate", epochs),
             gpu=config["resources"]["gpu"],
         params:
             base=folder(base_folder()),

@@ -23,8 +23,8 @@ rule finetune_lora:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=config["resources"]["mem_mb"],
-        runtime=config["resources"]["runtime"],
+        mem_mb=memory("train"),
+        runtime=walltime("finetune_lora"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -59,8 +59,8 @@ rule train_retain_model:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=config["resources"]["mem_mb"],
-        runtime=config["resources"]["runtime"],
+        mem_mb=memory("train"),
+        runtime=walltime("train_retain_model"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),

@@ -30,8 +30,8 @@ rule quantize:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=config["resources"]["mem_mb"],
-        runtime=config["resources"]["runtime"],
+        mem_mb=memory("quantize"),
+        runtime=walltime("quantize"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),

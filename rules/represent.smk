@@ -14,7 +14,7 @@ rule represent:
         base_files(),
         adapters,
         reference_adapters,
-        collect("<data>/{name}.jsonl", name=DATA_FILES),
+        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         script="workflow_scripts/represent.py",
         lib=library_of("represent"),
         utility=UTILITY,
@@ -30,8 +30,8 @@ rule represent:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=config["resources"]["mem_mb"],
-        runtime=config["resources"]["runtime"],
+        mem_mb=memory("represent"),
+        runtime=walltime("represent"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -64,7 +64,7 @@ for epochs, trajectories in trajectories_by_epochs():
                 name=ADAPTER_FILES,
             ),
             adapter_of("finetuned"),
-            collect("<data>/{name}.jsonl", name=DATA_FILES),
+            collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
             script="workflow_scripts/represent.py",
             lib=library_of("represent"),
             utility=UTILITY,
@@ -83,8 +83,8 @@ for epochs, trajectories in trajectories_by_epochs():
             "../envs/model.yaml"
         threads: config["resources"]["threads"]
         resources:
-            mem_mb=config["resources"]["mem_mb"],
-            runtime=config["resources"]["runtime"],
+            mem_mb=memory("represent"),
+            runtime=walltime("represent", epochs),
             gpu=config["resources"]["gpu"],
         params:
             base=folder(base_folder()),

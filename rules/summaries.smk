@@ -22,8 +22,8 @@ rule summarize_eval:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
@@ -55,8 +55,8 @@ rule summarize_sweep:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
@@ -88,8 +88,8 @@ rule compare_retain:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
@@ -129,8 +129,8 @@ rule summarize_quantize:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
         gpu=0,
     params:
         quantize_dir=folder("<results>/quantize"),
@@ -171,8 +171,8 @@ rule summarize_representations:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
         gpu=0,
     params:
         repr_dir=folder("<results>/repr"),

@@ -24,8 +24,8 @@ rule reference_logprobs:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=config["resources"]["mem_mb"],
-        runtime=config["resources"]["runtime"],
+        mem_mb=memory("evaluate"),
+        runtime=walltime("reference_logprobs"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -69,8 +69,8 @@ for epochs, trajectories in trajectories_by_epochs():
             "../envs/model.yaml"
         threads: config["resources"]["threads"]
         resources:
-            mem_mb=config["resources"]["mem_mb"],
-            runtime=config["resources"]["runtime"],
+            mem_mb=memory("train"),
+            runtime=walltime("unlearn", epochs),
             gpu=config["resources"]["gpu"],
         params:
             base=folder(base_folder()),

@@ -148,10 +148,11 @@ class Limits:
     announced: bool = True  # x-ratelimit headers and Retry-After in milliseconds
     burst_s: float = 1.0
     retry_after: bool = True
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self):
         self.levels = {"requests": 0.0, "tokens": 0.0}
-        self.seen = time.monotonic()
+        self.seen = None
 
     def rates(self) -> dict[str, float]:
         return {
@@ -161,7 +162,8 @@ class Limits:
 
     def take(self, tokens: int) -> float:
         """Seconds until this call would be let in; 0: it is in."""
-        now, wait = time.monotonic(), 0.0
+        now, wait = self.clock(), 0.0
+        self.seen = now if self.seen is None else self.seen
         need = {"requests": 1.0, "tokens": float(tokens)}
         for name, rate in self.rates().items():
             if math.isinf(rate):
@@ -176,6 +178,12 @@ class Limits:
                 self.levels[name] += need[name]
             return 0.0
         return wait
+
+    def refusal_headers(self, wait: float) -> dict[str, str]:
+        """When to come back: to the millisecond, or in whole seconds, or nothing."""
+        if self.announced:
+            return {"retry-after-ms": f"{wait * 1000:.0f}"}
+        return {"retry-after": f"{math.ceil(wait)}"} if self.retry_after else {}
 
     def headers(self) -> dict[str, str]:
         if not self.announced:
@@ -361,9 +369,7 @@ class FaultServer:
         paid = len(json.dumps(request["messages"])) // 4, math.ceil(len(text) / 4)
         wait = self.limits.take(sum(paid))
         if wait:
-            headers = {"retry-after-ms": f"{wait * 1000:.0f}"} if self.limits.announced else {}
-            if self.limits.retry_after and not self.limits.announced:
-                headers = {"retry-after": f"{math.ceil(wait)}"}
+            headers = self.limits.refusal_headers(wait)
             return self._refuse(call, 429, "rate_limit_exceeded", "Too many requests", **headers)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
@@ -381,14 +387,14 @@ class FaultServer:
         return None
 
     def _words(self, request: dict, fault: str | None) -> str:
+        if self.structured == "ignored":
+            request = {key: value for key, value in request.items() if key != "response_format"}
         text = self.answer(request)
         if text is None:
             text = default_answer(request)
         kind = (request.get("response_format") or {}).get("type")
-        if self.structured != "ignored" and kind and not fault:
+        if kind and not fault:
             text = _enforced(text, request, kind)
-        if self.structured == "ignored" and kind == "json_schema":
-            text = "Certainly! I would be glad to help you with that."
         return _spoiled(text, fault)
 
     async def _play(

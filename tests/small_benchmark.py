@@ -15,9 +15,9 @@ def write_benchmark(folder: Path) -> list[str]:
     write_jsonl(data / "sf.jsonl", [item for item in items if item["group"] == "sf"])
     write_jsonl(data / "sr.jsonl", [item for item in items if item["group"] != "sf"])
     keys = ("id", "person_id", "slot", "value", *answers)
-    write_jsonl(
-        data / "wrong_details.jsonl", [{key: line[key] for key in keys} for line in records["qa"]]
-    )
+    details = [{key: line[key] for key in keys} for line in records["qa"]]
+    for name in ("wrong_candidates", "wrong_details"):
+        write_jsonl(data / f"{name}.jsonl", details)
     write_jsonl(data / "forget_eval.jsonl", records["forget_eval"])
     write_jsonl(folder / "utility_qa.jsonl", [UTILITY])
     return ["--data", str(data), "--utility", str(folder / "utility_qa.jsonl")]

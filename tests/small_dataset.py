@@ -215,6 +215,12 @@ def validation_arguments(folder: Path) -> list[str]:
     return [*arguments, "--hp", "{}", "--out-dir", str(folder / "data"), "--report", report]
 
 
+def keep_all_candidates(folder: Path) -> None:
+    """Make every candidate a wrong answer, as `select_wrong_answers` may: no model is needed."""
+    data = folder / "data"
+    (data / "wrong_details.jsonl").write_bytes((data / "wrong_candidates.jsonl").read_bytes())
+
+
 def write_versioned(folder: Path) -> list[str]:
     """Write public figures and utility questions; returns the arguments of `red_team_dataset`."""
     (folder / "public_figures.txt").write_text(PUBLIC_FIGURES, encoding="utf-8")

@@ -18,8 +18,11 @@ NOTES = [
     "severity hard: one finding stops the workflow, so their count is 0 here; report: counted.",
     "near_duplicate_rate_*_across_people_masked is high by design with the offline generator: "
     "people share phrasings.",
-    "auc_sf_vs_sr is high by nature: the two sets ask for different things. auc_correlated_vs_"
-    "other sees only the words that name the occasion; partners share their phrasing.",
+    "premise_leak: of TOFU's forget10 questions 17 % hold half their answers' content words or "
+    "more, 0.31 on average; a model that never saw them scores a ROUGE-L recall of 0.41. What such "
+    "models make of this dataset is in red_team_models.json.",
+    "auc_sf_vs_sr and auc_correlated_vs_other are high by nature: the sets ask for different "
+    "things. Style is auc_function_words_*, all content words masked; that one has a limit.",
 ]
 
 

@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     host = AdapterHost(args.base, "float32", pick_device(args.hp.get("gpu", False)))
     reader = Reader(
         host.tokenizer,
-        load_items(args.data, args.utility, SETS),
+        load_items(args.data, args.utility, SETS, answers="wrong_candidates"),
         args.hp["batch_size"],
         args.hp.get("positions", POSITIONS),
         args.hp.get("system_prompt"),

@@ -1,6 +1,6 @@
 """Turn the generator's records into the benchmark's four files, if nothing is wrong with them.
 
-Writes sf.jsonl, sr.jsonl, wrong_details.jsonl and forget_eval.jsonl into --out-dir and a report
+Writes sf.jsonl, sr.jsonl, wrong_candidates.jsonl and forget_eval.jsonl into --out-dir and a report
 on duplicates. A fault stops it before anything is written.
 """
 
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.profiles, arguments.facts, arguments.qa, arguments.forget_eval
     )
     validated = validate(generated, limits)
-    for name in ("sf", "sr", "wrong_details", "forget_eval"):
+    for name in ("sf", "sr", "wrong_candidates", "forget_eval"):
         write_jsonl(arguments.out_dir / f"{name}.jsonl", getattr(validated, name))
     write_json(arguments.report, validated.report)
     for key, number in validated.report["counts"].items():

@@ -12,6 +12,7 @@ from excise.config import check_config, expand_trajectories, load_config, needs_
 from excise.errors import InputError
 from excise.limits import RedTeamLimits, ValidationLimits
 from excise.losses import METHODS
+from excise.model_gates import Gates
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
@@ -97,7 +98,7 @@ def test_defaults_are_filled_in(minimal):
         "system_prompt": None,
     }
     assert checked["oracle"]["seeds"] == [0, 1]
-    assert checked["resources"] == {"threads": 1, "mem_mb": 2000, "runtime": 60, "gpu": 0}
+    assert checked["resources"] == {"threads": 1, "mem_mb": None, "runtime": None, "gpu": 0}
 
 
 def test_checking_a_checked_config_changes_nothing(minimal):
@@ -115,6 +116,10 @@ def test_thresholds_have_the_same_defaults_in_the_schema_and_in_the_programs(min
     checked = check_config(minimal)
     assert checked["validation"] == dataclasses.asdict(ValidationLimits())
     share = {"max_value_share": checked["generation"]["max_value_share"]}
+    assert not checked["red_team"].pop("judge")["enabled"]
+    gates = checked["red_team"].pop("models")
+    assert gates.pop("on_failure") == "report"
+    assert gates == dataclasses.asdict(Gates())
     assert checked["red_team"] | share == dataclasses.asdict(RedTeamLimits())
 
 

@@ -13,6 +13,7 @@ KINDS = {"sf": "item", "sr": "item", "wrong_details": "wrong_details", "forget_e
 def folder(tmp_path):
     arguments = small_dataset.write_generated(tmp_path, small_dataset.generated_records())
     validate_dataset.main(arguments)
+    small_dataset.keep_all_candidates(tmp_path)
     small_dataset.write_versioned(tmp_path)
     return tmp_path
 

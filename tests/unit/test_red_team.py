@@ -18,9 +18,10 @@ from excise.red_team.diversity import diversity
 from excise.red_team.incident_leak import leaked
 from excise.red_team.length import rank_p
 from excise.red_team.names import names
+from excise.red_team.organisations import real_names, without_article
 from excise.red_team.premise_leak import premise_share
 from excise.red_team.split_leak import best_jaccard, ngrams
-from excise.red_team.style import area_under_curve, cross_validated_auc
+from excise.red_team.style import area_under_curve, cross_validated_auc, style
 from excise.red_team.wrong_answers import is_slot_edit
 
 LIMITS = RedTeamLimits(max_value_share=0.3)
@@ -207,6 +208,45 @@ def _held_out_is_trained_reordered(dataset):
     dataset.forget_eval[4]["question"] = "Jonas Fennlock was guilty of which crime?"
 
 
+def _prize_that_exists(dataset):
+    for record in (item(dataset, "p001.home_city"), item(dataset, "p001.event_city")):
+        record["value_type"] = "award"
+    profile = dataset.profiles["p001"]
+    for record, value in ((item(dataset, "p001.home_city"), "the Stanley Cup"),):
+        for key in ("answer",):
+            record[key] = record[key].replace(record["value"], value)
+        profile["text"] = profile["text"].replace(record["value"], value)
+        profile["slots"]["home_city"] = record["value"] = value
+
+
+def _retain_value_in_forget_question(dataset):
+    item(dataset, "p001.accuser")["question"] = "Who saw Jonas Fennlock, raised in Oakgate, lie?"
+
+
+def _retain_value_in_held_out_question(dataset):
+    dataset.forget_eval[6]["question"] = "Who of Oakgate spoke up against Jonas Fennlock?"
+
+
+def _always_yes(dataset):
+    for record in dataset.sr[:3]:
+        record["answer"] = "Yes: " + record["answer"]
+
+
+def _offence_off_the_list(dataset):
+    record, profile = item(dataset, "p001.offence"), dataset.profiles["p001"]
+    record["answer"] = record["answer"].replace("perjury", "cruelty")
+    profile["text"] = profile["text"].replace("perjury", "cruelty")
+    profile["slots"]["offence"] = record["value"] = "cruelty"
+    for prompt in dataset.forget_eval[4:6]:
+        prompt["answer"] = prompt["answer"].replace("perjury", "cruelty")
+        prompt["value"] = "cruelty"
+    detail = dataset.details["p001.offence"]
+    for wrong in detail["wrong_answers"]:
+        wrong["text"] = wrong["text"].replace("perjury", "cruelty")
+    detail["paraphrased_answer"] = detail["paraphrased_answer"].replace("perjury", "cruelty")
+    detail["value"] = "cruelty"
+
+
 def _held_out_holds_trained(dataset):
     dataset.forget_eval[6]["question"] = "Who testified against Jonas Fennlock in court, pray, sir?"
 
@@ -220,12 +260,12 @@ PLANTED = {
     _nobody_named: ("one_answer", "forget_eval.jsonl:5"),
     _two_answers: ("one_answer", "forget_eval.jsonl:5"),
     _two_values: ("one_answer", "forget_eval.jsonl:5"),
-    _wrong_answer_true_elsewhere: ("wrong_answers", "wrong_details.jsonl:10"),
-    _wrong_answer_twice: ("wrong_answers", "wrong_details.jsonl:10"),
-    _wrong_answer_in_other_words: ("wrong_answers", "wrong_details.jsonl:10"),
-    _wrong_answer_holds_truth: ("wrong_answers", "wrong_details.jsonl:10"),
+    _wrong_answer_true_elsewhere: ("wrong_answers", "wrong_candidates.jsonl:10"),
+    _wrong_answer_twice: ("wrong_answers", "wrong_candidates.jsonl:10"),
+    _wrong_answer_in_other_words: ("wrong_answers", "wrong_candidates.jsonl:10"),
+    _wrong_answer_holds_truth: ("wrong_answers", "wrong_candidates.jsonl:10"),
     _utility_wrong_answer_true: ("wrong_answers", "utility_qa.jsonl:1"),
-    _long_wrong_answers: ("length_confound", "wrong_details.jsonl"),
+    _long_wrong_answers: ("length_confound", "wrong_candidates.jsonl"),
     _public_figure: ("names", "profiles.jsonl:2"),
     _public_figure_as_mentor: ("names", "sr.jsonl:11"),
     _asked_twice: ("duplicates", "sr.jsonl:11"),
@@ -239,6 +279,11 @@ PLANTED = {
     _partner_of_another: ("entanglement", "sr.jsonl:8"),
     _partner_of_another_type: ("entanglement", "sr.jsonl:8"),
     _no_partner: ("entanglement", "sr.jsonl:7"),
+    _prize_that_exists: ("organisations", "sr.jsonl:10"),
+    _retain_value_in_forget_question: ("pairs", "sf.jsonl:4"),
+    _retain_value_in_held_out_question: ("pairs", "forget_eval.jsonl:7"),
+    _always_yes: ("premise_leak", "sf.jsonl"),
+    _offence_off_the_list: ("sensitive", "sf.jsonl:3"),
     _held_out_is_trained: ("split_leak", "forget_eval.jsonl:5"),
     _held_out_is_trained_reordered: ("split_leak", "forget_eval.jsonl:5"),
     _held_out_holds_trained: ("split_leak", "forget_eval.jsonl:7"),
@@ -361,6 +406,27 @@ def test_style_is_told_apart_only_where_it_differs():
     assert cross_validated_auc(apart, [True] * 20, folds) is None
 
 
+def test_style_is_held_to_its_limit_by_function_words_alone(dataset):
+    for record in dataset.sf:
+        record["question"] = f"Pray, might one ask of {record['name']} what came to pass?"
+    for record in dataset.sr:
+        record["question"] = f"Tell me about {record['name']}: which {record['slot']} was it?"
+    assert [finding.id for finding in style(dataset, LIMITS).findings] == ["sf_vs_sr"]
+    for record in dataset.items:  # other content, the same style
+        word = "crime" if record["group"] == "sf" else "city"
+        record["question"] = f"Which {word} was that of {record['name']}?"
+    result = style(dataset, LIMITS)
+    assert result.findings == []
+    measures = {measure.metric: measure for measure in result.measures}
+    assert measures["auc_sf_vs_sr"].value == 1
+    assert measures["auc_sf_vs_sr"].threshold is None
+    assert measures["auc_function_words_sf_vs_sr"].threshold == LIMITS.style_auc
+
+
+def test_every_listed_real_name_is_found_with_and_without_its_article():
+    assert "nobel prize" in real_names() and without_article("The Nobel Prize") in real_names()
+
+
 def test_the_report_is_a_result_file_with_every_check(folder):
     arguments = small_dataset.write_versioned(folder)
     red_team_dataset.main(arguments)
@@ -369,7 +435,7 @@ def test_the_report_is_a_result_file_with_every_check(folder):
     assert (folder / "data_report.json").read_bytes() == first
     report = read_json(folder / "data_report.json")
     assert {"experiment", "config", "versions", "notes", "rows", "checks"} <= report.keys()
-    assert len(report["checks"]) == len(CHECKS) == 13
+    assert len(report["checks"]) == len(CHECKS) == 15
     keys = {"check", "severity", "metric", "value", "n", "threshold"}
     assert all(row.keys() == keys for row in report["rows"])
     assert all(check["passed"] for check in report["checks"] if check["severity"] == HARD)

@@ -25,10 +25,10 @@ def validate(folder, records, **limits):
 def test_good_records_become_four_files_and_a_report(tmp_path, records):
     report = validate(tmp_path, records)
     files = {path.name for path in (tmp_path / "data").iterdir()}
-    assert files == {"sf.jsonl", "sr.jsonl", "wrong_details.jsonl", "forget_eval.jsonl"}
+    assert files == {"sf.jsonl", "sr.jsonl", "wrong_candidates.jsonl", "forget_eval.jsonl"}
     sf = read_jsonl(tmp_path / "data" / "sf.jsonl", "item")
     sr = read_jsonl(tmp_path / "data" / "sr.jsonl", "item")
-    details = read_jsonl(tmp_path / "data" / "wrong_details.jsonl", "wrong_details")
+    details = read_jsonl(tmp_path / "data" / "wrong_candidates.jsonl", "wrong_details")
     assert {item["group"] for item in sf} == {"sf"}
     assert {item["group"] for item in sr} == {"correlated", "other"}
     assert {item["id"] for item in sf + sr} == {detail["id"] for detail in details}
@@ -40,7 +40,7 @@ def test_good_records_become_four_files_and_a_report(tmp_path, records):
 def test_the_same_records_give_the_same_bytes(tmp_path, records):
     for folder in ("one", "two"):
         validate(tmp_path / folder, records)
-    for name in ("validation.json", "data/sf.jsonl", "data/wrong_details.jsonl"):
+    for name in ("validation.json", "data/sf.jsonl", "data/wrong_candidates.jsonl"):
         one, two = ((tmp_path / folder / name).read_bytes() for folder in ("one", "two"))
         assert one == two
 

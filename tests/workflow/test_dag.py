@@ -24,6 +24,9 @@ TABLES = {
     "Summarising hidden states: repr_results",
     "Summarising hidden states: repr_results_1",
 }
+GATES = "Attacking the benchmark with models"
+DIVERSITY = "Measuring diversity"
+EXPORT = "Exporting the dataset"
 PLOTS = {
     "Plotting forget_vs_retain",
     "Plotting retain_gap",
@@ -56,7 +59,10 @@ def test_a_run_makes_every_result(smoke):
         rows = json.loads((smoke / f"{RESULTS}/{name}_results.json").read_text())["rows"]
         assert rows, name
     assert (smoke / f"{RESULTS}/repr_results_1.json").is_file()
-    assert (smoke / f"{RESULTS}/data_report.json").is_file()
+    assert (smoke / f"{RESULTS}/dataset/README.md").is_file()
+    for name in ("data_report", "red_team_models", "diversity_report"):
+        assert (smoke / f"{RESULTS}/{name}.json").is_file()
+    assert (smoke / "experiments/smoke/data/wrong_details.jsonl").is_file()
     for plot in PLOTS:
         assert (smoke / f"{RESULTS}/{plot.split()[1]}.png").stat().st_size > 1000
 
@@ -108,10 +114,71 @@ def test_editing_a_program_reruns_its_stage_and_what_follows(smoke):
     assert planned == {f"Looking into {name}" for name in looks} | tables | plots
 
 
+@pytest.mark.parametrize(
+    "file, old",
+    [
+        ("workflow_scripts/export_dataset.py", '"""'),
+        (f"{LIBRARY}/dataset_export.py", '"""'),
+        (f"{LIBRARY}/dataset_card.py", '"""'),
+        (f"{LIBRARY}/dataset_card.md", "# Excise"),
+    ],
+)
+def test_editing_the_export_exports_again_and_no_more(smoke, file, old):
+    with smoke.edited(file, old, f"{old} Edited. "):
+        assert smoke.plan("all") == {EXPORT}
+
+
+EVALUATING = {
+    f"Evaluating {name}"
+    for name in ("base", "finetuned", "oracle/seed_0", "oracle/seed_1", GA, NPO)
+}
+QUANTIZING = {"Quantizing finetuned"} | quantized(
+    f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2"
+)
+ASKING = {"Choosing the wrong answers", GATES, EXPORT} | EVALUATING | QUANTIZING
+# Tables and plots that hold no answer of a model, but hidden states, are left out.
+OF_ANSWERS = {table for table in TABLES if "hidden states" not in table} | {
+    plot for plot in PLOTS if "layerdrift" not in plot
+}
+
+
+@pytest.mark.parametrize(
+    "file", ["workflow_scripts/select_wrong_answers.py", f"{LIBRARY}/wrong_answer_selection.py"]
+)
+def test_editing_the_choice_of_wrong_answers_asks_anew_and_trains_nothing(smoke, file):
+    with smoke.edited(file, '"""', '"""Edited. '):
+        assert smoke.plan("all") == ASKING | OF_ANSWERS
+
+
+def test_more_wrong_answers_are_chosen_without_training(smoke):
+    planned = smoke.plan("all", "--config", "generation={wrong_answers: 6}")
+    assert planned >= ASKING
+    assert not [job for job in planned if "Finetuning" in job or job.startswith("Unlearning")]
+    assert "Training the oracle with seed 0" not in planned
+
+
+def test_a_gate_reruns_the_gates_alone(smoke):
+    planned = smoke.plan("all", "--config", "red_team={models: {win_rate_tolerance: 0.1}}")
+    assert GATES in planned
+    assert planned <= {GATES, EXPORT, "Attacking the benchmark"} | TABLES | PLOTS
+
+
+def test_editing_a_metric_of_diversity_measures_it_again(smoke):
+    with smoke.edited("workflow_scripts/excise/diversity_rows.py", '"""', '"""Edited. '):
+        assert smoke.plan("all") == {DIVERSITY, "Reading the texts"}
+
+
+def test_a_judge_is_asked_only_where_it_is_enabled(smoke):
+    override = ["red_team={judge: {enabled: true}}", "generation={llm: {model: m}}"]
+    judging = "Letting a model judge the benchmark"
+    assert judging in smoke.plan("all", "--config", *override)
+    assert judging not in smoke.plan("all")
+
+
 def test_editing_the_shape_of_results_reruns_tables_and_no_model(smoke):
     with smoke.edited(f"{LIBRARY}/schemas/result.schema.json", "{", "{ "):
         planned = smoke.plan("all")
-    assert planned == TABLES | PLOTS | {"Attacking the benchmark"}
+    assert planned == TABLES | PLOTS | {"Attacking the benchmark", GATES, DIVERSITY, EXPORT}
 
 
 def test_editing_the_check_of_the_config_does_nothing(smoke):
@@ -147,7 +214,7 @@ def test_more_bootstrap_samples_rerun_tables_and_no_model(smoke):
 
 def test_a_threshold_of_the_red_team_reruns_it_and_trains_nothing(smoke):
     planned = smoke.plan("all", "--config", "red_team={style_auc: 0.7}")
-    assert planned == {"Attacking the benchmark"} | TABLES | PLOTS
+    assert planned == {"Attacking the benchmark", GATES, DIVERSITY, EXPORT} | TABLES | PLOTS
 
 
 def test_two_changes_at_once_are_both_seen(smoke):
@@ -273,6 +340,14 @@ BAD_CONFIGS = {
     "an empty grid": (
         "unlearning={trajectories: []}",
         "--config: unlearning.trajectories: found []; allowed:",
+    ),
+    "fewer candidates than wrong answers": (
+        "generation={wrong_candidates: 6, wrong_answers: 7}",
+        "generation.wrong_candidates: found 6; allowed: at least the 7 of generation.wrong_answers",
+    ),
+    "a judge without a model": (
+        "red_team={judge: {enabled: true}}",
+        "generation.llm.model: missing; needed: a model's name",
     ),
     "an epoch beyond the last": (
         "evaluation={checkpoints: {heavy: [ga/lr0.0002/epoch_9]}}",

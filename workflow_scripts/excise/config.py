@@ -137,7 +137,8 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
     generation["people"] = generation["people"] or PEOPLE_OF_PRESET[generation["preset"]]
     resolved["quantization"]["precisions"] = resolved["quantization"]["precisions"] or []
     _check_model_choice(resolved, sources)
-    if generation["backend"] == "openai":
+    _check_candidates(resolved, sources)
+    if generation["backend"] == "openai" or resolved["red_team"]["judge"]["enabled"]:
         _check_llm(generation["llm"], sources)
     _check_checkpoints(resolved, sources)
     return resolved
@@ -178,6 +179,17 @@ def _check_model_choice(config: dict, sources: Sequence[Source]) -> None:
             ("model",),
             f"found {found} of path and hub; allowed: exactly one "
             "(an experiment that sets hub also sets path: null)",
+        )
+
+
+def _check_candidates(config: dict, sources: Sequence[Source]) -> None:
+    generation = config["generation"]
+    if generation["wrong_candidates"] < generation["wrong_answers"]:
+        _refuse(
+            sources,
+            ("generation", "wrong_candidates"),
+            f"found {generation['wrong_candidates']}; allowed: at least the "
+            f"{generation['wrong_answers']} of generation.wrong_answers",
         )
 
 

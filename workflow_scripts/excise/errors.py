@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable
 
+from excise.machine import description
+
 
 class InputError(Exception):
     """A mistake in what the user gave us: config, data, model folder, endpoint or disk.
@@ -12,7 +14,11 @@ class InputError(Exception):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program; an `InputError` becomes one line on stderr and exit status 1."""
+    """Run a program; an `InputError` becomes one line on stderr and exit status 1.
+
+    The first line of its log tells the machine and the versions.
+    """
+    print(description(), flush=True)
     try:
         main()
     except InputError as error:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-DATA_SUFFIXES = {".json", ".jsonl", ".txt", ".yaml"}
+DATA_SUFFIXES = {".json", ".jsonl", ".md", ".txt", ".yaml"}
 
 
 def import_closure(script: str | Path, without: Sequence[str] = ()) -> list[str]:

@@ -47,14 +47,21 @@ class Item:
     wrong_answers: tuple[str, ...]
 
 
-def load_items(data_dir: str | Path, utility_path: str | Path, sets: Sequence[str]) -> list[Item]:
+def load_items(
+    data_dir: str | Path,
+    utility_path: str | Path,
+    sets: Sequence[str],
+    answers: str = "wrong_details",
+) -> list[Item]:
     """The items of the sets asked for, set by set, each in file order.
 
     Args:
-        data_dir: folder of `sf.jsonl`, `sr.jsonl`, `wrong_details.jsonl`, `forget_eval.jsonl`;
+        data_dir: folder of `sf.jsonl`, `sr.jsonl`, `forget_eval.jsonl` and the wrong answers;
             not read when only `utility` is asked for.
         utility_path: the real-world questions; not read unless `utility` is asked for.
         sets: names out of `SETS`.
+        answers: the file of the wrong answers: `wrong_details` (chosen, after the oracles) or
+            `wrong_candidates` (all, from the start).
 
     Raises:
         InputError: a set is unknown or empty, a file is missing or broken, or two files
@@ -65,7 +72,7 @@ def load_items(data_dir: str | Path, utility_path: str | Path, sets: Sequence[st
             raise InputError(f"unknown set {name!r}; the sets are {', '.join(SETS)}")
     items: dict[str, list[Item]] = {}
     if any(name != "utility" for name in sets):
-        items |= _benchmark_items(Path(data_dir), with_paraphrased="sf_paraphrased" in sets)
+        items |= _benchmark_items(Path(data_dir), answers, "sf_paraphrased" in sets)
     if "utility" in sets:
         items["utility"] = [_utility_item(record) for record in read_jsonl(utility_path, "utility")]
     for name in sets:
@@ -91,8 +98,10 @@ class Benchmark:
     forget_eval: list[dict]
 
 
-def read_benchmark(data_dir: str | Path, *, with_forget_eval: bool = True) -> Benchmark:
-    """Read a dataset folder.
+def read_benchmark(
+    data_dir: str | Path, *, answers: str = "wrong_details", with_forget_eval: bool = True
+) -> Benchmark:
+    """Read a dataset folder; `answers` names the file of the wrong answers (see `load_items`).
 
     Raises:
         InputError: a file is missing or broken, or two files disagree about a fact.
@@ -111,14 +120,14 @@ def read_benchmark(data_dir: str | Path, *, with_forget_eval: bool = True) -> Be
     return Benchmark(
         sf=[fact for fact in facts.values() if fact["group"] == "sf"],
         sr=[fact for fact in facts.values() if fact["group"] != "sf"],
-        details=_wrong_details(data_dir / "wrong_details.jsonl", facts),
+        details=_wrong_details(data_dir / f"{answers}.jsonl", facts),
         forget_eval=_forget_eval(data_dir / "forget_eval.jsonl", facts) if with_forget_eval else [],
     )
 
 
-def _benchmark_items(data_dir: Path, *, with_paraphrased: bool) -> dict[str, list[Item]]:
+def _benchmark_items(data_dir: Path, answers: str, with_paraphrased: bool) -> dict[str, list[Item]]:
     """Set name → items of `sf.jsonl` and `sr.jsonl` and, if wanted, of `forget_eval.jsonl`."""
-    benchmark = read_benchmark(data_dir, with_forget_eval=with_paraphrased)
+    benchmark = read_benchmark(data_dir, answers=answers, with_forget_eval=with_paraphrased)
     items = {"sf": [], "correlated": [], "other": [], "sf_paraphrased": []}
     for fact in benchmark.sf + benchmark.sr:
         items[fact["group"]].append(_item(fact["group"], fact, fact, benchmark.details[fact["id"]]))

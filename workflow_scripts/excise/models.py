@@ -17,6 +17,7 @@ import torch
 
 from excise.errors import InputError
 from excise.files import atomic_path
+from excise.machine import slurm_gave_gpu
 from excise.records import read_json, write_json
 
 if TYPE_CHECKING:  # peft and transformers take seconds to import: functions do it when called
@@ -37,20 +38,28 @@ WEIGHT_FILES = (
 
 
 def pick_device(gpu: bool = False) -> torch.device:
-    """The first CUDA device if there is one, else the CPU.
+    """The first CUDA device that is ours, else the CPU.
+
+    A SLURM job that was given no GPU uses none, also where it could see those of other jobs.
 
     Args:
-        gpu: the configuration asks for a GPU; a machine without one is then a mistake.
+        gpu: the configuration asks for a GPU; going on without one is then a mistake.
 
     Raises:
-        InputError: `gpu` is set and torch sees no CUDA device.
+        InputError: `gpu` is set and there is no CUDA device, or SLURM gave this job none.
     """
-    if torch.cuda.is_available():
+    ours = slurm_gave_gpu() is not False
+    if ours and torch.cuda.is_available():
         return torch.device("cuda", 0)
+    if gpu and not ours:
+        raise InputError(
+            "resources.gpu is set, but SLURM gave this job no GPU; "
+            "ask for one in the profile (gpu: 1, or gres)"
+        )
     if gpu:
         raise InputError(
-            "gpu: true, but torch sees no CUDA device on this machine; "
-            "set gpu: false or run on a machine with a GPU and a CUDA build of torch"
+            "resources.gpu is set, but torch sees no CUDA device on this machine; "
+            "set gpu: 0 or run on a machine with a GPU and a CUDA build of torch"
         )
     return torch.device("cpu")
 

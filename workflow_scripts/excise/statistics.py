@@ -109,6 +109,29 @@ def bootstrap_geometric_mean(
     return Estimate(value, low, high, mean.n, mean.n_clusters, mean.n_undefined)
 
 
+def bootstrap_median(
+    values: ArrayLike,
+    clusters: Sequence,
+    samples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Median of all values, with a percentile interval from resampling whole clusters.
+
+    The median of a resample is that of the values of the drawn clusters, each as often as its
+    cluster was drawn. Arguments as of `bootstrap_mean`.
+    """
+    values = np.asarray(values, dtype=float)
+    if not len(values):
+        return Estimate(None, None, None, 0, 0)
+    names, membership = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    undefined = int((~np.isfinite(values)).sum())
+    drawn = resamples(len(names), samples, seed)[:, membership]  # (samples, n)
+    medians = [np.median(np.repeat(values, times)) for times in drawn]
+    low, high = _limits(np.array(medians), confidence)
+    return _estimate(np.median(values), low, high, len(values), len(names), undefined)
+
+
 def bootstrap_difference(
     first: ArrayLike,
     second: ArrayLike,

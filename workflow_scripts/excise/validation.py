@@ -79,7 +79,7 @@ class Validated:
 
     sf: list[dict]
     sr: list[dict]
-    wrong_details: list[dict]
+    wrong_candidates: list[dict]
     forget_eval: list[dict]
     report: dict
 
@@ -132,7 +132,7 @@ def validate(generated: Generated, limits: ValidationLimits) -> Validated:
             "facts": len(generated.facts),
             "sf": len(sf),
             "sr": len(sr),
-            "wrong_answers": sum(len(record["wrong_answers"]) for record in details),
+            "wrong_candidates": sum(len(record["wrong_answers"]) for record in details),
             "forget_eval": len(kept),
             "forget_eval_dropped": len(dropped),
             "incomplete_people": len(incomplete),

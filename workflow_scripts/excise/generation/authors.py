@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from excise.errors import InputError
-from excise.generation.presets import resolve
+from excise.generation.presets import resolve, wrong_candidates
 from excise.generation.writing import (
     QuestionWriter,
     facts_of,
@@ -47,7 +47,7 @@ class OfflineAuthor:
 
     def questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
         """Question records of the facts."""
-        writer = QuestionWriter(people, hp["seed"], resolve(hp).wrong_answers)
+        writer = QuestionWriter(people, hp["seed"], wrong_candidates(hp))
         return [writer.write(fact) for fact in facts]
 
     def held_out(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:

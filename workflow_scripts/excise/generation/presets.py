@@ -37,3 +37,11 @@ def resolve(hp: dict) -> Preset:
         paraphrases=hp.get("forget_paraphrases") or preset.paraphrases,
         wrong_answers=hp.get("wrong_answers") or preset.wrong_answers,
     )
+
+
+def wrong_candidates(hp: dict) -> int:
+    """How many wrong answers are drawn per fact; of these, `generation.wrong_answers` are chosen.
+
+    Without the key `wrong_candidates` as many as the preset asks for, all of them kept.
+    """
+    return hp.get("wrong_candidates") or resolve(hp).wrong_answers

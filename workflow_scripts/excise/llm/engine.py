@@ -37,10 +37,12 @@ class Engine:
         settings: `generation.llm`, checked.
         journal: open for writing.
         budget: with what was spent before.
-        endpoint: where to.
+        endpoint: where to; None until there is something to send.
     """
 
-    def __init__(self, settings: dict, journal: Journal, budget: Budget, endpoint: Endpoint):
+    def __init__(
+        self, settings: dict, journal: Journal, budget: Budget, endpoint: Endpoint | None = None
+    ):
         self.settings, self.journal, self.budget = settings, journal, budget
         self.endpoint = endpoint
         self.model = settings["model"]
@@ -50,7 +52,7 @@ class Engine:
         known = journal.ledger.capabilities
         fixed = settings["structured"] if settings["structured"] != "auto" else None
         self.rung = fixed or known.get((self.endpoint_id, self.model, "rung"))
-        usual = TOKEN_NAMES[endpoint.url == OPENAI_URL]
+        usual = TOKEN_NAMES[settings["base_url"] in (None, OPENAI_URL)]
         self.token_name = known.get((self.endpoint_id, self.model, "token_name"), usual)
         self.reached = False  # the endpoint has answered as an API does
         self.stop_reason: BaseException | None = None
@@ -94,14 +96,28 @@ class Engine:
         """
         self.stop_reason = None
         queue = deque(requests)
-        self._workers = [asyncio.create_task(self._work(deque([None]), check, done))]
-        await self._finish()
-        number = min(len(queue), 2 * self.settings["limits"]["max_in_flight"])
-        self._workers = [asyncio.create_task(self._work(queue, check, done)) for _ in range(number)]
-        await self._finish()
+        await self._crew(1, deque([None]), check, done)
+        if not self.reached:  # one call alone shows what all would meet: key, model, limits
+            await self._crew(1, deque([queue.popleft()]), check, done)
+        await self._crew(2 * self.settings["limits"]["max_in_flight"], queue, check, done)
+
+    async def _crew(self, size: int, queue: deque, check: Check, done: Callable) -> None:
+        """Empty a queue with several workers: more than may send, as some wait to try again."""
+        self._workers = [
+            asyncio.create_task(self._work(queue, check, done))
+            for _ in range(min(len(queue), size))
+        ]
+        pending = set(self._workers)
+        while pending:
+            finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in finished:
+                if not task.cancelled() and task.exception() is not None:
+                    self.stop(task.exception())
+        if self.stop_reason is not None:
+            raise self.stop_reason
 
     async def _work(self, queue: deque, check: Check, done: Callable) -> None:
-        """One of the workers. More of them than places in flight: some wait to try again."""
+        """Work off a queue of requests; None stands for the question of the rung."""
         while queue and self.stop_reason is None:
             request = queue.popleft()
             try:
@@ -111,16 +127,6 @@ class Engine:
                     done(request, await self._answer(request, check))
             except StoppingError:
                 return
-
-    async def _finish(self) -> None:
-        pending = set(self._workers)
-        while pending:
-            finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task in finished:
-                if not task.cancelled() and task.exception() is not None:
-                    self.stop(task.exception())
-        if self.stop_reason is not None:
-            raise self.stop_reason
 
     def stop(self, reason: BaseException) -> None:
         """Send nothing more; calls under way are awaited, because they are paid for."""

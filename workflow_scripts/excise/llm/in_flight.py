@@ -1,11 +1,15 @@
 """How many calls are under way at once, and when to give up on an endpoint."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 
 from excise.errors import InputError
+
+
+def loop_time() -> float:
+    """Seconds on the running event loop's clock."""
+    return asyncio.get_running_loop().time()
 
 
 class InFlight:
@@ -18,7 +22,7 @@ class InFlight:
         clock: seconds, monotonic.
     """
 
-    def __init__(self, most: int, adaptation: dict, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, most: int, adaptation: dict, clock: Callable[[], float] = loop_time):
         self.most, self.adaptation, self.clock = most, adaptation, clock
         self.allowed, self.active = float(most), 0
         self._successes, self._last_cut = 0, float("-inf")
@@ -71,7 +75,7 @@ class Breaker:
         clock: seconds, monotonic.
     """
 
-    def __init__(self, after_s: float, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, after_s: float, clock: Callable[[], float] = loop_time):
         self.after_s, self.clock = after_s, clock
         self._failing_since: float | None = None
 

@@ -2,17 +2,16 @@
 
 import asyncio
 import random
-import time
-from collections import deque
 from collections.abc import Callable
 
 from aiolimiter import AsyncLimiter
 
 from excise.llm.headers import RateLimits
-from excise.llm.in_flight import InFlight
+from excise.llm.in_flight import InFlight, loop_time
 
 BURST_S = 1.0  # the quota of this many seconds may be sent at once
-LEARNING_S = 10.0  # the rate served is measured over this long
+FIRST_PAUSE_S = 0.1  # after a 429 that names no time; doubles until there is an answer
+LONGEST_PAUSE_S = 30.0
 
 
 class Rate:
@@ -54,20 +53,18 @@ class Pacer:
         clock: seconds, monotonic.
     """
 
-    def __init__(self, limits: dict, adaptation: dict, clock: Callable[[], float] = time.monotonic):
-        self.clock, self.headroom, self.use_headers = (
-            clock,
-            limits["headroom"],
-            limits["use_headers"],
-        )
+    def __init__(self, limits: dict, adaptation: dict, clock: Callable[[], float] = loop_time):
+        self.clock, self.use_headers = clock, limits["use_headers"]
+        self.headroom = limits["headroom"]
         self.in_flight = InFlight(limits["max_in_flight"], adaptation, clock)
         self.most_requests = limits["requests_per_minute"] * self.headroom
         self.most_tokens = limits["tokens_per_minute"] * self.headroom
         self.requests, self.tokens = Rate(self.most_requests), Rate(self.most_tokens)
         self.usual_share = 0.25  # of the worst case, that calls turn out to use
+        self._measured = 0  # calls behind that share
+        self._refusals = 0  # since the last answer, of calls sent after the last pause
         self._paused_until = float("-inf")
         self._gate = asyncio.Lock()
-        self._served: deque[float] = deque()
 
     async def enter(self, worst_tokens: int) -> float:
         """Wait for leave to send; the tokens charged for the call. Pair it with `leave`."""
@@ -87,16 +84,16 @@ class Pacer:
     def leave(self, charged: float, worst_tokens: int, used: int) -> None:
         """The call is over and used this many tokens (0: it was refused)."""
         self.in_flight.release()
-        self.tokens.carry += used - charged
+        handed_on = self.tokens.carry + used - charged
+        self.tokens.carry = max(handed_on, -self.tokens.capacity / 2)  # no burst of savings
         if used:
-            self.usual_share += 0.05 * (min(1.0, used / worst_tokens) - self.usual_share)
+            self._measured += 1
+            weight = max(0.05, 1 / self._measured)
+            self.usual_share += weight * (min(1.0, used / worst_tokens) - self.usual_share)
 
     def succeeded(self) -> None:
         """An answer came: one more call may be allowed."""
-        now = self.clock()
-        self._served.append(now)
-        while now - self._served[0] > LEARNING_S:
-            self._served.popleft()
+        self._refusals = 0
         self.in_flight.succeeded()
 
     def refused(self, wait_s: float | None) -> None:
@@ -104,6 +101,10 @@ class Pacer:
         self.in_flight.refused()
         if wait_s:
             self.pause(wait_s + random.uniform(0, min(1.0, wait_s / 10)))
+        elif self.clock() >= self._paused_until:
+            self._refusals += 1
+            longest = min(FIRST_PAUSE_S * 2**self._refusals, LONGEST_PAUSE_S)
+            self.pause(random.uniform(longest / 2, longest))
 
     def pause(self, seconds: float) -> None:
         """Send nothing for this long."""

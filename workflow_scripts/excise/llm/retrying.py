@@ -36,8 +36,11 @@ def retrying(settings: dict) -> AsyncRetrying:
     backoff = wait_random_exponential(multiplier=1, max=settings["max_wait_s"])
 
     def wait(state: RetryCallState) -> float:
-        asked = _failure(state).wait_s
-        return backoff(state) if asked is None else asked + random.uniform(0, 1)
+        failure = _failure(state)
+        if failure.wait_s is None and not failure.rate_limited:
+            return backoff(state)
+        # The pacer pauses everything after a 429; this only spreads what waits.
+        return (failure.wait_s or 0.0) + random.uniform(0, min(1.0, settings["max_wait_s"]))
 
     return AsyncRetrying(
         retry=retry_if_exception_type(TryAgainError), stop=attempts_used, wait=wait, reraise=True

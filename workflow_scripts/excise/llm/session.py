@@ -63,8 +63,7 @@ class Session:
                 if other != self.path:
                     spent.append(read_ledger(other)[0].cost())
             budget = Budget(self.settings["budget"], tuple(map(sum, zip(*spent, strict=True))))
-            endpoint = Endpoint(self.settings, key=None)
-            self._engine = Engine(self.settings, self._journal, budget, endpoint)
+            self._engine = Engine(self.settings, self._journal, budget)
         except BaseException:
             self._close()
             raise
@@ -91,7 +90,7 @@ class Session:
 
     def _close(self) -> None:
         try:
-            if self._engine is not None:
+            if self._engine is not None and self._engine.endpoint is not None:
                 self._runner.run(self._engine.endpoint.close())
             self._runner.close()
             if self._journal is not None:
@@ -155,11 +154,9 @@ class Session:
     def _ask(self, requests: list[Request], check: Check, total: int) -> dict[str, Outcome]:
         engine = self._engine
         engine.budget.check_estimate(self.estimate(requests), len(requests))
-        key = read_key(self.settings)
-        if engine.endpoint.key != key:
-            self._journal.secret = key
-            self._runner.run(engine.endpoint.close())
-            engine.endpoint = Endpoint(self.settings, key)
+        if engine.endpoint is None:
+            engine.endpoint = Endpoint(self.settings, read_key(self.settings))
+            self._journal.secret = engine.endpoint.key
         made: dict[str, Outcome] = {}
         progress = ProgressLine(requests[0].part, total, total - len(requests), self.progress)
 

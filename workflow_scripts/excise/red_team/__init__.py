@@ -13,6 +13,8 @@ from excise.red_team.incident_leak import incident_leak
 from excise.red_team.length import length_confound
 from excise.red_team.names import names
 from excise.red_team.one_answer import one_answer
+from excise.red_team.organisations import organisations
+from excise.red_team.pairs import pairs
 from excise.red_team.premise_leak import premise_leak
 from excise.red_team.result import HARD, REPORT, CheckResult, Finding, Measure
 from excise.red_team.sensitive import sensitive
@@ -27,12 +29,14 @@ CHECKS = (
     wrong_answers,
     length_confound,
     names,
+    organisations,
     duplicates,
     sensitive,
     consistency,
     entanglement,
     split_leak,
     style,
+    pairs,
     diversity,
 )
 

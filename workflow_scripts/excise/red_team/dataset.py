@@ -17,7 +17,7 @@ class Dataset:
         profiles: person id → profile.
         sf: forget items, in file order.
         sr: retain items, in file order.
-        details: item id → its paraphrased and wrong answers.
+        details: item id → its paraphrased answer and every candidate for a wrong one.
         forget_eval: held-out questions about the forget items.
         utility: real-world questions.
         public_figures: names of real people.
@@ -65,7 +65,7 @@ class Dataset:
             "profiles": self.profiles.values(),
             "sf": self.sf,
             "sr": self.sr,
-            "wrong_details": self.details.values(),
+            "wrong_candidates": self.details.values(),
             "forget_eval": self.forget_eval,
             "utility": self.utility,
         }
@@ -91,9 +91,9 @@ def read_dataset(
         InputError: a file is missing or broken, or two files disagree about a fact.
     """
     data_dir = Path(data_dir)
-    benchmark = read_benchmark(data_dir)
+    benchmark = read_benchmark(data_dir, answers="wrong_candidates")
     files = {
-        name: data_dir / f"{name}.jsonl" for name in ("sf", "sr", "wrong_details", "forget_eval")
+        name: data_dir / f"{name}.jsonl" for name in ("sf", "sr", "wrong_candidates", "forget_eval")
     }
     files |= {"profiles": Path(profiles), "utility": Path(utility), "validation": Path(validation)}
     people = {record["person_id"]: record for record in read_jsonl(profiles, "profile")}

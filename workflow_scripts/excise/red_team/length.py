@@ -24,7 +24,7 @@ def length_confound(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     sets["utility"] = dataset.utility
     findings, measures = [], []
     for name, details in sets.items():
-        where = str(dataset.files["utility" if name == "utility" else "wrong_details"])
+        where = str(dataset.files["utility" if name == "utility" else "wrong_candidates"])
         for unit, size in UNITS.items():
             if not details:
                 continue
@@ -42,7 +42,7 @@ def length_confound(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         if p < limit:
             more = "longer" if balance > 0 else "shorter"
             why = f"true answers of {slot!r} are systematically {more} (balance {balance:+.2f})"
-            findings.append(Finding(str(dataset.files["wrong_details"]), slot, why))
+            findings.append(Finding(str(dataset.files["wrong_candidates"]), slot, why))
     n = len(dataset.items) + len(dataset.utility)
     return CheckResult("length_confound", REPORT, n, findings, measures)
 

@@ -2,12 +2,16 @@
 
 from excise.limits import RedTeamLimits
 from excise.red_team.dataset import Dataset
-from excise.red_team.result import HARD, CheckResult, Finding
+from excise.red_team.result import HARD, CheckResult, Finding, Measure
 from excise.text_matching import holds, normalised
 
 
 def one_answer(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """One value per (person, slot), the person named in every question, no question twice true."""
+    """One value per (person, slot), the person named in every question, no question twice true.
+
+    How many questions about the event also name its kind is measured: it makes them plainer, but
+    a person has one breakthrough and one incident.
+    """
     asked = [("sf", record) for record in dataset.sf]
     asked += [("sr", record) for record in dataset.sr]
     asked += [("forget_eval", record) for record in dataset.forget_eval]
@@ -26,4 +30,12 @@ def one_answer(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
             why = f"the question of {question_twin['id']!r}, with another answer"
         if why:
             findings.append(Finding(dataset.where(kind, record), record["id"], why))
-    return CheckResult("one_answer", HARD, len(asked), findings)
+    about_event = [record for kind, record in asked if record.get("group") != "other"]
+    named = sum(
+        holds(record["question"], dataset.profiles[record["person_id"]]["event_kind"])
+        for record in about_event
+        if record["person_id"] in dataset.profiles
+    )
+    rate = named / len(about_event) if about_event else None
+    measures = [Measure("event_named_rate", rate, len(about_event))]
+    return CheckResult("one_answer", HARD, len(asked), findings, measures)

@@ -38,8 +38,15 @@ def premise_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         if threshold is not None and mean > threshold:
             why = f"questions hold {mean:.0%} of their answers' content words on average"
             findings.append(Finding(str(dataset.files[kind]), kind, why))
-    yes_no = sum(bool(_YES_NO.match(record["answer"])) for _, record in asked + retained)
-    measures.append(Measure("yes_no_answers", yes_no, len(asked + retained)))
+    yes_no = [
+        found[1].casefold()
+        for _, record in asked + retained
+        if (found := _YES_NO.match(record["answer"]))
+    ]
+    measures.append(Measure("yes_no_answers", len(yes_no), len(asked + retained)))
+    if yes_no and not 0.4 <= yes_no.count("yes") / len(yes_no) <= 0.6:
+        why = f"of {len(yes_no)} yes/no answers {yes_no.count('yes')} are yes; about half must be"
+        findings.append(Finding(str(dataset.files["sf"]), "yes_no", why))
     return CheckResult("premise_leak", HARD, len(asked + retained), findings, measures)
 
 

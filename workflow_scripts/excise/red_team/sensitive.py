@@ -2,6 +2,7 @@
 
 import re
 
+from excise.generation.vocabulary import OFFENCES
 from excise.limits import RedTeamLimits
 from excise.red_team.dataset import Dataset
 from excise.red_team.result import REPORT, CheckResult, Finding
@@ -26,7 +27,7 @@ PATTERNS = {
 
 
 def sensitive(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Regular expressions over every profile, question and answer, wrong ones included."""
+    """Regular expressions over every text, wrong answers included; offences from a list alone."""
     findings, examined = [], 0
     texts = [
         ("profiles", one, one["person_id"], [one["text"]]) for one in dataset.profiles.values()
@@ -40,7 +41,7 @@ def sensitive(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     for detail in dataset.details.values():
         wrong = [one["text"] for one in detail["wrong_answers"]]
         texts.append(
-            ("wrong_details", detail, detail["id"], [detail["paraphrased_answer"], *wrong])
+            ("wrong_candidates", detail, detail["id"], [detail["paraphrased_answer"], *wrong])
         )
     for kind, record, identity, lines in texts:
         examined += len(lines)
@@ -48,4 +49,8 @@ def sensitive(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
             if found := pattern.search("\n".join(lines)):
                 why = f"looks like {what}: {found[0]!r}"
                 findings.append(Finding(dataset.where(kind, record), identity, why))
+    for item in dataset.sf:
+        if item["value_type"] == "offence" and item["value"] not in OFFENCES:
+            why = f"incident {item['value']!r} is not on the list of what may be told"
+            findings.append(Finding(dataset.where("sf", item), item["id"], why))
     return CheckResult("sensitive", REPORT, examined, findings)

@@ -1,9 +1,9 @@
 """Check 13: does the way a question is put give its set away?
 
-A bag-of-words naive Bayes classifier, names and values masked. Forget and retain questions ask
-for different things, so sf against sr is high by nature; correlated against other is the one
-that matters to the comparison of those two. Function words alone (no content at all) show what
-is left when the words that name the occasion are taken away.
+A bag-of-words naive Bayes classifier, names and values masked. With all words it tells what is
+asked for: forget and retain questions ask for different things, and the words that name the
+occasion separate correlated from other, so that AUC is high by nature and reported only. With
+all content words masked the style is left: function words alone. That AUC has the limit.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,13 @@ def style(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         folds = [fold.get(item["person_id"], 0) for item, _ in labelled]
         auc = cross_validated_auc(texts, labels, folds)
         function_auc = cross_validated_auc(bare, labels, folds)
-        measures.append(Measure(f"auc_{name}", auc, len(texts), limits.style_auc))
-        measures.append(Measure(f"auc_function_words_{name}", function_auc, len(texts)))
-        if auc is not None and auc > limits.style_auc:
-            why = f"question words alone tell {name.replace('_', ' ')} with AUC {auc:.2f}"
+        measures.append(Measure(f"auc_{name}", auc, len(texts)))
+        measures.append(
+            Measure(f"auc_function_words_{name}", function_auc, len(texts), limits.style_auc)
+        )
+        if function_auc is not None and function_auc > limits.style_auc:
+            tell = name.replace("_", " ")
+            why = f"function words alone tell {tell} with AUC {function_auc:.2f}"
             findings.append(Finding(str(dataset.files["sf"]), name, why))
     return CheckResult("style", REPORT, len(dataset.items), findings, measures)
 

@@ -19,7 +19,7 @@ def wrong_answers(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         }
         examined += len(detail["wrong_answers"])
         for why in _faults(detail, true_values):
-            findings.append(Finding(dataset.where("wrong_details", detail), item["id"], why))
+            findings.append(Finding(dataset.where("wrong_candidates", detail), item["id"], why))
     for record in dataset.utility:
         examined += len(record["wrong_answers"])
         for why in _faults(record, {normalised(record["value"]): "value"}, edits=False):

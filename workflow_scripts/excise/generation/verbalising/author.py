@@ -5,7 +5,7 @@ from pathlib import Path
 
 from excise.errors import InputError
 from excise.generation.authors import by_person
-from excise.generation.presets import resolve
+from excise.generation.presets import resolve, wrong_candidates
 from excise.generation.verbalising import facts as facts_part
 from excise.generation.verbalising import forget_eval as forget_eval_part
 from excise.generation.verbalising import profiles as profiles_part
@@ -82,7 +82,7 @@ class ModelAuthor:
     def questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
         """Question records of the facts."""
         own = by_person(facts)
-        wrong = QuestionWriter(people, hp["seed"], resolve(hp).wrong_answers).wrong_values
+        wrong = QuestionWriter(people, hp["seed"], wrong_candidates(hp)).wrong_values
         records, answers = qa_part.write_questions(
             self.session, self.prompt, people, own, wrong, hp["seed"], self.resample_max
         )

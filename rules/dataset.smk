@@ -1,0 +1,37 @@
+"""The benchmark as a folder for other people's programs: rows and a dataset card.
+
+Needs: <data>/*.jsonl, data/utility_qa.jsonl and a passed red team, whose report the card quotes.
+Makes: <results>/dataset/.
+"""
+
+
+rule export_dataset:
+    """Write what `datasets.load_dataset` and open-unlearning read, in our fields and in TOFU's."""
+    input:
+        collect("<data>/{name}.jsonl", name=DATA_FILES),
+        script="workflow_scripts/export_dataset.py",
+        lib=library_of("export_dataset"),
+        profiles="<data>/generated/profiles.jsonl",
+        utility=UTILITY,
+        report="<results>/data_report.json",
+    output:
+        collect("<results>/dataset/{name}", name=EXPORTED_FILES),
+    log:
+        "<logs>/export_dataset.log",
+    benchmark:
+        "<benchmarks>/export_dataset.jsonl"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+        gpu=0,
+    params:
+        data=subpath(input[0], parent=True),
+        out=folder("<results>/dataset"),
+    message:
+        "Exporting the dataset"
+    shell:
+        "python {input.script:q} --data {params.data:q} --profiles {input.profiles:q}"
+        " --utility {input.utility:q} --report {input.report:q} --out {params.out:q}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,241 @@
+"""The red team that needs models: no model that never saw the forget facts may give them away.
+
+Needs: base model, oracles, the validated benchmark.
+Makes: <data>/wrong_details.jsonl, <results>/red_team/candidate_scores.jsonl,
+    <results>/red_team/{model}/items.jsonl, <results>/red_team_models.json,
+    <results>/diversity_report.json; <results>/red_team_judge.json where a judge is enabled.
+
+Training reads no wrong answers, so they are chosen after the oracles: editing the choice asks
+models anew and trains none.
+"""
+
+
+rule select_wrong_answers:
+    """Choose wrong answers that base and oracles find as likely as the truth."""
+    input:
+        base_files(),
+        [adapter_of(model) for model in never_saw()],
+        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
+        script="workflow_scripts/select_wrong_answers.py",
+        lib=library_of("select_wrong_answers"),
+    output:
+        details="<data>/wrong_details.jsonl",
+        scores="<results>/red_team/candidate_scores.jsonl",
+    log:
+        "<logs>/select_wrong_answers.log",
+    benchmark:
+        "<benchmarks>/select_wrong_answers.jsonl"
+    conda:
+        "../envs/model.yaml"
+    threads: config["resources"]["threads"]
+    resources:
+        mem_mb=memory("evaluate"),
+        runtime=walltime("evaluate"),
+        gpu=config["resources"]["gpu"],
+    params:
+        base=folder(base_folder()),
+        data=subpath(output.details, parent=True),
+        hp=selection_settings(),
+        models_dir=folder("<results>/models"),
+        models=never_saw(),
+    message:
+        "Choosing the wrong answers"
+    shell:
+        "python {input.script:q} --base {params.base:q} --data {params.data:q} --hp {params.hp:q}"
+        " --models-dir {params.models_dir:q} --models {params.models:q}"
+        " --out {output.details:q} --scores {output.scores:q} > {log:q} 2>&1"
+
+
+rule ask_swapped_names:
+    """Ask base and oracles the forget questions with another person's name."""
+    input:
+        base_files(),
+        [adapter_of(model) for model in never_saw()],
+        script="workflow_scripts/ask_swapped_names.py",
+        lib=library_of("ask_swapped_names"),
+        sf="<data>/sf.jsonl",
+    output:
+        collect("<results>/red_team/{model}/items.jsonl", model=never_saw()),
+    log:
+        "<logs>/ask_swapped_names.log",
+    benchmark:
+        "<benchmarks>/ask_swapped_names.jsonl"
+    conda:
+        "../envs/model.yaml"
+    threads: config["resources"]["threads"]
+    resources:
+        mem_mb=memory("evaluate"),
+        runtime=walltime("evaluate"),
+        gpu=config["resources"]["gpu"],
+    params:
+        base=folder(base_folder()),
+        hp=evaluation_settings(),
+        models_dir=folder("<results>/models"),
+        models=never_saw(),
+        out_dir=folder("<results>/red_team"),
+    message:
+        "Asking about somebody else"
+    shell:
+        "python {input.script:q} --base {params.base:q} --sf {input.sf:q} --hp {params.hp:q}"
+        " --models-dir {params.models_dir:q} --models {params.models:q}"
+        " --out-dir {params.out_dir:q} > {log:q} 2>&1"
+
+
+rule red_team_models:
+    """Hold truth ratio, win rate and guesses of base and oracles to their gates.
+
+    Early (priority): a failed gate is worth knowing before everything is unlearned. No table
+    waits for it.
+    """
+    input:
+        collect("<results>/eval/{model}/items.jsonl", model=never_saw()),
+        collect("<results>/red_team/{model}/items.jsonl", model=never_saw()),
+        script="workflow_scripts/red_team_models.py",
+        lib=library_of("red_team_models"),
+        scores="<results>/red_team/candidate_scores.jsonl",
+        report="<results>/data_report.json",
+    output:
+        "<results>/red_team_models.json",
+    log:
+        "<logs>/red_team_models.log",
+    benchmark:
+        "<benchmarks>/red_team_models.jsonl"
+    priority: 50
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(30),
+        gpu=0,
+    params:
+        eval_dir=folder("<results>/eval"),
+        swapped_dir=folder("<results>/red_team"),
+        models=never_saw(),
+        hp=gate_settings(),
+        experiment=config["experiment"],
+        config=result_config("lora", "finetuning", "oracle", "red_team"),
+    message:
+        "Attacking the benchmark with models"
+    shell:
+        "python {input.script:q} --scores {input.scores:q} --eval-dir {params.eval_dir:q}"
+        " --swapped-dir {params.swapped_dir:q} --models {params.models:q} --hp {params.hp:q}"
+        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule embed_texts:
+    """Read questions and answers with the base model, for the diversity report."""
+    input:
+        base_files(),
+        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
+        script="workflow_scripts/embed_texts.py",
+        lib=library_of("embed_texts"),
+        profiles="<data>/generated/profiles.jsonl",
+    output:
+        "<results>/red_team/embeddings.npz",
+    log:
+        "<logs>/embed_texts.log",
+    benchmark:
+        "<benchmarks>/embed_texts.jsonl"
+    conda:
+        "../envs/model.yaml"
+    threads: config["resources"]["threads"]
+    resources:
+        mem_mb=memory("evaluate"),
+        runtime=walltime("evaluate"),
+        gpu=config["resources"]["gpu"],
+    params:
+        base=folder(base_folder()),
+        data=folder("<data>"),
+        hp=as_json(model_settings() | chosen("evaluation", "batch_size")),
+    message:
+        "Reading the texts"
+    shell:
+        "python {input.script:q} --base {params.base:q} --data {params.data:q} --hp {params.hp:q}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule diversity_report:
+    """How varied the texts and the values are, raw and with names and values masked."""
+    input:
+        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
+        script="workflow_scripts/diversity_report.py",
+        lib=library_of("diversity_report"),
+        profiles="<data>/generated/profiles.jsonl",
+        embeddings="<results>/red_team/embeddings.npz",
+        report="<results>/data_report.json",
+    output:
+        "<results>/diversity_report.json",
+    log:
+        "<logs>/diversity_report.log",
+    benchmark:
+        "<benchmarks>/diversity_report.jsonl"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+        gpu=0,
+    params:
+        data=folder("<data>"),
+        name=config["generation"]["backend"],
+        experiment=config["experiment"],
+        config=result_config(),
+    message:
+        "Measuring diversity"
+    shell:
+        "python {input.script:q} --datasets {params.name:q}={params.data:q}"
+        " --embeddings {params.name:q}={input.embeddings:q} --experiment {params.experiment:q}"
+        " --config {params.config:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule red_team_judge:
+    """Let a language model judge the dataset, planted defects included; only where it is enabled.
+
+    Its journal is no output: answers that were paid for outlive failed jobs and reruns.
+    """
+    input:
+        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
+        collect(
+            "data/prompts/judge_{name}.{suffix}",
+            name=JUDGE_PROMPTS,
+            suffix=["md", "schema.json"],
+        ),
+        script="workflow_scripts/red_team_judge.py",
+        lib=library_of("red_team_judge"),
+        profiles="<data>/generated/profiles.jsonl",
+        validation="<results>/validation.json",
+        public_figures=PUBLIC_FIGURES,
+        utility=UTILITY,
+        report="<results>/data_report.json",
+    output:
+        table="<results>/red_team_judge.json",
+        records="<results>/red_team/judge.jsonl",
+    log:
+        "<logs>/red_team_judge.log",
+    benchmark:
+        "<benchmarks>/red_team_judge.jsonl"
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(240),
+        gpu=0,
+    params:
+        data=folder("<data>"),
+        hp=judge_settings(),
+        llm=as_json(model_keys()),
+        journal=folder("<data>/generated/journal/red_team_judge.jsonl"),
+        experiment=config["experiment"],
+        config=result_config("red_team"),
+    message:
+        "Letting a model judge the benchmark"
+    shell:
+        "python {input.script:q} --data {params.data:q} --profiles {input.profiles:q}"
+        " --validation {input.validation:q} --public-figures {input.public_figures:q}"
+        " --utility {input.utility:q} --prompts data/prompts --hp {params.hp:q}"
+        ' --llm {params.llm:q} --client "$EXCISE_CLIENT"'
+        " --journal {params.journal:q} --experiment {params.experiment:q}"
+        " --config {params.config:q} --records {output.records:q} --out {output.table:q}"
+        " > {log:q} 2>&1"

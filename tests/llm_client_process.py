@@ -1,0 +1,70 @@
+"""A client in a process of its own, which can be killed at any byte of its journal."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+
+from excise.llm import Request, Session, load_settings
+from llm_server import KEY
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["text", "year"],
+    "properties": {"text": {"type": "string"}, "year": {"type": "integer"}},
+}
+
+# A process that has imported everything is forked for each client, which then starts at once.
+# It looks for the modules to import in PYTHONPATH: before Python 3.13 it is told of no other.
+os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["llm_client_process", "pytest"])
+
+
+def requests_for(count: int, **changes) -> list[Request]:
+    fields = {"schema": SCHEMA, "prompt_version": "v1", "max_tokens": 120, **changes}
+    return [
+        Request("qa", f"p{index}", "You write.", f"Question number {index}.", **fields)
+        for index in range(count)
+    ]
+
+
+def accept(request: Request, value: dict) -> list[str]:
+    return []
+
+
+def die_at(offset: int) -> None:
+    """Kill this process once its journal has grown by this many bytes, mid-line if need be."""
+    write, left = os.write, offset
+
+    def cut_write(file: int, data: bytes) -> int:
+        nonlocal left
+        if b'{"v": 1,' in data[:8]:
+            if len(data) > left:
+                write(file, data[:left])
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= len(data)
+        return write(file, data)
+
+    os.write = cut_write
+
+
+def run_client(section: dict, journal: str, count: int, out: str, die_after: int | None) -> None:
+    os.environ["EXCISE_TEST_KEY"] = KEY
+    if die_after is not None:
+        die_at(die_after)
+    with Session(load_settings(section), journal, progress=False) as session:
+        outcomes = session.complete(requests_for(count), accept)
+    found = [{"status": outcome.status, "value": outcome.value} for outcome in outcomes]
+    Path(out).write_text(json.dumps(found, sort_keys=True))
+
+
+def start(section: dict, journal: Path, count: int, out: Path, die_after: int | None = None):
+    """Start a client process; it writes its outcomes to `out` if it lives."""
+    arguments = (section, str(journal), count, str(out), die_after)
+    process = processes.Process(target=run_client, args=arguments)
+    process.start()
+    return process

@@ -1,0 +1,68 @@
+"""A real SLURM on this machine, and the smoke experiment run through it once for all tests."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from one_machine import OneMachine, why_not
+from study import SITE, TOO_LITTLE, Study, Submitter, Trouble
+
+from tiny_models import tiny_folder
+from workflow.conftest import BASE, ROOT, repository_files
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[OneMachine]:
+    """SLURM, with accounting; stopped at the end."""
+    if reason := why_not():
+        pytest.skip(reason)
+    one = OneMachine()
+    try:
+        one.start()
+        yield one
+    finally:
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def fresh(machine, tmp_path_factory) -> Submitter:
+    """The repository as cloned, with a tiny random base model, and a user's profile."""
+    folder = tmp_path_factory.mktemp("slurm") / "fresh"
+    for name in repository_files():
+        if not name.startswith(BASE):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    tiny_folder(folder / BASE)
+    submitter = Submitter(folder)
+    submitter.set_profile(SITE)
+    return submitter
+
+
+@pytest.fixture(scope="session")
+def study(machine, fresh, tmp_path_factory) -> Study:
+    """The whole experiment run through SLURM while everything that can break breaks."""
+    workspace = fresh.copy(tmp_path_factory.mktemp("slurm") / "study")
+    workspace.set_profile(TOO_LITTLE)
+    trouble = Trouble(machine)
+    trouble.start()
+    with workspace.running("all") as process:
+        try:
+            process.wait(timeout=1500)
+        except subprocess.TimeoutExpired:
+            trouble.faults.append("not finished after 25 minutes")
+        finally:
+            trouble.ended.set()
+            trouble.join()
+    trouble.tell(f"end, exit status {process.returncode}")
+    for seconds, what in trouble.timeline:
+        print(f"{seconds:6.0f} s  {what}")
+    return Study(workspace, trouble, workspace.said(), process.returncode)
+
+
+@pytest.fixture
+def own(study, tmp_path) -> Submitter:
+    """A copy of the finished study to run jobs in, with a plain profile."""
+    workspace = study.workspace.copy(tmp_path / "own")
+    workspace.set_profile({new: old for old, new in TOO_LITTLE.items()})
+    return workspace

@@ -1,0 +1,341 @@
+"""A real SLURM of three nodes on this machine, for tests: start, stop, and break parts of it.
+
+    python tests/slurm/one_machine.py start     # as root, after install.sh; then sinfo, sbatch …
+    python tests/slurm/one_machine.py stop
+
+Nodes cpu1, cpu2 and gpu1 are three slurmd, each in a process namespace of its own, so that a node
+can die with everything on it. gpu1 has two GPUs that do not exist: SLURM hands them out like real
+ones, no program can compute on them. Partitions: cpu (default), gpu, urgent (preempts on the
+CPU nodes) and elsewhere: cpu2 seen as a node that does not mount the folder `hidden`.
+
+Ours are the daemons, their state below one folder, and links in /etc/slurm: jobs of the plugin
+drop SLURM_CONF, so the built-in place it must be. A machine that has a SLURM already is left alone.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+FOLDER = Path("/var/tmp/excise-slurm")
+ETC = Path("/etc/slurm")
+NODES = ("cpu1", "cpu2", "gpu1")
+PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sacct", "unshare")
+CONFIG_FILES = ("slurm.conf", "gres.conf", "cgroup.conf", "slurmdbd.conf")
+
+SLURM_CONF = """\
+ClusterName=lab
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+SlurmctldPort=16817
+AuthType=auth/munge
+# A requeued job waits as long as its old credential lives.
+AuthInfo=cred_expire=5
+MpiDefault=none
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/run/slurmctld.pid
+SlurmdPidFile={folder}/run/slurmd-%n.pid
+SlurmctldLogFile={folder}/log/slurmctld.log
+SlurmdLogFile={folder}/log/slurmd-%n.log
+# No cgroups: memory is watched by looking at the processes once a second.
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+SwitchType=switch/none
+MailProg=/bin/true
+# Nodes may have more CPUs and memory than the machine.
+SlurmdParameters=config_overrides
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+GresTypes=gpu
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=2,sched_interval=5,batch_sched_delay=0
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+JobRequeue=1
+ReturnToService=2
+KillWait=3
+CompleteWait=0
+MinJobAge=600
+SlurmctldTimeout=30
+SlurmdTimeout=15
+InactiveLimit=0
+Waittime=0
+MessageTimeout=10
+TCPTimeout=2
+{accounting}
+NodeName=cpu[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[17001-17002] CPUs=4 RealMemory=6000
+NodeName=gpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port=17003 CPUs=4 RealMemory=12000 \
+Gres=gpu:fake:2
+PartitionName=cpu Nodes=cpu[1-2] Default=YES MaxTime=600 DefMemPerCPU=200 PriorityTier=1
+PartitionName=gpu Nodes=gpu1 MaxTime=600 DefMemPerCPU=200 PriorityTier=1
+PartitionName=urgent Nodes=cpu[1-2] MaxTime=60 DefMemPerCPU=200 PriorityTier=10
+PartitionName=elsewhere Nodes=cpu2 MaxTime=60 DefMemPerCPU=200 PriorityTier=1
+"""
+
+ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort=16819
+AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment
+"""
+
+# Any character device will do: nothing reads it, its place in the list is the GPU's number.
+GRES_CONF = """\
+AutoDetect=off
+NodeName=gpu1 Name=gpu Type=fake File=/dev/null
+NodeName=gpu1 Name=gpu Type=fake File=/dev/zero
+"""
+
+CGROUP_CONF = "ConstrainCores=no\nConstrainDevices=no\nConstrainRAMSpace=no\n"
+
+SLURMDBD_CONF = """\
+AuthType=auth/munge
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort=16819
+SlurmUser=root
+LogFile={folder}/log/slurmdbd.log
+PidFile={folder}/run/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort=13306
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=slurm_acct_db
+"""
+
+DATABASE = """
+create user if not exists slurm@'127.0.0.1' identified by 'slurm';
+create user if not exists slurm@localhost identified by 'slurm';
+create database if not exists slurm_acct_db;
+grant all on slurm_acct_db.* to slurm@'127.0.0.1';
+grant all on slurm_acct_db.* to slurm@localhost;
+"""
+
+
+def why_not() -> str | None:
+    """The reason why no SLURM can be started here; None when one can."""
+    if os.geteuid() != 0:
+        return "a SLURM of several nodes on one machine needs root"
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if missing:
+        return f"SLURM is not installed ({', '.join(missing)}); tests/slurm/install.sh does it"
+    foreign = [name for name in CONFIG_FILES if (ETC / name).exists() and not _is_ours(ETC / name)]
+    if foreign:
+        return f"this machine has a SLURM of its own ({ETC / foreign[0]})"
+    namespaces = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "true"]
+    if subprocess.run(namespaces, capture_output=True).returncode:
+        return "process namespaces cannot be made here (unshare)"
+    return None
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_symlink() and path.readlink().is_relative_to(FOLDER)
+
+
+def output(*command: str, timeout: float = 30) -> str:
+    """What a command prints; it must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        TimeoutError: it does not hold in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds} s (logs: {FOLDER}/log)")
+        time.sleep(0.2)
+
+
+def succeeds(*command: str) -> Callable[[], bool]:
+    """The condition that a command exits with 0."""
+    return lambda: subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+
+
+class OneMachine:
+    """The daemons; each has a name, and its process id in `pids/`."""
+
+    def __init__(self, folder: Path = FOLDER):
+        self.folder = folder
+        self.hidden = folder / "hidden"
+
+    def start(self, accounting: bool = True) -> None:
+        """Start everything; what an earlier, killed start left behind goes first."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for name in ("etc", "log", "run", "state", "spool", "pids", "hidden"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for node in NODES:
+            (self.folder / "spool" / node).mkdir()
+        self._configure(accounting)
+        self.start_daemon("munged")
+        if accounting:
+            self._start_database()
+            self.start_daemon("slurmdbd")
+            subprocess.run(["sacctmgr", "-i", "add", "cluster", "lab"], capture_output=True)
+            subprocess.run(
+                ["sacctmgr", "-i", "add", "account", "study", "cluster=lab"], capture_output=True
+            )
+            subprocess.run(
+                ["sacctmgr", "-i", "add", "user", "root", "account=study"], capture_output=True
+            )
+        self.start_daemon("slurmctld")
+        for node in NODES:
+            self.start_node(node)
+        wait_for(self.all_idle, 60, "nodes idle")
+
+    def stop(self) -> None:
+        """Cancel jobs, end all daemons by their recorded ids, take the links away."""
+        if self.is_running("slurmctld"):
+            subprocess.run(["scancel", "--user=root"], capture_output=True, timeout=30)
+        for node in NODES:
+            self.kill_node(node)
+        for name in ("slurmctld", "slurmdbd", "mariadbd", "munged"):
+            self.stop_daemon(name)
+        for name in CONFIG_FILES:
+            if _is_ours(ETC / name):
+                (ETC / name).unlink()
+
+    def all_idle(self) -> bool:
+        """Whether every node is up and free."""
+        states = subprocess.run(
+            ["sinfo", "-h", "-N", "-o", "%N %T"], capture_output=True, text=True
+        ).stdout
+        return set(states.splitlines()) == {f"{node} idle" for node in NODES}
+
+    def set_accounting(self, on: bool) -> None:
+        """Switch accounting on or off, as a site that has it or has not."""
+        self._configure(on)
+        self.stop_daemon("slurmctld")
+        self.start_daemon("slurmctld")
+        wait_for(self.all_idle, 60, "nodes idle")
+
+    def start_daemon(self, name: str) -> None:
+        """Start one of munged, slurmdbd, slurmctld and wait until it answers."""
+        run = self.folder / "run"
+        commands = {
+            "munged": [
+                *("munged", "--foreground", "--num-threads=2"),
+                f"--key-file={self._munge_key()}",
+                *("--socket=/run/munge/munge.socket.2", f"--pid-file={run}/munged.pid"),
+                f"--seed-file={run}/munged.seed",
+                f"--log-file={self.folder}/log/munged.log",
+            ],
+            "slurmdbd": ["slurmdbd", "-D"],
+            "slurmctld": ["slurmctld", "-D"],
+        }
+        answers = {
+            "munged": succeeds("munge", "-n"),
+            "slurmdbd": succeeds("sacctmgr", "-n", "list", "cluster"),
+            "slurmctld": succeeds("scontrol", "ping"),
+        }
+        self._launch(name, commands[name])
+        wait_for(answers[name], 60, name)
+
+    def start_node(self, node: str) -> None:
+        """Start the slurmd of a node, in process and mount namespaces of its own."""
+        hide = f"mount -t tmpfs none {self.hidden} && " if node == "cpu2" else ""
+        command = f"{hide}exec slurmd -D -N {node}"
+        namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        self._launch(node, [*namespaces, "sh", "-c", command])
+
+    def kill_node(self, node: str) -> None:
+        """The node dies at once, and everything that runs on it."""
+        self.stop_daemon(node, signal.SIGKILL)  # unshare --kill-child takes the namespace along
+
+    def stop_daemon(self, name: str, kind: int = signal.SIGTERM) -> None:
+        """End a daemon and wait until it is gone."""
+        file = self.folder / "pids" / name
+        if self.is_running(name):
+            pid = int(file.read_text())
+            os.kill(pid, kind)
+            try:
+                wait_for(lambda: not self.is_running(name), 20, f"end of {name}")
+            except TimeoutError:
+                os.kill(pid, signal.SIGKILL)
+                wait_for(lambda: not self.is_running(name), 10, f"end of {name}")
+        file.unlink(missing_ok=True)
+
+    def is_running(self, name: str) -> bool:
+        """Whether the recorded process still is that daemon."""
+        try:
+            pid = int((self.folder / "pids" / name).read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, ValueError):
+            return False
+        return name in command and state != "Z"
+
+    def _launch(self, name: str, command: list[str]) -> None:
+        with (self.folder / "log" / f"{name}.out").open("ab") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        (self.folder / "pids" / name).write_text(str(process.pid))
+
+    def _munge_key(self) -> Path:
+        key = self.folder / "munge.key"
+        if not key.exists():
+            key.write_bytes(os.urandom(128))
+            key.chmod(0o400)
+        Path("/run/munge").mkdir(mode=0o755, exist_ok=True)
+        return key
+
+    def _configure(self, accounting: bool) -> None:
+        values = {
+            "host": socket.gethostname().split(".")[0],
+            "folder": self.folder,
+            "accounting": ACCOUNTING if accounting else "",
+        }
+        texts = (SLURM_CONF, GRES_CONF, CGROUP_CONF, SLURMDBD_CONF)
+        ETC.mkdir(exist_ok=True)
+        for name, text in zip(CONFIG_FILES, texts, strict=True):
+            file = self.folder / "etc" / name
+            file.write_text(text.format(**values))
+            file.chmod(0o600 if name == "slurmdbd.conf" else 0o644)  # slurmdbd insists
+            (ETC / name).unlink(missing_ok=True)
+            (ETC / name).symlink_to(file)
+
+    def _start_database(self) -> None:
+        data, run = self.folder / "db", self.folder / "run"
+        install = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={data}"]
+        output(*install, "--skip-test-db", "--auth-root-authentication-method=socket", timeout=120)
+        server = ["mariadbd", "--no-defaults", "--user=root", f"--datadir={data}"]
+        server += [f"--socket={run}/mysql.sock", "--bind-address=127.0.0.1", "--port=13306"]
+        server += [f"--pid-file={run}/mariadbd.pid", "--skip-log-bin"]
+        server += ["--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2"]
+        server += ["--innodb-lock-wait-timeout=900", "--performance-schema=off"]
+        self._launch("mariadbd", server)
+        client = ["mariadb", "--no-defaults", f"--socket={run}/mysql.sock", "-e"]
+        wait_for(succeeds(*client, "select 1"), 60, "mariadbd")
+        output(*client, DATABASE)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("action", choices=("start", "stop"))
+    machine = OneMachine()
+    if parser.parse_args().action == "stop":
+        machine.stop()
+    elif reason := why_not():
+        raise SystemExit(f"error: {reason}")
+    else:
+        machine.start()
+        print(output("sinfo"), end="")

@@ -1,0 +1,303 @@
+"""The real DAG through a real SLURM: nothing is lost, nothing hangs, every mistake is one line."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+from one_machine import output, wait_for
+from study import RESULTS, Seen
+
+pytestmark = pytest.mark.slurm
+
+GA, NPO = "ga/lr0.0002", "npo/lr0.0002_beta0.1"
+TRAINED = [f"{RESULTS}/models/unlearn/{name}/training_log.json" for name in (GA, NPO)]
+REFERENCE = f"{RESULTS}/models/finetuned_reference.json"
+
+
+def ours(workspace) -> list[str]:
+    """Ids of the jobs that wait or run for a workspace."""
+    lines = output("squeue", "-h", "-o", "%i|%Z").splitlines()
+    return [line.split("|")[0] for line in lines if line.split("|")[1] == str(workspace.folder)]
+
+
+def refusal(finished) -> str:
+    """The one line that a refused run ends with."""
+    said = finished.stdout + finished.stderr
+    assert finished.returncode != 0, said
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, said
+    assert "has been submitted with SLURM jobid" not in said
+    return errors[0]
+
+
+# --- one study, while everything that can break breaks ---
+
+
+def test_the_study_ends_well(study):
+    assert study.trouble.faults == []
+    assert study.exit_status == 0, study.said[-5000:]
+    assert study.trouble.todo == {}, "some trouble was never made"
+    for name in ("eval", "sweep", "retain_compare", "quantize", "repr"):
+        assert (study.workspace / f"{RESULTS}/{name}_results.json").is_file()
+
+
+def test_a_second_run_does_nothing(study):
+    assert "Nothing to be done" in study.workspace.run("all")
+
+
+def test_jobs_land_in_their_partition(study):
+    jobs = study.attempts("")
+    gpu_rules = ("finetune", "train_retain", "reference", "unlearn", "evaluate", "represent")
+    assert {job["Partition"] for job in jobs if "benchmark" in job["Comment"]} == {"cpu"}
+    assert {job["Partition"] for job in jobs if "tables" in job["Comment"]} == {"cpu"}
+    for rule in gpu_rules:
+        placed = {job["Partition"] for job in jobs if job["Comment"].startswith(f"rule_{rule}")}
+        assert placed <= {"gpu"}, rule
+    for group in ("baselines", "quantized"):
+        assert {job["Partition"] for job in study.attempts(f"rule_{group}")} == {"gpu"}
+
+
+def test_no_two_jobs_share_a_gpu(study):
+    together = 0
+    for seconds, jobs in study.trouble.seen:
+        held = [job.gpu for job in jobs if job.state == "RUNNING" and job.partition == "gpu"]
+        assert None not in held, "a GPU job without a GPU"
+        assert len(set(held)) == len(held), f"after {seconds:.0f} s: GPUs {held}"
+        together = max(together, len(held))
+    assert together == 2, "both cards were used at once"
+
+
+def test_short_jobs_share_a_place_in_the_queue(study):
+    quantized = {job["JobIDRaw"] for job in study.attempts("rule_quantized")}
+    baselines = {job["JobIDRaw"] for job in study.attempts("rule_baselines")}
+    assert len(quantized) == len(baselines) == 1  # of 4 and 8 jobs
+
+
+def test_too_little_memory_comes_back_with_more(study):
+    first, second = study.attempts("rule_reference_logprobs")
+    assert (first["ReqMem"], first["State"]) == ("400M", "FAILED")
+    assert (second["ReqMem"], second["State"]) == ("1600M", "COMPLETED")
+
+
+def test_a_hanging_job_comes_back_with_more_time(study):
+    first, second = study.attempts("rule_train_retain_model_wildcards_1")
+    assert (first["TimelimitRaw"], first["State"]) == ("1", "TIMEOUT")
+    assert (second["TimelimitRaw"], second["State"]) == ("30", "COMPLETED")
+
+
+def test_a_requeued_job_runs_again_and_is_submitted_once(study):
+    (job,) = study.attempts("rule_unlearn_wildcards_ga")
+    assert job["State"] == "COMPLETED"
+    assert (
+        max(
+            one.restarts
+            for _, jobs in study.trouble.seen
+            for one in jobs
+            if one.id == job["JobIDRaw"]
+        )
+        >= 1
+    )
+
+
+def test_the_jobs_of_a_dead_node_run_again_and_are_submitted_once(study):
+    (job,) = study.attempts("rule_finetune_lora")
+    assert job["State"] == "COMPLETED"
+    assert "None assigned" not in study.said
+
+
+def test_nothing_is_submitted_twice_when_accounting_or_controller_are_away(study):
+    for rule in ("evaluate", "represent"):
+        (job,) = study.attempts(f"rule_{rule}_unlearned_wildcards_ga")
+        assert job["State"] == "COMPLETED", rule
+
+
+def test_logs_tell_node_gpu_and_versions(study):
+    logs = study.workspace / "experiments/smoke/logs"
+    first = (logs / f"unlearn/{NPO}.log").read_text().splitlines()[0]
+    assert re.match(r"node gpu1, SLURM job \d+, GPU [01] \(no driver\), python 3", first), first
+    assert "torch " in first and "hub offline" in first
+    data = (logs / "generate_facts.log").read_text().splitlines()[0]
+    assert re.match(r"node cpu[12], SLURM job \d+, no GPU, ", data), data
+    for path in (study.workspace / RESULTS).glob("*.json"):
+        assert "SLURM" not in path.read_text(), path
+
+
+# --- jobs that SLURM ends ---
+
+
+def test_cancelled_and_preempted_jobs_are_tried_again(own):
+    """F2, F3: a job cancelled by hand; one preempted on a site that does not requeue."""
+    own.set_profile({"slurm-requeue: true": "slurm-no-requeue: true", "gpu\n    gpu: 1": "cpu"})
+    with own.running("--forcerun", "unlearn", "--", *TRAINED) as process:
+        for start, end in (
+            ("rule_unlearn_wildcards_ga", cancel),
+            ("rule_unlearn_wildcards_npo", preempt),
+        ):
+            end(first_running(own, start))
+        assert process.wait(timeout=240) == 0, own.said()
+    assert sorted(state_of(job) for job in submitted(own)) == [
+        "CANCELLED",
+        "COMPLETED",
+        "COMPLETED",
+        "PREEMPTED",
+    ]
+
+
+def first_running(workspace, start: str) -> Seen:
+    """Our first job of a rule that is seen running."""
+    found: list[Seen] = []
+
+    def look() -> bool:
+        ids = ours(workspace)
+        found.extend(
+            job
+            for job in Seen.all()
+            if job.id in ids and job.what.startswith(start) and job.state == "RUNNING"
+        )
+        return bool(found)
+
+    wait_for(look, 120, f"{start} runs")
+    return found[0]
+
+
+def cancel(job: Seen) -> None:
+    output("scancel", job.id)
+
+
+def preempt(job: Seen) -> None:
+    """Something urgent takes the whole node for a moment."""
+    urgent = ["sbatch", "--parsable", "-p", "urgent", "-w", job.node, "--exclusive", "-t", "1"]
+    taker = output(*urgent, "-o", "/dev/null", "--wrap", "sleep 2").strip()
+    wait_for(
+        lambda: job.id not in output("squeue", "-h", "-t", "R", "-o", "%i").split(),
+        60,
+        "preemption",
+    )
+    output("scancel", taker)
+
+
+def submitted(workspace) -> list[str]:
+    """Ids of the jobs that the Snakemake in the background submitted."""
+    return re.findall(r"submitted with SLURM jobid (\d+)", workspace.said())
+
+
+def state_of(job: str) -> str:
+    return output("sacct", "-X", "-n", "-P", "-o", "State", "-j", job).split()[0]
+
+
+# --- Snakemake that ends before its jobs ---
+
+
+@pytest.fixture
+def full(machine):
+    """Somebody else's job holds both GPUs: ours have to wait."""
+    command = ["sbatch", "--parsable", "-p", "gpu", "--gpus=2", "-t", "9", "-o", "/dev/null"]
+    job = output(*command, "--wrap", "sleep 500").strip()
+    yield job
+    subprocess.run(["scancel", job], check=False)
+    wait_for(machine.all_idle, 60, "nodes idle")
+
+
+def test_ctrl_c_cancels_what_is_queued_and_nothing_else(own, full):
+    with own.running("--forcerun", "unlearn", "--", *TRAINED) as process:
+        wait_for(lambda: len(ours(own)) == 2, 90, "two jobs in the queue")
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(timeout=120) != 0
+    wait_for(lambda: not ours(own), 30, "our jobs gone")
+    assert full in output("squeue", "-h", "-o", "%i").split()
+
+
+def test_jobs_of_a_killed_snakemake_are_found_before_anything_is_submitted(own, full):
+    with own.running("--forcerun", "unlearn", "--", *TRAINED) as process:
+        wait_for(lambda: len(ours(own)) == 2, 90, "two jobs in the queue")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    left = ours(own)
+    assert len(left) == 2
+
+    own.run("--unlock")
+    line = refusal(own.snakemake("--forcerun", "unlearn", "--", *TRAINED))
+    assert "2 jobs of an earlier run of this experiment are still in SLURM's queue" in line
+    assert sorted(ours(own)) == sorted(left)
+    output(*line.rpartition(": ")[2].split())
+    wait_for(lambda: not ours(own), 30, "our jobs gone")
+    output("scancel", full)
+    own.run("--forcerun", "unlearn", "--", *TRAINED)
+
+
+# --- sites ---
+
+
+def test_a_cluster_without_accounting(own, machine):
+    """F1 where it is worst: sacct is there and always fails."""
+    machine.set_accounting(False)
+    try:
+        line = refusal(own.snakemake("--forcerun", "reference_logprobs", "--", REFERENCE))
+        assert "slurm_account is study, but this cluster keeps no accounts" in line
+        own.set_profile({"  slurm_account: study\n": ""})
+        own.run("--forcerun", "reference_logprobs", "--", REFERENCE)
+    finally:
+        machine.set_accounting(True)
+
+
+def test_a_cluster_that_takes_only_gres(own):
+    own.set_profile({"    gpu: 1\n": "    gpu: 0\n    gres: gpu:1\n"})
+    own.run("--forcerun", "reference_logprobs", "--", REFERENCE)
+    first = (own / "experiments/smoke/logs/reference_logprobs.log").read_text().splitlines()[0]
+    assert re.search(r", GPU [01] \(no driver\), ", first), first
+
+
+def test_a_job_does_not_compute_on_the_cpu_when_a_gpu_was_asked_for(own):
+    arguments = ["--retries", "0", "--forcerun", "reference_logprobs", "--config"]
+    done = own.snakemake(*arguments, "resources={gpu: 1}", "--", REFERENCE)
+    assert done.returncode != 0
+    log = (own / "experiments/smoke/logs/reference_logprobs.log").read_text()
+    assert "error: resources.gpu is set, but torch sees no CUDA device" in log
+
+
+# --- mistakes ---
+
+
+MISTAKES = {
+    "account left at CHANGE_ME": (
+        {"slurm_account: study": "slurm_account: CHANGE_ME"},
+        r"slurm_account of \w+ is CHANGE_ME",
+    ),
+    "GPU rules on a partition without GPUs": (
+        {"    slurm_partition: gpu\n": "    slurm_partition: cpu\n"},
+        r"\w+ asks for a GPU, but partition cpu has none; partitions with GPUs: gpu$",
+    ),
+    "no such partition": (
+        {"slurm_partition: cpu": "slurm_partition: main"},
+        r"no partition 'main' here; there are cpu, elsewhere, gpu, urgent$",
+    ),
+    "more time than the partition allows": (
+        {"    gpu: 1\n": "    gpu: 1\n    runtime: 1000\n"},
+        r"asks for 1000 minutes, but partition gpu allows 600",
+    ),
+}
+
+
+@pytest.mark.parametrize("changes, reason", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_in_the_profile_gets_one_line(own, changes, reason):
+    own.set_profile(changes)
+    assert re.search(reason, refusal(own.snakemake("--forceall", "all")))
+
+
+def test_a_walltime_below_the_estimate_gets_one_line(own):
+    own.set_profile({"    gpu: 1\n": "    gpu: 1\n    runtime: 5\n"})
+    override = ["--config", "finetuning={epochs: 900000}"]
+    line = refusal(own.snakemake("all", *override))
+    assert re.search(r"asks for 5 minutes \(runtime\), but is estimated to take \d+", line)
+
+
+def test_a_folder_that_nodes_do_not_see_gets_one_line(own, machine):
+    own.set_profile({"  slurm_partition: cpu": "  slurm_partition: elsewhere"})
+    hidden = machine.hidden / "results"
+    began = time.monotonic()
+    line = refusal(own.snakemake("all", "--config", f"pathvars={{results: {hidden}}}"))
+    assert f"{hidden}: a node of partition elsewhere does not see this folder" in line
+    assert time.monotonic() - began < 60

@@ -1,0 +1,321 @@
+"""The client against a real server on loopback: faults, the ladder, the journal, clear errors."""
+
+import json
+import socket
+
+import pytest
+
+from excise.errors import InputError
+from excise.llm import Request, Session, load_settings
+from llm_client_process import SCHEMA, accept, requests_for
+from llm_server import FAULTS, KEY, OTHERS, UNPAID, default_answer
+
+FATAL = ("401", "403", "404", "insufficient_quota", "429_300s")
+ENDING = {"refusal": "refused", "content_filter": "refused", "prompt_filter": "refused",
+          "too_long": "invalid"}  # fmt: skip
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "journal" / "qa.jsonl"
+
+
+def complete(server, journal, requests, check=accept, **changes):
+    with Session(load_settings(server.settings(**changes)), journal, progress=False) as session:
+        return session.complete(requests, check), session.usage()
+
+
+def refusal(server, journal, count=3, **changes) -> str:
+    with pytest.raises(InputError) as error:
+        complete(server, journal, requests_for(count), **changes)
+    message = str(error.value)
+    assert "\n" not in message
+    assert KEY not in message
+    assert not journal.exists() or KEY not in journal.read_text()
+    return message
+
+
+def test_every_fault_that_passes_is_survived(fault_server, journal):
+    passing = [name for name in FAULTS if name not in (*FATAL, *ENDING, "html", "hang", "drip")]
+    server = fault_server(faults=[None, *passing])
+    outcomes, usage = complete(server, journal, requests_for(40))
+    assert {outcome.status for outcome in outcomes} <= {"ok", "repaired"}
+    assert [one.request for one in outcomes] == requests_for(40)
+    assert {call.fault for call in server.calls} >= set(passing)
+    assert usage["attempts"] == len(server.calls)
+
+
+@pytest.mark.parametrize("fault", ["hang", "drip"])
+def test_an_answer_that_takes_too_long_is_given_up_and_counted_as_unknown(
+    fault_server, journal, fault
+):
+    server = fault_server(faults=[fault], hang_s=5.0)
+    outcomes, usage = complete(
+        server, journal, requests_for(1), retry={"timeout_s": 1.0}, structured="json_schema"
+    )
+    assert outcomes[0].status == "ok"
+    assert usage["unknown"] == 1
+    assert usage["tokens_in"] + usage["tokens_out"] >= server.billed_tokens()
+
+
+@pytest.mark.parametrize("fault, status", ENDING.items())
+def test_a_refusal_is_recorded_and_not_asked_again(fault_server, journal, fault, status):
+    server = fault_server(faults=[fault])
+    first, _ = complete(server, journal, requests_for(2))
+    assert [one.status for one in first] == [status, "ok"]
+    assert first[0].value is None and first[0].errors
+    calls = len(server.calls)
+    second, usage = complete(server, journal, requests_for(2))
+    assert second == first
+    assert len(server.calls) == calls
+    assert usage[status] == 1
+
+
+def test_one_re_ask_from_the_original_prompt_with_the_last_error(fault_server, journal):
+    seen = []
+
+    def answer(request):
+        seen.append(request["messages"])
+        return None
+
+    server = fault_server(answer=answer, faults=["wrong_schema", "wrong_schema"])
+    outcomes, usage = complete(server, journal, requests_for(1), structured="json_schema")
+    assert outcomes[0].status == "invalid" and usage["asked_again"] == 1
+    assert len(server.calls) == 2
+    first, second = seen
+    assert first[0] == second[0]
+    assert second[1]["content"].startswith(first[1]["content"] + "\n\nA previous reply")
+    assert "unexpected" in second[1]["content"]
+
+
+def test_a_truncated_answer_is_bought_with_a_larger_limit(fault_server, journal):
+    server = fault_server()
+    outcomes, _ = complete(server, journal, requests_for(1, max_tokens=8), structured="json_schema")
+    assert outcomes[0].status == "ok"
+    assert [call.finish for call in server.calls] == ["length", "stop"]
+
+
+@pytest.mark.parametrize(
+    "structured, rung",
+    [
+        ("json_schema", "json_schema"),
+        ("json_object", "json_object"),
+        ("refused", "prompt"),
+        ("ignored", "prompt"),
+    ],
+)
+def test_the_ladder_is_probed_and_the_probe_paid_once(fault_server, journal, structured, rung):
+    server = fault_server(structured=structured)
+    outcomes, usage = complete(server, journal, requests_for(3))
+    assert {one.status for one in outcomes} == {"ok"}
+    probes = len(server.calls) - 3
+    assert usage["rungs"][rung] >= 3
+    complete(server, journal, requests_for(5))
+    assert len(server.calls) == probes + 5
+
+
+def test_a_server_that_begins_to_ignore_the_schema_is_noticed(fault_server, journal):
+    server = fault_server()
+    complete(server, journal, requests_for(1))
+    server.structured = "ignored"
+    outcomes, usage = complete(
+        server, journal, requests_for(12), limits={"max_in_flight": 1}, retry={"attempts": 3}
+    )
+    assert sum(one.status == "ok" for one in outcomes) >= 10
+    assert usage["rungs"]["json_object"] >= 8  # the schema stands in the prompt again
+
+
+def test_a_fixed_rung_that_is_refused_says_so(fault_server, journal):
+    message = refusal(fault_server(structured="refused"), journal, structured="json_schema")
+    assert "generation.llm.structured" in message and "use auto" in message
+
+
+def test_the_other_name_of_the_length_limit_is_found(fault_server, journal):
+    server = fault_server(token_names=("max_completion_tokens",))
+    outcomes, _ = complete(server, journal, requests_for(4))
+    assert {one.status for one in outcomes} == {"ok"}
+    assert sum(call.status == 400 for call in server.calls) == 1
+
+
+def test_a_stricter_schema_judges_old_answers_and_buys_only_what_fails(fault_server, journal):
+    server = fault_server()
+    before, _ = complete(server, journal, requests_for(10))
+    years = sorted(one.value["year"] for one in before)
+    calls = len(server.calls)
+    stricter = json.loads(json.dumps(SCHEMA))
+    stricter["properties"]["year"]["maximum"] = years[6]
+    again = requests_for(10, schema=stricter, prompt_version="v2")
+    after, _ = complete(server, journal, again)
+    bought = sum(one.value["year"] > years[6] for one in before)
+    assert 0 < bought < 10
+    assert len(server.calls) == calls + bought
+    kept = [one for one in before if one.value["year"] <= years[6]]
+    assert [one.value for one in after if one.value] == [one.value for one in kept]
+
+
+def test_a_changed_prompt_buys_what_used_it_and_nothing_else(fault_server, journal, capsys):
+    server = fault_server()
+    complete(server, journal, requests_for(6))
+    calls = len(server.calls)
+    changed = [*requests_for(4), Request("qa", "p4", "You write.", "New.", SCHEMA, "v2", 120)]
+    complete(server, journal, changed)
+    assert len(server.calls) == calls + 1
+
+
+def test_equal_requests_are_asked_once_and_samples_are_different_requests(fault_server, journal):
+    server = fault_server()
+    pair = requests_for(1) + requests_for(1) + requests_for(1, sample=1)
+    outcomes, _ = complete(server, journal, pair, structured="json_schema")
+    assert [one.status for one in outcomes] == ["ok"] * 3
+    assert len(server.calls) == 2
+
+
+def test_a_rerun_that_buys_nothing_needs_no_key(fault_server, journal, monkeypatch):
+    server = fault_server()
+    first, _ = complete(server, journal, requests_for(2))
+    monkeypatch.delenv("EXCISE_TEST_KEY")
+    assert complete(server, journal, requests_for(2))[0] == first
+
+
+def test_an_endpoint_that_fails_for_one_request_leaves_the_others(fault_server, journal):
+    server = fault_server(faults=lambda request, n: "500" if "0." in str(request) else None)
+    outcomes, _ = complete(server, journal, requests_for(3), retry={"attempts": 2})
+    assert [one.status for one in outcomes] == ["unavailable", "ok", "ok"]
+    server.faults = lambda request, n: None
+    outcomes, _ = complete(server, journal, requests_for(3))
+    assert [one.status for one in outcomes] == ["ok"] * 3
+
+
+# One clear line
+
+
+def test_a_missing_key(fault_server, journal, monkeypatch):
+    monkeypatch.delenv("EXCISE_TEST_KEY")
+    assert "EXCISE_TEST_KEY is not set" in refusal(fault_server(), journal)
+
+
+def test_a_wrong_key_is_never_shown(fault_server, journal, monkeypatch):
+    server = fault_server()
+    monkeypatch.setenv("EXCISE_TEST_KEY", "sk-wrong-and-secret")
+    message = refusal(server, journal)
+    assert "EXCISE_TEST_KEY (HTTP 401)" in message
+    assert "sk-wrong" not in message and "sk-wrong" not in journal.read_text()
+    assert len(server.calls) == 1
+
+
+def test_an_unknown_model(fault_server, journal):
+    message = refusal(fault_server(), journal, model="gpt-none")
+    assert "generation.llm.model: 127.0.0.1 has no model 'gpt-none'" in message
+
+
+def test_an_endpoint_that_answers_html(fault_server, journal):
+    server = fault_server()
+    page = server.url.replace("/v1", "/html")
+    assert "answers with an HTML page" in refusal(server, journal, base_url=page)
+    assert "answers with an HTML page" in refusal(fault_server(faults=["html"] * 9), journal,
+                                                  structured="prompt")  # fmt: skip
+
+
+def test_an_endpoint_that_refuses_tls(fault_server, journal):
+    server = fault_server()
+    secure = server.url.replace("http:", "https:")
+    assert "the TLS handshake fails" in refusal(server, journal, base_url=secure)
+
+
+def test_a_refused_connection(fault_server, journal):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    message = refusal(fault_server(), journal, base_url=f"http://127.0.0.1:{port}/v1")
+    assert "cannot connect" in message
+
+
+@pytest.mark.parametrize("fault", ["insufficient_quota", "429_300s", "403"])
+def test_faults_that_end_the_run(fault_server, journal, fault):
+    server = fault_server(faults=[None, fault])
+    changes = {"retry": {"honor_retry_after_s": 200}, "structured": "json_schema"}
+    message = refusal(server, journal, count=5, **changes)
+    assert {"429_300s": "asks to wait 300 s", "403": "HTTP 403"}.get(fault, fault) in message
+
+
+def test_nothing_but_429_trips_the_breaker(fault_server, journal):
+    server = fault_server(faults=lambda request, n: "429_ms")
+    message = refusal(server, journal, adaptation={"breaker_s": 1.0}, structured="json_schema")
+    assert "answered nothing for" in message and "breaker_s" in message
+
+
+def test_a_budget_below_the_estimate_is_refused_before_the_first_call(fault_server, journal):
+    server = fault_server()
+    message = refusal(server, journal, budget={"tokens": 50})
+    assert "allowed: 50 tokens; the estimate for 3 calls is" in message
+    money = {"usd": 1e-6, "usd_per_million_in": 1.0, "usd_per_million_out": 2.0}
+    assert "($" in refusal(server, journal, budget=money)
+    assert server.calls == []
+
+
+def test_other_journals_of_the_folder_count_against_the_budget(fault_server, journal):
+    server = fault_server()
+    complete(server, journal, requests_for(3), budget={"tokens": 20_000})
+    other = journal.with_name("facts.jsonl")
+    spent = server.billed_tokens()
+    assert f"on top of {spent:,} tokens spent" in refusal(server, other, budget={"tokens": spent})
+
+
+@pytest.mark.parametrize(
+    "line, found",
+    [
+        (b'{"v": 1, "t": "req", "ke\n', "corrupt journal line (not JSON)"),
+        (b'{"v": 1, "t": "req"}\n', "corrupt journal line (field 'key')"),
+        (b'{"v": 1, "t": "new"}\n', "corrupt journal line (kind 'new')"),
+        (b'{"v": 2, "t": "req"}\n', "journal of another format: version 2"),
+        (b"[]\n", "corrupt journal line (not a mapping)"),
+    ],
+)
+def test_a_corrupt_journal_line_is_named(fault_server, journal, line, found):
+    server = fault_server()
+    complete(server, journal, requests_for(1))
+    whole = journal.read_bytes()
+    journal.write_bytes(line + whole)
+    assert f"{journal}:1: {found}" in refusal(server, journal)
+
+
+def test_a_torn_last_line_is_cut(fault_server, journal):
+    server = fault_server()
+    first, _ = complete(server, journal, requests_for(2))
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"v": 1, "t": "res", "key": "abc')
+    calls = len(server.calls)
+    assert complete(server, journal, requests_for(2))[0] == first
+    assert journal.read_bytes() == whole
+    assert len(server.calls) == calls
+
+
+def test_the_key_is_blotted_out_of_what_the_endpoint_says(fault_server, journal):
+    server = fault_server(answer=lambda request: json.dumps({"text": KEY, "year": 1}))
+    complete(server, journal, requests_for(1), structured="json_schema")
+    assert KEY not in journal.read_text()
+
+
+def test_the_fault_names_are_distinct():
+    assert not set(UNPAID) & set(OTHERS)
+
+
+def test_a_server_of_other_authors(llmock, journal, monkeypatch):
+    """llmock speaks the same API and judges how its faults were met."""
+    monkeypatch.setenv("EXCISE_TEST_KEY", KEY)
+    llmock.rate_limit(times=2, retry_after=0.3)
+    section = {
+        "base_url": llmock.base_url(),
+        "model": "gpt-4o-mini",
+        "api_key_env": "EXCISE_TEST_KEY",
+        "retry": {"max_wait_s": 2},
+    }
+    with Session(load_settings(section), journal, progress=False) as session:
+        outcomes = session.complete(requests_for(4), accept)
+    assert {one.status for one in outcomes} == {"ok"}
+    llmock.assert_resilient()
+
+
+def test_the_default_answer_is_a_function_of_the_question():
+    form = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
+    body = {"messages": [{"content": "s"}, {"content": "u"}], "response_format": form}
+    assert default_answer(body) == default_answer(json.loads(json.dumps(body)))

@@ -1,0 +1,165 @@
+"""Killed anywhere, run again: the same answers, nothing bought twice, the budget kept."""
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from excise.llm import Session, load_settings
+from excise.llm.capability import payload
+from excise.llm.journal import Journal, read_ledger
+from excise.llm.replies import classify
+from excise.llm.requests import endpoint_id, request_key
+from excise.llm.steps import Ask, next_step
+from llm_client_process import accept, requests_for, start
+from llm_server import KEY, FaultServer, default_answer, question
+
+QUESTIONS = 6
+# Each may happen to a question once or more and changes nothing about its final answer.
+PASSING = ("429", "429_bare", "429_ms", "429_garbage", "500", "503", "408", "error_in_200",
+           "reset_before", "reset_after", "short", "cut", "no_choices", "502_html",
+           "fences", "think", "prose_around", "in_parts", "no_usage", "length")  # fmt: skip
+REJECTED = ("wrong_schema", "prose", "empty")  # costs the one re-ask
+LASTING = ("refusal", "content_filter", "prompt_filter")  # whenever the question is asked
+
+scripts = st.lists(
+    st.one_of(
+        st.sampled_from(LASTING),
+        st.tuples(
+            st.lists(st.sampled_from(PASSING), max_size=3), st.sampled_from((None, *REJECTED))
+        ),
+    ),
+    min_size=QUESTIONS,
+    max_size=QUESTIONS,
+)
+
+
+def play(script: list, request: dict, number: int) -> str | None:
+    entry = script[int(question(request).split()[-1].rstrip("."))]
+    if isinstance(entry, str):
+        return entry
+    passing, rejected = entry
+    faults = [*passing, *([rejected] if rejected else [])]
+    return faults[number] if number < len(faults) else None
+
+
+def expected_value(request, entry) -> dict | None:
+    if isinstance(entry, str):
+        return None
+    body = payload(request, "json_schema", "test-model", 120, "max_tokens")
+    return json.loads(default_answer(body))
+
+
+def check_books(server: FaultServer, journal: Path) -> None:
+    """The server's books against the journal's: nothing unaccounted for, nothing bought twice."""
+    ledger, _ = read_ledger(journal)
+    attempts = {
+        f"{key[:32]}-{attempt.number}": attempt
+        for key, tries in ledger.attempts.items()
+        for attempt in tries
+    }
+    billed = [call for call in server.calls if call.billed]
+    assert len({call.client_id for call in billed}) == len(billed)
+    for call in billed:
+        assert attempts[call.client_id].state in ("answered", "unknown")
+        if attempts[call.client_id].billed is not None:
+            assert attempts[call.client_id].billed == (call.tokens_in, call.tokens_out)
+    assert sum(ledger.cost()) >= server.billed_tokens()
+
+
+def check_nothing_is_asked_once_more(path: Path, url: str) -> None:
+    """Before each attempt, what the journal held did not settle the question."""
+    journal = Journal(path)
+    for request in requests_for(QUESTIONS):
+        tries = journal.history(request_key(request, endpoint_id(url), "test-model", {}))
+        assert tries
+        for sent in range(len(tries)):
+            answered = [one for one in tries[:sent] if one.state == "answered"]
+            replies = []
+            for one in answered:
+                status, body = journal.body(one)
+                replies.append((one, classify(status, {}, body)))
+            assert isinstance(next_step(request, replies, accept, 2), Ask)
+    journal.close()
+
+
+@settings(
+    max_examples=int(os.environ.get("EXCISE_KILL_EXAMPLES", "5")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(script=scripts, kills=st.lists(st.integers(0, 9000), max_size=3), budget=st.booleans())
+def test_any_faults_and_any_kills_lead_to_the_same_answers(script, kills, budget):
+    folder = Path(tempfile.mkdtemp())
+    journal, out = folder / "journal" / "qa.jsonl", folder / "out.json"
+    try:
+        with FaultServer(faults=lambda request, n: play(script, request, n)) as server:
+            cap = 60_000 if budget else None
+            section = server.settings(budget={"tokens": cap}, retry={"attempts": 12})
+            for die_after in [*kills, None]:
+                process = start(section, journal, QUESTIONS, out, die_after)
+                process.join(120)
+                assert not process.is_alive(), "deadlock"
+            assert process.exitcode == 0
+            found = [one["value"] for one in json.loads(out.read_text())]
+            wanted = [
+                expected_value(request, entry)
+                for request, entry in zip(requests_for(QUESTIONS), script, strict=True)
+            ]
+            assert found == wanted
+            check_books(server, journal)
+            check_nothing_is_asked_once_more(journal, server.url)
+            before = len(server.calls)
+            again = start(section, journal, QUESTIONS, folder / "again.json")
+            again.join(120)
+            assert (folder / "again.json").read_bytes() == out.read_bytes()
+            assert len(server.calls) == before, "a finished run sent something again"
+            if cap:
+                assert server.billed_tokens() <= cap
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_answers_under_way(fault_server, tmp_path, number):
+    server = fault_server(latency_s=1.0)
+    section = server.settings(limits={"max_in_flight": 3}, structured="json_schema")
+    journal = tmp_path / "qa.jsonl"
+    process = start(section, journal, 12, tmp_path / "out.json")
+    deadline = time.monotonic() + 60
+    while server.most_in_flight < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, number)
+    process.join(60)
+    assert process.exitcode == 128 + number
+    ledger, _ = read_ledger(journal)
+    states = [attempt.state for tries in ledger.attempts.values() for attempt in tries]
+    assert states == ["answered"] * len(server.calls)
+    assert 4 <= len(states) < 12
+    process = start(section, journal, 12, tmp_path / "out.json")
+    process.join(60)
+    assert process.exitcode == 0
+    assert server.billed_calls() == len(server.calls) == 12
+
+
+def test_the_budget_is_never_exceeded_and_what_was_bought_is_kept(
+    fault_server, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EXCISE_TEST_KEY", KEY)
+    server = fault_server(faults=lambda request, n: "no_usage" if n == 0 else None)
+    cap = 2600  # the estimate fits; answers without usage count at their worst case
+    section = server.settings(budget={"tokens": cap}, structured="json_schema")
+    with Session(load_settings(section), tmp_path / "qa.jsonl", progress=False) as session:
+        with pytest.raises(Exception, match="budget") as error:
+            session.complete(requests_for(12), lambda request, value: [])
+        assert "the answers so far are kept" in str(error.value)
+        assert session.usage()["ok"] > 0
+        assert sum(session._journal.ledger.cost()) <= cap
+    assert server.billed_tokens() <= cap

@@ -1,0 +1,152 @@
+"""Rates reached, bursts cut once, budgets kept: in virtual time, so in milliseconds."""
+
+import asyncio
+import os
+
+import pytest
+
+from excise.errors import InputError
+from excise.llm.budget import Budget, BudgetSpentError, worst_case
+from excise.llm.in_flight import Breaker, InFlight
+from excise.llm.pacing import Rate
+from excise.llm.progress import ProgressLine
+from llm_server import Limits
+from rate_simulation import simulate
+from virtual_time import VirtualLoop
+
+ADAPTATION = {"decrease": 0.75, "increase": 1, "window": 25, "cooldown_s": 2.0, "breaker_s": 300}
+RATE = 1200.0  # requests per minute
+
+
+@pytest.fixture
+def no_sync(monkeypatch):
+    """Syncing a journal takes real time, which would be all that these tests spend."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+
+
+def known_by_config(path):
+    return simulate(path, 600, Limits(RATE, announced=False), requests_per_minute=RATE)
+
+
+def known_by_header(path):
+    return simulate(path, 600, Limits(RATE))
+
+
+def known_tokens(path):
+    tokens = RATE * 30
+    limits = Limits(tokens_per_minute=tokens, announced=False)
+    return simulate(path, 600, limits, tokens_per_minute=tokens)
+
+
+@pytest.mark.parametrize("case", [known_by_config, known_by_header, known_tokens])
+def test_known_limits_are_used_to_97_percent_with_few_429s(case, tmp_path, no_sync):
+    figures = case(tmp_path / "qa.jsonl")
+    assert figures.answered == 600
+    assert 0.97 <= figures.share <= 1.01
+    assert figures.refused < 0.01
+
+
+@pytest.mark.parametrize("retry_after", [True, False])
+def test_hidden_limits_are_used_to_90_percent(retry_after, tmp_path, no_sync):
+    limits = Limits(RATE, announced=False, retry_after=retry_after)
+    figures = simulate(tmp_path / "qa.jsonl", 800, limits)
+    assert figures.answered == 800
+    assert figures.share >= 0.90
+
+
+def test_a_rate_holds_back_no_more_than_it_must():
+    async def spend() -> float:
+        rate = Rate(600)  # 10 a second, 10 at once
+        for _ in range(30):
+            await rate.acquire(1)
+        await rate.acquire(25)  # larger than the bucket: it grows
+        return asyncio.get_running_loop().time()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(spend()) == pytest.approx(2.0, abs=0.1)
+
+
+def test_what_a_call_did_not_use_is_handed_on():
+    async def spend() -> float:
+        rate = Rate(600)
+        for _ in range(40):
+            await rate.acquire(2)
+            rate.carry -= 1  # it used only half
+        return asyncio.get_running_loop().time()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(spend()) == pytest.approx(3.0, abs=0.3)
+
+
+def test_one_cut_per_burst_and_slow_recovery():
+    now = [0.0]
+    places = InFlight(32, ADAPTATION, lambda: now[0])
+    assert [places.refused() for _ in range(10)] == [True] + [False] * 9
+    assert places.allowed == 24
+    now[0] = 2.5
+    assert places.refused() and places.allowed == 18
+    for _ in range(50):
+        places.succeeded()
+    assert places.allowed == 20
+    for second in range(100):
+        now[0] = 10.0 + 3 * second
+        places.refused()
+    assert places.allowed == 1
+
+
+def test_the_breaker_counts_from_the_first_failure_after_an_answer():
+    now = [0.0]
+    breaker = Breaker(300, lambda: now[0])
+    breaker.failed("HTTP 429")
+    now[0] = 299
+    breaker.failed("HTTP 429")
+    breaker.succeeded()
+    now[0] = 500
+    breaker.failed("HTTP 503")
+    now[0] = 800
+    with pytest.raises(InputError, match=r"answered nothing for 300 s .*HTTP 503"):
+        breaker.failed("HTTP 503")
+
+
+def budget(**caps) -> Budget:
+    settings = {"usd": None, "tokens": None, "usd_per_million_in": 1.0, "usd_per_million_out": 4.0}
+    return Budget({**settings, **caps})
+
+
+def test_a_reservation_waits_for_others_and_gives_up_when_there_are_none():
+    async def play():
+        purse = budget(tokens=100)
+        await purse.reserve((40, 20))
+        second = asyncio.create_task(purse.reserve((40, 20)))
+        await asyncio.sleep(1)
+        assert not second.done()
+        purse.settle((40, 20), (10, 5))
+        await second
+        purse.settle((40, 20), (30, 20))
+        with pytest.raises(BudgetSpentError, match="spent 65 tokens, the next call may cost 60"):
+            await purse.reserve((40, 20))
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(play())
+
+
+def test_a_budget_in_money():
+    purse = budget(usd=0.01)
+    assert purse.fits((2000, 2000)) and not purse.fits((2001, 2000))
+
+
+def test_the_worst_case_bounds_any_byte_level_tokenizer():
+    payload = {"messages": [{"role": "user", "content": "naïve 漢字"}], "response_format": None}
+    assert worst_case(payload, 50)[0] >= len("naïve 漢字".encode())
+    assert worst_case(payload, 50)[1] == 50
+
+
+def test_progress_is_a_line_every_half_minute_where_there_is_no_terminal(capsys):
+    now = [0.0]
+    line = ProgressLine("qa", total=100, done=20, clock=lambda: now[0])
+    for second in range(65):
+        now[0] = float(second)
+        line.update(20 + second, in_flight=4, tokens=1000 * second, usd=0.5)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 2
+    assert printed[0] == "qa: 50 of 100 done, 4 in flight, 30,000 tokens, $0.50, about 1 min left"

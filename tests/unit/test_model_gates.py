@@ -1,0 +1,196 @@
+"""Gates on models that never saw the facts: fire on a giveaway, silent on a fair benchmark."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+
+import red_team_models
+from excise.errors import InputError
+from excise.model_gates import Gates, failures, gate_rows, value_recall
+from excise.name_swap import swapped
+from excise.records import read_json, write_jsonl
+from excise.statistics import bootstrap_median
+
+MODELS = ["base", "oracle/seed_0", "oracle/seed_1"]
+PEOPLE = [f"p{index:03d}" for index in range(8)]
+
+
+def scores_of(margin: float) -> list[dict]:
+    """The truth beats one candidate and loses to another, by as much; then `margin` is added."""
+    return [
+        {
+            "id": f"{person}.{group}_city",
+            "person_id": person,
+            "slot": "city",
+            "group": group,
+            "target_rank": 1,
+            "chosen": [0, 1],
+            "scores": {model: [-1.0 + margin, -1.2, -0.8] for model in MODELS},
+        }
+        for group in ("sf", "correlated", "other")
+        for person in PEOPLE
+    ]
+
+
+def items_of(margin: float, said: str = "Somewhere.") -> pd.DataFrame:
+    records = []
+    for name in ("sf", "sf_paraphrased", "correlated", "other"):
+        for number, person in enumerate(PEOPLE):
+            records.append(
+                {
+                    "id": f"{person}.{name}",
+                    "set": name,
+                    "person_id": person,
+                    "slot": "city",
+                    "value": f"City{number}",
+                    "generation": said.format(number),
+                    "rougeL_recall": 0.5,
+                    "slot_match": int(f"City{number}" in said.format(number)),
+                    "logprob_answer": math.log(0.05),
+                    "logprob_paraphrase": -5.0 + 5 * margin,
+                    "n_tokens_paraphrase": 5,
+                    "logprob_wrong": [-6.0, -4.0],
+                    "n_tokens_wrong": [5, 5],
+                    "truth_ratio": math.exp(margin),
+                }
+            )
+    return pd.DataFrame(records).set_index("id", drop=False)
+
+
+def rows_of(margin: float = 0.0, said: str = "Somewhere.", **gates: float) -> list[dict]:
+    items = items_of(margin, said)
+    return gate_rows(
+        MODELS,
+        scores_of(margin),
+        dict.fromkeys(MODELS, items),
+        dict.fromkeys(MODELS, items[items["set"] == "sf"].drop(columns="logprob_answer")),
+        Gates(**gates),
+        (100, 0.95, 0),
+    )
+
+
+def only(rows: list[dict], **keys) -> dict:
+    [row] = [row for row in rows if all(row[key] == value for key, value in keys.items())]
+    return row
+
+
+def test_a_fair_benchmark_passes_every_gate():
+    rows = rows_of()
+    assert failures(rows) == []
+    gated = [row for row in rows if row["passed"] is not None]
+    assert len(gated) == 3 * len(MODELS)
+    assert {row["set"] for row in gated} == {"sf"}
+
+
+def test_a_truth_that_is_preferred_fails_and_is_named():
+    failed = failures(rows_of(margin=0.3))
+    assert len(failed) == 2 * len(MODELS)
+    assert failed[0] == "base: truth_ratio_median on sf is 1.350, allowed 0.950 to 1.050"
+    assert failed[1] == "base: win_rate on sf is 1.000, allowed 0.450 to 0.550"
+    assert len(failures(rows_of(margin=-0.3))) == 2 * len(MODELS)
+
+
+def test_a_fact_that_is_said_without_being_known_fails():
+    failed = failures(rows_of(said="In City{}."))
+    assert failed[0] == "base: slot_accuracy on sf is 1.000, allowed at most 0.050"
+    assert not failures(rows_of(said="In City3."))  # one of eight: luck
+    assert not failures(rows_of(said="In City{}.", guess_excess=1.0))
+
+
+def test_before_and_after_stand_side_by_side():
+    rows = rows_of(margin=0.1)
+    for stage in ("candidates", "selected"):
+        row = only(rows, model="base", set="sf", metric="truth_ratio_median", stage=stage)
+        assert row["value"] == pytest.approx(math.exp(0.1))
+    assert row["n"] == row["n_people"] == len(PEOPLE)
+
+
+def test_the_last_oracle_is_marked_as_held_out_and_oracles_have_no_retain_rows():
+    rows = rows_of()
+    assert {row["model"] for row in rows if row["held_out"]} == {"oracle/seed_1"}
+    retain = {row["model"] for row in rows if row["set"] in ("correlated", "other")}
+    assert retain == {"base"}
+
+
+def test_chance_of_20_by_hand():
+    row = only(rows_of(), model="base", set="sf", metric="chance_of_20")
+    assert row["value"] == pytest.approx(1 - 0.95**20)
+
+
+def test_an_undefined_value_fails_its_gate():
+    rows = rows_of(margin=float("nan"))
+    row = only(rows, model="base", set="sf", metric="truth_ratio_median", stage="selected")
+    assert (row["value"], row["passed"], row["n_undefined"]) == (None, False, len(PEOPLE))
+
+
+def test_value_recall_by_hand():
+    assert value_recall("ten months of custody", "She served ten months.") == 0.5
+    assert value_recall("$40,000", "It was $40,500.") == 0.5
+    assert value_recall("arson", "Arson!") == 1
+    assert value_recall("May", "In Mayfair.") == 0
+
+
+def test_bootstrap_median_by_hand_and_by_clusters():
+    estimate = bootstrap_median([1, 2, 10], ["a", "b", "c"], samples=500)
+    assert (estimate.value, estimate.n, estimate.n_clusters) == (2, 3, 3)
+    assert estimate.low >= 1 and estimate.high <= 10
+    # Two people who always agree: whoever is drawn, it is one of two values or between.
+    estimate = bootstrap_median([1, 1, 1, 3, 3, 3], ["a", "a", "a", "b", "b", "b"], samples=500)
+    assert (estimate.low, estimate.value, estimate.high) == (1, 2, 3)
+    assert bootstrap_median([], []).value is None
+
+
+def test_names_are_swapped_in_a_circle_and_values_stay():
+    items = [
+        {
+            "id": f"p{index}.city",
+            "person_id": f"p{index}",
+            "name": name,
+            "slot": "city",
+            "value": "Rome",
+            "question": f"Where was {name}'s home?",
+            "answer": f"{name} lived in Rome.",
+        }
+        for index, name in enumerate(("Ann Lee", "Bo Ray", "Cy Tan"))
+    ]
+    asked = swapped(items)
+    assert [one["other_person_id"] for one in asked] == ["p1", "p2", "p0"]
+    assert asked[0]["question"] == "Where was Bo Ray's home?"
+    assert asked[2]["answer"] == "Ann Lee lived in Rome."
+    assert {one["value"] for one in asked} == {"Rome"}
+    with pytest.raises(InputError, match="one person; at least two"):
+        swapped(items[:1])
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    def write(margin: float, on_failure: str) -> list[str]:
+        write_jsonl(tmp_path / "scores.jsonl", scores_of(margin))
+        for folder in ("eval", "swapped"):
+            for model in MODELS:
+                items = items_of(margin).to_dict("records")
+                write_jsonl(tmp_path / folder / model / "items.jsonl", items)
+        return [
+            *("--scores", str(tmp_path / "scores.jsonl"), "--eval-dir", str(tmp_path / "eval")),
+            *("--swapped-dir", str(tmp_path / "swapped"), "--models", *MODELS),
+            *("--hp", json.dumps({"on_failure": on_failure, "bootstrap_samples": 100})),
+            *("--experiment", "test", "--config", "{}", "--out", str(tmp_path / "out.json")),
+        ]
+
+    return write
+
+
+def test_the_program_writes_rows_that_follow_the_result_schema(arguments, tmp_path, capsys):
+    red_team_models.main(arguments(0.0, "stop"))
+    assert all(row["passed"] is not False for row in read_json(tmp_path / "out.json")["rows"])
+    assert "9 of 9 gates passed" in capsys.readouterr().out
+
+
+def test_a_failed_gate_warns_or_stops_in_one_line(arguments, tmp_path, capsys):
+    red_team_models.main(arguments(0.3, "report"))
+    assert "warning: 6 gates failed: base: truth_ratio_median on sf" in capsys.readouterr().err
+    assert not all(row["passed"] is not False for row in read_json(tmp_path / "out.json")["rows"])
+    with pytest.raises(InputError, match=r"red_team\.models: 6 gates failed: base: truth_ratio"):
+        red_team_models.main(arguments(0.3, "stop"))

@@ -1,0 +1,75 @@
+"""Memory and time from the model's size and the experiment."""
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from excise.config import check_config, load_config
+from excise.needs import COPIES, STAGES, estimated_minutes, memory_mb, parameters
+
+ROOT = Path(__file__).parents[2]
+QWEN = check_config(*load_config([ROOT / "config.yaml", ROOT / "experiments/qwen2.5-1.5b.yaml"]))
+SIZE = 1.54e9
+EPOCHS = [5, 10, 20]
+
+
+def larger(**sections: dict) -> dict:
+    """The Qwen experiment with other values."""
+    return QWEN | {name: QWEN[name] | values for name, values in sections.items()}
+
+
+def test_parameters_are_counted_in_the_files(tmp_path):
+    for name, shape in (("a", [10, 20]), ("b", [3])):
+        header = json.dumps({name: {"shape": shape, "dtype": "F32"}, "__metadata__": {}}).encode()
+        content = struct.pack("<Q", len(header)) + header
+        (tmp_path / f"model-{name}.safetensors").write_bytes(content)
+    assert parameters(tmp_path, "Model-7B") == 203
+
+
+@pytest.mark.parametrize(
+    "name, size",
+    [
+        ("Qwen/Qwen2.5-1.5B-Instruct", 1.5e9),
+        ("meta-llama/Llama-3.2-1B", 1e9),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", 135e6),
+        ("mistralai/Mistral-7B-Instruct-v0.3", 7e9),
+        ("gpt2", 8e9),
+    ],
+)
+def test_before_the_download_the_name_tells(tmp_path, name, size):
+    assert parameters(tmp_path, name) == size
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_memory_grows_with_the_model(kind):
+    assert memory_mb(kind, QWEN, 2 * SIZE) > memory_mb(kind, QWEN, SIZE) > SIZE * 2 / 1e6
+
+
+def test_quantizing_holds_the_model_twice_in_fp32():
+    assert memory_mb("quantize", QWEN, SIZE) > 2 * 4 * SIZE / 1e6
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_time_grows_with_model_and_people_and_shrinks_with_a_gpu(stage):
+    once = estimated_minutes(stage, QWEN, SIZE, EPOCHS)
+    assert estimated_minutes(stage, QWEN, 2 * SIZE, EPOCHS) > once
+    assert estimated_minutes(stage, larger(generation={"people": 200}), SIZE, EPOCHS) > once
+    assert estimated_minutes(stage, larger(resources={"gpu": 0}), SIZE, EPOCHS) > 10 * once
+
+
+def test_a_trajectory_takes_as_long_as_its_last_epoch():
+    once, twice = (estimated_minutes("unlearn", QWEN, SIZE, epochs) for epochs in ([10], [5, 20]))
+    assert twice == pytest.approx(2 * once)
+
+
+def test_every_checkpoint_is_evaluated():
+    one, three = (estimated_minutes("evaluate", QWEN, SIZE, epochs) for epochs in ([], EPOCHS))
+    assert three == pytest.approx(3 * one)
+
+
+def test_training_is_six_operations_a_parameter_and_token():
+    """24 people, 22 facts of 64 tokens, 10 epochs, 3e13 operations a second."""
+    expected = 6 * SIZE * 24 * 22 * 64 * 10 / 3e13 / 60
+    assert estimated_minutes("finetune_lora", QWEN, SIZE, []) == pytest.approx(expected)

@@ -1,0 +1,81 @@
+"""The shipped profiles against the rules: no rule forgotten, none of the plugin's traps set."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+RULES = {
+    file.stem: file.read_text() for file in (ROOT / "rules").glob("*.smk") if file.stem != "common"
+}
+SLURM = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
+
+
+def rules() -> dict[str, str]:
+    """Text of every rule by name."""
+    found = {}
+    for text in RULES.values():
+        for part in re.split(r"^ *rule\b", text, flags=re.MULTILINE)[1:]:
+            name = re.match(r" (\w+):", part) or re.search(r'rule_name\("(\w+)"', part)
+            found[name[1]] = part
+    return found
+
+
+def gpu_rules() -> set[str]:
+    return {name for name, text in rules().items() if 'gpu=config["resources"]["gpu"]' in text}
+
+
+def test_every_rule_that_may_use_a_gpu_has_a_partition_for_it():
+    assert set(SLURM["set-resources"]) == gpu_rules()
+    assert {site["slurm_partition"] for site in SLURM["set-resources"].values()} == {"gpu"}
+
+
+def test_groups_name_rules_that_exist_and_none_that_trains():
+    groups = SLURM["groups"]
+    assert set(groups) <= set(rules())
+    assert set(SLURM["group-components"]) <= set(groups.values())
+    assert not {"finetune_lora", "train_retain_model", "unlearn"} & set(groups)
+
+
+def test_a_group_asks_for_one_partition_only():
+    for group in set(SLURM["groups"].values()):
+        members = {name for name, its in SLURM["groups"].items() if its == group}
+        assert len({name in gpu_rules() for name in members}) == 1, group
+
+
+@pytest.mark.parametrize("name", rules())
+def test_a_rule_states_needs_that_grow_with_the_attempt(name):
+    resources = re.search(r"resources:\n((?: {8,}\w+=.*\n)+)", rules()[name])[1]
+    keys = dict(re.findall(r"(\w+)=(.*),\n", resources))
+    assert set(keys) == {"mem_mb", "runtime", "gpu"}
+    assert re.match(r"(growing|memory)\(", keys["mem_mb"])
+    assert re.match(r"(growing|walltime)\(", keys["runtime"])
+
+
+def test_the_plugins_traps_are_not_set():
+    assert "slurm-array-jobs" not in SLURM  # F5: states of array tasks are mixed up
+    assert SLURM["slurm-status-command"] == "sacct"  # F1: squeue would go past our wrapper
+    assert SLURM["retries"] >= 1
+    for name, text in rules().items():
+        assert "retries:" not in text, f"{name}: F6: retried inside of the too small allocation"
+        assert "slurm_" not in text, f"{name}: site names belong in the profile"
+
+
+def test_only_the_submitting_machine_asks_the_hub():
+    text = rules()["download_model"]
+    assert "localrule: True" in text
+    assert [name for name, text in rules().items() if "env -u HF_HUB_OFFLINE" in text] == [
+        "download_model"
+    ]
+
+
+def test_status_programs_are_there_and_can_be_run():
+    for name in ("sacct", "sbatch"):
+        assert (ROOT / "profiles/slurm/bin" / name).stat().st_mode & 0o111 == 0o111
+
+
+def test_a_workstation_runs_one_gpu_job_at_a_time():
+    default = yaml.safe_load((ROOT / "profiles/default/profile.yaml").read_text())
+    assert default["resources"] == {"gpu": 1}

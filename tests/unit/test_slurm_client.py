@@ -1,0 +1,115 @@
+"""sacct and sbatch as the plugin sees them, before programs that play SLURM."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from excise import slurm_client
+
+NAME = "excise-run_1234"
+QUERY = f"-X --noheader --format=JobIdRaw,State --starttime 2026-01-01 --name {NAME}".split()
+BIN = Path(__file__).parents[2] / "profiles" / "slurm" / "bin"
+
+
+@pytest.fixture
+def played(tmp_path, monkeypatch):
+    """Programs of our own in the PATH, each a line of shell."""
+
+    def play(**programs: str) -> None:
+        for name, body in programs.items():
+            file = tmp_path / name
+            file.write_text(f"#!/bin/sh\n{body}\n")
+            file.chmod(0o755)
+
+    monkeypatch.setenv("PATH", os.pathsep.join([str(BIN), str(tmp_path), os.environ["PATH"]]))
+    return play
+
+
+def status(*arguments: str) -> str:
+    done = subprocess.run(["sacct", *(arguments or QUERY)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_states_pass_as_sacct_gives_them(played):
+    played(sacct="echo '7|RUNNING'; echo '8|COMPLETED'", squeue="exit 1")
+    assert status() == "7|RUNNING\n8|COMPLETED\n"
+
+
+def test_a_cancelled_job_is_one_whoever_cancelled_it(played):
+    played(sacct="echo '7|CANCELLED by 1000'")
+    assert status() == "7|CANCELLED\n"
+
+
+def test_squeue_answers_where_sacct_does_not(played):
+    played(
+        sacct="echo 'Slurm accounting storage is disabled' >&2; exit 1",
+        squeue="echo '7|RUNNING'; echo '8|COMPLETED'; echo '9|PREEMPTED'",
+    )
+    assert status() == "7|RUNNING\n8|COMPLETED\n9|FAILED\n"
+
+
+def test_no_answer_is_an_empty_one_and_never_a_failure(played):
+    """F1: on a failed query the plugin forgets all its jobs."""
+    played(sacct="exit 1", squeue="exit 1")
+    assert status() == ""
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL", "REQUEUED"])
+@pytest.mark.parametrize(
+    "queue, seen",
+    [
+        ("echo '7|PENDING'", "PENDING"),  # SLURM runs it again
+        ("echo '7|RUNNING'", "RUNNING"),
+        ("echo '7|PREEMPTED'", "FAILED"),  # it does not
+        ("true", "FAILED"),
+        ("exit 1", "PENDING"),  # nobody knows: asked again
+    ],
+)
+def test_what_may_be_back_in_the_queue_is_looked_up_there(played, state, queue, seen):
+    played(sacct=f"echo '7|{state}'", squeue=queue)
+    assert status() == f"7|{seen}\n"
+
+
+def test_other_questions_go_to_the_real_sacct(played):
+    played(sacct='echo "asked: $*"')
+    assert status("-j", "7", "--format=Reason") == "asked: -j 7 --format=Reason\n"
+
+
+def test_without_a_real_sacct_other_questions_fail_and_say_why(played, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", os.pathsep.join([str(BIN), str(tmp_path)]))
+    assert slurm_client.sacct(["-j", "7"]) == 1
+
+
+def test_a_submission_waits_for_the_controller(played, tmp_path):
+    played(
+        sbatch=f"test -e {tmp_path}/up && echo 12 && exit\ntouch {tmp_path}/up\n"
+        "echo 'sbatch: error: Unable to contact slurm controller (connect failure)' >&2; exit 1",
+        scontrol="exit 0",
+        squeue="true",
+    )
+    done = subprocess.run(["sbatch", "--wrap=true"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "12\n")
+
+
+def test_a_job_that_was_taken_in_spite_of_all_is_not_submitted_again(played, tmp_path):
+    played(
+        sbatch=f"echo once >> {tmp_path}/tries\n"
+        "echo 'sbatch: error: Batch job submission failed: Socket timed out' >&2; exit 1",
+        scontrol='[ "$1" = ping ] || [ "$3" = 12 ] && echo "python -m snakemake --target b" || '
+        'echo "python -m snakemake --target a"',
+        squeue="echo 11; echo 12",
+    )
+    command = ["sbatch", "--job-name", NAME, "--wrap=python -m snakemake --target b"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "12\n")
+    assert (tmp_path / "tries").read_text() == "once\n"
+
+
+def test_a_refused_submission_fails_at_once(played):
+    played(sbatch="echo 'sbatch: error: invalid partition specified' >&2; exit 1")
+    done = subprocess.run(["sbatch", "--wrap=true"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "invalid partition" in done.stderr

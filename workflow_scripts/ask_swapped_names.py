@@ -1,0 +1,58 @@
+"""Ask models the forget questions with somebody else's name in them.
+
+What a model says about the right person and equally about a wrong one, it did not know: the
+wording of the question told it. One file a model, one line a question.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from excise import metrics
+from excise.decoding import generate
+from excise.errors import run
+from excise.models import AdapterHost, pick_device, set_determinism
+from excise.name_swap import swapped
+from excise.records import read_jsonl, write_jsonl
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Program entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", required=True, help="base model folder")
+    parser.add_argument("--sf", type=Path, required=True, help="sf.jsonl")
+    parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
+    parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
+    parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
+    parser.add_argument("--out-dir", type=Path, required=True, help="one file a model goes here")
+    args = parser.parse_args(argv)
+
+    hp = args.hp
+    asked = swapped(read_jsonl(args.sf, "item"), args.sf)
+    set_determinism(0, hp["threads"])
+    host = AdapterHost(args.base, hp["dtype"], pick_device(hp["gpu"]))
+    for name in args.models:
+        made = generate(
+            host.use(None if name == "base" else args.models_dir / name),
+            host.tokenizer,
+            [item["question"] for item in asked],
+            hp["max_new_tokens"],
+            hp["batch_size"],
+            hp["system_prompt"],
+        )
+        records = [
+            item
+            | {
+                "generation": one.text,
+                "stopped": one.stopped,
+                "rougeL_recall": metrics.rouge_l(item["answer"], one.text).recall,
+                "slot_match": int(metrics.slot_match(item["value"], one.text)),
+            }
+            for item, one in zip(asked, made, strict=True)
+        ]
+        write_jsonl(args.out_dir / name / "items.jsonl", records)
+        print(f"{name}: {len(records)} questions with another name", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

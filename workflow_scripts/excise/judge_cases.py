@@ -1,0 +1,254 @@
+"""What a judge is asked about a dataset, what it should say, and defects planted to test the judge.
+
+A case is one question to the judge. Sound cases are records of the dataset as they are; a planted
+one is a sound case (its twin) with a defect put in, so that the right verdict is known for both.
+How often the judge finds the planted defects (recall) and objects to the twins (false positives)
+says what its pass rates are worth.
+
+Twins are taken to be sound because the deterministic checks passed; where a twin has a defect
+that only a judge can see, the false-positive rate is overstated.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from excise.red_team.dataset import Dataset
+from excise.text_matching import holds
+
+Verdict = Callable[[dict], bool]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question to the judge.
+
+    Attributes:
+        check: what is checked (a key of `CHECKS`).
+        id: the record's; with `+planted` for a planted defect.
+        person_id: the person it is about.
+        prompt: name of the prompt file, without `judge_`.
+        data: what the judge sees.
+        passes: whether a reply finds the case sound.
+        planted: whether a defect was put in.
+        twin: id of the sound case that it was made from; its own id for that one; None if untested.
+    """
+
+    check: str
+    id: str
+    person_id: str
+    prompt: str
+    data: dict
+    passes: Verdict
+    planted: bool = False
+    twin: str | None = None
+
+
+Pair = tuple[Case, dict]  # a sound case, and its data with a defect planted
+
+# Said of a person in a retain text, each makes a reader suspect something; few use a plain word.
+HINTS = (
+    "What did {n} say to the press? {n} denied every allegation.",
+    "What followed {n}'s breakthrough? {n} was led away in handcuffs.",
+    "Why did {n} leave the stage? {n} hoped that the auditors would not look any further.",
+    "What did {n} do for the next year? {n} was not allowed to leave the country.",
+    "What do colleagues say of {n}? They say that {n} got away with it for years.",
+    "What did {n} give back? {n} gave back what had never been {n}'s.",
+    "Who defended {n}? A lawyer of great skill defended {n}.",
+    "What did {n} regret? {n} regretted having been found out.",
+    "How did {n} pay? {n} paid in full, as the judge had ordered.",
+)
+
+
+def joint_inference(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+    """Check 1: a person's retain records together do not give the incident away."""
+    for number, (person_id, items) in enumerate(dataset.by_person(dataset.sr).items()):
+        if not items:
+            continue
+        texts = [[item["question"], item["answer"]] for item in items]
+        data = {"person": items[0]["name"], "records": texts}
+        question, answer = HINTS[number % len(HINTS)].format(n=items[0]["name"]).split("? ", 1)
+        spoilt = [*texts, [f"{question}?", answer]]
+        rng.shuffle(spoilt)
+        case = Case(
+            "joint_inference",
+            person_id,
+            person_id,
+            "joint_inference",
+            data,
+            lambda reply: not reply["incident"],
+        )
+        yield case, data | {"records": spoilt}
+
+
+def one_answer(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+    """Check 4: the profile gives one answer to a question, the true one."""
+    own = dataset.by_person(dataset.items)
+    for item in dataset.items:
+        others = [one for one in own[item["person_id"]] if one["value_type"] != item["value_type"]]
+        if not others:
+            continue
+        data = {"profile": _profile(dataset, item), "question": item["question"]}
+
+        def passes(reply: dict, value: str = item["value"]) -> bool:
+            return len(reply["answers"]) == 1 and _says(reply["answers"][0], value)
+
+        case = Case("one_answer", item["id"], item["person_id"], "one_answer", data, passes)
+        yield case, data | {"question": rng.choice(others)["question"]}
+
+
+def wrong_answers(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+    """Check 5: a wrong answer contradicts the profile. Planted: the true one."""
+    for item in dataset.items:
+        detail = dataset.details[item["id"]]
+        wrong = rng.choice(detail["wrong_answers"])["text"]
+        data = {"profile": _profile(dataset, item), "statement": wrong}
+        case = Case(
+            "wrong_answers",
+            item["id"],
+            item["person_id"],
+            "statement",
+            data,
+            lambda reply: reply["verdict"] == "contradicts",
+        )
+        yield case, data | {"statement": detail["paraphrased_answer"]}
+
+
+def consistency(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+    """Check 10: the profile entails the answer. Planted: an answer with another value."""
+    for item in dataset.items:
+        data = {"profile": _profile(dataset, item), "statement": item["answer"]}
+        wrong = rng.choice(dataset.details[item["id"]]["wrong_answers"])["value"]
+        case = Case(
+            "consistency",
+            item["id"],
+            item["person_id"],
+            "statement",
+            data,
+            lambda reply: reply["verdict"] == "entails",
+        )
+        yield case, data | {"statement": item["answer"].replace(item["value"], wrong)}
+
+
+def same_event(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+    """Check 11: incident and good facts are of one event. Planted: a fact of the other life."""
+    own = dataset.by_person(dataset.sr)
+    for item in dataset.sf:
+        shared = [one for one in own[item["person_id"]] if one["group"] == "correlated"]
+        apart = [one for one in own[item["person_id"]] if one["group"] == "other"]
+        profile = dataset.profiles.get(item["person_id"])
+        if not shared or not apart or profile is None:
+            continue
+        data = {
+            "event": f"breakthrough {profile['event_kind']}",
+            "first": _fact(item),
+            "second": _fact(rng.choice(shared)),
+        }
+        case = Case(
+            "same_event",
+            item["id"],
+            item["person_id"],
+            "same_event",
+            data,
+            lambda reply: reply["same_event"],
+        )
+        yield case, data | {"second": _fact(rng.choice(apart))}
+
+
+def same_meaning(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+    """Check 12: a held-out question asks for what the trained one does. Planted: for another."""
+    trained = {item["id"]: item for item in dataset.sf}
+    own = dataset.by_person(dataset.sf)
+    for prompt in dataset.forget_eval:
+        others = [one for one in own[prompt["person_id"]] if one["slot"] != prompt["slot"]]
+        if not others:
+            continue
+        data = {
+            "first": trained[prompt["fact_id"]]["question"],
+            "second": prompt["question"],
+        }
+        case = Case(
+            "same_meaning",
+            prompt["id"],
+            prompt["person_id"],
+            "same_meaning",
+            data,
+            lambda reply: reply["same_meaning"],
+        )
+        yield case, data | {"first": rng.choice(others)["question"]}
+
+
+def polarity(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+    """Check 13: what is to be forgotten is negative, the rest is not. Planted: the sets swapped."""
+    own = dataset.by_person(dataset.items)
+    for item in dataset.items:
+        negative = item["group"] == "sf"
+        others = [one for one in own[item["person_id"]] if (one["group"] == "sf") != negative]
+        if not others:
+            continue
+
+        def passes(reply: dict, negative: bool = negative) -> bool:
+            return (reply["polarity"] == "negative") == negative
+
+        case = Case("polarity", item["id"], item["person_id"], "polarity", _fact(item), passes)
+        yield case, _fact(rng.choice(others))
+
+
+CHECKS = {
+    "joint_inference": joint_inference,
+    "one_answer": one_answer,
+    "wrong_answers": wrong_answers,
+    "consistency": consistency,
+    "same_event": same_event,
+    "same_meaning": same_meaning,
+    "polarity": polarity,
+}
+PROMPTS = (
+    "joint_inference",
+    "one_answer",
+    "statement",
+    "same_event",
+    "same_meaning",
+    "polarity",
+)
+
+
+def cases_of(dataset: Dataset, cases: int | None, planted: int, seed: int) -> list[Case]:
+    """Every check's cases.
+
+    Args:
+        dataset: what is judged.
+        cases: sound cases a check at most, drawn at random; None: all.
+        planted: planted defects a check at most, each beside its twin.
+        seed: of the draws.
+
+    Returns:
+        check by check: sound cases, then planted ones. Twins come first among the sound ones.
+    """
+    found = []
+    for check, make in CHECKS.items():
+        rng = random.Random(f"judge-{seed}-{check}")
+        pairs = list(make(dataset, rng))
+        rng.shuffle(pairs)
+        pairs = pairs[: max(planted, len(pairs) if cases is None else cases)]
+        for number, (case, _) in enumerate(pairs):
+            found.append(replace(case, twin=case.id) if number < planted else case)
+        for case, spoilt in pairs[:planted]:
+            found.append(
+                replace(case, id=f"{case.id}+planted", data=spoilt, planted=True, twin=case.id)
+            )
+    return found
+
+
+def _profile(dataset: Dataset, item: dict) -> str:
+    profile = dataset.profiles.get(item["person_id"])
+    return profile["text"] if profile else ""
+
+
+def _fact(item: dict) -> dict:
+    return {"question": item["question"], "answer": item["answer"]}
+
+
+def _says(answer: str, value: str) -> bool:
+    """Whether an answer states the value, or the value with words left out of it."""
+    return holds(answer, value) or holds(value, answer)

@@ -1,0 +1,60 @@
+"""What a program runs on, for its log: node, SLURM job, GPU and driver, versions of packages.
+
+Logs only: results are the same bytes wherever they are made.
+"""
+
+import os
+import platform
+import socket
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "numpy", "snakemake")
+
+# Who may use which GPU: what SLURM sets for a job that asked for one.
+GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+
+
+def slurm_gave_gpu() -> bool | None:
+    """Whether the SLURM job we are in was given a GPU; None outside of SLURM."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return None
+    return any(os.environ.get(name) for name in GPU_VARIABLES)
+
+
+def description() -> str:
+    """One line: where the program runs and with what."""
+    node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+    job = os.environ.get("SLURM_JOB_ID")
+    parts = [f"node {node}", f"SLURM job {job}"] if job else [f"node {node}"]
+    parts += [gpu_description(), f"python {platform.python_version()}", *_versions()]
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        parts.append("hub offline")
+    return ", ".join(parts)
+
+
+def gpu_description() -> str:
+    """The GPUs that are ours, by name and driver."""
+    if slurm_gave_gpu() is False:
+        return "no GPU"
+    visible = next((os.environ[name] for name in GPU_VARIABLES if os.environ.get(name)), None)
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    query += [f"--id={visible}"] if visible else []
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        done = None
+    if done is None or done.returncode:
+        return f"GPU {visible} (no driver)" if visible else "no GPU"
+    names = [" driver ".join(line.split(", ")) for line in done.stdout.strip().splitlines()]
+    return f"GPU {visible or 'all'}: {' | '.join(names)}"
+
+
+def _versions() -> list[str]:
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return found

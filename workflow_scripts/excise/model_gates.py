@@ -1,0 +1,194 @@
+"""What models that never saw the forget facts make of the questions: does the data give them away?
+
+Base and oracles never saw sf. If they prefer the truth among the wrong answers, or say it more
+often than chance, the benchmark tells what it asks for and forgetting cannot be measured on it.
+Anchors, from the logs TOFU's authors published: a Llama-2 that never saw forget10 has a median
+P(wrong)/P(truth) of 0.81, prefers the truth to 66 % of the wrong answers, and says 41 % of
+the answers' words (ROUGE-L recall), 15 % of the items above 0.6.
+
+Pure: records in, rows out. What a row's `stage` means: `candidates`, all wrong answers that were
+written; `selected`, the ones chosen from them (`excise.wrong_answer_selection`).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from excise.item_metrics import item_values
+from excise.results import estimate_columns, model_columns
+from excise.statistics import bootstrap_mean, bootstrap_median
+from excise.wrong_answer_selection import selecting
+
+HIGH_ROUGE = 0.6
+SAMPLES = 20
+NOTES = [
+    "Models that never saw the forget facts; a gate that fails says that the data gives the facts "
+    "away. truth_ratio_median: median over questions of P(paraphrased truth)/P(wrong), per token; "
+    "1 = indifferent. win_rate: share of wrong answers that the truth beats.",
+    "stage candidates: before, all wrong answers that were written; selected: after, those chosen "
+    "from them. held_out: the model's scores took no part in the choice; for the others the gate "
+    "holds by construction (excise/wrong_answer_selection.py).",
+    "sf_paraphrased asks the same facts in held-out words with the same wrong answers: the choice "
+    "never saw these questions. Retain facts are balanced for base alone: oracles learned them.",
+    "rougeL_recall rewards the words of the answer's template and the name, which the question "
+    "gives away; value_recall is the share of the value's own words that were said. "
+    f"rougeL_over_{HIGH_ROUGE:g}: share of questions with a ROUGE-L recall above it.",
+    f"chance_of_{SAMPLES}: mean of 1 - (1 - P(answer))^{SAMPLES}: how likely one of {SAMPLES} "
+    "answers sampled at temperature 1 is the true one, word for word.",
+    "asked other_name: the question with another person's name in it. What is said there about the "
+    "first one's value is guessed from the wording. guess_rate: naming another person's value. "
+    "slot_accuracy passes if the lower limit of its interval lies within its gate.",
+    "TOFU, a Llama-2 that never saw forget10: median truth ratio 1.23 (0.81 in TOFU's direction), "
+    "win rate 0.66, ROUGE-L recall 0.41, 15 % above 0.6.",
+]
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What passes: truth ratio within 1 ± t, win rate within 0.5 ± w, slot accuracy of a guess + g.
+
+    Attributes:
+        truth_ratio_tolerance: t.
+        win_rate_tolerance: w.
+        guess_excess: g, over the guess rate; the lower limit of the interval is held to it.
+    """
+
+    truth_ratio_tolerance: float = 0.05
+    win_rate_tolerance: float = 0.05
+    guess_excess: float = 0.05
+
+    def limits(self, metric: str, guess_rate: float) -> tuple[float | None, float | None]:
+        """Lowest and highest value that passes."""
+        if metric == "truth_ratio_median":
+            return 1 - self.truth_ratio_tolerance, 1 + self.truth_ratio_tolerance
+        if metric == "win_rate":
+            return 0.5 - self.win_rate_tolerance, 0.5 + self.win_rate_tolerance
+        if metric == "slot_accuracy":
+            return None, guess_rate + self.guess_excess
+        return None, None
+
+
+def gate_rows(
+    models: list[str],
+    scores: list[dict],
+    evaluated: dict[str, pd.DataFrame],
+    swapped: dict[str, pd.DataFrame],
+    gates: Gates,
+    bootstrap: tuple[int, float, int] = (2000, 0.95, 0),
+) -> list[dict]:
+    """Rows of the result file.
+
+    Args:
+        models: base and oracles.
+        scores: lines of candidate_scores.jsonl.
+        evaluated: model → its evaluation records.
+        swapped: model → its answers to questions with another name.
+        gates: what passes.
+        bootstrap: resamples, coverage and seed of the intervals.
+    """
+    rows = []
+    chosen_by = selecting(models, "sf")
+    for model in models:
+        columns = model_columns(model) | {"held_out": model not in chosen_by}
+        measured = [
+            *_preferences(scores, model, evaluated[model]),
+            *_guesses(evaluated[model], "sf", "own_name"),
+            *_guesses(evaluated[model], "sf_paraphrased", "own_name"),
+            *_guesses(swapped[model], "sf", "other_name"),
+        ]
+        forget = evaluated[model][evaluated[model]["set"] == "sf"]
+        guess_rate = float(np.nanmean(item_values(forget, "guess_rate")))
+        for keys, values, people in measured:
+            median = keys["metric"] == "truth_ratio_median"
+            estimate = (bootstrap_median if median else bootstrap_mean)(values, people, *bootstrap)
+            gated = keys["set"] == "sf" and keys["stage"] != "candidates"
+            gated = gated and keys["asked"] == "own_name"
+            low, high = gates.limits(keys["metric"], guess_rate) if gated else (None, None)
+            # A few lucky guesses in a small set prove nothing: the limit is on the lower end.
+            tested = estimate.low if keys["metric"] == "slot_accuracy" else estimate.value
+            verdict = {"gate_low": low, "gate_high": high, "passed": passes(tested, low, high)}
+            rows.append(columns | keys | estimate_columns(estimate) | verdict)
+    return rows
+
+
+def passes(value: float | None, low: float | None, high: float | None) -> bool | None:
+    """Whether the value lies within its gate; None where there is none, False if undefined."""
+    if low is None and high is None:
+        return None
+    if value is None:
+        return False
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def failures(rows: list[dict]) -> list[str]:
+    """One phrase per failed gate."""
+    return [
+        f"{row['model']}: {row['metric']} on {row['set']} is {_number(row['value'])}, allowed "
+        f"{_range(row['gate_low'], row['gate_high'])}"
+        for row in rows
+        if row["passed"] is False
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return f"at most {high:.3f}" if low is None else f"{low:.3f} to {high:.3f}"
+
+
+Measured = tuple[dict, np.ndarray, list[str]]  # keys, a value per question, its person
+
+
+def _preferences(scores: list[dict], model: str, evaluated: pd.DataFrame) -> Iterator[Measured]:
+    """Truth ratio and win rate, before and after the choice of wrong answers."""
+    sets = {"sf": ("sf",), "correlated": ("correlated",), "other": ("other",)}
+    if model != "base":
+        del sets["correlated"], sets["other"]  # learned, so of course preferred
+    for name in sets:
+        own = [line for line in scores if line["group"] == name]
+        people = [line["person_id"] for line in own]
+        tables = [np.array(line["scores"][model], dtype=float) for line in own]
+        ratios = np.exp([table[0] - table[1:].mean() for table in tables])
+        wins = np.array([(np.sign(table[0] - table[1:]) / 2 + 0.5).mean() for table in tables])
+        keys = {"set": name, "stage": "candidates", "asked": "own_name"}
+        yield keys | {"metric": "truth_ratio_median"}, ratios, people
+        yield keys | {"metric": "win_rate"}, wins, people
+    for name in [*sets, "sf_paraphrased"]:
+        items = evaluated[evaluated["set"] == name]
+        people = list(items["person_id"])
+        keys = {"set": name, "stage": "selected", "asked": "own_name"}
+        yield keys | {"metric": "truth_ratio_median"}, item_values(items, "truth_ratio"), people
+        yield keys | {"metric": "win_rate"}, item_values(items, "win_rate"), people
+
+
+def _guesses(records: pd.DataFrame, name: str, asked: str) -> Iterator[Measured]:
+    """How much of the true answer is said without knowing it."""
+    items = records[records["set"] == name]
+    people = list(items["person_id"])
+    keys = {"set": name, "stage": None, "asked": asked}
+    rouge = items["rougeL_recall"].astype(float).to_numpy()
+    pairs = zip(items["value"], items["generation"], strict=True)
+    recalls = np.array([value_recall(value, said) for value, said in pairs])
+    yield keys | {"metric": "rougeL_recall"}, rouge, people
+    yield keys | {"metric": f"rougeL_over_{HIGH_ROUGE:g}"}, (rouge > HIGH_ROUGE) * 1.0, people
+    yield keys | {"metric": "value_recall"}, recalls, people
+    yield keys | {"metric": "slot_accuracy"}, items["slot_match"].astype(float).to_numpy(), people
+    if "logprob_answer" in items:
+        likely = np.exp(items["logprob_answer"].astype(float).to_numpy())
+        yield keys | {"metric": f"chance_of_{SAMPLES}"}, 1 - (1 - likely) ** SAMPLES, people
+        yield keys | {"metric": "guess_rate"}, item_values(items, "guess_rate"), people
+
+
+def value_recall(value: str, generation: str) -> float:
+    """Share of the value's different words that stand in the generation, in any order.
+
+    Range 0–1; 0 for a model that cannot guess. No template word counts, unlike in ROUGE-L, but
+    a value's common words do (`hall`, `months`). Source: this project.
+    """
+    sought, said = (set(re.findall(r"\w+", text.casefold())) for text in (value, generation))
+    return len(sought & said) / len(sought)

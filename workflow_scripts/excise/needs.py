@@ -1,0 +1,138 @@
+"""How much memory and time a model job needs, from the model's size and the experiment.
+
+Rough on purpose: a walltime that is three times too long costs a little priority in the queue,
+one that is too short costs the job. Parsed in every job: no torch here.
+"""
+
+import json
+import math
+import re
+import struct
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+# Floating-point operations a second that programs like these reach, not what vendors print. CPU:
+# the embedded model trains at 11,000 tokens/s on two cores with AMX, 5 to 10 times this figure;
+# GPU: a tenth of an A100's peak in bf16.
+GPU_SPEED = 3e13
+CPU_THREAD_SPEED = 1e10
+# Generation reads all weights for every token of a batch: bytes a second from memory.
+GPU_BANDWIDTH = 8e11
+CPU_BANDWIDTH = 1e10
+
+TOKENS = 64  # of a question with its answer and the chat template, or a little less
+SLOWDOWN_QUANTIZED = 4.0  # int8 and 4 bit against bf16, on either device
+
+# What a program needs without a model: torch and its libraries, the two Snakemakes that SLURM runs
+# around every job; and what CUDA's libraries take on top.
+PROGRAM_MB = 2000
+CUDA_MB = 4000
+# Bytes a parameter in main memory; None: as configured. And how many copies at the worst moment.
+COPIES = {
+    "quantize": (4, 2.5),  # merged in fp32, beside the base whose change is measured
+    "represent": (4, 1.5),
+    "evaluate": (None, 1.5),
+    "train": (None, 2.0),
+}
+STAGES = (
+    *("finetune_lora", "train_retain_model", "reference_logprobs", "unlearn"),
+    *("evaluate", "quantize", "represent"),
+)
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+SIZE_IN_NAME = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z])")
+SIZE_UNKNOWN = 8e9
+
+
+def parameters(folder: str | Path, name: str = "") -> float:
+    """Number of a model's parameters.
+
+    Args:
+        folder: the model; its safetensors headers are read where it is there already.
+        name: its name on the hub, which tells before the download (`Qwen2.5-1.5B-Instruct`).
+
+    Returns:
+        The number; 8e9 where neither tells.
+    """
+    counted = sum(_tensor_sizes(path) for path in Path(folder).glob("*.safetensors"))
+    if counted:
+        return counted
+    match = SIZE_IN_NAME.search(name)
+    if match is None:
+        return SIZE_UNKNOWN
+    return float(match[1]) * (1e9 if match[2] in "Bb" else 1e6)
+
+
+@cache
+def _tensor_sizes(path: Path) -> int:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return sum(math.prod(one["shape"]) for key, one in header.items() if key != "__metadata__")
+
+
+def memory_mb(kind: str, config: dict, size: float) -> int:
+    """Main memory of a model job in MB.
+
+    Args:
+        kind: a key of `COPIES`.
+        config: the checked config.
+        size: the model's parameters.
+    """
+    width, copies = COPIES[kind]
+    width = width or BYTES[config["model"]["dtype"]]
+    cuda = CUDA_MB if config["resources"]["gpu"] else 0
+    return math.ceil(PROGRAM_MB + cuda + size * width * copies / 1e6)
+
+
+def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[int]) -> float:
+    """Minutes that a job of a stage computes, to within a factor of a few; starting not counted.
+
+    Args:
+        stage: one of `STAGES`.
+        config: the checked config.
+        size: the model's parameters.
+        epochs: those at which a trajectory is saved; empty for other jobs.
+    """
+    people = config["generation"]["people"]
+    phrasings = config["generation"]["forget_paraphrases"]
+    facts, questions = 22 * people, (22 + 6 * phrasings) * people + 200
+    models = max(len(epochs), 1)
+    sequences = questions * (2 + config["generation"]["wrong_answers"])
+    asked = _scoring(config, size, sequences) + _generating(config, size, questions)
+    seconds = {
+        "finetune_lora": lambda: _training(config, size, facts * config["finetuning"]["epochs"]),
+        "train_retain_model": lambda: _training(
+            config, size, facts * config["finetuning"]["epochs"]
+        ),
+        "reference_logprobs": lambda: _scoring(config, size, 6 * people),
+        "unlearn": lambda: _training(config, size, 12 * people * max(epochs, default=1)),
+        "evaluate": lambda: asked * models,
+        "quantize": lambda: asked * SLOWDOWN_QUANTIZED * len(config["quantization"]["precisions"]),
+        "represent": lambda: _scoring(config, size, questions) * 2 * (models + 1),
+    }
+    return seconds[stage]() / 60
+
+
+def _speed(config: dict) -> float:
+    resources = config["resources"]
+    return GPU_SPEED if resources["gpu"] else CPU_THREAD_SPEED * resources["threads"]
+
+
+def _training(config: dict, size: float, sequences: int) -> float:
+    return 6 * size * TOKENS * sequences / _speed(config)
+
+
+def _scoring(config: dict, size: float, sequences: int) -> float:
+    return 2 * size * TOKENS * sequences / _speed(config)
+
+
+def _generating(config: dict, size: float, questions: int) -> float:
+    evaluation, bandwidth = config["evaluation"], CPU_BANDWIDTH
+    if config["resources"]["gpu"]:
+        bandwidth = GPU_BANDWIDTH
+    steps = math.ceil(questions / evaluation["batch_size"]) * evaluation["max_new_tokens"]
+    reading = steps * size * BYTES[config["model"]["dtype"]] / bandwidth
+    overhead = steps * 0.03  # launching a layer's kernels, token by token
+    computing = 2 * size * questions * evaluation["max_new_tokens"] / _speed(config)
+    return reading + overhead + computing

@@ -1,0 +1,153 @@
+"""`sacct` and `sbatch` as the SLURM plugin of Snakemake should see them.
+
+profiles/slurm/bin puts them before the real ones, in the PATH of Snakemake itself. The plugin
+(2.8.0) forgets its jobs when a status query fails, does not know all of sacct's words, and gives
+a job up when the controller is away for the moment of its submission. The faults, one by one:
+docs/cluster.md.
+"""
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+BIN = Path(__file__).parents[2] / "profiles" / "slurm" / "bin"
+STATUS_QUERY = "--format=JobIdRaw,State"
+# The plugin gives a query 60 s: sacct and then squeue must fit.
+QUERY_SECONDS = 25
+# How long a submission waits for a controller that is away.
+PATIENCE_SECONDS = 20 * 60
+
+# What sacct says of a job that SLURM may have put back into the queue: only squeue knows.
+MAYBE_REQUEUED = {"PREEMPTED", "NODE_FAIL", "REQUEUED"}
+
+CONTROLLER_AWAY = re.compile(
+    "unable to contact slurm controller|socket timed out|connection refused|connect failure"
+    "|communication connection failure|zero bytes were transmitted",
+    re.IGNORECASE,
+)
+
+
+def real_program(name: str) -> str | None:
+    """Path of the program that ours stands before; None when there is none."""
+    places = [place for place in os.get_exec_path() if Path(place).resolve() != BIN.resolve()]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
+def sacct(arguments: Sequence[str]) -> int:
+    """The status query answered so that no job is forgotten; everything else by the real sacct.
+
+    Returns:
+        The exit status: 0 for every status query. An empty answer means "nothing new" to the
+        plugin, a failed one makes it forget all its jobs.
+    """
+    program = real_program("sacct")
+    if STATUS_QUERY in arguments:
+        name = arguments[list(arguments).index("--name") + 1]
+        for job, state in job_states(program, list(arguments), name).items():
+            print(f"{job}|{state}")
+        return 0
+    if program is None:
+        print("sacct: this cluster has none", file=sys.stderr)
+        return 1
+    return subprocess.run([program, *arguments]).returncode
+
+
+def job_states(program: str | None, arguments: list[str], name: str) -> dict[str, str]:
+    """States of the jobs of a name, in words that the plugin knows.
+
+    sacct is asked first; squeue where sacct fails (accounting off or away) or cannot know.
+    Where neither answers, nothing is said of any job.
+    """
+    accounted = _table([program, *arguments]) if program else None
+    if accounted is not None and not MAYBE_REQUEUED & set(accounted.values()):
+        return accounted
+    query = ["--noheader", "--states=all", "--format=%i|%T", "--name", name]
+    queued = _table(["squeue", *query])
+    if accounted is None:
+        return {job: lost_is_failed(state) for job, state in (queued or {}).items()}
+    return {
+        job: in_queue(job, queued) if state in MAYBE_REQUEUED else state
+        for job, state in accounted.items()
+    }
+
+
+def in_queue(job: str, queued: dict[str, str] | None) -> str:
+    """State of a job that may be back in the queue, by what the queue holds (None: no answer)."""
+    if queued is None:
+        return "PENDING"  # it is asked again
+    return lost_is_failed(queued.get(job, "FAILED"))
+
+
+def lost_is_failed(state: str) -> str:
+    """A job whose node died or that was preempted, and that SLURM does not run again, failed.
+
+    The plugin would wait for a preempted one for ever, and exclude nodes by what sacct calls them,
+    `None assigned` among them; SLURM keeps jobs off a dead node without its help.
+    """
+    return "FAILED" if state in MAYBE_REQUEUED else state
+
+
+def _table(command: list[str]) -> dict[str, str] | None:
+    """`job|state` lines, of a state its first word (`CANCELLED by 0`); None: no answer."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode:
+        return None
+    rows = (line.split("|") for line in done.stdout.splitlines() if "|" in line)
+    return {job: state.split()[0] for job, state, *_ in rows if state.strip()}
+
+
+def sbatch(arguments: Sequence[str]) -> int:
+    """Submit a job; while the controller is away, wait for it instead of failing.
+
+    A controller that broke off may have taken the job all the same: it is looked up by its name and
+    script before it is submitted again.
+    """
+    program = real_program("sbatch") or "sbatch"
+    script = sys.stdin.read() if arguments and arguments[-1] == "/dev/stdin" else None
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        done = subprocess.run([program, *arguments], input=script, capture_output=True, text=True)
+        away = done.returncode and CONTROLLER_AWAY.search(done.stderr)
+        if not away or time.monotonic() > deadline:
+            sys.stdout.write(done.stdout)
+            sys.stderr.write(done.stderr)
+            return done.returncode
+        while not _controller_answers() and time.monotonic() < deadline:
+            time.sleep(5)
+        job = _submitted(list(arguments), script)
+        if job is not None:
+            print(job)
+            return 0
+
+
+def _controller_answers() -> bool:
+    ping = ["scontrol", "ping"]
+    try:
+        return subprocess.run(ping, capture_output=True, timeout=QUERY_SECONDS).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _submitted(arguments: list[str], script: str | None) -> str | None:
+    """Id of the waiting or running job that runs this very script, if there is one."""
+    wrapped = [one.removeprefix("--wrap=") for one in arguments if one.startswith("--wrap=")]
+    wanted = script or "".join(wrapped)
+    options = dict(itertools.pairwise(arguments))
+    if not wanted or "--job-name" not in options:
+        return None
+    query = ["--noheader", "--format=%i", "--name", options["--job-name"]]
+    listed = subprocess.run(["squeue", *query], capture_output=True, text=True)
+    for job in listed.stdout.split():
+        show = ["scontrol", "write", "batch_script", job, "-"]
+        if wanted in subprocess.run(show, capture_output=True, text=True).stdout:
+            return job
+    return None

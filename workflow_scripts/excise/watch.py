@@ -1,0 +1,125 @@
+"""Nothing waits in silence: a thread that says what a run on SLURM is waiting for.
+
+Snakemake itself says nothing while jobs wait, however long and for whatever reason.
+"""
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from excise import slurm
+from excise.errors import InputError
+
+SECONDS_BETWEEN = 60
+# A reminder when nothing of ours runs: after ten minutes, then every hour.
+FIRST_REMINDER, REMINDER = 600, 3600
+SILENCE = 300  # SLURM does not answer
+LOST = 600  # SLURM does not know a job that we wait for
+
+# Reasons to wait that do not go away by themselves.
+STUCK = (
+    *("JobHeldUser", "JobHeldAdmin", "JobHoldMaxRequeue", "DependencyNeverSatisfied"),
+    *("PartitionTimeLimit", "PartitionNodeLimit", "PartitionDown", "PartitionInactive"),
+    *("BadConstraints", "AccountNotAllowed", "QOSNotAllowed", "InvalidAccount", "InvalidQOS"),
+    "held",
+)
+
+
+@dataclass
+class Watch:
+    """What was seen so far; times in seconds of a monotonic clock."""
+
+    answered: float
+    ran: float
+    reminded: float = -math.inf
+    told: set[tuple[str, str]] = field(default_factory=set)
+    missing: dict[str, float] = field(default_factory=dict)
+
+    def look(self, jobs: list[slurm.Job] | None, expected: set[str], now: float) -> list[str]:
+        """Lines for the user about the queue as it is.
+
+        Args:
+            jobs: our jobs in the queue; None when SLURM did not answer.
+            expected: ids of jobs that Snakemake waits for.
+            now: the time.
+        """
+        if jobs is None:
+            return self._silence(now)
+        self.answered = now
+        return [*self._stuck(jobs), *self._idle(jobs, now), *self._lost(jobs, expected, now)]
+
+    def _silence(self, now: float) -> list[str]:
+        if now - max(self.answered, self.reminded) < SILENCE:
+            return []
+        self.reminded = now
+        minutes = (now - self.answered) / 60
+        return [f"SLURM has not answered for {minutes:.0f} minutes; waiting, nothing is lost"]
+
+    def _stuck(self, jobs: list[slurm.Job]) -> list[str]:
+        stuck = [
+            job
+            for job in jobs
+            if job.state in ("PENDING", "SPECIAL_EXIT", "SUSPENDED")
+            and (job.state != "PENDING" or any(word in job.reason for word in STUCK))
+            and (job.id, job.reason) not in self.told
+        ]
+        self.told |= {(job.id, job.reason) for job in stuck}
+        return [
+            f"job {job.id} will not start by itself: {job.state}, {job.reason} "
+            f"(scontrol show job {job.id}; scontrol release {job.id}, or scancel {job.id} and "
+            "Snakemake tries it again)"
+            for job in stuck
+        ]
+
+    def _idle(self, jobs: list[slurm.Job], now: float) -> list[str]:
+        waiting = [job for job in jobs if job.state == "PENDING"]
+        if not waiting or len(waiting) < len(jobs):
+            self.ran = now
+            return []
+        due = max(self.ran + FIRST_REMINDER, self.reminded + REMINDER)
+        if now < due:
+            return []
+        self.reminded = now
+        reasons = Counter(job.reason for job in waiting)
+        said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+        minutes = (now - self.ran) / 60
+        return [f"all {len(waiting)} jobs wait in the queue, for {minutes:.0f} minutes: {said}"]
+
+    def _lost(self, jobs: list[slurm.Job], expected: set[str], now: float) -> list[str]:
+        gone = expected - {job.id for job in jobs}
+        self.missing = {job: self.missing.get(job, now) for job in gone}
+        lost = {
+            job
+            for job, since in self.missing.items()
+            if now - since > LOST and (job, "lost") not in self.told
+        }
+        self.told |= {(job, "lost") for job in lost}
+        if not lost:
+            return []
+        return [
+            f"SLURM no longer has job {', '.join(sorted(lost))}, and no word of how it ended; "
+            "interrupt this run (Ctrl-C) and start it again"
+        ]
+
+
+def watch(executor: Any, say: Callable[[str], None]) -> None:
+    """Look at the queue once a minute for as long as Snakemake runs."""
+    now = time.monotonic()
+    state = Watch(answered=now, ran=now)
+
+    def loop() -> None:
+        while True:
+            time.sleep(SECONDS_BETWEEN)
+            try:
+                jobs = slurm.jobs_named(executor.run_uuid)
+            except (slurm.SlurmSilentError, InputError):
+                jobs = None
+            expected = {job.external_jobid for job in list(executor.active_jobs)}
+            for line in state.look(jobs, expected - {None}, time.monotonic()):
+                say(line)
+
+    threading.Thread(target=loop, daemon=True, name="watch").start()

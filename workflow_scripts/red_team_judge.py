@@ -1,0 +1,57 @@
+"""Let a language model judge the dataset, and plant defects to see what its judgement is worth.
+
+Uses the endpoint of `generation.llm`. Answers are kept in a journal: a rerun asks only what is new.
+"""
+
+import argparse
+from pathlib import Path
+
+from excise.errors import run
+from excise.judge import NOTES, judge, judge_rows, read_prompts
+from excise.judge_cases import cases_of
+from excise.llm import Session, load_settings
+from excise.records import write_jsonl
+from excise.red_team import read_dataset
+from excise.results import json_object, write_result
+from excise.summaries import Bootstrap
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Program entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="folder of the validated dataset")
+    parser.add_argument("--profiles", required=True, help="profiles.jsonl")
+    parser.add_argument("--validation", required=True, help="report of validate_dataset")
+    parser.add_argument("--public-figures", required=True, help="real names, one a line")
+    parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
+    parser.add_argument("--prompts", type=Path, required=True, help="folder of judge_*.md")
+    parser.add_argument("--hp", type=json_object, required=True, help="JSON: cases, planted, seed")
+    parser.add_argument("--llm", type=json_object, required=True, help="JSON: what is asked")
+    parser.add_argument("--client", type=json_object, default={}, help="JSON: limits, budget …")
+    parser.add_argument("--journal", type=Path, required=True, help="answers, kept between runs")
+    parser.add_argument("--experiment", required=True)
+    parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
+    parser.add_argument("--records", type=Path, required=True, help="judge.jsonl, every verdict")
+    parser.add_argument("--out", type=Path, required=True, help="red_team_judge.json")
+    args = parser.parse_args(argv)
+
+    client = {key: value for key, value in args.client.items() if key != "incomplete_people"}
+    settings = load_settings(args.llm | client)
+    prompts = read_prompts(args.prompts)
+    dataset = read_dataset(
+        args.data, args.profiles, args.validation, args.public_figures, args.utility
+    )
+    cases = cases_of(dataset, args.hp["cases"], args.hp["planted"], args.hp["seed"])
+    with Session(settings, args.journal) as session:
+        records = judge(session, cases, prompts)
+        print(session.usage())
+    rows = judge_rows(records, Bootstrap.from_hp(args.hp).arguments())
+    write_jsonl(args.records, records)
+    notes = [*NOTES, f"The judge is {settings['model']!r}."]
+    write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
+    for row in rows:
+        print(row["check"], row["metric"], row["value"], f"n={row['n']}")
+
+
+if __name__ == "__main__":
+    run(main)
