@@ -106,10 +106,15 @@ def test_lost_records_are_written_again_without_a_call(written, server):
     assert len(server.calls) == calls
 
 
-def test_offline_the_model_and_its_prompts_are_nobodys_business(smoke):
+def test_offline_the_model_and_its_prompts_are_nobodys_business(fresh, tmp_path):
+    own, target = fresh.copy(tmp_path / "own"), "experiments/smoke/data/sf.jsonl"
+    own.run(target)
     with (
-        smoke.edited("data/prompts/qa.md", "question", "question "),
-        smoke.edited("workflow_scripts/excise/llm/session.py", '"""', '"""Edited. '),
-        smoke.edited("workflow_scripts/excise/generation/verbalising/qa.py", '"""', '"""Edited. '),
+        own.edited("data/prompts/qa.md", "question", "question "),
+        own.edited("workflow_scripts/excise/llm/session.py", '"""', '"""Edited. '),
+        own.edited("workflow_scripts/excise/generation/verbalising/qa.py", '"""', '"""Edited. '),
     ):
-        assert smoke.plan("all", "--config", 'generation={"llm": {"model": "other"}}') == set()
+        override = 'generation={"llm": {"model": "other"}}'
+        assert own.plan(target, "--config", override) == set()
+    with own.edited("workflow_scripts/excise/generation/writing.py", '"""', '"""Edited. '):
+        assert "Writing the questions" in own.plan(target)
