@@ -83,7 +83,7 @@ def plan(folder: Path, trajectories: int) -> dict:
     """A dry run: its seconds, the jobs it plans, and what they come to on a cluster."""
     overlay = folder / f"plan_{trajectories}.yaml"
     overlay.write_text(yaml.safe_dump(experiment(trajectories)))
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "8"]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "rules", "--cores", "8"]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     done = subprocess.run(
         [*command, f"--configfile={overlay.name}", "all"],

@@ -91,7 +91,7 @@ def start_on_cluster():
     if workflow.executor_plugin.name != "slurm":
         return
     one_of_each = {job.rule.name: job for job in workflow.dag.needrun_jobs() if not job.is_local}
-    folders = {name: Path(path).resolve() for name, path in config["pathvars"].items()}
+    folders = {f"pathvars.{name}": Path(path) for name, path in config["pathvars"].items()}
     try:
         cluster.start(
             workflow.scheduler._executor,

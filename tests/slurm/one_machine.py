@@ -215,10 +215,16 @@ class OneMachine:
 
     def all_idle(self) -> bool:
         """Whether every node is up and free."""
-        states = subprocess.run(
-            ["sinfo", "-h", "-N", "-o", "%N %T"], capture_output=True, text=True
-        ).stdout
-        return set(states.splitlines()) == {f"{node} idle" for node in NODES}
+        return self.states() == {f"{node} idle" for node in NODES}
+
+    def is_down(self, node: str) -> Callable[[], bool]:
+        """The condition that SLURM has given a node up."""
+        return lambda: f"{node} down" in {state.rstrip("*") for state in self.states()}
+
+    def states(self) -> set[str]:
+        """Nodes with their states; empty while SLURM does not answer."""
+        command = ["sinfo", "-h", "-N", "-o", "%N %T"]
+        return set(subprocess.run(command, capture_output=True, text=True).stdout.splitlines())
 
     def set_accounting(self, on: bool) -> None:
         """Switch accounting on or off, as a site that has it or has not."""

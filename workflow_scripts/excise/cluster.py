@@ -208,14 +208,14 @@ def start(
         jobs: rule and resources of the jobs to be submitted; one of each rule is enough.
         estimate: minutes a rule's jobs are estimated to take; None for rules without a model.
         experiment: its name.
-        folders: what compute nodes must see, by config key; `results` among them.
+        folders: what compute nodes must see, by config key; `pathvars.results` among them.
         say: prints one line for the user.
 
     Raises:
         InputError: a mistake in the profile, or jobs of an earlier run in the queue.
     """
     os.environ["PATH"] = os.pathsep.join([str(BIN), *os.get_exec_path()])
-    prefix = job_prefix(experiment, folders["results"])
+    prefix = job_prefix(experiment, folders["pathvars.results"])
     requests = [request_of(rule, resources, estimate(rule)) for rule, resources in jobs]
     try:
         check_requests(requests, slurm.partitions())

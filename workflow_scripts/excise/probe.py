@@ -84,14 +84,17 @@ def _submit(request: Asks, tokens: list[Path], name: str) -> str:
     ]
     place = [f"--partition={request.partition}"] if request.partition else []
     place += [f"--account={request.account}"] if request.account else []
-    return (
-        slurm.ask(
-            *("sbatch", "--parsable", "--job-name", name, "--time=2", "--mem=200", "--chdir=/"),
-            *("--output=/dev/null", *place, *request.gpu, "--wrap", "\n".join(lines)),
-        )
-        .split(";")[0]
-        .strip()
-    )
+    options = ["--parsable", "--job-name", name, "--time=2", "--mem=200", "--chdir=/"]
+    options += ["--output=/dev/null", *place]
+    wrapped = ["--wrap", "\n".join(lines)]
+    try:
+        job = slurm.ask("sbatch", *options, *wrapped)
+    except slurm.SlurmSilentError:
+        if not request.gpu:
+            raise
+        # Not at first: cards may be taken for hours. Some sites let no job in without one.
+        job = slurm.ask("sbatch", *options, *request.gpu, *wrapped)
+    return job.split(";")[0].strip()
 
 
 def _exit_code(job: str, patience: float) -> int | None:
