@@ -1,6 +1,7 @@
 """The benchmark written by a model, on the real DAG: what a change reruns, and what it must not."""
 
 import json
+import re
 
 import pytest
 
@@ -32,6 +33,9 @@ generation:
   max_value_share: 0.5
   llm: {llm}
 """
+TRAINING = """
+finetuning: {{epochs: 4, warmup_steps: 1, learning_rate: 5.0e-3}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +49,7 @@ def server():
 def written(fresh, server, tmp_path_factory):
     """A workspace in which a model has written the benchmark."""
     workspace = fresh.copy(tmp_path_factory.mktemp("model") / "workspace")
-    llm = server.settings()
-    (workspace / OVERLAY).write_text(SETTINGS.format(llm=json.dumps(llm)))
+    (workspace / OVERLAY).write_text(SETTINGS.format(llm=json.dumps(server.settings())))
     workspace.run(REPORT, config=OVERLAY, EXCISE_TEST_KEY=KEY)
     return workspace
 
@@ -118,3 +121,19 @@ def test_offline_the_model_and_its_prompts_are_nobodys_business(fresh, tmp_path)
         assert own.plan(target, "--config", override) == set()
     with own.edited("workflow_scripts/excise/generation/writing.py", '"""', '"""Edited. '):
         assert "Writing the questions" in own.plan(target)
+
+
+def test_the_small_preset_written_through_faults_is_trained_on(fresh, tmp_path):
+    survived = (None, None, "429", "500", "fences", "reset_before", "cut", "wrong_schema", "think")
+    own = fresh.copy(tmp_path / "own")
+    with FaultServer(answer=StandInWriter(breaks=0.2), faults=survived * 10) as server:
+        settings = SETTINGS.replace("preset: smoke", "preset: small") + TRAINING
+        (own / OVERLAY).write_text(settings.format(llm=json.dumps(server.settings())))
+        adapter = "experiments/model/results/models/finetuned/adapter_model.safetensors"
+        own.run(REPORT, adapter, config=OVERLAY, EXCISE_TEST_KEY=KEY)
+        assert {call.fault for call in server.calls} == set(survived)
+    counts = json.loads((own / "experiments/model/results/validation.json").read_text())["counts"]
+    assert (counts["people"], counts["sf"], counts["sr"]) == (24, 144, 384)
+    log = (own / "experiments/model/logs/finetune_lora.log").read_text()
+    first, *_, last = (float(loss) for loss in re.findall(r"loss ([\d.]+)", log))
+    assert last < 0.8 * first  # it learns: a random model starts at ln(vocabulary)
