@@ -18,6 +18,7 @@ def machine() -> Iterator[OneMachine]:
     if reason := why_not():
         pytest.skip(reason)
     one = OneMachine()
+    one.reserve(seconds=1800)
     try:
         one.start()
         yield one

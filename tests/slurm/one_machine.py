@@ -13,6 +13,7 @@ drop SLURM_CONF, so the built-in place it must be. A machine that has a SLURM al
 """
 
 import argparse
+import fcntl
 import os
 import shutil
 import signal
@@ -21,8 +22,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 FOLDER = Path("/var/tmp/excise-slurm")
+# Held while a SLURM of ours runs: there is one a machine, whoever wants to test on it.
+LOCK = Path("/var/tmp/excise-slurm.lock")
 ETC = Path("/etc/slurm")
 NODES = ("cpu1", "cpu2", "gpu1")
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sacct", "unshare")
@@ -175,6 +179,23 @@ class OneMachine:
     def __init__(self, folder: Path = FOLDER):
         self.folder = folder
         self.hidden = folder / "hidden"
+        self.lock: IO | None = None
+
+    def reserve(self, seconds: float) -> None:
+        """Wait until no other process has a SLURM here; held until this process ends.
+
+        Raises:
+            TimeoutError: another has it for longer.
+        """
+        self.lock = LOCK.open("w")
+        wait_for(self._locked, seconds, f"{LOCK}, which another test run holds")
+
+    def _locked(self) -> bool:
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def start(self, accounting: bool = True) -> None:
         """Start everything; what an earlier, killed start left behind goes first."""

@@ -142,7 +142,7 @@ class Trouble(threading.Thread):
         self.began = time.monotonic()
         self.todo = {
             "rule_train_retain_model_wildcards_1": self.hang_oracle,
-            "rule_finetune_lora": self.node_dies,
+            "rule_benchmark": self.node_dies,
             "rule_unlearn_wildcards_ga": self.requeue,
             "rule_evaluate_unlearned_wildcards_ga": self.accounting_away,
             # Not while GPU jobs wait: a controller of 22.05 that has just started hands out nodes
@@ -208,12 +208,12 @@ class Trouble(threading.Thread):
         self.tell("slurmctld started")
 
     def node_dies(self, job: Seen) -> None:
-        """The GPU node dies with everything on it, and comes back after SLURM has noticed."""
-        self.tell(f"gpu1 dies (job {job.id} runs)")
-        self.machine.kill_node("gpu1")
-        wait_for(self.machine.is_down("gpu1"), 90, "gpu1 down")
-        self.tell("SLURM has noticed; gpu1 comes back")
-        self.machine.start_node("gpu1")
+        """A node dies with everything on it, and comes back after SLURM has noticed."""
+        self.tell(f"{job.node} dies (job {job.id} runs)")
+        self.machine.kill_node(job.node)
+        wait_for(self.machine.is_down(job.node), 90, f"{job.node} down")
+        self.tell(f"SLURM has noticed; {job.node} comes back")
+        self.machine.start_node(job.node)
 
 
 def process_of(program: str, argument: str) -> int | None:

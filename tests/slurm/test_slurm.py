@@ -103,7 +103,7 @@ def test_a_requeued_job_runs_again_and_is_submitted_once(study):
 
 
 def test_the_jobs_of_a_dead_node_run_again_and_are_submitted_once(study):
-    (job,) = study.attempts("rule_finetune_lora")
+    (job,) = study.attempts("rule_benchmark")
     assert job["State"] == "COMPLETED"
     assert "None assigned" not in study.said
 
