@@ -15,7 +15,7 @@ run: .venv/installed  ## run the default experiment: results/ is filled (CORES=1
 	snakemake --cores $(CORES) all
 
 test: .venv/installed lint  ## linters, then unit and workflow tests
-	python -m pytest
+	python -m pytest -n 3 --dist loadfile  # the SLURM tests mostly wait
 
 lint: .venv/installed
 	ruff check .
