@@ -3,6 +3,7 @@
 Parsed in every job: nothing here may import torch.
 """
 
+import gc
 import json
 import os
 import shlex
@@ -16,6 +17,10 @@ from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
 from excise.patterns import pattern_of
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
 from snakemake.logging import logger
+
+# Planning makes millions of objects and drops few: by default an eighth of its time goes into
+# looking for garbage (benchmarks/plan_scale.py).
+gc.set_threshold(100_000, 50, 100)
 
 os.environ.update(
     # Programs find the packages beside the running Snakemake, also when no .venv is activated.

@@ -12,9 +12,9 @@ from tiny_models import tiny_folder
 from workflow.conftest import BASE, ROOT, repository_files
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def machine() -> Iterator[OneMachine]:
-    """SLURM, with accounting; stopped at the end."""
+    """SLURM, with accounting; stopped after these tests, not after all."""
     if reason := why_not():
         pytest.skip(reason)
     one = OneMachine()
@@ -26,7 +26,7 @@ def machine() -> Iterator[OneMachine]:
         one.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fresh(machine, tmp_path_factory) -> Submitter:
     """The repository as cloned, with a tiny random base model, and a user's profile."""
     folder = tmp_path_factory.mktemp("slurm") / "fresh"
@@ -40,7 +40,7 @@ def fresh(machine, tmp_path_factory) -> Submitter:
     return submitter
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def study(machine, fresh, tmp_path_factory) -> Study:
     """The whole experiment run through SLURM while everything that can break breaks."""
     workspace = fresh.copy(tmp_path_factory.mktemp("slurm") / "study")
