@@ -9,13 +9,16 @@ CORES ?= all
 # Tools and programs come from .venv, whether or not it is activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test lint format clean help
+.PHONY: run test test-slurm lint format clean help
 
 run: .venv/installed  ## run the default experiment: results/ is filled (CORES=1: one core)
 	snakemake --cores $(CORES) all
 
 test: .venv/installed lint  ## linters, then unit and workflow tests
-	python -m pytest -n 3 --dist loadfile  # the SLURM tests mostly wait
+	python -m pytest -n 2 --dist loadfile -m "not slurm"
+
+test-slurm: .venv/installed  ## the real DAG on a real SLURM, installed on this machine (root, Debian)
+	python -m pytest tests/slurm
 
 lint: .venv/installed
 	ruff check .
@@ -33,7 +36,7 @@ clean:  ## delete generated files of the default experiment, not the environment
 	find benchmarks -name '*.jsonl' -delete
 
 help:  ## list these targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 # A stamp file: set up again only when the pins change.
 .venv/installed: requirements.txt

@@ -1,10 +1,12 @@
 """What the LLM client costs and how reliable it is, against the fault server of the tests.
 
     python benchmarks/llm_client.py rate --requests 6000     share of the allowed rate
+    python benchmarks/llm_client.py socket --requests 1200   the same over a real socket: minutes
     python benchmarks/llm_client.py kills --kills 1000       answers bought twice over random kills
     python benchmarks/llm_client.py cost --requests 100000   client-side CPU and memory
 
-`rate` runs in virtual time, so that other work on the machine does not disturb it.
+`rate` runs in virtual time, so that other work on the machine does not disturb it; `socket` needs
+an idle machine.
 """
 
 import argparse
@@ -26,8 +28,8 @@ sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT / "tests"), str(ROOT / 
 from excise.llm import Request, Session, load_settings  # noqa: E402
 from excise.llm.endpoint import Endpoint  # noqa: E402
 from excise.llm.journal import read_ledger  # noqa: E402
-from llm_client_process import SCHEMA, accept, start  # noqa: E402
-from llm_server import FaultServer, Limits, question  # noqa: E402
+from llm_client_process import SCHEMA, accept, requests_for, start  # noqa: E402
+from llm_server import KEY, FaultServer, Limits, question  # noqa: E402
 from rate_simulation import simulate  # noqa: E402
 
 PER_MINUTE = 1200.0
@@ -62,6 +64,31 @@ def rate(folder: Path, requests: int) -> None:
                 f"{got.seconds:.0f} virtual s",
                 flush=True,
             )
+
+
+def over_socket(folder: Path, requests: int) -> None:
+    """Share of the allowed rate against the fault server on loopback, after the first 10 s."""
+    os.environ["EXCISE_TEST_KEY"] = KEY
+    known = {"requests_per_minute": PER_MINUTE}
+    for name, limits, settings in (
+        ("known", Limits(PER_MINUTE, announced=False), known),
+        ("hidden", Limits(PER_MINUTE, announced=False), {}),
+    ):
+        with FaultServer(limits=limits, latency_s=0.4) as server:
+            section = server.settings(limits=settings)
+            section["retry"], section["adaptation"] = {}, {}  # as a user has them
+            with Session(load_settings(section), folder / f"{name}.jsonl", False) as session:
+                outcomes = session.complete(requests_for(requests), accept)
+            served = [call.at for call in server.calls if call.status == 200]
+            refused = sum(call.status == 429 for call in server.calls)
+        start, end = served[0] + 10, served[-1] - 3
+        inside = sum(start <= moment < end for moment in served)
+        print(
+            f"{name}: {inside / (PER_MINUTE / 60 * (end - start)):.1%} of the rate over "
+            f"{end - start:.0f} s, {refused / len(server.calls):.2%} 429s, "
+            f"{sum(one.status == 'ok' for one in outcomes)} of {requests} answered",
+            flush=True,
+        )
 
 
 def limits_again(limits: Limits) -> Limits:
@@ -161,7 +188,7 @@ def cost(folder: Path, number: int) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run one of the measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["rate", "kills", "cost"])
+    parser.add_argument("what", choices=["rate", "socket", "kills", "cost"])
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
@@ -169,6 +196,8 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if arguments.what == "rate":
             rate(Path(folder), arguments.requests)
+        elif arguments.what == "socket":
+            over_socket(Path(folder), arguments.requests)
         elif arguments.what == "kills":
             kills(Path(folder), arguments.kills, arguments.seed)
         else:
