@@ -26,6 +26,7 @@ SITE = {
     "status-checks: 20": "status-checks: 4",
     "per-second: 0.2": "per-second: 1",
     "latency-wait: 60": "latency-wait: 30",
+    "baselines: 8": "baselines: 4",
     # The experiment computes on CPUs; SLURM hands out a GPU all the same.
     "    slurm_partition: gpu\n": "    slurm_partition: gpu\n    gpu: 1\n",
 }
