@@ -45,7 +45,7 @@ def study(machine, fresh, tmp_path_factory) -> Study:
     """The whole experiment run through SLURM while everything that can break breaks."""
     workspace = fresh.copy(tmp_path_factory.mktemp("slurm") / "study")
     workspace.set_profile(TOO_LITTLE)
-    trouble = Trouble(machine)
+    trouble = Trouble(machine, workspace.folder)
     trouble.start()
     with workspace.running("all") as process:
         try:

@@ -127,12 +127,14 @@ class Trouble(threading.Thread):
     """Looks at the queue twice a second and breaks something at the first sight of each rule.
 
     Attributes:
+        folder: the study's; processes elsewhere are left alone.
         seen: every job at every look, with the time since the start.
         timeline: what was done, and when.
         faults: what went wrong here; empty in a good run.
     """
 
     machine: OneMachine
+    folder: Path
     ended: threading.Event = field(default_factory=threading.Event)
     seen: list[tuple[float, list[Seen]]] = field(default_factory=list)
     timeline: list[tuple[float, str]] = field(default_factory=list)
@@ -180,7 +182,7 @@ class Trouble(threading.Thread):
 
     def hang_oracle(self, job: Seen) -> bool:
         """An oracle's program stops, as on a dead file system; its walltime ends it."""
-        pid = process_of("train_retain_model.py", "oracle/seed_1")
+        pid = process_of("train_retain_model.py", "oracle/seed_1", self.folder)
         if pid is None:
             return False  # not there yet
         os.kill(pid, signal.SIGSTOP)
@@ -217,15 +219,16 @@ class Trouble(threading.Thread):
         self.machine.start_node(job.node)
 
 
-def process_of(program: str, argument: str) -> int | None:
-    """Id of the Python that runs a program with an argument, wherever on this machine."""
+def process_of(program: str, argument: str, workspace: Path) -> int | None:
+    """Id of the Python that runs a program with an argument in a workspace, on any node."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_text().split("\0")
+            own = (folder / "cwd").resolve() == workspace.resolve()
         except OSError:
             continue
         is_program = "python" in command[0] and command[1:2] and command[1].endswith(program)
-        if is_program and any(argument in one for one in command):
+        if own and is_program and any(argument in one for one in command):
             return int(folder.name)
     return None
 
