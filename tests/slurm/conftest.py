@@ -1,6 +1,5 @@
 """A real SLURM on this machine, and the smoke experiment run through it once for all tests."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -8,8 +7,7 @@ import pytest
 from one_machine import OneMachine, why_not
 from study import SITE, TOO_LITTLE, Study, Submitter, Trouble
 
-from tiny_models import tiny_folder
-from workflow.conftest import BASE, ROOT, repository_files
+from workflow.conftest import clone
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +28,7 @@ def machine() -> Iterator[OneMachine]:
 def fresh(machine, tmp_path_factory) -> Submitter:
     """The repository as cloned, with a tiny random base model, and a user's profile."""
     folder = tmp_path_factory.mktemp("slurm") / "fresh"
-    for name in repository_files():
-        if not name.startswith(BASE):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    tiny_folder(folder / BASE)
+    clone(folder)
     submitter = Submitter(folder)
     submitter.set_profile(SITE)
     return submitter

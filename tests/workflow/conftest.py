@@ -94,15 +94,20 @@ def repository_files() -> list[str]:
     return [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
-@pytest.fixture(scope="session")
-def fresh(tmp_path_factory) -> Workspace:
-    """The repository as cloned, but with a tiny random model in place of the embedded one."""
-    folder = tmp_path_factory.mktemp("workflow") / "fresh"
+def clone(folder: Path) -> None:
+    """Copy the repository as cloned, but with a tiny random model in place of the embedded one."""
     for name in repository_files():
         if not name.startswith(BASE):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     tiny_folder(folder / BASE)
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory) -> Workspace:
+    """The repository as cloned, but with a tiny random model in place of the embedded one."""
+    folder = tmp_path_factory.mktemp("workflow") / "fresh"
+    clone(folder)
     return Workspace(folder)
 
 
