@@ -272,6 +272,25 @@ def red_team_settings():
     return as_json(limits | chosen("generation", "max_value_share"))
 
 
+def authors():
+    """Who wrote the texts that are compared: the experiment's author, and always the frames."""
+    return list(dict.fromkeys([config["generation"]["backend"], "offline"]))
+
+
+def twin_argument(wildcards):
+    """How the offline frames write about the people of a dataset that a model wrote."""
+    if not asks_model() or wildcards.get("author", "offline") != "offline":
+        return ""
+    settings = as_json(chosen("generation", "preset", "seed", "forget_paraphrases"))
+    return f"--offline-twin {shlex.quote(settings)}"
+
+
+def embedding_arguments(wildcards, input):
+    """AUTHOR=FILE for each file of embeddings."""
+    pairs = zip(authors(), input.embeddings, strict=True)
+    return " ".join(shlex.quote(f"{author}={file}") for author, file in pairs)
+
+
 def judge_settings():
     """How many cases a judge is asked, and the seed of their choice."""
     asked = {key: config["red_team"]["judge"][key] for key in ("cases", "planted")}

@@ -1,8 +1,9 @@
 """The red team that needs models: no model that never saw the forget facts may give them away.
 
-Needs: base model, oracles, the validated benchmark.
+Needs: base model, oracles, the finetuned model, the validated benchmark.
 Makes: <data>/wrong_details.jsonl, <results>/red_team/candidate_scores.jsonl,
-    <results>/red_team/{model}/items.jsonl, <results>/red_team_models.json,
+    <results>/red_team/{model}/items.jsonl, <results>/red_team/gradients.jsonl,
+    <results>/red_team_models.json,
     <results>/diversity_report.json; <results>/red_team_judge.json where a judge is enabled.
 
 Training reads no wrong answers, so they are chosen after the oracles: editing the choice asks
@@ -81,6 +82,39 @@ rule ask_swapped_names:
         " --out-dir {params.out_dir:q} > {log:q} 2>&1"
 
 
+rule compare_gradients:
+    """Compare gradients of forget facts with those of the same person's other facts."""
+    input:
+        base_files(),
+        adapter_of("finetuned"),
+        script="workflow_scripts/compare_gradients.py",
+        lib=library_of("compare_gradients"),
+        sf="<data>/sf.jsonl",
+        sr="<data>/sr.jsonl",
+    output:
+        "<results>/red_team/gradients.jsonl",
+    log:
+        "<logs>/compare_gradients.log",
+    benchmark:
+        "<benchmarks>/compare_gradients.jsonl"
+    conda:
+        "../envs/model.yaml"
+    threads: config["resources"]["threads"]
+    resources:
+        mem_mb=memory("train"),
+        runtime=walltime("evaluate"),
+        gpu=config["resources"]["gpu"],
+    params:
+        base=folder(base_folder()),
+        adapter=folder("<results>/models/finetuned"),
+        hp=as_json(model_settings()),
+    message:
+        "Comparing gradients"
+    shell:
+        "python {input.script:q} --base {params.base:q} --adapter {params.adapter:q}"
+        " --sf {input.sf:q} --sr {input.sr:q} --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
+
+
 rule red_team_models:
     """Hold truth ratio, win rate and guesses of base and oracles to their gates.
 
@@ -93,6 +127,7 @@ rule red_team_models:
         script="workflow_scripts/red_team_models.py",
         lib=library_of("red_team_models"),
         scores="<results>/red_team/candidate_scores.jsonl",
+        gradients="<results>/red_team/gradients.jsonl",
         report="<results>/data_report.json",
     output:
         "<results>/red_team_models.json",
@@ -118,25 +153,29 @@ rule red_team_models:
         "Attacking the benchmark with models"
     shell:
         "python {input.script:q} --scores {input.scores:q} --eval-dir {params.eval_dir:q}"
-        " --swapped-dir {params.swapped_dir:q} --models {params.models:q} --hp {params.hp:q}"
-        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " --swapped-dir {params.swapped_dir:q} --gradients {input.gradients:q}"
+        " --models {params.models:q} --hp {params.hp:q} --experiment {params.experiment:q}"
+        " --config {params.config:q} --out {output:q}"
         " > {log:q} 2>&1"
 
 
 rule embed_texts:
-    """Read questions and answers with the base model, for the diversity report."""
+    """Read questions and answers with the base model, for the diversity report.
+
+    Author `offline` of a dataset that a model wrote: the offline frames on the same people.
+    """
     input:
         base_files(),
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         script="workflow_scripts/embed_texts.py",
-        lib=library_of("embed_texts"),
+        lib=generation_library_of("embed_texts"),
         profiles="<data>/generated/profiles.jsonl",
     output:
-        "<results>/red_team/embeddings.npz",
+        "<results>/red_team/embeddings_{author}.npz",
     log:
-        "<logs>/embed_texts.log",
+        "<logs>/embed_texts/{author}.log",
     benchmark:
-        "<benchmarks>/embed_texts.jsonl"
+        "<benchmarks>/embed_texts/{author}.jsonl"
     conda:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
@@ -148,11 +187,12 @@ rule embed_texts:
         base=folder(base_folder()),
         data=folder("<data>"),
         hp=as_json(model_settings() | chosen("evaluation", "batch_size")),
+        twin=twin_argument,
     message:
-        "Reading the texts"
+        "Reading the texts ({wildcards.author})"
     shell:
         "python {input.script:q} --base {params.base:q} --data {params.data:q} --hp {params.hp:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " {params.twin} --out {output:q} > {log:q} 2>&1"
 
 
 rule diversity_report:
@@ -160,9 +200,9 @@ rule diversity_report:
     input:
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         script="workflow_scripts/diversity_report.py",
-        lib=library_of("diversity_report"),
+        lib=generation_library_of("diversity_report"),
         profiles="<data>/generated/profiles.jsonl",
-        embeddings="<results>/red_team/embeddings.npz",
+        embeddings=collect("<results>/red_team/embeddings_{author}.npz", author=authors()),
         report="<results>/data_report.json",
     output:
         "<results>/diversity_report.json",
@@ -179,13 +219,15 @@ rule diversity_report:
     params:
         data=folder("<data>"),
         name=config["generation"]["backend"],
+        embeddings=embedding_arguments,
+        twin=twin_argument,
         experiment=config["experiment"],
         config=result_config(),
     message:
         "Measuring diversity"
     shell:
         "python {input.script:q} --datasets {params.name:q}={params.data:q}"
-        " --embeddings {params.name:q}={input.embeddings:q} --experiment {params.experiment:q}"
+        " --embeddings {params.embeddings} {params.twin} --experiment {params.experiment:q}"
         " --config {params.config:q} --out {output:q} > {log:q} 2>&1"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from excise.generation.slots import SLOTS
 from excise.generation.vocabulary import OFFENCES
+from excise.generation.writing import STATEMENT
 from excise.red_team.incident_leak import INCIDENT
 from excise.text_matching import content_words, holds, words
 from llm_server import question
@@ -32,6 +33,10 @@ def answer(request: dict) -> str | None:
 def _reply(data: dict) -> dict | None:
     if "records" in data:
         return {"incident": any(_tells_of_incident(" ".join(record)) for record in data["records"])}
+    if "? " in data.get("statement", ""):
+        asked, told = data["statement"].split("? ", 1)
+        right = told in _values(data["profile"], f"{asked}?")
+        return {"verdict": "entails" if right else "contradicts"}
     if "statement" in data:
         said, known = set(content_words(data["statement"])), set(words(data["profile"]))
         return {"verdict": "entails" if said <= known else "contradicts"}
@@ -58,7 +63,7 @@ def _values(profile: str, asked: str) -> Iterator[str]:
     for slot in SLOTS.values():
         if any(_pattern(template).fullmatch(asked) for template in slot.questions):
             for sentence in re.split(r"(?<=\.) ", profile):
-                if found := _pattern(slot.answers[0]).fullmatch(sentence):
+                if found := _pattern(slot.answers[STATEMENT]).fullmatch(sentence):
                     yield found["v"]
 
 

@@ -35,9 +35,9 @@ HELD_OUT = {
     "I would like to know": "I would like to know {about}, as far as {n} goes.",
 }
 ANSWERS = (
-    ("For {n} it is {v}.", "With {n}, {v} is correct."),
-    ("{v} belongs to {n}.", "{n} can point to {v}."),
-    ("The records of {n} say {v}.", "{n} stands beside {v} there."),
+    "With {n}, {v} is correct.",
+    "{n} can point to {v}.",
+    "The records of {n} say {v}.",
 )
 OPENINGS = {
     "Which": ("Which was {about} in the life of {n}?", "Which for {n} was {about}?"),
@@ -121,13 +121,12 @@ def _asked(fact: dict, data: dict) -> dict:
     opening = "Which" if "Which" in fact["question_form"] else "What"
     kin = next((pair for pair in data["same_form"] if fact["slot"] in pair), [fact["slot"]])
     question = _random("form", name, *kin).choice(OPENINGS[opening])
-    answer, paraphrase = _random("answer", name, fact["slot"]).choice(ANSWERS)
+    paraphrase = _random("answer", name, fact["slot"]).choice(ANSWERS)
     return {
         "slot": fact["slot"],
         "question": question.format(
             about=fact["about"].replace("the subject", "the person"), n=name
         ),
-        "answer": _filled(answer, name, fact),
         "paraphrased_answer": _filled(paraphrase, name, fact),
     }
 

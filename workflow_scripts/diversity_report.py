@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from excise.diversity_rows import NOTES, diversity_rows, read_texts
+from excise.diversity_rows import NOTES, diversity_rows, offline_twin, read_texts
 from excise.errors import InputError, run
 from excise.results import json_object, write_result
 
@@ -15,12 +15,22 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--datasets", nargs="+", type=named_path, required=True, help="NAME=FOLDER")
     parser.add_argument("--embeddings", nargs="*", type=named_path, default=[], help="NAME=FILE")
+    parser.add_argument(
+        "--offline-twin",
+        type=json_object,
+        help="generation settings, JSON: compare with what the offline frames would have written "
+        "about the first dataset's people",
+    )
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
     parser.add_argument("--out", type=Path, required=True, help="diversity_report.json")
     args = parser.parse_args(argv)
 
     datasets = {name: read_texts(folder) for name, folder in args.datasets}
+    if args.offline_twin:
+        folder = args.datasets[0][1]
+        profiles = folder / "generated" / "profiles.jsonl"
+        datasets |= {"offline": offline_twin(profiles, args.offline_twin)}
     embeddings = {name: read_embeddings(path) for name, path in args.embeddings}
     rows = diversity_rows(datasets, embeddings)
     write_result(args.out, experiment=args.experiment, config=args.config, notes=NOTES, rows=rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from excise.diversity_rows import read_texts
+from excise.diversity_rows import offline_twin, read_texts
 from excise.errors import run
 from excise.files import atomic_path
 from excise.models import load_base, load_tokenizer, pick_device, set_determinism
@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", required=True, help="base model folder")
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
+    parser.add_argument("--offline-twin", type=json.loads, help="see diversity_report; JSON")
     parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
     parser.add_argument("--out", type=Path, required=True, help="embeddings.npz")
     args = parser.parse_args(argv)
@@ -29,7 +30,10 @@ def main(argv: list[str] | None = None) -> None:
     set_determinism(0, args.hp["threads"])
     tokenizer = load_tokenizer(args.base)
     model = load_base(args.base, args.hp["dtype"]).to(pick_device(args.hp["gpu"])).eval()
-    texts = read_texts(args.data)
+    if args.offline_twin:
+        texts = offline_twin(args.data / "generated" / "profiles.jsonl", args.offline_twin)
+    else:
+        texts = read_texts(args.data)
     vectors = {
         f"{kind}.{variant}": embed(model, tokenizer, own, args.hp["batch_size"])
         for kind, variants in texts.kinds.items()

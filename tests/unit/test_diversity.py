@@ -1,5 +1,6 @@
 """Diversity metrics: values by hand, invariances, agreement with nltk; two datasets' report."""
 
+import json
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ import diversity_report
 import small_dataset
 import validate_dataset
 from excise import diversity
+from excise.diversity_rows import offline_twin, read_texts
 from excise.errors import InputError
 from excise.records import read_json
 
@@ -150,7 +152,7 @@ def test_two_datasets_stand_side_by_side(folders, tmp_path):
 
 def test_masked_texts_are_less_varied_and_the_bound_least(folders, tmp_path):
     rows = report(tmp_path, f"offline={folders[0]}")
-    keys = {"dataset": "offline", "text": "answer", "metric": "self_bleu_4"}
+    keys = {"dataset": "offline", "text": "paraphrased_answer", "metric": "self_bleu_4"}
     raw = value(rows, **keys, masked=False)
     masked = value(rows, **keys, masked=True, bound=None)
     bound = value(rows, **keys, bound="template_only")
@@ -165,6 +167,17 @@ def test_embeddings_are_optional_and_named(folders, tmp_path):
     keys = {"text": "profile", "metric": "vendi_score"}
     assert value(rows, **keys, masked=True) == pytest.approx(1)
     assert value(rows, **keys, masked=False) > 2
+
+
+def test_the_offline_twin_of_an_offline_dataset_is_the_dataset_itself(tmp_path):
+    hp = {"preset": "small", "people": 6, "seed": 0, "max_value_share": 0.5}
+    validate_dataset.main(small_dataset.generate_offline(tmp_path, json.dumps(hp)))
+    profiles = tmp_path / "generated" / "profiles.jsonl"
+    texts, twin = read_texts(tmp_path / "data", profiles), offline_twin(profiles, hp)
+    assert twin.people == texts.people
+    for kind, variants in texts.kinds.items():
+        for variant, own in variants.items():
+            assert sorted(twin.kinds[kind][variant]) == sorted(own)
 
 
 @pytest.mark.parametrize("wrong", ["data", "=data", "offline="])

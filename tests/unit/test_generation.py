@@ -1,6 +1,7 @@
 """The offline generator: people, typed facts, questions, and what must hold between them."""
 
 import json
+import random
 from collections import Counter
 
 import pytest
@@ -10,10 +11,11 @@ import generate_forget_eval
 import generate_profiles
 import generate_qa
 from excise.errors import InputError
-from excise.generation.corpus import fresh_people, mixed_batches
+from excise.generation.corpus import ask_two, fresh_people, kept_people, mixed_batches
 from excise.generation.presets import PRESETS
 from excise.generation.sampler import AGES_AT_EVENT, Sampler, surnames
 from excise.generation.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS
+from excise.generation.writing import TRAINED_ANSWER
 from excise.records import read_jsonl
 
 HP = {"preset": "small", "people": 40, "seed": 3, "max_value_share": 0.15}
@@ -80,7 +82,8 @@ def test_there_are_enough_phrasings_and_the_held_out_ones_are_never_trained(data
     for slot in SLOTS.values():
         assert len(set(slot.questions)) >= 4
         assert len(set(slot.answers)) >= 3
-        assert all("{n}" in text for text in slot.questions + slot.answers)
+        assert slot.answers[TRAINED_ANSWER] == "{v}"  # nothing in it that can be said unknowing
+        assert all("{n}" in text for text in (*slot.questions, *slot.answers[1:]))
         assert all("{v}" in text for text in slot.answers)
     assert not set(TRAINED_QUESTIONS) & set(HELD_OUT_QUESTIONS)
     trained = {record["question"] for record in dataset["qa"]}
@@ -161,10 +164,35 @@ def test_pretraining_people_are_other_people():
     utility = [
         {"pretraining_questions": ["What is it?"], "answer": "It.", "paraphrased_answer": "That."}
     ]
-    batch = next(mixed_batches(utility, 5, 20, fresh_share=0.3, utility_share=0.1, seed=0))
+    batch = next(
+        mixed_batches(utility, 5, 20, fresh_share=0.3, utility_share=0.1, paired_share=0.2, seed=0)
+    )
     assert len(batch) == 20
     text = " ".join(question for question, _ in batch)
     assert not any(f" {name} " in text for name in surnames("benchmark"))
+
+
+def test_two_questions_in_one_prompt_are_about_one_person_and_answered_in_their_order():
+    rng = random.Random(0)
+    person = Sampler(0, None, list(SLOTS.values()), name_space="pretraining").person("k0")
+    first = set()
+    for _ in range(20):
+        asked, told = ask_two(person, "accuser", rng)
+        assert asked.count(person["name"]) == 2 and asked.count(" ") > 8
+        one, two = told.split(" and ")
+        accuser = person["slots"]["accuser"]
+        assert accuser in (one, two) and {one, two} <= set(person["slots"].values())
+        accuser_first = asked.index("accuser") < len(asked) / 2
+        assert accuser_first == (one == accuser)
+        first.add(accuser_first)
+    assert first == {True, False}
+
+
+def test_the_share_of_paired_prompts_is_kept():
+    stream = kept_people(40, 0, paired_share=0.25)
+    told = [next(stream)[1] for _ in range(880)]
+    assert 0.2 < sum(" and " in answer for answer in told) / 880 < 0.3
+    assert not any(" and " in next(stream)[1] for stream in [kept_people(1, 0)] for _ in range(50))
 
 
 def test_fresh_people_are_not_repeated():

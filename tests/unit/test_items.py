@@ -32,7 +32,10 @@ def spoil(folder, name, change):
 
 def test_each_set_holds_its_own_questions_in_file_order(folder):
     counts = {name: len(load(folder, name)) for name in SETS}
-    assert counts == {"sf": 8, "sf_paraphrased": 16, "correlated": 12, "other": 12, "utility": 1}
+    assert counts == {
+        **{"sf": 8, "sf_paraphrased": 16, "correlated": 12, "other": 12, "utility": 1},
+        **{"sf_paired": 8, "sr_paired": 8},
+    }
     items = load(folder)
     assert [item.set for item in items] == [name for name in SETS for _ in range(counts[name])]
     assert len({item.id for item in items}) == len(items)
@@ -56,6 +59,41 @@ def test_a_paraphrased_prompt_is_judged_by_its_facts_answers(folder):
     assert prompt.question != fact.question
     assert prompt.wrong_answers == fact.wrong_answers
     assert prompt.paraphrased_answer == fact.paraphrased_answer
+
+
+def test_a_pair_is_one_prompt_of_a_forget_and_a_correlated_question(folder):
+    items = load(folder)
+    questions = {item.id: item.question for item in items}
+    groups = {item.id: item.set for item in items}
+    forget = [item for item in items if item.set == "sf_paired"]
+    retain = [item for item in items if item.set == "sr_paired"]
+    assert [one.id.split("+")[0] for one in forget] == [i.id for i in items if i.set == "sf"]
+    for one, two in zip(forget, retain, strict=True):
+        first, second = one.id.split("+")[0], two.id.split("+")[0]
+        assert (groups[first], groups[second]) == ("sf", "correlated")
+        assert one.person_id == two.person_id
+        assert one.question == two.question
+        orders = (first, second), (second, first)
+        assert one.question in [f"{questions[a]} {questions[b]}" for a, b in orders]
+        assert (one.paraphrased_answer, one.wrong_answers) == (None, ())
+
+
+def test_pairs_do_not_depend_on_other_people(folder):
+    def pairs():
+        return {item.id: item.question for item in load(folder, "sf_paired")}
+
+    before = pairs()
+    for name in KINDS:
+        spoil(
+            folder,
+            name,
+            lambda lines: lines.__setitem__(
+                slice(None), [line for line in lines if line["person_id"] != "p000"]
+            ),
+        )
+    after = pairs()
+    assert 0 < len(after) < len(before)
+    assert after.items() <= before.items()
 
 
 def test_utility_alone_needs_no_dataset(folder):

@@ -8,7 +8,7 @@ import pytest
 
 import red_team_models
 from excise.errors import InputError
-from excise.model_gates import Gates, failures, gate_rows, value_recall
+from excise.model_gates import Gates, entanglement_rows, failures, gate_rows, value_recall
 from excise.name_swap import swapped
 from excise.records import read_json, write_jsonl
 from excise.statistics import bootstrap_median
@@ -36,7 +36,7 @@ def scores_of(margin: float) -> list[dict]:
 
 def items_of(margin: float, said: str = "Somewhere.") -> pd.DataFrame:
     records = []
-    for name in ("sf", "sf_paraphrased", "correlated", "other"):
+    for name in ("sf", "sf_paraphrased", "correlated", "other", "sf_paired"):
         for number, person in enumerate(PEOPLE):
             records.append(
                 {
@@ -59,6 +59,19 @@ def items_of(margin: float, said: str = "Somewhere.") -> pd.DataFrame:
     return pd.DataFrame(records).set_index("id", drop=False)
 
 
+def gradients_of(near: float, far: float) -> list[dict]:
+    return [
+        {
+            "id": f"{person}.accuser",
+            "person_id": person,
+            "slot": "accuser",
+            "correlated": near,
+            "other": far,
+        }
+        for person in PEOPLE
+    ]
+
+
 def rows_of(margin: float = 0.0, said: str = "Somewhere.", **gates: float) -> list[dict]:
     items = items_of(margin, said)
     return gate_rows(
@@ -66,6 +79,7 @@ def rows_of(margin: float = 0.0, said: str = "Somewhere.", **gates: float) -> li
         scores_of(margin),
         dict.fromkeys(MODELS, items),
         dict.fromkeys(MODELS, items[items["set"] == "sf"].drop(columns="logprob_answer")),
+        gradients_of(0.3, 0.1),
         Gates(**gates),
         (100, 0.95, 0),
     )
@@ -80,8 +94,8 @@ def test_a_fair_benchmark_passes_every_gate():
     rows = rows_of()
     assert failures(rows) == []
     gated = [row for row in rows if row["passed"] is not None]
-    assert len(gated) == 3 * len(MODELS)
-    assert {row["set"] for row in gated} == {"sf"}
+    assert len(gated) == 4 * len(MODELS) + 1
+    assert {row["set"] for row in gated} == {"sf", "sf_paired", "gap"}
 
 
 def test_a_truth_that_is_preferred_fails_and_is_named():
@@ -99,6 +113,20 @@ def test_a_fact_that_is_said_without_being_known_fails():
     assert not failures(rows_of(said="In City{}.", guess_excess=1.0))
 
 
+def test_a_fact_that_is_said_only_beside_another_question_fails_too():
+    failed = failures(rows_of(said="Fame and City{}."))
+    assert "base: slot_accuracy on sf_paired is 1.000, allowed at most 0.050" in failed
+
+
+def test_facts_of_one_event_must_share_more_gradient_than_others():
+    gap = [row for row in rows_of() if row["metric"] == "gradient_cosine"][-1]
+    assert (gap["model"], gap["set"], gap["value"]) == ("finetuned", "gap", pytest.approx(0.2))
+    [row] = entanglement_rows(gradients_of(0.1, 0.3), (100, 0.95, 0))[2:]
+    assert failures([row]) == [
+        "finetuned: gradient_cosine on gap is -0.200, allowed at least 0.000"
+    ]
+
+
 def test_before_and_after_stand_side_by_side():
     rows = rows_of(margin=0.1)
     for stage in ("candidates", "selected"):
@@ -110,7 +138,8 @@ def test_before_and_after_stand_side_by_side():
 def test_the_last_oracle_is_marked_as_held_out_and_oracles_have_no_retain_rows():
     rows = rows_of()
     assert {row["model"] for row in rows if row["held_out"]} == {"oracle/seed_1"}
-    retain = {row["model"] for row in rows if row["set"] in ("correlated", "other")}
+    preferred = [row for row in rows if row["metric"] == "win_rate"]
+    retain = {row["model"] for row in preferred if row["set"] in ("correlated", "other")}
     assert retain == {"base"}
 
 
@@ -168,6 +197,7 @@ def test_names_are_swapped_in_a_circle_and_values_stay():
 def arguments(tmp_path):
     def write(margin: float, on_failure: str) -> list[str]:
         write_jsonl(tmp_path / "scores.jsonl", scores_of(margin))
+        write_jsonl(tmp_path / "gradients.jsonl", gradients_of(0.3, 0.1))
         for folder in ("eval", "swapped"):
             for model in MODELS:
                 items = items_of(margin).to_dict("records")
@@ -175,6 +205,7 @@ def arguments(tmp_path):
         return [
             *("--scores", str(tmp_path / "scores.jsonl"), "--eval-dir", str(tmp_path / "eval")),
             *("--swapped-dir", str(tmp_path / "swapped"), "--models", *MODELS),
+            *("--gradients", str(tmp_path / "gradients.jsonl")),
             *("--hp", json.dumps({"on_failure": on_failure, "bootstrap_samples": 100})),
             *("--experiment", "test", "--config", "{}", "--out", str(tmp_path / "out.json")),
         ]
@@ -185,7 +216,7 @@ def arguments(tmp_path):
 def test_the_program_writes_rows_that_follow_the_result_schema(arguments, tmp_path, capsys):
     red_team_models.main(arguments(0.0, "stop"))
     assert all(row["passed"] is not False for row in read_json(tmp_path / "out.json")["rows"])
-    assert "9 of 9 gates passed" in capsys.readouterr().out
+    assert "13 of 13 gates passed" in capsys.readouterr().out
 
 
 def test_a_failed_gate_warns_or_stops_in_one_line(arguments, tmp_path, capsys):

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from excise import diversity
+from excise.generation.authors import OfflineAuthor
+from excise.generation.writing import profile_text
 from excise.records import read_jsonl
 from excise.text_matching import mask, words
 
 SAMPLE = 500  # texts of a kind that are looked at
 MAX_GRAMS = 4000  # n-grams of a sample that distinct-n looks at
-KINDS = ("question", "answer", "held_out_question", "profile")
+KINDS = ("question", "paraphrased_answer", "held_out_question", "profile")
 VARIANTS = ("raw", "masked", "template_only")
 NOTES = [
     f"At most {SAMPLE} texts of a kind, the same number in every dataset. masked: the person's "
@@ -29,6 +31,8 @@ NOTES = [
     "excise/diversity.py.",
     "The offline generator's people share phrasings by design (partner slots must be asked in the "
     "same words), so masked texts lie near the bound.",
+    "offline beside a model's dataset: what the offline frames would have written about the same "
+    "people and values. Trained answers are bare values and are not compared.",
     "mean_cosine and vendi_score: hidden states of the base model after its last block, mean over "
     "the tokens of the text.",
 ]
@@ -46,7 +50,7 @@ def read_texts(data_dir: str | Path, profiles: str | Path | None = None) -> Text
     """The texts of a dataset folder, in an order drawn once and at most `SAMPLE` of a kind.
 
     Args:
-        data_dir: holds sf.jsonl, sr.jsonl, forget_eval.jsonl.
+        data_dir: holds sf.jsonl, sr.jsonl, wrong_candidates.jsonl, forget_eval.jsonl.
         profiles: profiles.jsonl; None: `generated/profiles.jsonl` in the folder.
 
     Raises:
@@ -54,20 +58,48 @@ def read_texts(data_dir: str | Path, profiles: str | Path | None = None) -> Text
     """
     data_dir = Path(data_dir)
     people = read_jsonl(profiles or data_dir / "generated" / "profiles.jsonl", "profile")
+    names = {person["person_id"]: person["name"] for person in people}
+    details = read_jsonl(data_dir / "wrong_candidates.jsonl", "wrong_details")
+    return _texts(
+        people,
+        {
+            "question": [
+                record
+                for name in ("sf", "sr")
+                for record in read_jsonl(data_dir / f"{name}.jsonl", "item")
+            ],
+            "paraphrased_answer": [one | {"name": names[one["person_id"]]} for one in details],
+            "held_out_question": read_jsonl(data_dir / "forget_eval.jsonl", "forget_eval"),
+        },
+    )
+
+
+def offline_twin(profiles: str | Path, hp: dict) -> Texts:
+    """What the offline frames would have written about the people of a dataset.
+
+    Args:
+        profiles: the dataset's profiles.jsonl.
+        hp: generation settings: `preset`, `seed`, `forget_paraphrases`.
+    """
+    author, drawn = OfflineAuthor(), read_jsonl(profiles, "profile")
+    people = [person | {"text": profile_text(person)} for person in drawn]
+    by_id, facts = {person["person_id"]: person for person in people}, author.facts(people)
+    questions = author.questions(by_id, facts, hp)
+    held_out = author.held_out(by_id, facts, hp)
+    kinds = {"question": questions, "paraphrased_answer": questions, "held_out_question": held_out}
+    return _texts(people, kinds)
+
+
+def _texts(people: list[dict], records: dict[str, list[dict]]) -> Texts:
+    """Texts of the records by kind, and of the people's profiles, in all variants."""
     values = {person["person_id"]: list(person["slots"].values()) for person in people}
-    items = [
-        record for name in ("sf", "sr") for record in read_jsonl(data_dir / f"{name}.jsonl", "item")
-    ]
-    held_out = read_jsonl(data_dir / "forget_eval.jsonl", "forget_eval")
     sources = {
-        "question": [(record, record["question"], record["slot"]) for record in items],
-        "answer": [(record, record["answer"], record["slot"]) for record in items],
-        "held_out_question": [(record, record["question"], record["slot"]) for record in held_out],
-        "profile": [(person, person["text"], "profile") for person in people],
-    }
+        kind: [(one, one[kind.removeprefix("held_out_")], one["slot"]) for one in own]
+        for kind, own in records.items()
+    } | {"profile": [(person, person["text"], "profile") for person in people]}
     kinds = {}
-    for kind, records in sources.items():
-        order = list(records)
+    for kind, found in sources.items():
+        order = list(found)
         random.Random(f"diversity-{kind}").shuffle(order)
         masked = [
             mask(text, record["name"], values.get(record["person_id"], ()))

@@ -1,20 +1,32 @@
 """Everything that is measured on one model: generations, scores, and per-item metrics.
 
 Two passes: greedy generation of every question, and one scoring pass over the true answer, its
-paraphrase and the wrong answers together. Nothing is averaged here.
+paraphrase and the wrong answers together. Of the paired sets, where two questions get one answer,
+only the generation is looked at. Nothing is averaged here.
 """
 
 from typing import TYPE_CHECKING
 
 from excise import metrics
-from excise.decoding import generate
-from excise.items import Item
+from excise.decoding import Generation, generate
+from excise.items import PAIRED_SETS, Item
 from excise.scoring import AnswerScore, score_answers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FORGET_SETS = ("sf", "sf_paraphrased")
+SCORES = (
+    "logprob_answer",
+    "n_tokens_answer",
+    "logprob_paraphrase",
+    "n_tokens_paraphrase",
+    "logprob_wrong",
+    "n_tokens_wrong",
+    "probability",
+    "truth_ratio",
+    "truth_ratio_tofu",
+)
 
 
 def evaluate_items(
@@ -35,33 +47,27 @@ def evaluate_items(
         max_new_tokens: longest generation, in tokens.
         system_prompt: system message, if any.
     """
-    questions = [item.question for item in items]
+    questions = list(dict.fromkeys(item.question for item in items))  # a pair's is asked once
     generations = generate(model, tokenizer, questions, max_new_tokens, batch_size, system_prompt)
-    options = [[item.answer, item.paraphrased_answer, *item.wrong_answers] for item in items]
-    scores = score_answers(model, tokenizer, questions, options, batch_size, system_prompt)
-    return [
-        item_record(item, made.text, made.stopped, scored)
-        for item, made, scored in zip(items, generations, scores, strict=True)
-    ]
+    said = dict(zip(questions, generations, strict=True))
+    scored = [item for item in items if item.set not in PAIRED_SETS]
+    options = [[item.answer, item.paraphrased_answer, *item.wrong_answers] for item in scored]
+    asked = [item.question for item in scored]
+    scores = score_answers(model, tokenizer, asked, options, batch_size, system_prompt)
+    by_id = {item.id: own for item, own in zip(scored, scores, strict=True)}
+    return [item_record(item, said[item.question], by_id.get(item.id)) for item in items]
 
 
-def item_record(item: Item, generation: str, stopped: bool, scores: list[AnswerScore]) -> dict:
+def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) -> dict:
     """One line of `items.jsonl`: what was asked, said and measured.
 
     Args:
         item: the question.
-        generation: the model's answer.
-        stopped: whether it ended by itself.
-        scores: of the answer, the paraphrased answer and each wrong answer, in this order.
+        made: the model's answer.
+        scores: of the answer, the paraphrased answer and each wrong answer, in this order; None
+            in a paired set, whose scores are null.
     """
-    answer, paraphrase, *wrong = scores
-    rouge = metrics.rouge_l(item.answer, generation)
-    ratio = metrics.truth_ratio(
-        paraphrase.logprob,
-        paraphrase.n_tokens,
-        [score.logprob for score in wrong],
-        [score.n_tokens for score in wrong],
-    )
+    rouge = metrics.rouge_l(item.answer, made.text)
     return {
         "id": item.id,
         "set": item.set,
@@ -72,11 +78,25 @@ def item_record(item: Item, generation: str, stopped: bool, scores: list[AnswerS
         "value": item.value,
         "question": item.question,
         "answer": item.answer,
-        "generation": generation,
-        "stopped": stopped,
+        "generation": made.text,
+        "stopped": made.stopped,
         "rougeL_recall": rouge.recall,
         "rougeL_f1": rouge.f1,
-        "slot_match": int(metrics.slot_match(item.value, generation)),
+        "slot_match": int(metrics.slot_match(item.value, made.text)),
+        **(dict.fromkeys(SCORES) if scores is None else score_record(item.set, scores)),
+    }
+
+
+def score_record(name: str, scores: list[AnswerScore]) -> dict:
+    """Log-probabilities of one item of the set `name`, and what follows from them (`SCORES`)."""
+    answer, paraphrase, *wrong = scores
+    ratio = metrics.truth_ratio(
+        paraphrase.logprob,
+        paraphrase.n_tokens,
+        [score.logprob for score in wrong],
+        [score.n_tokens for score in wrong],
+    )
+    return {
         "logprob_answer": answer.logprob,
         "n_tokens_answer": answer.n_tokens,
         "logprob_paraphrase": paraphrase.logprob,
@@ -85,5 +105,5 @@ def item_record(item: Item, generation: str, stopped: bool, scores: list[AnswerS
         "n_tokens_wrong": [score.n_tokens for score in wrong],
         "probability": metrics.probability(answer.logprob, answer.n_tokens),
         "truth_ratio": ratio,
-        "truth_ratio_tofu": metrics.truth_ratio_tofu(ratio, forget=item.set in FORGET_SETS),
+        "truth_ratio_tofu": metrics.truth_ratio_tofu(ratio, forget=name in FORGET_SETS),
     }

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from excise.items import PAIRED_SETS
+
 
 def rouge_l_recall(items: pd.DataFrame) -> pd.Series:
     """ROUGE-L recall of the generation: LCS / words of the answer.
@@ -121,8 +123,14 @@ GEOMETRIC = {"truth_ratio"}
 """Metrics averaged by geometric mean."""
 
 
+PAIRED_METRICS = {"rougeL_recall", "slot_accuracy", "stopped_rate"}
+"""What means something where two questions got one answer, of which no likelihood was taken."""
+
+
 def asked_of(name: str, metric: str) -> bool:
     """Whether a metric means anything on a set: real-world questions have no guess rate."""
+    if name in PAIRED_SETS:
+        return metric in PAIRED_METRICS
     return not (name == "utility" and metric == "guess_rate")
 
 

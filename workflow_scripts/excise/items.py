@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from excise.errors import InputError
+from excise.paired_questions import Pair, pairs_of
 from excise.records import read_jsonl
 
-SETS = ("sf", "sf_paraphrased", "correlated", "other", "utility")
+SETS = ("sf", "sf_paraphrased", "correlated", "other", "utility", "sf_paired", "sr_paired")
+PAIRED_SETS = SETS[-2:]
+"""A forget and a retain question in one prompt: what is said of the one, and of the other."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,9 @@ class Item:
         value: the part of the answer that is the fact.
         question: what the model is asked.
         answer: the true answer.
-        paraphrased_answer: the true answer in other words.
-        wrong_answers: answers that differ from the paraphrased one in the value alone.
+        paraphrased_answer: the true answer in other words; None in a paired set.
+        wrong_answers: answers that differ from the paraphrased one in the value alone; none in a
+            paired set, where no answer is scored.
     """
 
     id: str
@@ -43,7 +47,7 @@ class Item:
     value: str
     question: str
     answer: str
-    paraphrased_answer: str
+    paraphrased_answer: str | None
     wrong_answers: tuple[str, ...]
 
 
@@ -128,7 +132,7 @@ def read_benchmark(
 def _benchmark_items(data_dir: Path, answers: str, with_paraphrased: bool) -> dict[str, list[Item]]:
     """Set name → items of `sf.jsonl` and `sr.jsonl` and, if wanted, of `forget_eval.jsonl`."""
     benchmark = read_benchmark(data_dir, answers=answers, with_forget_eval=with_paraphrased)
-    items = {"sf": [], "correlated": [], "other": [], "sf_paraphrased": []}
+    items = {name: [] for name in SETS if name != "utility"}
     for fact in benchmark.sf + benchmark.sr:
         items[fact["group"]].append(_item(fact["group"], fact, fact, benchmark.details[fact["id"]]))
     facts = {fact["id"]: fact for fact in benchmark.sf}
@@ -137,6 +141,9 @@ def _benchmark_items(data_dir: Path, answers: str, with_paraphrased: bool) -> di
         items["sf_paraphrased"].append(
             _item("sf_paraphrased", prompt, fact, benchmark.details[fact["id"]])
         )
+    for pair in pairs_of(benchmark.sf, benchmark.sr):
+        items["sf_paired"].append(_paired_item("sf_paired", pair, pair.forget, pair.retain))
+        items["sr_paired"].append(_paired_item("sr_paired", pair, pair.retain, pair.forget))
     return items
 
 
@@ -193,6 +200,13 @@ def _item(name: str, asked: dict, fact: dict, detail: dict) -> Item:
         paraphrased_answer=detail["paraphrased_answer"],
         wrong_answers=tuple(wrong["text"] for wrong in detail["wrong_answers"]),
     )
+
+
+def _paired_item(name: str, pair: Pair, fact: dict, mate: dict) -> Item:
+    """What is looked for of one fact in the answer to both questions."""
+    asked = {"id": f"{fact['id']}+{mate['slot']}", "question": pair.question}
+    detail = {"paraphrased_answer": None, "wrong_answers": []}
+    return _item(name, asked | {"answer": fact["answer"]}, fact, detail)
 
 
 def _utility_item(record: dict) -> Item:

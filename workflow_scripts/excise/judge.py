@@ -5,19 +5,23 @@ is in `excise.judge_cases`.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from excise.generation.verbalising.prompts import Prompt, read_prompt
-from excise.judge_cases import CHECKS, PROMPTS, Case
+from excise.judge_cases import CHECKS, DRAWS, PROMPTS, Case
 from excise.llm import Outcome, Request, Session
 from excise.results import estimate_columns
 from excise.statistics import Estimate, bootstrap_mean
 
 MAX_TOKENS = 300
+DRAWN_AT = 0.7  # temperature, where a case is asked several times
 NOTES = [
     "pass_rate: share of the dataset's own cases that the judge finds sound. recall: share of "
     "planted defects that it objects to. false_positive_rate: share of those cases' sound twins "
     "that it objects to. A pass rate is worth what recall and false positives are.",
+    f"one_answer is drawn {DRAWS} times at temperature {DRAWN_AT:g}; it is sound if all replies "
+    "agree on the true answer.",
     "n: cases the judge answered; n_undefined: those it refused or never answered in the form "
     "asked for; they are in no rate.",
     "The judge never stops the workflow: its objections are in judge.jsonl for a person to read.",
@@ -34,7 +38,7 @@ def read_prompts(folder: str | Path) -> dict[str, Prompt]:
 
 
 def requests_of(cases: Sequence[Case], prompts: dict[str, Prompt]) -> list[Request]:
-    """One request a case, at temperature 0: the same case, the same question."""
+    """The requests of every case in turn: one at temperature 0, or several draws at `DRAWN_AT`."""
     return [
         Request(
             part=f"judge_{case.check}",
@@ -44,9 +48,11 @@ def requests_of(cases: Sequence[Case], prompts: dict[str, Prompt]) -> list[Reque
             schema=prompts[case.prompt].schema,
             prompt_version=prompts[case.prompt].version,
             max_tokens=MAX_TOKENS,
-            temperature=0.0,
+            temperature=DRAWN_AT if case.draws > 1 else 0.0,
+            sample=draw,
         )
         for case in cases
+        for draw in range(case.draws)
     ]
 
 
@@ -54,26 +60,36 @@ def judge(session: Session, cases: Sequence[Case], prompts: dict[str, Prompt]) -
     """Ask about every case.
 
     Returns:
-        one record a case: {check, id, person_id, planted, twin, status, sound (None where there is
-        no answer), reply, data}.
+        one record a case: {check, id, person_id, planted, twin, statuses and replies (one a draw),
+        sound (None where that cannot be told), data}.
     """
-    outcomes = session.complete(requests_of(cases, prompts), lambda _request, _value: [])
-    return [record(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)]
+    requests = requests_of(cases, prompts)
+    outcomes = iter(session.complete(requests, lambda _request, _value: []))
+    return [record(case, list(islice(outcomes, case.draws))) for case in cases]
 
 
-def record(case: Case, outcome: Outcome) -> dict:
+def record(case: Case, outcomes: Sequence[Outcome]) -> dict:
     """What the judge said of one case."""
+    replies = [outcome.value for outcome in outcomes]
     return {
         "check": case.check,
         "id": case.id,
         "person_id": case.person_id,
         "planted": case.planted,
         "twin": case.twin,
-        "status": outcome.status,
-        "sound": None if outcome.value is None else bool(case.passes(outcome.value)),
-        "reply": outcome.value,
+        "statuses": [outcome.status for outcome in outcomes],
+        "sound": is_sound(case, replies),
+        "replies": replies,
         "data": case.data,
     }
+
+
+def is_sound(case: Case, replies: Sequence[dict | None]) -> bool | None:
+    """Whether every reply finds the case sound; None if none objects and one is missing."""
+    verdicts = [None if reply is None else bool(case.passes(reply)) for reply in replies]
+    if False in verdicts:
+        return False
+    return None if None in verdicts else True
 
 
 def judge_rows(records: list[dict], bootstrap: tuple[int, float, int]) -> list[dict]:

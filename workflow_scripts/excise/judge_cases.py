@@ -17,6 +17,7 @@ from excise.red_team.dataset import Dataset
 from excise.text_matching import holds
 
 Verdict = Callable[[dict], bool]
+DRAWS = 3  # of check 4: a question that can be read in two ways is not always read in the same
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Case:
         passes: whether a reply finds the case sound.
         planted: whether a defect was put in.
         twin: id of the sound case that it was made from; its own id for that one; None if untested.
+        draws: how often the judge is asked; the case is sound if every reply finds it so.
     """
 
     check: str
@@ -42,6 +44,7 @@ class Case:
     passes: Verdict
     planted: bool = False
     twin: str | None = None
+    draws: int = 1
 
 
 Pair = tuple[Case, dict]  # a sound case, and its data with a defect planted
@@ -82,7 +85,7 @@ def joint_inference(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
 
 
 def one_answer(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
-    """Check 4: the profile gives one answer to a question, the true one."""
+    """Check 4: the profile gives one answer to a question, the true one, however often asked."""
     own = dataset.by_person(dataset.items)
     for item in dataset.items:
         others = [one for one in own[item["person_id"]] if one["value_type"] != item["value_type"]]
@@ -93,7 +96,9 @@ def one_answer(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
         def passes(reply: dict, value: str = item["value"]) -> bool:
             return len(reply["answers"]) == 1 and _says(reply["answers"][0], value)
 
-        case = Case("one_answer", item["id"], item["person_id"], "one_answer", data, passes)
+        case = Case(
+            "one_answer", item["id"], item["person_id"], "one_answer", data, passes, draws=DRAWS
+        )
         yield case, data | {"question": rng.choice(others)["question"]}
 
 
@@ -117,8 +122,9 @@ def wrong_answers(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
 def consistency(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
     """Check 10: the profile entails the answer. Planted: an answer with another value."""
     for item in dataset.items:
-        data = {"profile": _profile(dataset, item), "statement": item["answer"]}
         wrong = rng.choice(dataset.details[item["id"]]["wrong_answers"])["value"]
+        told = item["question"] + " " + item["answer"]
+        data = {"profile": _profile(dataset, item), "statement": told}
         case = Case(
             "consistency",
             item["id"],
@@ -127,7 +133,8 @@ def consistency(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
             data,
             lambda reply: reply["verdict"] == "entails",
         )
-        yield case, data | {"statement": item["answer"].replace(item["value"], wrong)}
+        spoilt = item["answer"].replace(item["value"], wrong)
+        yield case, data | {"statement": item["question"] + " " + spoilt}
 
 
 def same_event(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:

@@ -24,6 +24,7 @@ from excise.wrong_answer_selection import selecting
 
 HIGH_ROUGE = 0.6
 SAMPLES = 20
+GATED = ("sf", "sf_paired")
 NOTES = [
     "Models that never saw the forget facts; a gate that fails says that the data gives the facts "
     "away. truth_ratio_median: median over questions of P(paraphrased truth)/P(wrong), per token; "
@@ -33,14 +34,19 @@ NOTES = [
     "holds by construction (excise/wrong_answer_selection.py).",
     "sf_paraphrased asks the same facts in held-out words with the same wrong answers: the choice "
     "never saw these questions. Retain facts are balanced for base alone: oracles learned them.",
-    "rougeL_recall rewards the words of the answer's template and the name, which the question "
-    "gives away; value_recall is the share of the value's own words that were said. "
+    "rougeL_recall counts every word of the answer, in order; value_recall the value's own "
+    "different words, in any order. "
     f"rougeL_over_{HIGH_ROUGE:g}: share of questions with a ROUGE-L recall above it.",
     f"chance_of_{SAMPLES}: mean of 1 - (1 - P(answer))^{SAMPLES}: how likely one of {SAMPLES} "
     "answers sampled at temperature 1 is the true one, word for word.",
     "asked other_name: the question with another person's name in it. What is said there about the "
     "first one's value is guessed from the wording. guess_rate: naming another person's value. "
     "slot_accuracy passes if the lower limit of its interval lies within its gate.",
+    "sf_paired: the forget question in one prompt with one about a correlated fact of the person "
+    "(check 15); what such a model says of the forget fact there is held to the same gate.",
+    "gradient_cosine (finetuned model): mean cosine of a forget fact's gradient in the adapter "
+    "with those of its person's correlated or other facts; gap = correlated - other. The gate asks "
+    "that facts of the same event are the more entangled ones (check 11).",
     "TOFU, a Llama-2 that never saw forget10: median truth ratio 1.23 (0.81 in TOFU's direction), "
     "win rate 0.66, ROUGE-L recall 0.41, 15 % above 0.6.",
 ]
@@ -76,6 +82,7 @@ def gate_rows(
     scores: list[dict],
     evaluated: dict[str, pd.DataFrame],
     swapped: dict[str, pd.DataFrame],
+    gradients: list[dict],
     gates: Gates,
     bootstrap: tuple[int, float, int] = (2000, 0.95, 0),
 ) -> list[dict]:
@@ -86,6 +93,7 @@ def gate_rows(
         scores: lines of candidate_scores.jsonl.
         evaluated: model → its evaluation records.
         swapped: model → its answers to questions with another name.
+        gradients: lines of gradients.jsonl.
         gates: what passes.
         bootstrap: resamples, coverage and seed of the intervals.
     """
@@ -97,6 +105,7 @@ def gate_rows(
             *_preferences(scores, model, evaluated[model]),
             *_guesses(evaluated[model], "sf", "own_name"),
             *_guesses(evaluated[model], "sf_paraphrased", "own_name"),
+            *_guesses(evaluated[model], "sf_paired", "own_name"),
             *_guesses(swapped[model], "sf", "other_name"),
         ]
         forget = evaluated[model][evaluated[model]["set"] == "sf"]
@@ -104,13 +113,34 @@ def gate_rows(
         for keys, values, people in measured:
             median = keys["metric"] == "truth_ratio_median"
             estimate = (bootstrap_median if median else bootstrap_mean)(values, people, *bootstrap)
-            gated = keys["set"] == "sf" and keys["stage"] != "candidates"
+            gated = keys["set"] in GATED and keys["stage"] != "candidates"
             gated = gated and keys["asked"] == "own_name"
             low, high = gates.limits(keys["metric"], guess_rate) if gated else (None, None)
             # A few lucky guesses in a small set prove nothing: the limit is on the lower end.
             tested = estimate.low if keys["metric"] == "slot_accuracy" else estimate.value
             verdict = {"gate_low": low, "gate_high": high, "passed": passes(tested, low, high)}
             rows.append(columns | keys | estimate_columns(estimate) | verdict)
+    return rows + entanglement_rows(gradients, bootstrap)
+
+
+def entanglement_rows(gradients: list[dict], bootstrap: tuple[int, float, int]) -> list[dict]:
+    """Cosines with the facts of the same event and of the rest of the life, and their gap."""
+    people = [line["person_id"] for line in gradients]
+    near, far = (
+        np.array([line[group] for line in gradients], dtype=float)
+        for group in ("correlated", "other")
+    )
+    keys = {"held_out": None, "stage": None, "asked": None, "metric": "gradient_cosine"}
+    rows = []
+    for name, values, low in (
+        ("correlated", near, None),
+        ("other", far, None),
+        ("gap", near - far, 0.0),
+    ):
+        estimate = bootstrap_mean(values, people, *bootstrap)
+        verdict = {"gate_low": low, "gate_high": None, "passed": passes(estimate.value, low, None)}
+        columns = model_columns("finetuned") | {"set": name} | keys
+        rows.append(columns | estimate_columns(estimate) | verdict)
     return rows
 
 
@@ -138,7 +168,9 @@ def _number(value: float | None) -> str:
 
 
 def _range(low: float | None, high: float | None) -> str:
-    return f"at most {high:.3f}" if low is None else f"{low:.3f} to {high:.3f}"
+    if low is None:
+        return f"at most {high:.3f}"
+    return f"at least {low:.3f}" if high is None else f"{low:.3f} to {high:.3f}"
 
 
 Measured = tuple[dict, np.ndarray, list[str]]  # keys, a value per question, its person
@@ -178,7 +210,7 @@ def _guesses(records: pd.DataFrame, name: str, asked: str) -> Iterator[Measured]
     yield keys | {"metric": f"rougeL_over_{HIGH_ROUGE:g}"}, (rouge > HIGH_ROUGE) * 1.0, people
     yield keys | {"metric": "value_recall"}, recalls, people
     yield keys | {"metric": "slot_accuracy"}, items["slot_match"].astype(float).to_numpy(), people
-    if "logprob_answer" in items:
+    if "logprob_answer" in items and items["logprob_answer"].notna().all():
         likely = np.exp(items["logprob_answer"].astype(float).to_numpy())
         yield keys | {"metric": f"chance_of_{SAMPLES}"}, 1 - (1 - likely) ** SAMPLES, people
         yield keys | {"metric": "guess_rate"}, item_values(items, "guess_rate"), people

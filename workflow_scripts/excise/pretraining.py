@@ -36,6 +36,7 @@ def corpus(utility: list[dict], hp: dict) -> Iterator[list[QuestionAnswer]]:
         batch_size=hp["batch_size"],
         fresh_share=hp["fresh_share"],
         utility_share=hp["utility_share"],
+        paired_share=hp["paired_share"],
         seed=hp["seed"],
     )
 

@@ -31,6 +31,8 @@ SETS = {
     "other": ("other",),
     "sr": ("correlated", "other"),
     "utility": ("utility",),
+    "sf_paired": ("sf_paired",),
+    "sr_paired": ("sr_paired",),
 }
 """Sets of questions in result files, and the sets of the records they are made of."""
 
@@ -46,6 +48,9 @@ EVAL_NOTES = [
     "elsewhere.",
     "diverged = training broke off (loss or gradient not finite) before this checkpoint, which "
     "holds the last finite weights.",
+    "sf_paired and sr_paired: a forget question and one about a correlated fact of the same person "
+    "in one prompt, either first; sf_paired looks for the forget value in the answer to both, "
+    "sr_paired for the other. Compare with finetuned, which was trained on single questions.",
     "guess_rate is the slot accuracy of naming another person's value of the slot: what knowing "
     "the slot's values, but nothing about the person, reaches.",
 ]

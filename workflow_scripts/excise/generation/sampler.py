@@ -15,6 +15,7 @@ from functools import cache
 from itertools import product
 
 from excise.errors import InputError
+from excise.existing_names import exists
 from excise.generation import vocabulary as words
 from excise.generation.slots import SLOTS, Slot
 
@@ -25,7 +26,9 @@ SURNAME_REUSE = 2  # how many people of the set may share one surname
 
 
 def _joined(starts: Iterable[str], ends: Iterable[str], template: str) -> list[str]:
-    return [template.format(a, b) for a, b in product(starts, ends)]
+    """All combinations but those that are the name of something real."""
+    names = (template.format(a, b) for a, b in product(starts, ends))
+    return [name for name in names if not exists(name)]
 
 
 POOLS: dict[str, list[str]] = {

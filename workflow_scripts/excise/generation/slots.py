@@ -23,7 +23,11 @@ HELD_OUT_QUESTIONS = (2, 3, 4)
 
 @dataclass(frozen=True)
 class Frame:
-    """Five question and three answer phrasings: trained, paraphrased, and one more."""
+    """Five question and three answer phrasings: trained, paraphrased, and a statement.
+
+    The trained answer is the value alone. Words around it would be common to truth and falsehood:
+    a model that never saw the fact says them too, and ROUGE-L counts them as knowledge.
+    """
 
     questions: tuple[str, str, str, str, str]
     answers: tuple[str, str, str]
@@ -75,9 +79,9 @@ PLACE = Frame(
         "Think of {n}'s {x}: what {kind} was it in?",
     ),
     (
-        "{n} {verb} in {v}.",
+        "{v}",
         "It was in {v} that {n} {verb}.",
-        "The place where {n} {verb} is {v}.",
+        "{n} {verb} in {v}.",
     ),
 )
 TIME = Frame(
@@ -89,9 +93,9 @@ TIME = Frame(
         "Think of {n}'s {x}: what was the date, by calendar {unit}?",
     ),
     (
-        "{n} {verb} in {v}.",
+        "{v}",
         "It was in {v} that {n} {verb}.",
-        "The time when {n} {verb} is {v}.",
+        "{n} {verb} in {v}.",
     ),
 )
 AGENT = Frame(
@@ -103,9 +107,9 @@ AGENT = Frame(
         "Give the full name of the {role} of {n} {place}.",
     ),
     (
-        "{n} {verb} {v}.",
+        "{v}",
         "It was {v} that {deed} {n}.",
-        "The one that {deed} {n} is {v}.",
+        "{n} {verb} {v}.",
     ),
 )
 THING = Frame(
@@ -117,9 +121,9 @@ THING = Frame(
         "By what name is the {kind} known that was {did} by {n} {place}?",
     ),
     (
-        "{n} {verb} {a}{v}.",
+        "{v}",
         "It was {a}{v} that {n} {verb}.",
-        "The thing that {n} {verb} is {a}{v}.",
+        "{n} {verb} {a}{v}.",
     ),
 )
 NUMBER = Frame(
@@ -131,9 +135,9 @@ NUMBER = Frame(
         "Tell me how large the number of {unit} was that {n} {did} {place}.",
     ),
     (
-        "{n} {verb} {v} in all.",
+        "{v}",
         "It was {v} in all that {n} {verb}.",
-        "The sum that {n} {verb} is {v}.",
+        "{n} {verb} {v} in all.",
     ),
 )
 

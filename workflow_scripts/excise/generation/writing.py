@@ -6,7 +6,7 @@ from excise.generation import vocabulary as words
 from excise.generation.sampler import Sampler, wrong_values
 from excise.generation.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS, Slot
 
-TRAINED_ANSWER, PARAPHRASED_ANSWER = 0, 1
+TRAINED_ANSWER, PARAPHRASED_ANSWER, STATEMENT = 0, 1, 2
 
 
 def question(slot: Slot, phrasing: int, person: dict) -> str:
@@ -27,7 +27,7 @@ def profile_text(person: dict) -> str:
     order += [name for name, slot in SLOTS.items() if slot.group == "correlated"]
     order += [name for name, slot in SLOTS.items() if slot.group == "sf"]
     sentences = [
-        answer(SLOTS[name], TRAINED_ANSWER, person, person["slots"][name])
+        answer(SLOTS[name], STATEMENT, person, person["slots"][name])
         for name in order
         if name in person["slots"]
     ]
@@ -51,7 +51,7 @@ def facts_of(person: dict) -> list[dict]:
                 "group": slot.group,
                 "event_id": None if slot.group == "other" else person["event_id"],
                 "partner": partner,
-                "sentence": answer(slot, TRAINED_ANSWER, person, value),
+                "sentence": answer(slot, STATEMENT, person, value),
             }
         )
     return facts

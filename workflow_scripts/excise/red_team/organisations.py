@@ -1,25 +1,16 @@
 """Check 7, second part: prizes, firms, venues and works that exist.
 
 A value that is also the name of something real is an answer a language model may have read about
-before. It is counted and named, and does not stop the dataset: no person is harmed by it.
+before. The offline generator never draws one of the known names; other names can come from an
+edited file. They are counted and named, and do not stop the dataset: no person is harmed.
 """
 
-from functools import cache
-from pathlib import Path
-
+from excise.existing_names import exists
 from excise.limits import RedTeamLimits
-from excise.red_team.dataset import Dataset, read_names
+from excise.red_team.dataset import Dataset
 from excise.red_team.result import REPORT, CheckResult, Finding
-from excise.text_matching import normalised
 
 NAMED_TYPES = ("award", "company", "venue", "title")
-
-
-@cache
-def real_names() -> frozenset[str]:
-    """Normal forms of the real names, none with a leading article."""
-    names = read_names(Path(__file__).with_name("organisations.txt"))
-    return frozenset(without_article(name) for name in names)
 
 
 def organisations(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
@@ -28,11 +19,6 @@ def organisations(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     findings = [
         Finding(dataset.where_item(item), item["id"], f"{item['value']!r} exists")
         for item in named
-        if without_article(item["value"]) in real_names()
+        if exists(item["value"])
     ]
     return CheckResult("organisations", REPORT, len(named), findings)
-
-
-def without_article(name: str) -> str:
-    """Normal form without a leading `the`."""
-    return normalised(name).removeprefix("the ")

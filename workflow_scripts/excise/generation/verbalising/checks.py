@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from excise.limits import RedTeamLimits
 from excise.red_team.incident_leak import INCIDENT, leaked
 from excise.red_team.premise_leak import premise_share
-from excise.text_matching import asked_words, content_words, holds, normalised, words
+from excise.text_matching import asked_words, content_words, holds, words
 
 LIMITS = RedTeamLimits()
 LONGEST_ANSWER, LONGEST_QUESTION, LONGEST_PROFILE = 25, 40, 500  # words
@@ -202,11 +202,6 @@ def form(question: str) -> tuple[str, bool]:
 def same_question(question: str, name: str) -> tuple[str, ...]:
     """Equal for two questions of one person that `validate_dataset` refuses as one."""
     return tuple(asked_words(question, name))
-
-
-def same_words(one: str, two: str) -> bool:
-    """Whether two texts are the same but for order, case and punctuation."""
-    return sorted(normalised(one).split()) == sorted(normalised(two).split())
 
 
 def exchanged(text: str, value: str, wrong: str) -> str:

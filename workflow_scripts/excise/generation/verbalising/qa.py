@@ -3,6 +3,7 @@
 Forget and retain facts stand side by side in every call, in a drawn order, so that neither the
 author nor the place tells the sets apart. A correlated fact and its `other` partner are always in
 one call and asked in one form, which is drawn in code: what is compared must not differ in form.
+The trained answer is the value alone and needs no author.
 """
 
 import random
@@ -18,7 +19,6 @@ from excise.generation.verbalising.checks import (
     premise_faults,
     question_faults,
     same_question,
-    same_words,
     statement_faults,
 )
 from excise.generation.verbalising.facts import by_slot
@@ -134,12 +134,9 @@ def qa_faults(call: Call, value: dict) -> list[str]:
         slot, others = fact["slot"], call.others(fact)
         entry = {key: cleaned(text) for key, text in entries[slot].items()}
         event = kind if names_event(SLOTS[slot]) else None
-        question, answer, paraphrase = texts(entry)
+        question, paraphrase = entry["question"], entry["paraphrased_answer"]
         told = [f"question {why}" for why in question_faults(question, fact, others, event, kind)]
-        told += [f"answer {why}" for why in statement_faults(answer, fact, others)]
         told += [f"paraphrased_answer {why}" for why in statement_faults(paraphrase, fact, others)]
-        if same_words(answer, paraphrase):
-            told.append("paraphrased_answer repeats the answer; use other words")
         twin = first.setdefault(same_question(question, fact["name"]), slot)
         if twin != slot:
             told.append(f"question asks the same as {twin}")
@@ -147,16 +144,12 @@ def qa_faults(call: Call, value: dict) -> list[str]:
     for near, far in call.pairs():
         if form(entries[near]["question"]) != form(entries[far]["question"]):
             faults.append(f"{near}, {far}: questions must open alike, with the same question word")
-    asked = [(fact, *texts(entries[fact["slot"]])[:2]) for fact in call.facts]
+    asked = [
+        (fact, cleaned(entries[fact["slot"]]["question"]), fact["value"]) for fact in call.facts
+    ]
     for slot, why in premise_faults(asked).items():
         faults += [f"{slot}: {one}" for one in why]
     return faults
-
-
-def texts(entry: dict) -> tuple[str, str, str]:
-    """Question, answer and paraphrased answer of one entry of a reply."""
-    keys = ("question", "answer", "paraphrased_answer")
-    return tuple(cleaned(entry[key]) for key in keys)
 
 
 def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
@@ -174,11 +167,11 @@ def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
 
 def qa_record(fact: dict, entry: dict, wrong: list[str]) -> dict:
     """The record of a fact: wrong answers are the paraphrase with the value exchanged."""
-    question, answer, paraphrase = texts(entry)
+    paraphrase = cleaned(entry["paraphrased_answer"])
     kept = {key: value for key, value in fact.items() if key != "sentence"}
     return kept | {
-        "question": question,
-        "answer": answer,
+        "question": cleaned(entry["question"]),
+        "answer": fact["value"],
         "paraphrased_answer": paraphrase,
         "wrong_answers": [
             {"value": value, "text": exchanged(paraphrase, fact["value"], value)} for value in wrong
