@@ -130,10 +130,14 @@ def test_the_small_preset_written_through_faults_is_trained_on(fresh, tmp_path):
         settings = SETTINGS.replace("preset: smoke", "preset: small") + TRAINING
         (own / OVERLAY).write_text(settings.format(llm=json.dumps(server.settings())))
         adapter = "experiments/model/results/models/finetuned/adapter_model.safetensors"
-        own.run(REPORT, adapter, config=OVERLAY, EXCISE_TEST_KEY=KEY)
+        diversity = "experiments/model/results/diversity_report.json"
+        own.run(REPORT, adapter, diversity, config=OVERLAY, EXCISE_TEST_KEY=KEY)
         assert {call.fault for call in server.calls} == set(survived)
     counts = json.loads((own / "experiments/model/results/validation.json").read_text())["counts"]
     assert (counts["people"], counts["sf"], counts["sr"]) == (24, 144, 384)
     log = (own / "experiments/model/logs/finetune_lora.log").read_text()
     first, *_, last = (float(loss) for loss in re.findall(r"loss ([\d.]+)", log))
     assert last < 0.8 * first  # it learns: a random model starts at ln(vocabulary)
+    rows = json.loads((own / diversity).read_text())["rows"]
+    beside = {row["dataset"] for row in rows if row["metric"] in ("self_bleu_4", "vendi_score")}
+    assert beside == {"openai", "offline"}

@@ -17,6 +17,7 @@ from typing import Any
 
 from excise import slurm
 from excise.errors import InputError
+from excise.interrupt import hear_ctrl_c
 from excise.probe import probe
 from excise.slurm_client import BIN
 from excise.watch import watch
@@ -227,6 +228,7 @@ def start(
         say(f"warning: {warning}")
     executor.run_uuid = f"{prefix}_{executor.run_uuid}"
     atexit.register(cancel, executor.run_uuid)
+    hear_ctrl_c(executor)
     probe(_one_a_partition(requests), folders, executor.run_uuid, say)
     watch(executor, say)
 

@@ -96,7 +96,7 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
     """
     people = config["generation"]["people"]
     phrasings = config["generation"]["forget_paraphrases"]
-    facts, questions = 22 * people, (22 + 6 * phrasings) * people + 200
+    facts, questions = 22 * people, (28 + 6 * phrasings) * people + 200
     models = max(len(epochs), 1)
     sequences = questions * (2 + config["generation"]["wrong_answers"])
     asked = _scoring(config, size, sequences) + _generating(config, size, questions)
