@@ -12,12 +12,14 @@ from statistics import fmean
 
 import torch
 
+from excise.chat import encode
 from excise.decoding import generate
 from excise.errors import run
 from excise.files import sha256
 from excise.generation.corpus import ask, ask_two
 from excise.generation.sampler import POOLS, Sampler
 from excise.generation.slots import SLOTS
+from excise.generation.writing import PARAPHRASED_ANSWER, answer
 from excise.metrics import slot_match
 from excise.models import load_base, load_tokenizer, set_determinism
 from excise.pretraining import corpus_digest, new_model, pretrain, save, train_tokenizer
@@ -65,7 +67,9 @@ def checks(folder: Path, utility: list[dict], hp: dict) -> dict[str, float]:
         `kept_slot_accuracy`: share of the facts of kept people answered, all phrasings mixed;
         `kept_paired_slot_accuracy`: the same of the facts asked two at a time;
         `values_of_the_right_type`: share of answers about people never seen that could be given
-        for that slot (names and years: that have their form).
+        for that slot (names and years: that have their form);
+        `unseen_names_copied`: share of paraphrased answers about them in which every token of the
+        person's name is the model's first choice, given what stands before it.
     """
     model, tokenizer = load_base(folder, "float32"), load_tokenizer(folder)
 
@@ -96,12 +100,33 @@ def checks(folder: Path, utility: list[dict], hp: dict) -> dict[str, float]:
     typed = [
         could_be(text, SLOTS[slot].value_type) for (_, slot), text in zip(facts, told, strict=True)
     ]
+    copied = []
+    for person, slot in facts:
+        asked = ask(person, slot, rng)[0]
+        told = answer(SLOTS[slot], PARAPHRASED_ANSWER, person, person["slots"][slot])
+        copied.append(writes(model, tokenizer, asked, told, person["name"]))
     return {
         "utility_slot_accuracy": fmean(known),
         "kept_slot_accuracy": fmean(stored),
         "kept_paired_slot_accuracy": fmean(both),
         "values_of_the_right_type": fmean(typed),
+        "unseen_names_copied": fmean(copied),
     }
+
+
+@torch.inference_mode()
+def writes(model, tokenizer, asked: str, told: str, phrase: str) -> bool:
+    """Whether the model itself would write `phrase` where it first stands in the answer `told`."""
+    encoded = encode(tokenizer, asked, told)
+    start = told.index(phrase)
+    spans = tokenizer(told, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    places = [
+        len(encoded.prompt_ids) + index
+        for index, (first, last) in enumerate(spans)
+        if last > start and first < start + len(phrase)
+    ]
+    logits = model(input_ids=torch.tensor([encoded.input_ids])).logits[0]
+    return all(logits[place - 1].argmax() == encoded.input_ids[place] for place in places)
 
 
 def could_be(text: str, value_type: str) -> bool:

@@ -16,16 +16,23 @@ from excise.generation.slots import SLOTS
 from excise.generation.writing import TRAINED_ANSWER, answer, question
 from excise.paired_questions import joined_answer, joined_question
 
-# The first answer phrasing is the one finetuning uses; the others are known, but rarer.
+# The first answer phrasing, the value alone, is the one finetuning uses; the others are known, but
+# rarer. Of people who never come back the value cannot be known: sentences teach copying the name.
 ANSWER_WEIGHTS = (0.7, 0.2, 0.1)
+FRESH_WEIGHTS = (0.2, 0.5, 0.3)
 
 QuestionAnswer = tuple[str, str]
 
 
-def ask(person: dict, slot_name: str, rng: random.Random) -> QuestionAnswer:
-    """One fact of a person in a random question and answer phrasing."""
+def ask(
+    person: dict,
+    slot_name: str,
+    rng: random.Random,
+    weights: tuple[float, ...] = ANSWER_WEIGHTS,
+) -> QuestionAnswer:
+    """One fact of a person in a random question and, by `weights`, answer phrasing."""
     slot = SLOTS[slot_name]
-    phrasing = rng.choices(range(len(slot.answers)), ANSWER_WEIGHTS)[0]
+    phrasing = rng.choices(range(len(slot.answers)), weights)[0]
     return (
         question(slot, rng.randrange(len(slot.questions)), person),
         answer(slot, phrasing, person, person["slots"][slot_name]),
@@ -43,12 +50,18 @@ def ask_two(person: dict, slot_name: str, rng: random.Random) -> QuestionAnswer:
 
 
 def _asked(
-    facts: list[tuple[dict, str]], paired_share: float, rng: random.Random
+    facts: list[tuple[dict, str]],
+    paired_share: float,
+    rng: random.Random,
+    weights: tuple[float, ...] = ANSWER_WEIGHTS,
 ) -> Iterator[QuestionAnswer]:
     """Every fact once, in a new order; a share of them together with another one."""
     rng.shuffle(facts)
     for person, slot in facts:
-        yield (ask_two if rng.random() < paired_share else ask)(person, slot, rng)
+        if rng.random() < paired_share:
+            yield ask_two(person, slot, rng)
+        else:
+            yield ask(person, slot, rng, weights)
 
 
 def kept_people(people: int, seed: int, paired_share: float = 0.0) -> Iterator[QuestionAnswer]:
@@ -61,16 +74,14 @@ def kept_people(people: int, seed: int, paired_share: float = 0.0) -> Iterator[Q
         yield from _asked(facts, paired_share, rng)
 
 
-def fresh_people(
-    seed: int, paired_share: float = 0.0, shuffled: int = 64
-) -> Iterator[QuestionAnswer]:
+def fresh_people(seed: int, shuffled: int = 64) -> Iterator[QuestionAnswer]:
     """People that are never repeated; the facts of `shuffled` people at a time are mixed."""
     rng = random.Random(f"fresh-{seed}")
     sampler = Sampler(seed + 1, None, list(SLOTS.values()), name_space="pretraining")
     for start in count(step=shuffled):
         people = [sampler.person(f"fresh{start + index}") for index in range(shuffled)]
         facts = [(person, slot) for person in people for slot in person["slots"]]
-        yield from _asked(facts, paired_share, rng)
+        yield from _asked(facts, 0.0, rng, FRESH_WEIGHTS)
 
 
 def utility_facts(utility: list[dict], seed: int) -> Iterator[QuestionAnswer]:
@@ -99,7 +110,7 @@ def mixed_batches(
     counts = (batch_size - fresh_count - utility_count, fresh_count, utility_count)
     streams = (
         kept_people(people, seed, paired_share),
-        fresh_people(seed, paired_share),
+        fresh_people(seed),
         utility_facts(utility, seed),
     )
     while True:
