@@ -183,7 +183,8 @@ def gap_rows(items: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> Iterator
     if pairs.empty:
         yield {"set": "gap"} | estimate_columns(Estimate(None, None, None, 0, 0))
         return
-    values = pd.Series(item_values(items, metric), index=items.index)
+    retained = items[items["set"].isin(("correlated", "other"))]
+    values = pd.Series(item_values(retained, metric), index=retained.index)
     pairs = pairs.assign(other=values[pairs["other"]].to_numpy())
     pairs = pairs.assign(correlated=values[pairs["correlated"]].to_numpy())
     for slots, members in [((None, None), pairs), *pairs.groupby(["slot", "partner"])]:
