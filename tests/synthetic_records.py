@@ -4,6 +4,8 @@ import math
 import random
 from pathlib import Path
 
+from excise.evaluation import SCORES
+from excise.items import PAIRED_SETS
 from excise.records import write_json, write_jsonl
 
 METHODS = {"ga": "lr{}", "gd": "lr{}_lambda1", "npo": "lr{}_beta0.1"}
@@ -38,6 +40,8 @@ def questions(people: int) -> list[dict]:
                 partner = f"other_{number}" if group == "correlated" else None
                 found.append(_question(f"p{person:03}.{slot}", group, person, slot, partner))
         found.append(_question(f"p{person:03}.sf_0.q1", "sf_paraphrased", person, "sf_0", None))
+        for group, slot in (("sf_paired", "sf_0"), ("sr_paired", "correlated_0")):
+            found.append(_question(f"p{person:03}.{slot}+0", group, person, slot, None))
     found += [_question(f"u{n:03}", "utility", None, "capital", None) for n in range(30)]
     return found
 
@@ -59,7 +63,7 @@ def knowledge(model: str, group: str) -> float:
         return 0.06 if group.startswith("sf") else 0.985
     _, method, config, epoch = model.split("/")
     strength = int(epoch.removeprefix("epoch_")) * (2 if "0.0004" in config else 1) / 12
-    spared = {"sf": 1.0, "sf_paraphrased": 1.1, "correlated": 0.6, "other": 0.4}[group]
+    spared = {"sf": 1.0, "sf_paraphrased": 1.1, "sf_paired": 1.0, "correlated": 0.6}.get(group, 0.4)
     if method == "gd" and not group.startswith("sf"):
         spared *= 0.3
     return 0.985 * math.exp(-((strength * spared * 1.6) ** 2))
@@ -82,7 +86,7 @@ def _answer(
     wrong = [-2.5 - chance.random() for _ in range(5)]
     ratio = math.exp(per_token - sum(wrong) / 5)
     tofu = min(ratio, 1 / ratio) if question["set"].startswith("sf") else max(0.0, 1 - 1 / ratio)
-    return question | {
+    record = question | {
         "generation": question["answer"] if match else "other",
         "stopped": True,
         "rougeL_recall": rouge,
@@ -98,6 +102,7 @@ def _answer(
         "truth_ratio": ratio,
         "truth_ratio_tofu": tofu,
     }
+    return record | (dict.fromkeys(SCORES) if question["set"] in PAIRED_SETS else {})
 
 
 def drift_records(model: str, asked: list[dict], layers: int = 6) -> list[dict]:
