@@ -39,6 +39,11 @@ TOO_LITTLE = {
 }
 
 
+def hear_interrupts() -> None:
+    """As in a terminal: these tests may run in a shell's background, where SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Submitter(Workspace):
     """A workspace whose Snakemake submits to SLURM."""
@@ -72,6 +77,7 @@ class Submitter(Workspace):
                 stderr=log,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
                 start_new_session=True,
+                preexec_fn=hear_interrupts,
             )
         try:
             yield process

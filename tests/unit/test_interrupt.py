@@ -41,15 +41,24 @@ print("done", flush=True)
 """
 
 
-def run(*arguments: str) -> list[str]:
+def run(
+    *arguments: str, handling: signal.Handlers = signal.SIG_DFL, patience: float = 30
+) -> list[str]:
+    """What the program says when it is interrupted once; `handling`: what it inherits."""
     command = [sys.executable, "-c", PROGRAM, *arguments]
     with subprocess.Popen(
-        command, cwd=ROOT / "workflow_scripts", stdout=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT / "workflow_scripts",
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, handling),
     ) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
         try:
-            return process.communicate(timeout=30)[0].splitlines()
+            return process.communicate(timeout=patience)[0].splitlines()
+        except subprocess.TimeoutExpired:
+            return ["went on"]
         finally:
             process.kill()
 
@@ -61,3 +70,7 @@ def test_an_interrupt_that_is_dropped_comes_again_until_jobs_are_cancelled(dropp
 
 def test_it_does_not_come_again_when_the_run_is_ending_anyhow():
     assert run("1", "ending") == ["dropped", "at an end"]
+
+
+def test_a_run_started_to_ignore_interrupts_ignores_them():
+    assert run("0", "running", handling=signal.SIG_IGN, patience=2) == ["went on"]

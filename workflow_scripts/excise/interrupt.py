@@ -17,12 +17,16 @@ SECONDS_UNHEARD = 5
 def hear_ctrl_c(executor: Any, seconds: float = SECONDS_UNHEARD) -> None:
     """Repeat SIGINT until `executor.cancel` is called or the executor shuts down by itself.
 
-    To be called in the main thread. SIGUSR1 then prints the stack of every thread to stderr.
+    To be called in the main thread. A run that was started to ignore Ctrl-C (a script's background
+    job) goes on ignoring it. SIGUSR1 prints the stack of every thread to stderr.
 
     Args:
         executor: the executor whose jobs are to be cancelled.
         seconds: how long a signal may go unheard.
     """
+    faulthandler.register(signal.SIGUSR1)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        return
     pressed, heard = threading.Event(), threading.Event()
     cancel = executor.cancel
 
@@ -41,5 +45,4 @@ def hear_ctrl_c(executor: Any, seconds: float = SECONDS_UNHEARD) -> None:
 
     executor.cancel = cancel_and_tell
     signal.signal(signal.SIGINT, on_interrupt)
-    faulthandler.register(signal.SIGUSR1)
     threading.Thread(target=repeat, daemon=True, name="interrupt").start()
