@@ -7,6 +7,7 @@ import pytest
 
 from excise.errors import InputError
 from excise.llm import Request, Session, load_settings
+from excise.llm.journal import read_ledger
 from llm_client_process import SCHEMA, accept, requests_for
 from llm_server import FAULTS, KEY, OTHERS, UNPAID, default_answer
 
@@ -123,6 +124,26 @@ def test_a_server_that_begins_to_ignore_the_schema_is_noticed(fault_server, jour
     )
     assert sum(one.status == "ok" for one in outcomes) >= 10
     assert usage["rungs"]["json_object"] >= 8  # the schema stands in the prompt again
+
+
+def test_a_probe_that_is_cut_off_in_prose_shows_no_support(fault_server, journal):
+    server = fault_server(
+        structured="ignored",
+        answer=lambda request: "Hello, how can I help you today? " * 20,
+        faults=lambda request, number: "length",
+    )
+    complete(server, journal, requests_for(1))
+    capabilities = read_ledger(journal)[0].capabilities
+    assert [value for (*_, name), value in capabilities.items() if name == "rung"] == ["prompt"]
+
+
+def test_brackets_without_end_end_one_request_and_not_the_run(fault_server, journal):
+    server = fault_server(answer=lambda request: "[" * 50_000)
+    first, _ = complete(server, journal, requests_for(2), structured="prompt")
+    assert [one.status for one in first] == ["invalid"] * 2
+    calls = len(server.calls)
+    assert complete(server, journal, requests_for(2), structured="prompt")[0] == first
+    assert len(server.calls) == calls
 
 
 def test_a_fixed_rung_that_is_refused_says_so(fault_server, journal):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from excise.llm.headers import duration, rate_limits, retry_after
-from excise.llm.journal import Attempt
+from excise.llm.journal import Attempt, billed_by
 from excise.llm.repair import judge, mended
 from excise.llm.replies import classify, tokens_billed
 from excise.llm.requests import Request, endpoint_id, request_key
@@ -29,6 +29,7 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
         ({"retry-after": "inf"}, None),
         ({"retry-after": ""}, None),
         ({"retry-after": "Thu, 99 Foo 2026"}, None),
+        ({"retry-after": "Thu, 01 Jan 99999999999999999999 12:00:00 GMT"}, None),
         ({}, None),
     ],
 )
@@ -100,9 +101,51 @@ def test_classification(status, body, kind):
     assert classify(status, {}, body).kind == kind
 
 
+TOO_LARGE = "max_tokens is too large: 32768. This model supports at most 16384 completion tokens"
+CONTEXT = (
+    "'max_tokens' or 'max_completion_tokens' is too large: 4096. The maximum context length is"
+)
+RENAMED = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+
+
+@pytest.mark.parametrize(
+    "message, kind",
+    [(TOO_LARGE, "rejected"), (CONTEXT, "rejected"), (RENAMED, "token_name"),
+     ("the request exceeds the available context size", "rejected"),
+     ("max_tokens must be positive", "fatal")],
+)  # fmt: skip
+def test_a_limit_that_is_too_large_is_not_taken_for_a_wrong_name(message, kind):
+    assert classify(400, {}, failure("invalid_request_error", message)).kind == kind
+
+
+def test_a_json_body_is_an_answer_whatever_its_header_calls_it():
+    body = completion('{"a": 1}')
+    assert classify(200, {"content-type": "text/html"}, body).kind == "ok"
+    assert classify(200, {"content-type": "text/html"}, "<p>no</p>").html
+
+
+def test_brackets_without_end_are_no_answer_and_no_crash():
+    deep = "[" * 100_000
+    assert classify(200, {}, deep).kind == "unknown"
+    assert classify(200, {}, completion(deep)).kind == "repair"
+    assert tokens_billed(deep) is None
+    for text in (deep, '{"a": ' * 100_000 + "1" + "}" * 100_000):
+        assert judge(text, {}, lambda value: []).status == "invalid"
+
+
+def test_half_a_surrogate_pair_is_refused_before_it_reaches_a_file():
+    judged = judge('{"a": "\\ud800"}', {}, lambda value: [])
+    assert judged.errors == ["the reply holds characters that are no text"]
+
+
 def test_a_rate_limit_carries_the_wait_and_says_what_it_is():
     reply = classify(429, {"retry-after": "3"}, failure("rate_limit_exceeded", "slow\ndown"))
     assert (reply.wait_s, reply.rate_limited, reply.message) == (3, True, "HTTP 429: slow down")
+
+
+def test_an_error_is_not_paid_for_whatever_its_body_says():
+    assert billed_by(400, '{"object": "error", "message": "too long"}') == (0, 0)
+    assert billed_by(200, '{"choices": []}') is None
 
 
 def test_tokens_billed():

@@ -11,6 +11,7 @@ paid for once.
 
 import json
 
+from excise.llm.repair import json_object
 from excise.llm.requests import Request
 
 RUNGS = ("json_schema", "json_object", "prompt")
@@ -49,7 +50,7 @@ PROBES = {
 
 def enforced(rung: str, text: str) -> bool:
     """Whether the reply to a rung's probe shows that the server enforces it."""
-    value = bare_object(text)
+    value = json_object(text)
     if rung == "json_schema":
         return value == {"k7": _WORD}
     return value is not None
@@ -57,19 +58,10 @@ def enforced(rung: str, text: str) -> bool:
 
 def honoured(rung: str, text: str, schema: dict) -> bool:
     """Whether a reply looks like one of a server that enforces the rung."""
-    value = bare_object(text)
+    value = json_object(text)
     if value is None:
         return rung == "prompt"
     return rung != "json_schema" or set(schema.get("required", ())) <= set(value)
-
-
-def bare_object(text: str) -> dict | None:
-    """The JSON object that the text is, with nothing around it; None otherwise."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def lower(rung: str) -> str | None:

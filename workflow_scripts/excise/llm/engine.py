@@ -164,7 +164,7 @@ class Engine:
         rung = rung or self.rung
         payload = self.payload(request, ask, rung)
         worst = worst_case(payload, ask.limit)
-        number = len(self.journal.history(key)) + 1
+        number = max((one.number for one in self.journal.history(key)), default=0) + 1
         attempt = Attempt(
             number, request.part, rung, ask.limit, ask.error is not None, request.prompt_version,
             *worst, state="unbilled",
@@ -202,14 +202,14 @@ class Engine:
         if response.status == 0:
             reply = Reply("unknown" if response.sent else "retry", message=response.message)
         else:
-            text = response.body.decode("utf-8", errors="replace")
+            text = self.endpoint.shown(response.body.decode("utf-8", errors="replace"))
             reply = classify(response.status, response.headers, text)
             if reply.kind in ANSWERS:  # unpaid, but an answer: not to be asked again
                 self.journal.answer(key, attempt, response.status, response.body, "", seconds)
                 return reply
-        self.journal.error(
-            key, attempt, reply.kind, response.status or None, reply.wait_s, reply.message
-        )
+        # Some servers quote a rejected key, with stars in the middle: none of it is kept.
+        told = f"HTTP {response.status}" if response.status in (401, 403) else reply.message
+        self.journal.error(key, attempt, reply.kind, response.status or None, reply.wait_s, told)
         return reply
 
     def _react(self, request: Request, attempt: Attempt, response: Response, reply: Reply) -> None:
@@ -242,8 +242,11 @@ class Engine:
         self.reached = True
         self.breaker.succeeded()
         self.pacer.succeeded()
-        if reply.kind in ("ok", "repair") and request.part != "probe":
-            honoured = capability.honoured(attempt.rung, reply.text, request.schema)
+        if reply.kind in ("ok", "repair", "longer") and request.part != "probe":
+            if reply.kind == "longer":  # cut off, it can be judged by its beginning alone
+                honoured = attempt.rung == "prompt" or reply.text.lstrip().startswith("{")
+            else:
+                honoured = capability.honoured(attempt.rung, reply.text, request.schema)
             self._unhonoured = 0 if honoured else self._unhonoured + 1
             if self._unhonoured >= capability.UNHONOURED_MAX and attempt.rung == self.rung:
                 self._lower(f"{attempt.rung}\nreplies do not honour it")
@@ -307,8 +310,9 @@ class Engine:
             replies = [reply for one in answered if (reply := self._reply(one)).kind in ANSWERS]
             if replies:
                 reply = replies[-1]
-                undecided = reply.kind not in ("ok", "repair")
-                return undecided or capability.enforced(rung, reply.text)
+                if reply.kind == "longer":  # cut off: an object at least begins like one
+                    return reply.text.lstrip().startswith("{")
+                return capability.enforced(rung, reply.text)
             try:
                 await self._ask(key, probe, Ask(probe.max_tokens), rung)
             except LowerRungError:

@@ -151,15 +151,20 @@ def _enter(ledger: Ledger, record: dict, offset: int, length: int, place: str) -
         if attempt is None:
             raise InputError(
                 f"{place}: corrupt journal: an answer to attempt {record['attempt']}, "
-                "which was never sent; move the file away"
+                "which was never sent; delete this line too, or move the file away"
             )
         if kind == "res":
             attempt.state = "answered"
             attempt.where = offset, length
-            attempt.billed = tokens_billed(record["body"])
+            attempt.billed = billed_by(record["http"], record["body"])
         else:
             ledger.errors += 1
             attempt.state = "unknown" if record["class"] == "unknown" else "unbilled"
+
+
+def billed_by(http: int, body: str) -> tuple[int, int] | None:
+    """Tokens in and out of an answer: none of one that is no HTTP 200, whatever its body says."""
+    return tokens_billed(body) if http == 200 else (0, 0)
 
 
 class Journal:
@@ -238,7 +243,7 @@ class Journal:
             }
         )
         attempt.state = "answered"
-        attempt.billed = tokens_billed(text)
+        attempt.billed = billed_by(http, text)
         return text
 
     def error(

@@ -12,6 +12,7 @@ from excise.llm.in_flight import InFlight, loop_time
 BURST_S = 0.5  # the quota of this many seconds may be sent at once
 FIRST_PAUSE_S = 0.1  # after a 429 that names no time; doubles until there is an answer
 LONGEST_PAUSE_S = 30.0
+LONGEST_ANNOUNCED_S = 90.0  # what `x-ratelimit-reset-*` may ask for
 
 
 class Rate:
@@ -121,7 +122,8 @@ class Pacer:
         for rate, limit in announced:
             if limit and limit * self.headroom < rate.per_minute:
                 rate.set(limit * self.headroom)
+        # A longer reset than that is no pause to sleep through unasked: the next call will be told.
         if limits.remaining_requests == 0 and limits.reset_requests:
-            self.pause(limits.reset_requests)
+            self.pause(min(limits.reset_requests, LONGEST_ANNOUNCED_S))
         if limits.remaining_tokens == 0 and limits.reset_tokens:
-            self.pause(limits.reset_tokens)
+            self.pause(min(limits.reset_tokens, LONGEST_ANNOUNCED_S))

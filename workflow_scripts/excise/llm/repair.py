@@ -38,21 +38,34 @@ def judge(text: str, schema: dict, check: Callable[[dict], list[str]], mend: boo
         check: what is wrong with a value that fits the schema; an empty list: nothing.
         mend: whether anything but a bare JSON object may be mended.
     """
-    value, status = _bare(text), "ok"
+    value, status = json_object(text), "ok"
     if value is None and mend:
         value, status = mended(text), "repaired"
     if value is None:
         return Judged("invalid", None, [_complaint(text)])
-    errors = schema_errors(value, schema) or check(value)
+    errors = not_text(value) or schema_errors(value, schema) or check(value)
     return Judged("invalid", None, errors) if errors else Judged(status, value, [])
 
 
-def _bare(text: str) -> dict | None:
+def json_object(text: str) -> dict | None:
+    """The JSON object that a text is, with nothing around it; None otherwise.
+
+    A collapsed model can open brackets without end: too deep to read is no object either.
+    """
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def not_text(value: dict) -> list[str]:
+    """Half of a surrogate pair is valid JSON, but no file can hold it."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return ["the reply holds characters that are no text"]
+    return []
 
 
 def mended(text: str) -> dict | None:
@@ -64,7 +77,10 @@ def mended(text: str) -> dict | None:
     piece = text[start : end + 1] if 0 <= start < end else ""
     if not piece or piece.count("{") > text.count("}", start):
         return None
-    value = json_repair.loads(piece)
+    try:
+        value = json_repair.loads(piece)
+    except RecursionError:
+        return None
     return value if isinstance(value, dict) and value else None
 
 

@@ -18,10 +18,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from excise.llm.headers import retry_after
+from excise.llm.repair import json_object
 
 QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 FILTERS = ("content_filter", "content_policy", "responsibleai")
-TOO_LONG = ("context_length_exceeded", "maximum context length", "string_above_max_length")
+TOO_LONG = (
+    *("context_length_exceeded", "maximum context length", "string_above_max_length"),
+    *("too large", "exceed_context_size", "available context size"),
+)
+TOKEN_NAMES = ("max_tokens", "max_completion_tokens")
+NOT_TAKEN = ("unsupported", "not supported", "instead", "unrecognized", "unexpected", "permitted")
 STRUCTURED = ("response_format", "json_schema", "json_object", "json schema", "structured output")
 
 
@@ -42,11 +48,8 @@ def tokens_billed(body: str) -> tuple[int, int] | None:
 
     An error inside a 200 that names no usage cost nothing; None: the body does not say.
     """
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return None
-    if not isinstance(content, dict):
+    content = json_object(body)
+    if content is None:
         return None
     usage = content.get("usage")
     if isinstance(usage, dict):
@@ -64,8 +67,9 @@ def classify(status: int, headers: Mapping[str, str], body: str) -> Reply:
         headers: with case-insensitive or lower-case names.
         body: as received.
     """
+    content = json_object(body)  # whatever the header calls it
     html = "text/html" in headers.get("content-type", "") or body.lstrip()[:1] == "<"
-    content = None if html else _json_object(body)
+    html = html and content is None
     if status == 200:
         if html:
             return Reply("unknown", message="HTTP 200 with an HTML page", html=True)
@@ -76,14 +80,6 @@ def classify(status: int, headers: Mapping[str, str], body: str) -> Reply:
         return _completion(content)
     message, code = _error_details(content, body, html)
     return _by_status(status, headers, f"HTTP {status}{message and ': '}{message}", code, html)
-
-
-def _json_object(text: str) -> dict | None:
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _error_details(content: dict | None, body: str, html: bool) -> tuple[str, str]:
@@ -103,7 +99,8 @@ def _error_details(content: dict | None, body: str, html: bool) -> tuple[str, st
 def _error_in_200(headers: Mapping[str, str], error: Any) -> Reply:
     message, code = _error_details({"error": error}, "", False)
     number = error.get("code") if isinstance(error, dict) else None
-    status = int(number) if str(number).isdigit() and 400 <= int(number) < 600 else 500
+    known = str(number).isascii() and str(number).isdigit()
+    status = int(number) if known and 400 <= int(number) < 600 else 500
     return _by_status(status, headers, f"error in HTTP 200: {message}", code, False)
 
 
@@ -122,10 +119,11 @@ def _by_status(
             return Reply("resample", message=message)
         if any(name in code for name in STRUCTURED):
             return Reply("lower_rung", message=message)
-        if "max_tokens" in code or "max_completion_tokens" in code:
-            return Reply("token_name", message=message)
         if any(name in code for name in TOO_LONG):
             return Reply("rejected", message=message)
+        named = any(name in code for name in TOKEN_NAMES)
+        if named and any(word in code for word in NOT_TAKEN):
+            return Reply("token_name", message=message)
     return Reply("fatal", message=message, html=html)
 
 
@@ -146,7 +144,7 @@ def _completion(content: dict) -> Reply:
     if not text.strip():  # thinking models of some servers leave their answer here
         text = _text(message.get("reasoning") or message.get("reasoning_content"))
         return Reply("repair", text=text)
-    return Reply("ok" if _json_object(text) is not None else "repair", text=text)
+    return Reply("ok" if json_object(text) is not None else "repair", text=text)
 
 
 def _text(content: Any) -> str:
