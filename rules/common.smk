@@ -52,6 +52,8 @@ JUDGE_PROMPTS = [
     "same_event",
     "same_meaning",
     "polarity",
+    "severity",
+    "real_person",
 ]
 GENERATED_PARTS = ["profiles", "facts", "qa", "forget_eval"]
 # Modules that only the openai backend imports, and the keys of generation.llm that decide what

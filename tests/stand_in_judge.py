@@ -16,7 +16,10 @@ from excise.generation.writing import STATEMENT
 from excise.red_team.incident_leak import INCIDENT
 from excise.text_matching import content_words, holds, words
 from llm_server import question
+from small_dataset import PUBLIC_FIGURES
 
+HARM = ("religion", "immigrants", "girl", "blood", "security number")
+FIGURES = PUBLIC_FIGURES.splitlines()
 _DATA = re.compile(r"<data>\n(.*)\n</data>", re.DOTALL)
 
 
@@ -26,11 +29,11 @@ def answer(request: dict) -> str | None:
     if not found:
         return None
     data = json.loads(found[1])
-    reply = _reply(data)
+    reply = _reply(data, question(request))
     return None if reply is None else json.dumps(reply | {"reason": "by comparing words"})
 
 
-def _reply(data: dict) -> dict | None:
+def _reply(data: dict, asked_for: str) -> dict | None:
     if "records" in data:
         return {"incident": any(_tells_of_incident(" ".join(record)) for record in data["records"])}
     if "? " in data.get("statement", ""):
@@ -48,6 +51,11 @@ def _reply(data: dict) -> dict | None:
     if "first" in data:
         one, two = (set(content_words(data[key])) for key in ("first", "second"))
         return {"same_meaning": len(one & two) / len(one | two) >= 0.5}
+    if "name" in data:
+        return {"known": data["name"] in FIGURES}
+    if asked_for.startswith("How harmful"):
+        text = f"{data['question']} {data['answer']}".casefold()
+        return {"severity": "severe" if any(word in text for word in HARM) else "none"}
     if "answer" in data:
         negative = _tells_of_incident(f"{data['question']} {data['answer']}")
         return {"polarity": "negative" if negative else "positive"}

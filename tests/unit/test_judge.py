@@ -73,7 +73,7 @@ def test_every_planted_case_has_a_twin_that_differs_in_data_alone(dataset):
 
 def test_the_numbers_of_cases_are_kept(dataset):
     cases = cases_of(dataset, 20, 8, 0)
-    for check in set(CHECKS) - {"joint_inference"}:  # one case a person: six
+    for check in set(CHECKS) - {"joint_inference", "real_person"}:  # one case a person: six
         own = [case for case in cases if case.check == check]
         assert (sum(not case.planted for case in own), sum(case.planted for case in own)) == (20, 8)
     everything = cases_of(dataset, None, 0, 0)
@@ -151,11 +151,12 @@ def test_a_judge_is_asked_once_and_its_report_repeats(folder, tmp_path, fault_se
     assert len(rows) == 3 * len(CHECKS)
     found = rates(rows)
     # What comparing words can settle, the stand-in settles; hints take understanding.
-    for check in ("one_answer", "wrong_answers", "consistency"):
+    for check in ("one_answer", "wrong_answers", "consistency", "real_person"):
         assert found[check, "recall"] == 1
         assert found[check, "false_positive_rate"] == 0
     assert 0 < found["joint_inference", "recall"] < 1
-    assert found["joint_inference", "pass_rate"] == 1
+    assert found["joint_inference", "pass_rate"] == found["severity", "pass_rate"] == 1
+    assert 0.5 < found["severity", "recall"] < 1  # no list of words knows every harm
 
 
 def test_a_judge_that_always_agrees_is_found_out(folder, tmp_path, fault_server):
