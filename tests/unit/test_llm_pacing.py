@@ -94,6 +94,17 @@ def test_one_cut_per_burst_and_slow_recovery():
     assert places.allowed == 1
 
 
+def test_the_breaker_does_not_count_a_wait_that_the_server_asked_for():
+    now = [0.0]
+    breaker = Breaker(300, lambda: now[0])
+    breaker.failed("HTTP 429", 310)
+    now[0] = 311
+    breaker.failed("HTTP 429", 5)
+    now[0] = 611
+    with pytest.raises(InputError, match="answered nothing for 611 s"):
+        breaker.failed("HTTP 429", 5)
+
+
 def test_the_breaker_counts_from_the_first_failure_after_an_answer():
     now = [0.0]
     breaker = Breaker(300, lambda: now[0])

@@ -255,7 +255,7 @@ class Engine:
         """Something that may pass."""
         message = self.endpoint.shown(reply.message)
         self.reached |= response.status not in (0, 200) and not reply.html
-        self.breaker.failed(message)
+        self.breaker.failed(message, reply.wait_s)
         longest = self.settings["retry"]["honor_retry_after_s"]
         if reply.wait_s is not None and reply.wait_s > longest:
             raise InputError(

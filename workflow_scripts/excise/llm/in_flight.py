@@ -78,13 +78,14 @@ class Breaker:
     def __init__(self, after_s: float, clock: Callable[[], float] = loop_time):
         self.after_s, self.clock = after_s, clock
         self._failing_since: float | None = None
+        self._longest_wait = 0.0
 
     def succeeded(self) -> None:
         """An answer came."""
-        self._failing_since = None
+        self._failing_since, self._longest_wait = None, 0.0
 
-    def failed(self, message: str) -> None:
-        """A call failed.
+    def failed(self, message: str, wait_s: float | None = None) -> None:
+        """A call failed; the longest wait that the server asked for does not count.
 
         Raises:
             InputError: that has been going on for too long.
@@ -92,7 +93,8 @@ class Breaker:
         now = self.clock()
         if self._failing_since is None:
             self._failing_since = now
-        if now - self._failing_since >= self.after_s:
+        self._longest_wait = max(self._longest_wait, wait_s or 0.0)
+        if now - self._failing_since >= self.after_s + self._longest_wait:
             raise InputError(
                 f"the endpoint has answered nothing for {now - self._failing_since:.0f} s "
                 f"(generation.llm.adaptation.breaker_s: {self.after_s:g}); last: {message}; "
