@@ -168,7 +168,7 @@ rule embed_texts:
         base_files(),
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         script="workflow_scripts/embed_texts.py",
-        lib=generation_library_of("embed_texts"),
+        lib=library_of("embed_texts"),
         profiles="<data>/generated/profiles.jsonl",
     output:
         "<results>/red_team/embeddings_{author}.npz",
@@ -200,7 +200,7 @@ rule diversity_report:
     input:
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         script="workflow_scripts/diversity_report.py",
-        lib=generation_library_of("diversity_report"),
+        lib=library_of("diversity_report"),
         profiles="<data>/generated/profiles.jsonl",
         embeddings=collect("<results>/red_team/embeddings_{author}.npz", author=authors()),
         report="<results>/data_report.json",

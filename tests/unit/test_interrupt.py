@@ -20,10 +20,11 @@ class Executor:
 
 executor = Executor()
 hear_ctrl_c(executor, seconds=0.3)
-print("ready", flush=True)
 dropped = 0
 while True:
     try:
+        if not dropped:
+            print("ready", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         if dropped == int(sys.argv[1]):

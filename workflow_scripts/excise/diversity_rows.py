@@ -13,8 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from excise import diversity
-from excise.generation.authors import OfflineAuthor
-from excise.generation.writing import profile_text
+from excise.generation.presets import resolve
+from excise.generation.writing import (
+    QuestionWriter,
+    facts_of,
+    held_out_questions,
+    profile_text,
+)
 from excise.records import read_jsonl
 from excise.text_matching import mask, words
 
@@ -81,13 +86,18 @@ def offline_twin(profiles: str | Path, hp: dict) -> Texts:
         profiles: the dataset's profiles.jsonl.
         hp: generation settings: `preset`, `seed`, `forget_paraphrases`.
     """
-    author, drawn = OfflineAuthor(), read_jsonl(profiles, "profile")
-    people = [person | {"text": profile_text(person)} for person in drawn]
-    by_id, facts = {person["person_id"]: person for person in people}, author.facts(people)
-    questions = author.questions(by_id, facts, hp)
-    held_out = author.held_out(by_id, facts, hp)
+    drawn = read_jsonl(profiles, "profile")
+    people = {one["person_id"]: one | {"text": profile_text(one)} for one in drawn}
+    writer = QuestionWriter(people, hp["seed"], wrong_answers=0)
+    questions = [writer.write(fact) for person in people.values() for fact in facts_of(person)]
+    held_out = [
+        record
+        for fact in questions
+        if fact["group"] == "sf"
+        for record in held_out_questions(fact, people[fact["person_id"]], resolve(hp).paraphrases)
+    ]
     kinds = {"question": questions, "paraphrased_answer": questions, "held_out_question": held_out}
-    return _texts(people, kinds)
+    return _texts(list(people.values()), kinds)
 
 
 def _texts(people: list[dict], records: dict[str, list[dict]]) -> Texts:
