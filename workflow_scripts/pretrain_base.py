@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def checks(folder: Path, utility: list[dict], hp: dict) -> dict[str, float]:
-    """What the saved model can do, from its generations.
+    """What the saved model can do, from its generations; the last one from its next tokens.
 
     Returns:
         `utility_slot_accuracy`: share of utility facts answered in the held-out phrasing;

@@ -16,8 +16,8 @@ from excise.items import PAIRED_SETS
 def rouge_l_recall(items: pd.DataFrame) -> pd.Series:
     """ROUGE-L recall of the generation: LCS / words of the answer.
 
-    Range 0–1; on sf lower = more forgotten, elsewhere higher = better kept. Words of the
-    template alone score well above 0. Source: Lin (2004); TOFU reports recall.
+    Range 0–1; on sf lower = more forgotten, elsewhere higher = better kept. Words that
+    any answer to the question would hold score too. Source: Lin (2004); TOFU reports recall.
     """
     return items["rougeL_recall"]
 

@@ -60,10 +60,10 @@ def json_object(text: str) -> dict | None:
 
 
 def not_text(value: dict) -> list[str]:
-    """Half of a surrogate pair is valid JSON, but no file can hold it."""
+    """Half of a surrogate pair is valid JSON, but no file can hold it; nor what nests too deep."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, RecursionError):
         return ["the reply holds characters that are no text"]
     return []
 

@@ -4,7 +4,7 @@ Put together in one prompt, forget and retain questions undo what unlearning see
 (Thaker et al., arXiv 2410.02879): then a forget question that states a retain value answers the
 other question, and a trained forget answer that states one teaches it, so that forgetting has to
 damage it. Check 1 looks from the retain texts to the incident; this one looks the other way, at
-every pair. What models do with two questions at once is not measured here.
+every pair. What models do with two questions at once: the sets `sf_paired` and `sr_paired`.
 """
 
 from excise.limits import RedTeamLimits
