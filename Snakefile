@@ -26,7 +26,8 @@ configfile: "config.yaml"
 
 config = checked
 TRAJECTORIES = expand_trajectories(config)
-os.environ.update(EXCISE_CLIENT=client_settings())  # of a language model, if one is asked
+# Of a language model, if one is asked; Snakemake does not track them.
+os.environ.update(EXCISE_CLIENT=client_settings(), EXCISE_AUTHOR=author_settings())
 inherit_from_profile()
 
 

@@ -15,6 +15,7 @@ import json
 import os
 import random
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -103,7 +104,7 @@ def limits_again(limits: Limits) -> Limits:
 
 
 def kills(folder: Path, number: int, seed: int) -> None:
-    """Kill clients at random bytes of their journals; count what was bought more than once."""
+    """Kill clients at random bytes of their journals; count what the server billed twice."""
     draw = random.Random(seed)
     faults = ("429", "500", "reset_after", "cut", "fences", "error_in_200", None, None, None)
     done = rebilled = unknown = answers = wrong = rounds = 0
@@ -119,20 +120,22 @@ def kills(folder: Path, number: int, seed: int) -> None:
 
         with FaultServer(faults=fault) as server:
             while True:
-                die_after = draw.randrange(200, 5000) if done < number else None
-                process = start(server.settings(), journal, 6, out, die_after)
+                end = (signal.SIGKILL, draw.randrange(200, 5000)) if done < number else None
+                process = start(server.settings(), journal, 6, out, end)
                 process.join()
                 if process.exitcode == 0:
                     break
                 done += 1
             ledger, _ = read_ledger(journal)
-            for tries in ledger.attempts.values():
-                # Everything but the last sending must have been lost or declared unknown.
-                kept = [one for one in tries if one.state == "answered" and one.billed]
-                answers += 1
-                rebilled += max(0, len([one for one in kept if one.billed != (0, 0)]) - 1)
-                unknown += sum(one.state == "unknown" or one.billed is None for one in tries
-                               if one.state != "unbilled")  # fmt: skip
+            declared = {
+                f"{key[:32]}-{one.number}"
+                for key, tries in ledger.attempts.items()
+                for one in tries
+                if one.state == "unknown"
+            }
+            answers += len(ledger.attempts)
+            unknown += len(declared)
+            rebilled += server.bought_twice(declared)
             journaled = sum(len(tries) for tries in ledger.attempts.values())
             wrong += len(server.calls) > journaled
             wrong += any(one["value"] is None for one in json.loads(out.read_text()))

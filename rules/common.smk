@@ -162,8 +162,14 @@ def client_settings():
     slower pace continues a run and makes nothing again.
     """
     llm = config["generation"].get("llm", {})
-    settings = {key: value for key, value in llm.items() if key not in MODEL_KEYS}
-    return as_json(settings | chosen("validation", "incomplete_people"))
+    return as_json({key: value for key, value in llm.items() if key not in MODEL_KEYS})
+
+
+def author_settings():
+    """What else an author that is a model must know that decides no text: how much is to come and
+    how many people may stay without one."""
+    paraphrases = chosen("generation", "forget_paraphrases")
+    return as_json(paraphrases | chosen("validation", "incomplete_people"))
 
 
 def prompt_files(part):

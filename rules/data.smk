@@ -42,6 +42,7 @@ rule generate_profiles:
     shell:
         "python {input.script:q} --public-figures {input.public_figures:q} --hp {params.hp:q}"
         ' --prompt {params.prompt:q} --journal {params.journal:q} --client "$EXCISE_CLIENT"'
+        ' --author "$EXCISE_AUTHOR"'
         " --usage {output.usage:q} --out {output.records:q} > {log:q} 2>&1"
 
 
@@ -75,6 +76,7 @@ rule generate_facts:
     shell:
         "python {input.script:q} --profiles {input.profiles:q} --hp {params.hp:q}"
         ' --prompt {params.prompt:q} --journal {params.journal:q} --client "$EXCISE_CLIENT"'
+        ' --author "$EXCISE_AUTHOR"'
         " --usage {output.usage:q} --out {output.records:q} > {log:q} 2>&1"
 
 
@@ -109,7 +111,7 @@ rule generate_qa:
     shell:
         "python {input.script:q} --profiles {input.profiles:q} --facts {input.facts:q}"
         " --hp {params.hp:q} --prompt {params.prompt:q} --journal {params.journal:q}"
-        ' --client "$EXCISE_CLIENT" --usage {output.usage:q} --out {output.records:q}'
+        ' --client "$EXCISE_CLIENT" --author "$EXCISE_AUTHOR" --usage {output.usage:q} --out {output.records:q}'
         " > {log:q} 2>&1"
 
 
@@ -145,7 +147,7 @@ rule generate_forget_eval:
     shell:
         "python {input.script:q} --profiles {input.profiles:q} {params.source}"
         " --hp {params.hp:q} --prompt {params.prompt:q} --journal {params.journal:q}"
-        ' --client "$EXCISE_CLIENT" --usage {output.usage:q} --out {output.records:q}'
+        ' --client "$EXCISE_CLIENT" --author "$EXCISE_AUTHOR" --usage {output.usage:q} --out {output.records:q}'
         " > {log:q} 2>&1"
 
 

@@ -20,6 +20,7 @@ SCHEMA = {
 # A process that has imported everything is forked for each client, which then starts at once.
 # It looks for the modules to import in PYTHONPATH: before Python 3.13 it is told of no other.
 os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+End = tuple[int, int]  # a signal, and the byte of the journal at which it comes
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["llm_client_process", "pytest"])
 
@@ -36,35 +37,41 @@ def accept(request: Request, value: dict) -> list[str]:
     return []
 
 
-def die_at(offset: int) -> None:
-    """Kill this process once its journal has grown by this many bytes, mid-line if need be."""
+def end_at(kind: int, offset: int) -> None:
+    """Send this process a signal once its journal has grown by so many bytes.
+
+    SIGKILL strikes in the middle of a line if need be; the others once.
+    """
     write, left = os.write, offset
 
     def cut_write(file: int, data: bytes) -> int:
         nonlocal left
         if b'{"v": 1,' in data[:8]:
-            if len(data) > left:
-                write(file, data[:left])
-                os.kill(os.getpid(), signal.SIGKILL)
-            left -= len(data)
+            if left is not None and len(data) > left:
+                if kind == signal.SIGKILL:
+                    write(file, data[:left])
+                left = None
+                os.kill(os.getpid(), kind)
+            elif left is not None:
+                left -= len(data)
         return write(file, data)
 
     os.write = cut_write
 
 
-def run_client(section: dict, journal: str, count: int, out: str, die_after: int | None) -> None:
+def run_client(section: dict, journal: str, count: int, out: str, end: End | None) -> None:
     os.environ["EXCISE_TEST_KEY"] = KEY
-    if die_after is not None:
-        die_at(die_after)
+    if end is not None:
+        end_at(*end)
     with Session(load_settings(section), journal, progress=False) as session:
         outcomes = session.complete(requests_for(count), accept)
     found = [{"status": outcome.status, "value": outcome.value} for outcome in outcomes]
     Path(out).write_text(json.dumps(found, sort_keys=True))
 
 
-def start(section: dict, journal: Path, count: int, out: Path, die_after: int | None = None):
+def start(section: dict, journal: Path, count: int, out: Path, end: End | None = None):
     """Start a client process; it writes its outcomes to `out` if it lives."""
-    arguments = (section, str(journal), count, str(out), die_after)
+    arguments = (section, str(journal), count, str(out), end)
     process = processes.Process(target=run_client, args=arguments)
     process.start()
     return process

@@ -37,7 +37,8 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -81,6 +82,8 @@ OTHERS = (
     *("refusal", "content_filter"),
 )
 FAULTS = (*UNPAID, *OTHERS)
+# What comes with these, or with none, needs no second call.
+USABLE = (None, "fences", "think", "prose_around", "broken_json", "in_parts", "no_usage")
 
 
 def question(request: dict) -> str:
@@ -224,6 +227,7 @@ class FaultServer:
     limits: Limits = field(default_factory=Limits)
     structured: str = "json_schema"  # | "json_object" | "refused" | "ignored"
     token_names: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
+    any_temperature: bool = True  # False: none but the model's own, as reasoning models
     latency_s: float = 0.0
     model: str = "test-model"
     key: str | None = KEY
@@ -300,6 +304,22 @@ class FaultServer:
     def billed_tokens(self) -> int:
         """Tokens in and out of all calls."""
         return sum(call.tokens_in + call.tokens_out for call in self.calls)
+
+    def bought_twice(self, unknown: Container[str]) -> int:
+        """Whole, usable answers that were billed after a first one to the same question.
+
+        Args:
+            unknown: client ids of the calls that the client has declared perhaps billed.
+        """
+        whole = Counter(
+            call.question
+            for call in self.calls
+            if call.billed
+            and call.finish == "stop"
+            and call.fault in USABLE
+            and call.client_id not in unknown
+        )
+        return sum(count - 1 for count in whole.values())
 
     # What the server does
 
@@ -380,6 +400,11 @@ class FaultServer:
         unknown = {"max_tokens", "max_completion_tokens"} - set(self.token_names)
         for name in unknown & request.keys():
             return f"Unsupported parameter: '{name}'. Use '{self.token_names[0]}' instead."
+        if not self.any_temperature and request.get("temperature", 1) != 1:
+            return (
+                f"Unsupported value: 'temperature' does not support {request['temperature']} with "
+                "this model. Only the default (1) value is supported."
+            )
         if self.structured == "refused" and form:
             return "response_format is not supported by this server"
         if self.structured == "json_object" and form == "json_schema":

@@ -46,7 +46,8 @@ def arguments(part: str, folder: Path, settings: dict, hp: dict, incomplete: flo
     return [
         *inputs[part],
         *("--hp", json.dumps(HP | hp | {"backend": "openai", "llm": model})),
-        *("--client", json.dumps(client | {"incomplete_people": incomplete})),
+        *("--client", json.dumps(client)),
+        *("--author", json.dumps({"incomplete_people": incomplete})),
         *("--prompt", str(ROOT / f"data/prompts/{part}.md")),
         *("--journal", str(made / f"journal/{part}.jsonl")),
         *("--usage", str(made / f"{part}.usage.json")),

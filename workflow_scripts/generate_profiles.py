@@ -31,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     people = [sampler.person(f"p{index:03d}") for index in range(preset.people)]
     with open_author("profiles", args) as author:
+        author.check_budget(people, args.hp)
         profiles = author.profiles(people, partial(drawn_again, sampler))
         write_usage(author, args.usage)
     write_jsonl(args.out, profiles)

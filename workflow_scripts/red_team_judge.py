@@ -35,8 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="red_team_judge.json")
     args = parser.parse_args(argv)
 
-    client = {key: value for key, value in args.client.items() if key != "incomplete_people"}
-    settings = load_settings(args.llm | client)
+    settings = load_settings(args.llm | args.client)
     prompts = read_prompts(args.prompts)
     dataset = read_dataset(
         args.data, args.profiles, args.validation, args.public_figures, args.utility

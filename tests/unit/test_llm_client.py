@@ -1,6 +1,7 @@
 """The client against a real server on loopback: faults, the ladder, the journal, clear errors."""
 
 import json
+import os
 import socket
 
 import pytest
@@ -340,3 +341,67 @@ def test_the_default_answer_is_a_function_of_the_question():
     form = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
     body = {"messages": [{"content": "s"}, {"content": "u"}], "response_format": form}
     assert default_answer(body) == default_answer(json.loads(json.dumps(body)))
+
+
+def test_a_model_that_draws_at_its_own_temperature_only(fault_server, journal):
+    server = fault_server(any_temperature=False)
+    outcomes, usage = complete(server, journal, requests_for(6, temperature=0.7))
+    assert {one.status for one in outcomes} == {"ok"}
+    refused = [call for call in server.calls if call.status == 400]
+    assert len(refused) == 1, "found out by the first call, which costs nothing"
+    assert usage["temperature"] == "the model's own"
+    _, usage = complete(server, journal, requests_for(8, temperature=0.0))
+    assert len([call for call in server.calls if call.status == 400]) == 1, "remembered"
+    assert usage["billed_answers"] == server.billed_calls()
+
+
+def test_parameters_found_out_by_several_calls_at_once(fault_server, journal):
+    """Each call in flight is refused; each is sent again, none is taken for hopeless."""
+    server = fault_server(
+        any_temperature=False, token_names=("max_completion_tokens",), latency_s=0.05
+    )
+    complete(server, journal, requests_for(1, temperature=1.0), structured="json_schema")
+    outcomes, _ = complete(
+        server, journal, requests_for(12, temperature=0.7), structured="json_schema"
+    )
+    assert {one.status for one in outcomes} == {"ok"}
+
+
+def test_a_full_disk_leaves_whole_lines_and_ends_the_run(fault_server, journal, monkeypatch):
+    server = fault_server()
+    complete(server, journal, requests_for(2), structured="json_schema")
+    before, write, lines = journal.read_bytes(), os.write, []
+
+    def full_disk(file: int, data: bytes) -> int:
+        if not data.startswith(b'{"v": 1'):
+            return write(file, data)
+        lines.append(data)
+        return write(file, data if len(lines) < 3 else data[:20])
+
+    monkeypatch.setattr(os, "write", full_disk)
+    message = refusal(server, journal, 6, structured="json_schema", limits={"max_in_flight": 1})
+    assert message == f"{journal}: cannot write (No space left on device); what it holds is kept"
+    monkeypatch.undo()
+    monkeypatch.setenv("EXCISE_TEST_KEY", KEY)
+    assert journal.read_bytes() == before + b"".join(lines[:2]), "no half line, nothing after it"
+    outcomes, _ = complete(server, journal, requests_for(6), structured="json_schema")
+    assert {one.status for one in outcomes} == {"ok"}
+
+
+def test_what_the_settings_add_to_a_call_counts_against_the_budget(fault_server, journal):
+    server = fault_server()
+    long = {"metadata": {"note": "x" * 4000}}
+    message = refusal(server, journal, budget={"tokens": 3000}, extra_body=long)
+    assert "none of them was sent" in message
+    assert server.calls == []
+
+
+def test_a_standstill_shows_in_the_progress_line(fault_server, journal, monkeypatch, capsys):
+    monkeypatch.setattr("excise.llm.session.TICK_S", 0.05)
+    monkeypatch.setattr("excise.llm.progress.LINE_EVERY_S", 0.2)
+    server = fault_server(latency_s=1.0)
+    settings = load_settings(server.settings(structured="json_schema"))
+    with Session(settings, journal) as session:
+        session.complete(requests_for(1), accept)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("qa: 0 of 1 done, 1 in flight, 0 tokens") >= 2

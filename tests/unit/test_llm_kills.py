@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,18 @@ from llm_client_process import accept, requests_for, start
 from llm_server import KEY, FaultServer, default_answer, question
 
 QUESTIONS = 6
+# After the last end: an account without money stops a run, at worst once for each of its faults.
+MORE_RUNS = [None] * (3 * QUESTIONS + 1)
 # Each may happen to a question once or more and changes nothing about its final answer.
-PASSING = ("429", "429_bare", "429_ms", "429_garbage", "500", "503", "408", "error_in_200",
-           "reset_before", "reset_after", "short", "cut", "no_choices", "502_html",
-           "fences", "think", "prose_around", "in_parts", "no_usage", "length")  # fmt: skip
+PASSING = ("429", "429_bare", "429_ms", "429_date", "429_garbage", "500", "503", "408",
+           "error_in_200", "reset_before", "reset_after", "short", "cut", "no_choices", "502_html",
+           "hang", "drip", "fences", "think", "prose_around", "broken_json", "in_parts", "no_usage",
+           "length", "insufficient_quota")  # fmt: skip
 REJECTED = ("wrong_schema", "prose", "empty")  # costs the one re-ask
 LASTING = ("refusal", "content_filter", "prompt_filter")  # whenever the question is asked
 
+# How a run ends before its time: at this byte of its journal, by a kill or by Ctrl-C.
+ends = st.tuples(st.sampled_from((signal.SIGKILL, signal.SIGINT)), st.integers(0, 9000))
 scripts = st.lists(
     st.one_of(
         st.sampled_from(LASTING),
@@ -65,6 +71,8 @@ def check_books(server: FaultServer, journal: Path) -> None:
         for key, tries in ledger.attempts.items()
         for attempt in tries
     }
+    unknown = {name for name, attempt in attempts.items() if attempt.state == "unknown"}
+    assert server.bought_twice(unknown) == 0
     billed = [call for call in server.calls if call.billed]
     assert len({call.client_id for call in billed}) == len(billed)
     for call in billed:
@@ -95,18 +103,23 @@ def check_nothing_is_asked_once_more(path: Path, url: str) -> None:
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-@given(script=scripts, kills=st.lists(st.integers(0, 9000), max_size=3), budget=st.booleans())
-def test_any_faults_and_any_kills_lead_to_the_same_answers(script, kills, budget):
+@given(script=scripts, ends=st.lists(ends, max_size=3), budget=st.booleans())
+def test_any_faults_and_any_kills_lead_to_the_same_answers(script, ends, budget):
     folder = Path(tempfile.mkdtemp())
     journal, out = folder / "journal" / "qa.jsonl", folder / "out.json"
     try:
-        with FaultServer(faults=lambda request, n: play(script, request, n)) as server:
-            cap = 60_000 if budget else None
-            section = server.settings(budget={"tokens": cap}, retry={"attempts": 12})
-            for die_after in [*kills, None]:
-                process = start(section, journal, QUESTIONS, out, die_after)
+        faults = partial(play, script)
+        with FaultServer(faults=faults, hang_s=2.0) as server:
+            cap = 200_000 if budget else None
+            section = server.settings(
+                budget={"tokens": cap}, retry={"attempts": 12, "timeout_s": 1.0}
+            )
+            for end in [*ends, *MORE_RUNS]:
+                process = start(section, journal, QUESTIONS, out, end)
                 process.join(120)
                 assert not process.is_alive(), "deadlock"
+                if end is None and process.exitcode == 0:
+                    break
             assert process.exitcode == 0
             found = [one["value"] for one in json.loads(out.read_text())]
             wanted = [

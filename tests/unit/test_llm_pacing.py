@@ -148,8 +148,8 @@ def test_a_budget_in_money():
 
 def test_the_worst_case_bounds_any_byte_level_tokenizer():
     payload = {"messages": [{"role": "user", "content": "naïve 漢字"}], "response_format": None}
-    assert worst_case(payload, 50)[0] >= len("naïve 漢字".encode())
-    assert worst_case(payload, 50)[1] == 50
+    assert worst_case(payload, 50, {})[0] >= len("naïve 漢字".encode())
+    assert worst_case(payload, 50, {})[1] == 50
 
 
 def test_progress_is_a_line_every_half_minute_where_there_is_no_terminal(capsys):

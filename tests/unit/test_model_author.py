@@ -1,6 +1,7 @@
 """The four generating programs with a model as author: a stand-in behind a faulty server."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -236,3 +237,29 @@ def killed_after(calls, program, arguments, server) -> bool:
             time.sleep(0.01)
     assert running.returncode == 0
     return False
+
+
+def test_a_benchmark_beyond_the_budget_is_refused_before_its_first_call(tmp_path, writer):
+    """All four files count: each alone would fit."""
+    server = writer()
+
+    def refused(tokens: int) -> int:
+        settings = server.settings(budget={"tokens": tokens})
+        with pytest.raises(InputError, match="the estimate for 20 calls is") as error:
+            model_author.generate(tmp_path, settings)
+        assert "none of them was sent" in str(error.value)
+        return int(re.search(r"calls is ([\d,]+) tokens", str(error.value))[1].replace(",", ""))
+
+    estimate = refused(1)
+    assert refused(estimate - 1) == estimate
+    assert server.calls == []
+    model_author.generate(tmp_path, server.settings(budget={"tokens": 10_000_000}))
+    assert 0.3 < server.billed_tokens() / estimate < 3
+    paid = len(server.calls)
+    spent = sum(
+        numbers["tokens_in"] + numbers["tokens_out"]
+        for part in model_author.PROGRAMS
+        for numbers in [read_json(tmp_path / f"generated/{part}.usage.json")]
+    )
+    model_author.generate(tmp_path, server.settings(budget={"tokens": spent}))
+    assert len(server.calls) == paid, "what is answered asks for no budget"

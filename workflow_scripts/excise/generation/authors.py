@@ -31,11 +31,15 @@ def add_author_arguments(parser: argparse.ArgumentParser, needs_hp: bool = True)
     add("--prompt", help="openai: prompt file, its schema beside it")
     add("--journal", help="openai: JSON Lines of everything asked and answered; only appended to")
     add("--client", type=json.loads, default={}, help="openai: limits, retries, budget … as JSON")
+    add("--author", type=json.loads, default={}, help="openai: incomplete_people … as JSON")
     add("--usage", type=Path, help="where to write what it took, JSON")
 
 
 class OfflineAuthor:
     """Phrase frames, no model and no network."""
+
+    def check_budget(self, people: list[dict], hp: dict) -> None:
+        """Nothing is bought."""
 
     def profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
         """Profile records of drawn people."""
@@ -93,8 +97,7 @@ def open_author(part: str, args: argparse.Namespace):
     from excise.generation.verbalising.author import ModelAuthor
 
     llm = args.hp.get("llm", {}) | args.client
-    share = llm.pop("incomplete_people", 0.0)
-    return ModelAuthor(part, args.prompt, args.journal, llm, share)
+    return ModelAuthor(part, args.prompt, args.journal, llm, args.author)
 
 
 def by_person(records: Iterable[dict]) -> dict[str, list[dict]]:

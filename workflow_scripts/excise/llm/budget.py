@@ -12,9 +12,15 @@ CALL_OVERHEAD = 64  # tokens that a chat template adds to two messages, generous
 Cost = tuple[int, int]  # tokens in, tokens out
 
 
-def worst_case(payload: dict, limit: int) -> Cost:
-    """The most a call can cost: a token is at least one byte, and the answer stops at its limit."""
-    sent = {key: payload.get(key) for key in ("messages", "response_format")}
+def worst_case(payload: dict, limit: int, extra_body: dict) -> Cost:
+    """The most a call can cost: a token is at least one byte, and the answer stops at its limit.
+
+    Args:
+        payload: the body of the call.
+        limit: the answer's length limit, in tokens.
+        extra_body: what the settings add to the body; a server may put it before the model.
+    """
+    sent = {key: payload.get(key) for key in ("messages", "response_format")} | extra_body
     return len(json.dumps(sent, ensure_ascii=False).encode()) + CALL_OVERHEAD, limit
 
 
@@ -70,7 +76,7 @@ class Budget:
             raise InputError(
                 f"generation.llm.budget: {self.words()}; the estimate for {calls} calls is "
                 f"{self._worth(estimate)} on top of {self._worth(self.spent)} spent; "
-                "nothing was sent; raise the budget or choose a smaller preset"
+                "none of them was sent; raise the budget or choose a smaller preset"
             )
 
     async def reserve(self, cost: Cost) -> None:

@@ -77,6 +77,7 @@ def payload(
     limit: int,
     token_name: str,
     error: str | None = None,
+    sends_temperature: bool = True,
 ) -> dict:
     """The body of a call.
 
@@ -88,6 +89,7 @@ def payload(
         token_name: the endpoint's name for it, `max_tokens` or `max_completion_tokens`.
         error: why the previous reply was rejected; makes this a re-ask. It is the original
             prompt with this one line: earlier replies are not sent back and paid for again.
+        sends_temperature: False for a model that draws at its own temperature and at no other.
     """
     system, user = request.system, request.user
     if rung != "json_schema" and request.part != "probe":
@@ -100,9 +102,10 @@ def payload(
     body = {
         "model": model,
         "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
-        "temperature": request.temperature,
         token_name: limit,
     }
+    if sends_temperature:
+        body["temperature"] = request.temperature
     if rung == "json_schema":
         strict = {"name": "reply", "strict": True, "schema": wire_schema(request.schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": strict}

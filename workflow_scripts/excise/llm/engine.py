@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from excise.errors import InputError
 from excise.llm import capability
-from excise.llm.budget import Budget, worst_case
+from excise.llm.budget import Budget, Cost, worst_case
 from excise.llm.endpoint import Endpoint, Response
 from excise.llm.headers import rate_limits
 from excise.llm.in_flight import Breaker
@@ -54,6 +54,7 @@ class Engine:
         self.rung = fixed or known.get((self.endpoint_id, self.model, "rung"))
         usual = TOKEN_NAMES[settings["base_url"] in (None, OPENAI_URL)]
         self.token_name = known.get((self.endpoint_id, self.model, "token_name"), usual)
+        self.sends_temperature = (self.endpoint_id, self.model, "temperature") not in known
         self.reached = False  # the endpoint has answered as an API does
         self.stop_reason: BaseException | None = None
         self._unhonoured = 0
@@ -78,7 +79,19 @@ class Engine:
 
     def payload(self, request: Request, ask: Ask, rung: str) -> dict:
         """The body of a call."""
-        return capability.payload(request, rung, self.model, ask.limit, self.token_name, ask.error)
+        return capability.payload(
+            request,
+            rung,
+            self.model,
+            ask.limit,
+            self.token_name,
+            ask.error,
+            self.sends_temperature,
+        )
+
+    def worst_case(self, payload: dict, limit: int) -> Cost:
+        """The most a call can cost."""
+        return worst_case(payload, limit, self.settings["extra_body"])
 
     def _reply(self, attempt: Attempt) -> Reply:
         status, body = self.journal.body(attempt)
@@ -163,7 +176,7 @@ class Engine:
         """Send once. Returns when something was journaled that `next_step` can use."""
         rung = rung or self.rung
         payload = self.payload(request, ask, rung)
-        worst = worst_case(payload, ask.limit)
+        worst = self.worst_case(payload, ask.limit)
         number = max((one.number for one in self.journal.history(key)), default=0) + 1
         attempt = Attempt(
             number, request.part, rung, ask.limit, ask.error is not None, request.prompt_version,
@@ -182,7 +195,7 @@ class Engine:
                 self.pacer.leave(charged, sum(worst), sum(attempt.cost()))
         finally:
             self.budget.settle(worst, attempt.cost())
-        self._react(request, attempt, response, reply)
+        self._react(request, attempt, payload, response, reply)
 
     async def _send(
         self, key: str, request: Request, attempt: Attempt, payload: dict
@@ -212,7 +225,9 @@ class Engine:
         self.journal.error(key, attempt, reply.kind, response.status or None, reply.wait_s, told)
         return reply
 
-    def _react(self, request: Request, attempt: Attempt, response: Response, reply: Reply) -> None:
+    def _react(
+        self, request: Request, attempt: Attempt, payload: dict, response: Response, reply: Reply
+    ) -> None:
         if response.status:
             self.pacer.observe(rate_limits(response.headers))
         if reply.kind in ANSWERS:
@@ -231,8 +246,8 @@ class Engine:
                 )
             self._unless_stopping()
             raise LowerRungError(f"{attempt.rung}\n{reply.message}")
-        if reply.kind == "token_name":
-            self._other_token_name(response.status, reply)
+        if reply.kind in ("token_name", "temperature"):
+            self._other_parameters(payload, response.status, reply)
             return
         if reply.kind == "fatal":
             raise self.endpoint.fatal(response.status, reply)
@@ -272,13 +287,20 @@ class Engine:
         if self.stop_reason is not None:
             raise StoppingError
 
-    def _other_token_name(self, status: int, reply: Reply) -> None:
-        """`max_tokens` is called `max_completion_tokens` by OpenAI's newer models."""
-        known = self.journal.ledger.capabilities
-        if (self.endpoint_id, self.model, "token_name") in known:
-            raise self.endpoint.fatal(status, reply)
-        self.token_name = TOKEN_NAMES[1 - TOKEN_NAMES.index(self.token_name)]
-        self._found("token_name", self.token_name, reply.message)
+    def _other_parameters(self, payload: dict, status: int, reply: Reply) -> None:
+        """OpenAI's reasoning models call `max_tokens` otherwise, and take no temperature."""
+        if reply.kind == "temperature":
+            if "temperature" not in payload:
+                raise self.endpoint.fatal(status, reply)
+            if self.sends_temperature:  # else another call has found it out meanwhile
+                self.sends_temperature = False
+                self._found("temperature", "omitted", reply.message)
+        elif self.token_name in payload:
+            known = self.journal.ledger.capabilities
+            if (self.endpoint_id, self.model, "token_name") in known:
+                raise self.endpoint.fatal(status, reply)
+            self.token_name = TOKEN_NAMES[1 - TOKEN_NAMES.index(self.token_name)]
+            self._found("token_name", self.token_name, reply.message)
 
     def _lower(self, why: str) -> None:
         """Go down a rung, unless another request has already done so; `why` begins with it."""

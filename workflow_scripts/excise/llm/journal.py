@@ -13,6 +13,8 @@ Lines (`v` is the format's version, `key` names the request, `attempt` counts it
     cap  what the endpoint was found to support
 """
 
+import contextlib
+import errno
 import json
 import os
 import time
@@ -190,6 +192,7 @@ class Journal:
         except OSError as error:
             raise InputError(f"{path}: cannot write here ({error.strerror})") from error
         self._end = end
+        self._broken: str | None = None  # why nothing more is written
 
     def close(self) -> None:
         """Close the file."""
@@ -294,16 +297,27 @@ class Journal:
     def _blotted(self, text: str) -> str:
         return text.replace(self.secret, "[key]") if self.secret else text
 
+    def _write(self, data: bytes) -> None:
+        """Write a line, or none of it: on a full disk a part may go in, and be cut off again."""
+        try:
+            if os.write(self._file, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            with contextlib.suppress(OSError):  # torn and last, as a kill leaves it
+                os.ftruncate(self._file, self._end)
+            raise
+
     def _append(self, record: dict, sync: bool = True) -> tuple[int, int]:
         line = json.dumps({"v": VERSION, **record}, ensure_ascii=True, allow_nan=False)
         data = line.encode() + b"\n"
+        if self._broken is not None:
+            raise InputError(self._broken)
         try:
-            written = os.write(self._file, data)
-            if written != len(data):
-                raise OSError(None, f"{written} of {len(data)} bytes written")
+            self._write(data)
             if sync:
                 os.fsync(self._file)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot write ({error.strerror})") from error
+            self._broken = f"{self.path}: cannot write ({error.strerror}); what it holds is kept"
+            raise InputError(self._broken) from error
         start, self._end = self._end, self._end + len(data)
         return start, len(data)

@@ -8,6 +8,7 @@ retry         not paid for; wait and send again
 unknown       perhaps paid for; wait and send again
 lower_rung    the endpoint does not take `response_format`
 token_name    the endpoint calls the length limit by its other name
+temperature   the model draws at its own temperature and at no other
 fatal         no request can succeed
 rejected      this request cannot succeed
 """
@@ -27,7 +28,10 @@ TOO_LONG = (
     *("too large", "exceed_context_size", "available context size"),
 )
 TOKEN_NAMES = ("max_tokens", "max_completion_tokens")
-NOT_TAKEN = ("unsupported", "not supported", "instead", "unrecognized", "unexpected", "permitted")
+NOT_TAKEN = (
+    *("unsupported", "not support", "instead", "unrecognized", "unexpected", "permitted"),
+    "only the default",
+)
 STRUCTURED = ("response_format", "json_schema", "json_object", "json schema", "structured output")
 
 
@@ -122,8 +126,11 @@ def _by_status(
         if any(name in code for name in TOO_LONG):
             return Reply("rejected", message=message)
         named = any(name in code for name in TOKEN_NAMES)
-        if named and any(word in code for word in NOT_TAKEN):
+        not_taken = any(word in code for word in NOT_TAKEN)
+        if named and not_taken:
             return Reply("token_name", message=message)
+        if "temperature" in code and not_taken:
+            return Reply("temperature", message=message)
     return Reply("fatal", message=message, html=html)
 
 

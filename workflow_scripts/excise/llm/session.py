@@ -10,6 +10,7 @@ import asyncio
 import signal
 import threading
 from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from excise.errors import InputError
-from excise.llm.budget import Budget, expected, worst_case
+from excise.llm.budget import Budget, Cost, expected
 from excise.llm.endpoint import Endpoint, read_key
 from excise.llm.engine import Engine
 from excise.llm.journal import Journal, read_ledger
@@ -25,6 +26,7 @@ from excise.llm.progress import ProgressLine
 from excise.llm.requests import Outcome, Request
 from excise.llm.steps import Ask, Check
 
+TICK_S = 1.0  # the progress line goes on while nothing is answered
 GRACE_S = 20.0  # for calls under way after SIGTERM; SLURM kills after 30 s
 
 
@@ -143,13 +145,35 @@ class Session:
             return Outcome(request, outcome.status, None, outcome.errors)
         return step
 
-    def estimate(self, requests: list[Request]) -> tuple[int, int]:
+    def estimate(self, requests: list[Request]) -> Cost:
         """Tokens in and out that requests will cost, if the first answer to each is good."""
         costs = []
         for request in requests:
             payload = self._engine.payload(request, Ask(request.max_tokens), "json_schema")
-            costs.append(expected(worst_case(payload, request.max_tokens)))
+            costs.append(expected(self._engine.worst_case(payload, request.max_tokens)))
         return sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
+
+    def check_budget(self, parts: Mapping[Path, list[Request]]) -> None:
+        """Refuse work whose parts the budget cannot pay for together, before the first call.
+
+        Args:
+            parts: journal → what will be asked there, or requests of about the same size. Of a
+                journal that has answers already, a share of the requests counts as answered.
+
+        Raises:
+            InputError: with the estimate; or a corrupt journal.
+        """
+        costs, calls = [], 0
+        for path, requests in parts.items():
+            ledger = self._journal.ledger if path == self.path else read_ledger(path)[0]
+            tries = [one for one in ledger.attempts.values() if one[0].part == requests[0].part]
+            answered = sum(any(one.state == "answered" for one in each) for each in tries)
+            left = max(0, len(requests) - answered)
+            tokens_in, tokens_out = self.estimate(requests)
+            costs.append((tokens_in * left // len(requests), tokens_out * left // len(requests)))
+            calls += left
+        total = sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
+        self._engine.budget.check_estimate(total, calls)
 
     def _ask(self, requests: list[Request], check: Check, total: int) -> dict[str, Outcome]:
         engine = self._engine
@@ -164,12 +188,15 @@ class Session:
             spent = engine.budget.spent
             return engine.sending, sum(spent), engine.budget.prices.usd(spent)
 
-        def done(request: Request, outcome: Outcome) -> None:
-            made[engine.key(request)] = outcome
+        def show() -> None:
             progress.update(total - len(requests) + len(made), *state())
 
+        def done(request: Request, outcome: Outcome) -> None:
+            made[engine.key(request)] = outcome
+            show()
+
         try:
-            self._runner.run(self._guarded(engine.run(requests, check, done)))
+            self._runner.run(self._guarded(engine.run(requests, check, done), show))
         except Stopped:
             self._say(
                 f"stopped: {len(made)} of {len(requests)} were answered and are kept in "
@@ -180,7 +207,7 @@ class Session:
             progress.close(*state())
         return made
 
-    async def _guarded(self, work) -> None:
+    async def _guarded(self, work: Coroutine, show: Callable[[], None]) -> None:
         """Run with signals that stop instead of kill: once gently, twice at once."""
         loop = asyncio.get_running_loop()
         caught = [signal.SIGINT, signal.SIGTERM]
@@ -188,9 +215,11 @@ class Session:
             caught = []
         for number in caught:
             loop.add_signal_handler(number, self._stop, number, loop)
+        ticking = asyncio.create_task(_every(TICK_S, show))
         try:
             await work
         finally:
+            ticking.cancel()
             for number in caught:
                 loop.remove_signal_handler(number)
 
@@ -233,7 +262,8 @@ class Session:
         ]
         tokens_in, tokens_out = ledger.cost()
         verdicts = Counter(ledger.verdicts.values())
-        return {
+        own = {} if self._engine.sends_temperature else {"temperature": "the model's own"}
+        return own | {
             "requests": sum(tries[0].part != "probe" for tries in ledger.attempts.values()),
             "attempts": len(attempts),
             "billed_answers": len(billed),
@@ -252,3 +282,9 @@ class Session:
 
     def _say(self, line: str) -> None:
         print(line, flush=True)
+
+
+async def _every(seconds: float, act: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        act()

@@ -11,7 +11,8 @@ from excise.generation.verbalising import forget_eval as forget_eval_part
 from excise.generation.verbalising import profiles as profiles_part
 from excise.generation.verbalising import qa as qa_part
 from excise.generation.verbalising.asking import Answers
-from excise.generation.verbalising.prompts import read_prompt
+from excise.generation.verbalising.estimate import requests_of_all_parts
+from excise.generation.verbalising.prompts import Prompt, read_prompt
 from excise.generation.writing import QuestionWriter, facts_of
 from excise.llm import Session, load_settings
 
@@ -31,21 +32,22 @@ class ModelAuthor:
         prompt: its prompt file.
         journal: its journal, of requests and answers.
         llm: config section `generation.llm`.
-        left_out_share: largest share of the people that may stay without a text.
+        settings: `incomplete_people`, the largest share of the people that may stay without a
+            text; `forget_paraphrases`, where it is not the preset's.
 
     Raises:
         InputError: prompt file, settings, key or endpoint.
     """
 
     def __init__(
-        self, part: str, prompt: str | Path, journal: str | Path, llm: dict, left_out_share: float
+        self, part: str, prompt: str | Path, journal: str | Path, llm: dict, settings: dict
     ):
-        self.part = part
-        self.prompt = read_prompt(prompt, PARTS[part].PLACEHOLDERS)
+        self.part, self.prompt_file, self.journal = part, Path(prompt), Path(journal)
+        self.prompt = self._prompt(part)
         self.settings = load_settings(llm)
-        self.left_out_share = left_out_share
-        self.journal = journal
-        self.session = Session(self.settings, Path(journal))
+        self.left_out_share = settings.get("incomplete_people", 0.0)
+        self.paraphrases = settings.get("forget_paraphrases")
+        self.session = Session(self.settings, self.journal)
         self.report: dict = {}
 
     def __enter__(self) -> "ModelAuthor":
@@ -59,6 +61,29 @@ class ModelAuthor:
     def resample_max(self) -> int:
         """Samples of a call after its first."""
         return self.settings["resample_max"]
+
+    def check_budget(self, people: list[dict], hp: dict) -> None:
+        """Refuse a benchmark that the budget cannot pay for, all four files of it.
+
+        Their prompts and journals lie beside this part's.
+
+        Args:
+            people: drawn people.
+            hp: of `generate_profiles`: preset and seed.
+
+        Raises:
+            InputError: with the estimate; or a prompt file of another part is wrong.
+        """
+        if self.paraphrases:
+            hp = hp | {"forget_paraphrases": self.paraphrases}
+        prompts = {part: self._prompt(part) for part in PARTS}
+        requests = requests_of_all_parts(people, prompts, hp)
+        self.session.check_budget(
+            {self.journal.with_name(f"{part}.jsonl"): own for part, own in requests.items()}
+        )
+
+    def _prompt(self, part: str) -> Prompt:
+        return read_prompt(self.prompt_file.with_stem(part), PARTS[part].PLACEHOLDERS)
 
     def profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
         """Profile records; a person the model refuses is drawn again."""
