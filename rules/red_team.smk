@@ -48,13 +48,14 @@ rule select_wrong_answers:
 
 
 rule ask_swapped_names:
-    """Ask base and oracles the forget questions with another person's name."""
+    """Ask base and oracles the forget questions with another person's name, base who people are."""
     input:
         base_files(),
         [adapter_of(model) for model in never_saw()],
         script="workflow_scripts/ask_swapped_names.py",
         lib=library_of("ask_swapped_names"),
         sf="<data>/sf.jsonl",
+        sr="<data>/sr.jsonl",
     output:
         collect("<results>/red_team/{model}/items.jsonl", model=never_saw()),
     log:
@@ -77,8 +78,8 @@ rule ask_swapped_names:
     message:
         "Asking about somebody else"
     shell:
-        "python {input.script:q} --base {params.base:q} --sf {input.sf:q} --hp {params.hp:q}"
-        " --models-dir {params.models_dir:q} --models {params.models:q}"
+        "python {input.script:q} --base {params.base:q} --sf {input.sf:q} --sr {input.sr:q}"
+        " --hp {params.hp:q} --models-dir {params.models_dir:q} --models {params.models:q}"
         " --out-dir {params.out_dir:q} > {log:q} 2>&1"
 
 

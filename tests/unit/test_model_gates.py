@@ -12,6 +12,7 @@ from excise.model_gates import Gates, entanglement_rows, failures, gate_rows, va
 from excise.name_swap import swapped
 from excise.records import read_json, write_jsonl
 from excise.statistics import bootstrap_median
+from excise.who_is import who_is_records
 
 MODELS = ["base", "oracle/seed_0", "oracle/seed_1"]
 PEOPLE = [f"p{index:03d}" for index in range(8)]
@@ -191,6 +192,52 @@ def test_names_are_swapped_in_a_circle_and_values_stay():
     assert {one["value"] for one in asked} == {"Rome"}
     with pytest.raises(InputError, match="one person; at least two"):
         swapped(items[:1])
+
+
+def facts() -> list[dict]:
+    return [
+        {
+            "id": f"{person}.{slot}",
+            "person_id": person,
+            "name": f"Name {person}",
+            "slot": slot,
+            "value": value,
+        }
+        for person, month, city in (("p0", "May", "Rome"), ("p1", "May", "Oslo"))
+        for slot, value in (("month", month), ("city", city))
+    ]
+
+
+def test_what_is_said_of_a_name_is_held_against_everybodys_facts():
+    said = {"p0": "Name p0 is a poet from Rome.", "p1": "Name p1 was born in May, in Rome."}
+    records = who_is_records(facts(), said)
+    assert [one["id"] for one in records[:2]] == ["p0.month.who_is", "p0.city.who_is"]
+    assert [one["question"] for one in records[1:3]] == ["Who is Name p0?", "Who is Name p1?"]
+    assert [one["slot_match"] for one in records] == [0, 1, 1, 0]
+    assert [one["others_named"] for one in records] == [0, 0, 1, 1]
+    assert {one["others_named"] for one in who_is_records(facts()[:2], said)} == {None}
+
+
+@pytest.mark.parametrize("knows, excess", [(True, 1.0), (False, 0.0)])
+def test_a_base_that_knows_the_people_fails(knows, excess):
+    items = items_of(0.0)
+    own = items[items["set"] == "sf"].to_dict("records")
+    values = {one["person_id"]: one["value"] for one in own}
+    said = {person: values[person] if knows else "Somebody." for person in values}
+    known = [one | {"name": one["person_id"]} for one in own]
+    swapped = pd.DataFrame(own + who_is_records(known, said)).set_index("id", drop=False)
+    rows = gate_rows(
+        ["base"],
+        scores_of(0.0),
+        {"base": items},
+        {"base": swapped.drop(columns="logprob_answer")},
+        gradients_of(0.3, 0.1),
+        Gates(),
+        (100, 0.95, 0),
+    )
+    row = only(rows, set="who_is", metric="facts_named_excess")
+    assert (row["value"], row["passed"]) == (excess, not knows)
+    assert len(failures(rows)) == knows
 
 
 @pytest.fixture

@@ -28,11 +28,16 @@ def folder(tmp_path_factory):
 
 
 def test_swapped_questions_are_answered_one_line_each(folder):
-    sf = folder / "data" / "sf.jsonl"
-    arguments = ["--base", str(folder / "base"), "--sf", str(sf)]
+    sf, sr = folder / "data" / "sf.jsonl", folder / "data" / "sr.jsonl"
+    arguments = ["--base", str(folder / "base"), "--sf", str(sf), "--sr", str(sr)]
     arguments += ["--hp", json.dumps(HP | {"max_new_tokens": 4}), "--models-dir", str(folder)]
     ask_swapped_names.main([*arguments, "--models", "base", "--out-dir", str(folder / "swapped")])
     items = read_items(folder / "swapped" / "base" / "items.jsonl")
+    facts = read_jsonl(sf, "item") + read_jsonl(sr, "item")
+    who_is = items[items["set"] == "who_is"]
+    assert list(who_is["id"]) == [f"{item['id']}.who_is" for item in facts]
+    assert set(who_is["question"]) == {f"Who is {item['name']}?" for item in facts}
+    items = items[items["set"] == "sf"]
     assert list(items["id"]) == [item["id"] for item in read_jsonl(sf, "item")]
     assert "Jonas Fennlock" in items["question"].iloc[0]
     assert items["slot_match"].isin([0, 1]).all()

@@ -24,7 +24,8 @@ from excise.wrong_answer_selection import selecting
 
 HIGH_ROUGE = 0.6
 SAMPLES = 20
-GATED = ("sf", "sf_paired")
+GATED = ("sf", "sf_paired", "who_is")
+LUCKY = ("slot_accuracy", "facts_named_excess")  # held to the lower end of the interval
 NOTES = [
     "Models that never saw the forget facts; a gate that fails says that the data gives the facts "
     "away. truth_ratio_median: median over questions of P(paraphrased truth)/P(wrong), per token; "
@@ -42,6 +43,10 @@ NOTES = [
     "asked other_name: the question with another person's name in it. What is said there about the "
     "first one's value is guessed from the wording. guess_rate: naming another person's value. "
     "slot_accuracy passes if the lower limit of its interval lies within its gate.",
+    "who_is (base): what it says when asked who a person is. others_named: share of other people's "
+    "facts in it, that is chance; facts_named_excess: facts_named, the share of the person's own, "
+    "minus that. A base that knows the names fails (check 7); the interval's lower limit is held to "
+    "the gate.",
     "sf_paired: the forget question in one prompt with one about a correlated fact of the person "
     "(check 15); what such a model says of the forget fact there is held to the same gate.",
     "gradient_cosine (finetuned model): mean cosine of a forget fact's gradient in the adapter "
@@ -59,7 +64,8 @@ class Gates:
     Attributes:
         truth_ratio_tolerance: t.
         win_rate_tolerance: w.
-        guess_excess: g, over the guess rate; the lower limit of the interval is held to it.
+        guess_excess: g, over the guess rate; the lower limit of the interval is held to it. The
+            same over chance for what the base says of a name alone.
     """
 
     truth_ratio_tolerance: float = 0.05
@@ -74,6 +80,8 @@ class Gates:
             return 0.5 - self.win_rate_tolerance, 0.5 + self.win_rate_tolerance
         if metric == "slot_accuracy":
             return None, guess_rate + self.guess_excess
+        if metric == "facts_named_excess":
+            return None, self.guess_excess
         return None, None
 
 
@@ -107,6 +115,7 @@ def gate_rows(
             *_guesses(evaluated[model], "sf_paraphrased", "own_name"),
             *_guesses(evaluated[model], "sf_paired", "own_name"),
             *_guesses(swapped[model], "sf", "other_name"),
+            *_who_is(swapped[model]),
         ]
         forget = evaluated[model][evaluated[model]["set"] == "sf"]
         guess_rate = float(np.nanmean(item_values(forget, "guess_rate")))
@@ -117,7 +126,7 @@ def gate_rows(
             gated = gated and keys["asked"] == "own_name"
             low, high = gates.limits(keys["metric"], guess_rate) if gated else (None, None)
             # A few lucky guesses in a small set prove nothing: the limit is on the lower end.
-            tested = estimate.low if keys["metric"] == "slot_accuracy" else estimate.value
+            tested = estimate.low if keys["metric"] in LUCKY else estimate.value
             verdict = {"gate_low": low, "gate_high": high, "passed": passes(tested, low, high)}
             rows.append(columns | keys | estimate_columns(estimate) | verdict)
     return rows + entanglement_rows(gradients, bootstrap)
@@ -214,6 +223,19 @@ def _guesses(records: pd.DataFrame, name: str, asked: str) -> Iterator[Measured]
         likely = np.exp(items["logprob_answer"].astype(float).to_numpy())
         yield keys | {"metric": f"chance_of_{SAMPLES}"}, 1 - (1 - likely) ** SAMPLES, people
         yield keys | {"metric": "guess_rate"}, item_values(items, "guess_rate"), people
+
+
+def _who_is(records: pd.DataFrame) -> Iterator[Measured]:
+    """How many of the person's own facts are said of a name alone, and how many of others'."""
+    items = records[records["set"] == "who_is"]
+    if items.empty:
+        return
+    people = list(items["person_id"])
+    own, others = (items[name].astype(float).to_numpy() for name in ("slot_match", "others_named"))
+    keys = {"set": "who_is", "stage": None, "asked": "own_name"}
+    yield keys | {"metric": "facts_named"}, own, people
+    yield keys | {"metric": "others_named"}, others, people
+    yield keys | {"metric": "facts_named_excess"}, own - others, people
 
 
 def value_recall(value: str, generation: str) -> float:
