@@ -43,10 +43,13 @@ def main(argv: list[str] | None = None) -> None:
     cases = cases_of(dataset, args.hp["cases"], args.hp["planted"], args.hp["seed"])
     with Session(settings, args.journal) as session:
         records = judge(session, cases, prompts)
-        print(session.usage())
+        usage = session.usage()
+    print(usage)
     rows = judge_rows(records, Bootstrap.from_hp(args.hp).arguments())
     write_jsonl(args.records, records)
     notes = [*NOTES, f"The judge is {settings['model']!r}."]
+    if "temperature" in usage:
+        notes.append("It takes no temperature: every verdict is one draw at its own.")
     write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     for row in rows:
         print(row["check"], row["metric"], row["value"], f"n={row['n']}")
