@@ -14,12 +14,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
 
+from excise.adapters import attach_lora
 from excise.chat import encode
 from excise.generation.sampler import Sampler
 from excise.generation.slots import SLOTS
 from excise.generation.writing import answer, question
 from excise.likelihood import answer_logprobs, cross_entropy
-from excise.models import attach_lora, load_base, load_tokenizer, set_determinism, unwrapped
+from excise.models import load_base, load_tokenizer, set_determinism, unwrapped
 
 LORA = {"rank": 32, "alpha": 64, "dropout": 0.0, "target_modules": "all-linear"}
 

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from excise import metrics
+from excise.adapters import AdapterHost
 from excise.decoding import generate
 from excise.errors import run
-from excise.models import AdapterHost, pick_device, set_determinism
+from excise.models import pick_device, set_determinism
 from excise.name_swap import swapped
 from excise.records import read_jsonl, write_jsonl
 from excise.who_is import TOKENS, questions, who_is_records

@@ -8,9 +8,10 @@ import argparse
 import json
 from pathlib import Path
 
+from excise.adapters import load_adapter
 from excise.errors import run
 from excise.gradient_similarity import similarities
-from excise.models import load_adapter, load_base, load_tokenizer, pick_device, set_determinism
+from excise.models import load_base, load_tokenizer, pick_device, set_determinism
 from excise.records import read_jsonl, write_jsonl
 
 

@@ -10,16 +10,11 @@ from pathlib import Path
 
 import torch
 
+from excise.adapters import delta_norms, load_merged
 from excise.errors import run
 from excise.evaluation import evaluate_items
 from excise.items import load_items
-from excise.models import (
-    delta_norms,
-    load_merged,
-    load_tokenizer,
-    pick_device,
-    set_determinism,
-)
+from excise.models import load_tokenizer, pick_device, set_determinism
 from excise.quantization import QuantizationUnsupported, quantize_model
 from excise.records import write_json, write_jsonl
 

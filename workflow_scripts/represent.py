@@ -7,10 +7,11 @@ import argparse
 import json
 from pathlib import Path
 
+from excise.adapters import AdapterHost
 from excise.errors import run
 from excise.hidden_states import POSITIONS, Reader, Reference
 from excise.items import load_items
-from excise.models import AdapterHost, pick_device, set_determinism
+from excise.models import pick_device, set_determinism
 from excise.records import write_jsonl
 
 SETS = ("sf", "correlated", "other", "utility")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from excise.adapters import AdapterHost
 from excise.errors import run
 from excise.items import read_benchmark
-from excise.models import AdapterHost, pick_device, set_determinism
+from excise.models import pick_device, set_determinism
 from excise.records import write_jsonl
 from excise.scoring import score_answers
 from excise.wrong_answer_selection import choose, selecting

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import compare_gradients
+from excise.adapters import attach_lora, save_adapter
 from excise.gradient_similarity import cosines, similarities
-from excise.models import attach_lora, load_base, load_tokenizer, save_adapter
+from excise.models import load_base, load_tokenizer
 from excise.records import read_jsonl
 from small_benchmark import write_benchmark
 from tiny_models import tiny_folder

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import represent
+from excise.adapters import adapter_tensors, attach_lora, save_adapter
 from excise.errors import InputError
 from excise.hidden_states import (
     POSITIONS,
@@ -18,7 +19,7 @@ from excise.hidden_states import (
     relative_drift,
 )
 from excise.items import Item
-from excise.models import adapter_tensors, attach_lora, load_base, save_adapter
+from excise.models import load_base
 from small_benchmark import write_benchmark
 from tiny_models import ARCHITECTURES, tiny_folder, tiny_model, tiny_tokenizer
 

@@ -12,14 +12,8 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import quantize
-from excise.models import (
-    adapter_tensors,
-    attach_lora,
-    linear_layers,
-    load_base,
-    load_merged,
-    save_adapter,
-)
+from excise.adapters import adapter_tensors, attach_lora, load_merged, save_adapter
+from excise.models import linear_layers, load_base
 from excise.quantization import (
     PRECISIONS,
     QuantizationUnsupported,

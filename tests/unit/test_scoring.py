@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import excise.scoring as scoring
+from excise.adapters import adapter_tensors, attach_lora
 from excise.chat import encode
 from excise.errors import InputError
-from excise.models import adapter_tensors, attach_lora
 from excise.scoring import AnswerScore, Shortcuts, batches, score_answers, tree_mask
 from tiny_models import ARCHITECTURES, tiny_model, tiny_tokenizer
 

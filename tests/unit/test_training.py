@@ -11,10 +11,11 @@ import finetune_lora
 import reference_logprobs
 import train_retain_model
 import unlearn
+from excise.adapters import load_adapter
 from excise.chat import encode
 from excise.files import sha256
 from excise.likelihood import answer_logprobs
-from excise.models import load_adapter, load_base, load_tokenizer
+from excise.models import load_base, load_tokenizer
 from excise.records import read_json, write_jsonl
 from excise.scoring import score_answers
 from excise.training import cycling_batches, epoch_batches

@@ -19,9 +19,9 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from excise.errors import InputError
+from excise.generation.presets import PRESETS
 
 SCHEMA_FILE = Path(__file__).parents[2] / "config.schema.yaml"
-PEOPLE_OF_PRESET = {"smoke": 4, "small": 24, "paper": 200, "xl": 1000}
 COMMAND_LINE = "--config"
 CALL_KEYS = {  # of a chat completion, that the client sets or could not pay for
     *("model", "messages", "temperature", "response_format", "max_tokens"),
@@ -134,7 +134,7 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
         _refuse_schema_error(error, sources)
     resolved = _filled(_schema(), config)
     generation = resolved["generation"]
-    generation["people"] = generation["people"] or PEOPLE_OF_PRESET[generation["preset"]]
+    generation["people"] = generation["people"] or PRESETS[generation["preset"]].people
     resolved["quantization"]["precisions"] = resolved["quantization"]["precisions"] or []
     _check_model_choice(resolved, sources)
     _check_candidates(resolved, sources)

@@ -2,16 +2,10 @@
 
 from pathlib import Path
 
+from excise.adapters import attach_lora, save_adapter
 from excise.chat import encode
 from excise.likelihood import answer_logprobs, cross_entropy
-from excise.models import (
-    attach_lora,
-    load_base,
-    load_tokenizer,
-    pick_device,
-    save_adapter,
-    set_determinism,
-)
+from excise.models import load_base, load_tokenizer, pick_device, set_determinism
 from excise.records import write_json
 from excise.training import epoch_batches, train
 

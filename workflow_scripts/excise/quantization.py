@@ -68,7 +68,7 @@ def quantize_model(
     """Replace a merged fp32 model's linear layers by quantized ones, in place.
 
     Args:
-        model: from `models.load_merged`; GPT-2's Conv1D layers become linear ones.
+        model: from `adapters.load_merged`; GPT-2's Conv1D layers become linear ones.
         precision: one of `PRECISIONS`.
         device: where the model goes.
 

@@ -5,17 +5,11 @@ from pathlib import Path
 
 import torch
 
+from excise.adapters import load_adapter, save_adapter
 from excise.chat import Encoded, encode
 from excise.likelihood import answer_logprobs
 from excise.losses import METHODS, ForgetStep, needs_retain
-from excise.models import (
-    load_adapter,
-    load_base,
-    load_tokenizer,
-    pick_device,
-    save_adapter,
-    set_determinism,
-)
+from excise.models import load_base, load_tokenizer, pick_device, set_determinism
 from excise.records import write_json
 from excise.training import cycling_batches, epoch_batches, prepare_for_training, train
 
