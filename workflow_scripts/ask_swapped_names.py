@@ -15,9 +15,9 @@ from excise.adapters import AdapterHost
 from excise.decoding import generate
 from excise.errors import run
 from excise.models import pick_device, set_determinism
-from excise.name_swap import swapped
 from excise.records import read_jsonl, write_jsonl
-from excise.who_is import TOKENS, questions, who_is_records
+from excise.red_team_models.name_swap import swapped
+from excise.red_team_models.who_is import TOKENS, questions, who_is_records
 
 
 def main(argv: list[str] | None = None) -> None:

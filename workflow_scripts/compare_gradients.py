@@ -10,9 +10,9 @@ from pathlib import Path
 
 from excise.adapters import load_adapter
 from excise.errors import run
-from excise.gradient_similarity import similarities
 from excise.models import load_base, load_tokenizer, pick_device, set_determinism
 from excise.records import read_jsonl, write_jsonl
+from excise.red_team_models.gradients import similarities
 
 
 def main(argv: list[str] | None = None) -> None:

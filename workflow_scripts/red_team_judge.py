@@ -7,11 +7,11 @@ import argparse
 from pathlib import Path
 
 from excise.errors import run
-from excise.judge import NOTES, judge, judge_rows, read_prompts
-from excise.judge_cases import cases_of
 from excise.llm import Session, load_settings
 from excise.records import write_jsonl
 from excise.red_team import read_dataset
+from excise.red_team_judge.cases import cases_of
+from excise.red_team_judge.judge import NOTES, judge, judge_rows, read_prompts
 from excise.results import json_object, write_result
 from excise.summaries import Bootstrap
 

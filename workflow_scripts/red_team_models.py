@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from excise.errors import InputError, run
-from excise.model_gates import NOTES, Gates, failures, gate_rows
 from excise.records import read_jsonl
+from excise.red_team_models.gates import NOTES, Gates, failures, gate_rows
 from excise.results import json_object, write_result
 from excise.summaries import Bootstrap, read_items
 

@@ -15,8 +15,8 @@ from excise.errors import run
 from excise.items import read_benchmark
 from excise.models import pick_device, set_determinism
 from excise.records import write_jsonl
+from excise.red_team_models.selection import choose, selecting
 from excise.scoring import score_answers
-from excise.wrong_answer_selection import choose, selecting
 
 
 def main(argv: list[str] | None = None) -> None:

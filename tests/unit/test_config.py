@@ -12,7 +12,7 @@ from excise.config import check_config, expand_trajectories, load_config, needs_
 from excise.errors import InputError
 from excise.limits import RedTeamLimits, ValidationLimits
 from excise.losses import METHODS
-from excise.model_gates import Gates
+from excise.red_team_models.gates import Gates
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))

@@ -143,7 +143,7 @@ OF_ANSWERS = {table for table in TABLES if "hidden states" not in table} | {
 
 
 @pytest.mark.parametrize(
-    "file", ["workflow_scripts/select_wrong_answers.py", f"{LIBRARY}/wrong_answer_selection.py"]
+    "file", ["workflow_scripts/select_wrong_answers.py", f"{LIBRARY}/red_team_models/selection.py"]
 )
 def test_editing_the_choice_of_wrong_answers_asks_anew_and_trains_nothing(smoke, file):
     with smoke.edited(file, '"""', '"""Edited. '):

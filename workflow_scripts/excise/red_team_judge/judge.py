@@ -1,7 +1,7 @@
 """Asking a language model whether a dataset is sound, and whether the judge is any good.
 
 Candidate texts reach the judge as JSON data, never as part of its instructions. What it is asked
-is in `excise.judge_cases`.
+is in `excise.red_team_judge.cases`.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from excise.generation.verbalising.prompts import Prompt, read_prompt
-from excise.judge_cases import CHECKS, DRAWS, PROMPTS, Case
 from excise.llm import Outcome, Request, Session
+from excise.red_team_judge.cases import CHECKS, DRAWS, PROMPTS, Case
 from excise.results import estimate_columns
 from excise.statistics import Estimate, bootstrap_mean
 

@@ -8,9 +8,9 @@ import torch
 
 import compare_gradients
 from excise.adapters import attach_lora, save_adapter
-from excise.gradient_similarity import cosines, similarities
 from excise.models import load_base, load_tokenizer
 from excise.records import read_jsonl
+from excise.red_team_models.gradients import cosines, similarities
 from small_benchmark import write_benchmark
 from tiny_models import tiny_folder
 

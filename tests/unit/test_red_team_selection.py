@@ -10,7 +10,7 @@ import pytest
 import select_wrong_answers
 from excise.items import load_items
 from excise.records import read_jsonl
-from excise.wrong_answer_selection import (
+from excise.red_team_models.selection import (
     Pool,
     candidate_sets,
     choose,

@@ -7,7 +7,7 @@ P(wrong)/P(truth) of 0.81, prefers the truth to 66 % of the wrong answers, and s
 the answers' words (ROUGE-L recall), 15 % of the items above 0.6.
 
 Pure: records in, rows out. What a row's `stage` means: `candidates`, all wrong answers that were
-written; `selected`, the ones chosen from them (`excise.wrong_answer_selection`).
+written; `selected`, the ones chosen from them (`excise.red_team_models.selection`).
 """
 
 import re
@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from excise.item_metrics import item_values
+from excise.red_team_models.selection import selecting
 from excise.results import estimate_columns, model_columns
 from excise.statistics import bootstrap_mean, bootstrap_median
-from excise.wrong_answer_selection import selecting
 
 HIGH_ROUGE = 0.6
 SAMPLES = 20
@@ -32,7 +32,7 @@ NOTES = [
     "1 = indifferent. win_rate: share of wrong answers that the truth beats.",
     "stage candidates: before, all wrong answers that were written; selected: after, those chosen "
     "from them. held_out: the model's scores took no part in the choice; for the others the gate "
-    "holds by construction (excise/wrong_answer_selection.py).",
+    "holds by construction (excise/red_team_models/selection.py).",
     "sf_paraphrased asks the same facts in held-out words with the same wrong answers: the choice "
     "never saw these questions. Retain facts are balanced for base alone: oracles learned them.",
     "rougeL_recall counts every word of the answer, in order; value_recall the value's own "

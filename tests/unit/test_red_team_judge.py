@@ -12,10 +12,10 @@ import small_dataset
 import stand_in_judge
 import validate_dataset
 from excise.errors import InputError
-from excise.judge import judge_rows, read_prompts, requests_of
-from excise.judge_cases import CHECKS, HINTS, cases_of
 from excise.records import read_json
 from excise.red_team import read_dataset
+from excise.red_team_judge.cases import CHECKS, HINTS, cases_of
+from excise.red_team_judge.judge import judge_rows, read_prompts, requests_of
 
 PROMPTS = Path(__file__).parents[2] / "data" / "prompts"
 

@@ -8,11 +8,11 @@ import pytest
 
 import red_team_models
 from excise.errors import InputError
-from excise.model_gates import Gates, entanglement_rows, failures, gate_rows, value_recall
-from excise.name_swap import swapped
 from excise.records import read_json, write_jsonl
+from excise.red_team_models.gates import Gates, entanglement_rows, failures, gate_rows, value_recall
+from excise.red_team_models.name_swap import swapped
+from excise.red_team_models.who_is import who_is_records
 from excise.statistics import bootstrap_median
-from excise.who_is import who_is_records
 
 MODELS = ["base", "oracle/seed_0", "oracle/seed_1"]
 PEOPLE = [f"p{index:03d}" for index in range(8)]
