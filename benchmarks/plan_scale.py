@@ -5,13 +5,20 @@ profile on a tiny model; nothing is computed. Counts are from the plan itself, b
 sizes given below.
 
     python benchmarks/plan_scale.py [10 100 1000]
+    python benchmarks/plan_scale.py --submit 300 1000     real runs up to the 300th submission
+
+`--submit` makes what the trajectories need, then starts the study with profiles/slurm on a SLURM
+of scripts that take every job at once and never end one: how long from the command to a full queue.
 """
 
+import argparse
 import json
 import math
+import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -113,6 +120,67 @@ def plan(folder: Path, trajectories: int) -> dict:
     }
 
 
+STUBS = {
+    "sinfo": "printf 'cpu|1-00:00:00|(null)|64000\\ngpu|1-00:00:00|gpu:8|256000\\n'",
+    "squeue": "true",
+    "sacct": "true",
+    "scancel": "true",
+    "scontrol": 'case "$*" in *config*) echo AccountingStorageType = slurmdbd;; '
+    "*) echo JobId=$5 JobState=COMPLETED ExitCode=0:0;; esac",
+    # Only the probe, which starts in /, really runs: its answer is a file.
+    "sbatch": "date +%s.%N >> '{log}'; id=$(wc -l < '{log}'); case \"$*\" in *--chdir=/*) "
+    'for last; do :; done; SLURM_JOB_ID=$id sh -c "$last" > /dev/null;; esac; echo $id',
+}
+
+
+def submit(folder: Path, trajectories: int, jobs: int) -> dict:
+    """A real run on a SLURM of scripts: seconds from the command to so many submissions."""
+    overlay = folder / f"plan_{trajectories}.yaml"
+    settings = experiment(trajectories) | {"generation": {"preset": "smoke", "people": None}}
+    settings["finetuning"] = {"epochs": 1, "warmup_steps": 1}
+    overlay.write_text(yaml.safe_dump(settings))
+    snakemake = [sys.executable, "-m", "snakemake", f"--configfile={overlay.name}", "--quiet"]
+    ready = "results/models/finetuned_reference.json"
+    subprocess.run([*snakemake, "all", "--cores", "2", ready], cwd=folder, check=True)
+    profile = folder / "profiles/slurm/profile.yaml"
+    text = profile.read_text().replace("  slurm_account: CHANGE_ME\n", "")
+    text = text.replace("    slurm_partition: CHANGE_ME", "    slurm_partition: gpu")
+    text = text.replace("  slurm_partition: CHANGE_ME", "  slurm_partition: cpu")
+    profile.write_text(text)
+    log, stubs = folder / "submitted.log", folder / "stubs"
+    log.unlink(missing_ok=True)
+    stubs.mkdir(exist_ok=True)
+    for name, script in STUBS.items():
+        (stubs / name).write_text(f"#!/bin/sh\n{script.format(log=log) if log else script}\n")
+        (stubs / name).chmod(0o755)
+    began = time.time()
+    process = subprocess.Popen(
+        [*snakemake, "all", "--workflow-profile", "profiles/slurm", "--jobs", str(jobs), "all"],
+        cwd=folder,
+        env=os.environ | {"PATH": f"{stubs}{os.pathsep}{os.environ['PATH']}"},
+        start_new_session=True,
+    )
+    try:
+        while len(times := _times(log)) < jobs + 2:  # two partitions were probed
+            if process.poll() is not None:
+                raise SystemExit(f"Snakemake ended with {process.returncode}")
+            time.sleep(0.2)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    times = [moment - began for moment in times[2:]]
+    return {
+        "trajectories": trajectories,
+        "seconds_to_first": round(times[0], 1),
+        f"seconds_to_{jobs}": round(times[-1], 1),
+        "ms_a_submission": round(1000 * (times[-1] - times[0]) / (jobs - 1), 1),
+    }
+
+
+def _times(log: Path) -> list[float]:
+    return [float(line) for line in log.read_text().split()] if log.exists() else []
+
+
 def slurm_jobs(jobs: dict[str, int]) -> int:
     """What profiles/slurm makes of the jobs: groups count once, tables go with their pictures."""
     profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
@@ -130,12 +198,19 @@ def slurm_jobs(jobs: dict[str, int]) -> int:
 
 
 def main() -> None:
-    """Plan every size and print a line of JSON for each."""
-    sizes = [int(one) for one in sys.argv[1:]] or [10, 100, 1000]
+    """Plan every size, or submit its first jobs, and print a line of JSON for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sizes", nargs="*", type=int, default=[10, 100, 1000])
+    parser.add_argument("--submit", type=int, metavar="JOBS", help="up to so many submissions")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = workspace(Path(folder) / "excise")
-        for trajectories in sizes:
-            print(json.dumps(plan(place, trajectories)), flush=True)
+        for trajectories in args.sizes:
+            if args.submit:
+                done = submit(place, trajectories, args.submit)
+            else:
+                done = plan(place, trajectories)
+            print(json.dumps(done), flush=True)
 
 
 if __name__ == "__main__":

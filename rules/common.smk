@@ -16,6 +16,7 @@ from excise.imports import import_closure
 from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
 from excise.patterns import pattern_of
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
+from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 # Planning makes millions of objects and drops few: by default an eighth of its time goes into
@@ -97,19 +98,27 @@ def start_on_cluster():
     """Before the first job goes to SLURM: checks, names, status commands. Elsewhere nothing."""
     if workflow.executor_plugin.name != "slurm":
         return
-    one_of_each = {job.rule.name: job for job in workflow.dag.needrun_jobs() if not job.is_local}
     folders = {f"pathvars.{name}": Path(path) for name, path in config["pathvars"].items()}
     try:
         cluster.start(
             workflow.scheduler._executor,
-            [(name, dict(job.resources.items())) for name, job in one_of_each.items()],
+            cluster.submissions(workflow.dag),
             estimate_of_rule,
             config["experiment"],
             folders | {"the repository": Path.cwd()},
+            model_elsewhere(),
             logger.warning,
         )
-    except InputError as error:
+    except (InputError, WorkflowError) as error:  # of groups whose jobs cannot go together
         sys.exit(f"error: {error}")
+
+
+def model_elsewhere():
+    """A file of a base model that lies outside of the repository: nodes must see it too."""
+    model = Path(base_folder()).resolve()
+    file = model / "config.json"
+    inside = model.is_relative_to(Path.cwd().resolve())
+    return {} if inside or not file.is_file() else {"model.path": file}
 
 
 def folder(path):

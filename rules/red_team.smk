@@ -31,7 +31,7 @@ rule select_wrong_answers:
     threads: config["resources"]["threads"]
     resources:
         mem_mb=memory("evaluate"),
-        runtime=walltime("evaluate"),
+        runtime=walltime("select_wrong_answers"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -67,7 +67,7 @@ rule ask_swapped_names:
     threads: config["resources"]["threads"]
     resources:
         mem_mb=memory("evaluate"),
-        runtime=walltime("evaluate"),
+        runtime=walltime("ask_swapped_names"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -102,8 +102,8 @@ rule compare_gradients:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=memory("train"),
-        runtime=walltime("evaluate"),
+        mem_mb=memory("gradients"),
+        runtime=walltime("compare_gradients"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -182,7 +182,7 @@ rule embed_texts:
     threads: config["resources"]["threads"]
     resources:
         mem_mb=memory("evaluate"),
-        runtime=walltime("evaluate"),
+        runtime=walltime("embed_texts"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),

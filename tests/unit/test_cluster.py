@@ -1,11 +1,25 @@
 """What is checked before the first job is submitted, and what is said while jobs wait."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from excise import cluster, slurm
-from excise.cluster import Request, check_accounting, check_requests, job_prefix, request_of
+from excise.cluster import (
+    Request,
+    check_accounting,
+    check_requests,
+    job_prefix,
+    mark_of,
+    request_of,
+    too_large_retries,
+)
 from excise.errors import InputError
-from excise.watch import FIRST_REMINDER, LOST, REMINDER, SILENCE, Watch
+from excise.watch import ENDING, FIRST_REMINDER, LOST, REMINDER, SILENCE, Watch
 
 SINFO = """\
 cpu|1:00:00|(null)|4000
@@ -43,6 +57,16 @@ def test_a_gpu_as_gres():
     assert request.gpu == ("--gres=gpu:a100:1",)
 
 
+def test_a_gres_without_a_gpu_is_none():
+    assert request_of("plot", {"gres": "lscratch:10"}, None).gpu == ()
+
+
+def test_what_a_site_may_insist_on_is_asked_for_too():
+    resources = {"qos": "long", "constraint": "", "slurm_extra": "--mail-user='a b' --nice=5"}
+    request = request_of("plot", resources, None)
+    assert request.extra == ("--qos=long", "--mail-user=a b", "--nice=5")
+
+
 def test_requests_that_fit_pass():
     gpu = Request("unlearn", "gpu", "mine", ("--gpus=1",), 60, 16000, 30.0)
     check_requests([gpu, Request("plot", "cpu", "mine"), Request("other")], PARTITIONS)
@@ -52,7 +76,14 @@ def test_requests_that_fit_pass():
     "request_, reason",
     [
         (Request("plot", "cpu", "CHANGE_ME"), "slurm_account of plot is CHANGE_ME"),
-        (Request("plot", "CHANGE_ME"), "slurm_partition of plot is CHANGE_ME.* cpu, gpu, long"),
+        (
+            Request("plot", "CHANGE_ME"),
+            "slurm_partition of plot is CHANGE_ME; there are cpu, gpu, long$",
+        ),
+        (
+            Request("unlearn", "CHANGE_ME", gpu=("--gpus=1",)),
+            "slurm_partition of unlearn is CHANGE_ME; partitions with GPUs: gpu$",
+        ),
         (Request("plot", "main"), "no partition 'main' here; there are cpu, gpu, long"),
         (
             Request("unlearn", "cpu", gpu=("--gpus=1",)),
@@ -60,6 +91,11 @@ def test_requests_that_fit_pass():
         ),
         (Request("plot", "cpu", minutes=90), "asks for 90 minutes, but partition cpu allows 60"),
         (Request("plot", "cpu", memory_mb=9000), "largest node of partition cpu has 8000"),
+        (
+            Request("group baselines", "cpu", minutes=240, jobs=8),
+            "group baselines asks for 240 minutes, but partition cpu allows 60; "
+            r"it runs 8 jobs: fewer \(groups, group-components\), or less for each",
+        ),
         (
             Request("unlearn", "gpu", minutes=30, estimate=41.0),
             r"unlearn asks for 30 minutes \(runtime\), but is estimated to take 41",
@@ -70,6 +106,109 @@ def test_requests_that_do_not_get_one_line(request_, reason):
     with pytest.raises(InputError, match=reason) as caught:
         check_requests([request_], PARTITIONS)
     assert "\n" not in str(caught.value)
+
+
+def test_a_gpu_rule_where_no_partition_has_any_is_told_which_there_are():
+    request = Request("unlearn", "CHANGE_ME", gpu=("--gpus=1",))
+    with pytest.raises(InputError, match=r"is CHANGE_ME; there are cpu$"):
+        check_requests([request], {"cpu": slurm.Partition(60)})
+
+
+def tries(rule: str, minutes: int, memory_mb: int = 0, jobs: int = 1) -> list[Request]:
+    """Three attempts that grow as ours do."""
+    return [
+        Request(rule, "cpu", minutes=minutes * n, memory_mb=memory_mb * n, jobs=jobs)
+        for n in (1, 2, 3)
+    ]
+
+
+def test_a_retry_that_slurm_would_refuse_is_foretold_once_a_rule():
+    lines = too_large_retries(
+        [tries("plot", 25), tries("summarize", 20), tries("group tables", 40, jobs=2)], PARTITIONS
+    )
+    assert [line.partition(":")[0] for line in lines] == [
+        "attempt 3 of plot would ask for 75 minutes, but partition cpu allows 60",
+        "attempt 2 of group tables would ask for 80 minutes, but partition cpu allows 60",
+    ]
+    assert "set-resources: min(" in lines[0]
+    assert "it runs 2 jobs: fewer" in lines[1]
+
+
+def test_a_retry_with_more_memory_than_any_node_is_foretold():
+    (line,) = too_large_retries([tries("plot", 1, memory_mb=3000)], PARTITIONS)
+    assert line.startswith("attempt 3 of plot would ask for 9000 MB, but the largest node of")
+
+
+SCRIPTS = Path(cluster.__file__).parents[1]
+FOUR_JOBS = """
+import json, sys
+sys.path.insert(0, {scripts!r})
+from excise.cluster import submissions
+
+rule all:
+    input: "c", expand("{{i}}.b", i=range(3))
+
+rule alone:
+    output: "c"
+    resources: runtime=lambda wildcards, attempt: 30 * attempt, mem_mb=100
+    shell: "true"
+
+rule grouped:
+    output: "{{i}}.b"
+    resources:
+        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=lambda wildcards, attempt: 500 * attempt,
+    shell: "true"
+
+rule here:
+    output: "d"
+    localrule: True
+    shell: "true"
+
+onstart:
+    for one in submissions(workflow.dag):
+        amounts = [[its["runtime"], its["mem_mb"], its["_cores"]] for its in one.attempts]
+        print("seen", json.dumps([one.name, one.jobs, amounts]))
+    assert {{job.attempt for job in workflow.dag.needrun_jobs()}} == {{1}}
+    sys.exit("enough")
+"""
+
+
+def seen_by_snakemake(folder: Path, *arguments: str) -> list:
+    """What a real Snakemake with the SLURM plugin is about to submit: name, jobs, attempts."""
+    (folder / "Snakefile").write_text(FOUR_JOBS.format(scripts=str(SCRIPTS)))
+    (folder / "sacct").write_text("#!/bin/sh\n")
+    (folder / "sacct").chmod(0o755)
+    plugin = "--executor slurm --jobs 9 --retries 2 --default-resources slurm_partition=cpu".split()
+    command = [sys.executable, "-m", "snakemake", *plugin, *arguments, "--", "all", "d"]
+    path = os.pathsep.join([str(folder), os.environ["PATH"]])
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    lines = done.stdout.splitlines()
+    seen = [json.loads(line.removeprefix("seen ")) for line in lines if line.startswith("seen ")]
+    assert seen, done.stdout + done.stderr
+    return sorted(seen)
+
+
+def test_further_attempts_are_settled_as_snakemake_will_settle_them(tmp_path):
+    assert seen_by_snakemake(tmp_path) == [
+        ["alone", 1, [[30, 100, 1], [60, 100, 1], [90, 100, 1]]],
+        ["grouped", 1, [[10, 500, 1], [20, 1000, 1], [30, 1500, 1]]],
+    ]
+
+
+def test_walltimes_of_a_group_add_up_where_its_jobs_take_turns(tmp_path):
+    """As in the profile; nothing but `turn` keeps jobs without a GPU from running side by side."""
+    groups = "--groups grouped=g --group-components g=3".split()
+    turns = "--set-resources grouped:turn=1 --resources turn=1 --set-resource-scopes turn=local"
+    assert seen_by_snakemake(tmp_path, *groups, *turns.split()) == [
+        ["alone", 1, [[30, 100, 1], [60, 100, 1], [90, 100, 1]]],
+        ["group g", 3, [[30, 500, 1], [60, 1000, 1], [90, 1500, 1]]],
+        ["grouped", 1, [[10, 500, 1]]],
+    ]
+    side_by_side = seen_by_snakemake(tmp_path, *groups)
+    assert side_by_side[1] == ["group g", 3, [[10, 1500, 3], [20, 3000, 3], [30, 4500, 3]]]
 
 
 def test_accounting_on_is_fine():
@@ -91,9 +230,35 @@ def test_a_forgetful_controller_without_accounting_is_warned_of():
 
 def test_the_prefix_names_experiment_and_folder(tmp_path):
     prefix = job_prefix("qwen2.5-1.5b with a very long name", tmp_path)
-    assert prefix.startswith("excise-qwen2-5-1-5b-with-a-")
+    assert prefix.startswith("excise-")
+    assert prefix.endswith("-qwen2-5-1-5b-with-a")
     assert prefix != job_prefix("qwen2.5-1.5b with a very long name", tmp_path / "other")
     assert len(prefix) <= 50
+
+
+def test_jobs_of_a_renamed_experiment_are_found(tmp_path):
+    """Who writes into the same results folder writes the same files."""
+    assert job_prefix("before", tmp_path).startswith(mark_of(tmp_path))
+    assert job_prefix("after", tmp_path / ".").startswith(mark_of(tmp_path))
+    assert not job_prefix("before", tmp_path / "other").startswith(mark_of(tmp_path))
+
+
+def test_the_queue_and_the_nodes_of_a_site(tmp_path, monkeypatch):
+    """Without --exact, sinfo gives nodes of 4 and 8 GB as one line: 4000+."""
+    programs = {
+        "squeue": "echo '7|excise-x_1|RUNNING|None|gpu[1-2]'; echo '8|excise-x_1|PENDING|Priority|'"
+        "; echo '9|mine|RUNNING|None|cpu1'; echo '10|excise-x_1|COMPLETED|None|cpu1'",
+        "sinfo": 'case "$*" in *--exact*) printf "cpu|1:00|(null)|4000\\ncpu|1:00|(null)|8000\\n";;'
+        ' *) echo "cpu|1:00|(null)|4000+";; esac',
+    }
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
+    running, pending = slurm.jobs_named("excise-x")
+    assert (running.id, running.state, running.nodes) == ("7", "RUNNING", "gpu[1-2]")
+    assert (pending.id, pending.reason, pending.nodes) == ("8", "Priority", "")
+    assert slurm.partitions()["cpu"].memory_mb == 8000
 
 
 def jobs(*states: tuple[str, str, str]) -> list[slurm.Job]:
@@ -134,8 +299,41 @@ def test_waiting_is_mentioned_from_time_to_time():
     times = [now for now, lines in said.items() if lines]
     assert times == [FIRST_REMINDER, FIRST_REMINDER + REMINDER]
     assert said[times[0]] == [
-        "all 2 jobs wait in the queue, for 10 minutes: Priority 1, Resources 1"
+        "nothing has run for 10 minutes; jobs in the queue by reason: Priority 1, Resources 1"
     ]
+
+
+def test_a_job_that_is_ending_does_not_count_as_running():
+    watch = Watch(answered=0, ran=0)
+    queue = jobs(("7", "COMPLETING", "None"), ("8", "PENDING", "Resources"))
+    for now in range(0, FIRST_REMINDER, 60):
+        assert watch.look(queue, {"7", "8"}, now) == []
+    (line,) = watch.look(queue, {"7", "8"}, FIRST_REMINDER)
+    assert line == "nothing has run for 10 minutes; jobs in the queue by reason: Resources 1"
+
+
+def test_a_node_that_is_starting_up_counts_as_running():
+    watch = Watch(answered=0, ran=0)
+    queue = jobs(("7", "CONFIGURING", "None"), ("8", "PENDING", "Resources"))
+    assert [line for now in range(0, REMINDER, 60) for line in watch.look(queue, {"7"}, now)] == []
+
+
+def test_a_job_that_never_ends_is_named_once_with_its_node():
+    watch = Watch(answered=0, ran=0)
+    queue = [slurm.Job("7", "name", "COMPLETING", "None", "gpu12")]
+    said = {now: watch.look(queue, {"7"}, now) for now in range(0, 3 * ENDING, 60)}
+    assert {now: lines for now, lines in said.items() if lines} == {
+        ENDING + 60: [
+            "job 7 has been ending for 11 minutes: its node may be gone (scontrol show node gpu12)"
+        ]
+    }
+
+
+def test_jobs_that_end_in_time_are_not_mentioned():
+    watch = Watch(answered=0, ran=0)
+    for now in range(0, 3 * ENDING, 60):
+        queue = jobs((str(now // ENDING), "COMPLETING", "None"))
+        assert watch.look(queue, set(), now) == []
 
 
 def test_a_silent_slurm_is_mentioned():

@@ -1,6 +1,7 @@
 """Memory and time from the model's size and the experiment."""
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -67,6 +68,38 @@ def test_a_trajectory_takes_as_long_as_its_last_epoch():
 def test_every_checkpoint_is_evaluated():
     one, three = (estimated_minutes("evaluate", QWEN, SIZE, epochs) for epochs in ([], EPOCHS))
     assert three == pytest.approx(3 * one)
+
+
+def test_wrong_answers_are_chosen_by_base_and_all_oracles():
+    """24 people, 22 facts, 12 candidates and the truth, 64 tokens, 3e13 operations a second."""
+    expected = 2 * SIZE * 64 * 24 * 22 * 13 / 3e13 / 60
+    found = estimated_minutes("select_wrong_answers", QWEN, SIZE, [])
+    assert found == pytest.approx(expected * (1 + len(QWEN["oracle"]["seeds"])))
+
+
+@pytest.mark.parametrize("stage", ["select_wrong_answers", "ask_swapped_names"])
+def test_another_oracle_makes_what_asks_all_of_them_longer(stage):
+    two, three = (
+        estimated_minutes(stage, larger(oracle={"seeds": seeds}), SIZE, [])
+        for seeds in ([0, 1], [0, 1, 2])
+    )
+    assert three == pytest.approx(two * 4 / 3)
+
+
+def test_texts_of_a_large_benchmark_are_sampled():
+    many, more = (
+        estimated_minutes("embed_texts", larger(generation={"people": people}), SIZE, [])
+        for people in (1000, 10_000)
+    )
+    assert many == more
+
+
+def test_every_rule_with_a_model_has_an_estimate():
+    text = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
+    stages = re.findall(r'runtime=walltime\("(\w+)"', text)
+    names = re.findall(r"^rule (\w+):(?:(?!^rule )[\s\S])*?runtime=walltime", text, re.MULTILINE)
+    assert set(stages) == set(STAGES)
+    assert set(names) <= set(STAGES)
 
 
 def test_training_is_six_operations_a_parameter_and_token():

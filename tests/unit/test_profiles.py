@@ -29,7 +29,16 @@ def gpu_rules() -> set[str]:
 
 def test_every_rule_that_may_use_a_gpu_has_a_partition_for_it():
     assert set(SLURM["set-resources"]) == gpu_rules()
-    assert {site["slurm_partition"] for site in SLURM["set-resources"].values()} == {"gpu"}
+
+
+def test_three_values_are_left_to_the_user():
+    text = (ROOT / "profiles/slurm/profile.yaml").read_text()
+    assert re.findall(r"^ *(\w+): CHANGE_ME", text, flags=re.MULTILINE) == [
+        "slurm_account",
+        "slurm_partition",
+        "slurm_partition",
+    ]
+    assert {site["slurm_partition"] for site in SLURM["set-resources"].values()} == {"CHANGE_ME"}
 
 
 def test_groups_name_rules_that_exist_and_none_that_trains():
@@ -37,6 +46,19 @@ def test_groups_name_rules_that_exist_and_none_that_trains():
     assert set(groups) <= set(rules())
     assert set(SLURM["group-components"]) <= set(groups.values())
     assert not {"finetune_lora", "train_retain_model", "unlearn"} & set(groups)
+
+
+def test_what_may_have_to_run_on_the_submitting_machine_is_in_no_group():
+    """A group is submitted, whatever `localrule` says of its rules."""
+    local = {name for name, text in rules().items() if "localrule:" in text}
+    assert "generate_qa" in local
+    assert not local & set(SLURM["groups"])
+
+
+def test_model_jobs_of_a_group_run_one_after_the_other():
+    assert {site["turn"] for site in SLURM["set-resources"].values()} == {1}
+    assert SLURM["resources"] == {"turn": 1}
+    assert SLURM["set-resource-scopes"] == {"turn": "local"}  # not one in the whole run
 
 
 def test_a_group_asks_for_one_partition_only():

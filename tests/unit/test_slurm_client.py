@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,47 @@ def test_a_job_that_was_taken_in_spite_of_all_is_not_submitted_again(played, tmp
     command = ["sbatch", "--job-name", NAME, "--wrap=python -m snakemake --target b"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "12\n")
+    assert (tmp_path / "tries").read_text() == "once\n"
+
+
+def hangs_once(folder: Path) -> str:
+    """An sbatch that takes the job and does not return; the second time it does."""
+    return (
+        f"echo once >> {folder}/tries\n"
+        f"test $(wc -l < {folder}/tries) = 2 && echo 12 && exit\nexec sleep 600"
+    )
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Limits of seconds, not minutes."""
+    monkeypatch.setattr(slurm_client, "SUBMIT_SECONDS", 1)
+    monkeypatch.setattr(slurm_client, "QUERY_SECONDS", 1)
+    monkeypatch.setattr(slurm_client, "PAUSE_SECONDS", 0.1)
+
+
+def test_an_sbatch_that_hangs_is_ended_and_tried_again(played, hasty, tmp_path, capsys):
+    played(sbatch=hangs_once(tmp_path), scontrol="exit 0", squeue="true")
+    assert slurm_client.sbatch(["--job-name", NAME, "--wrap=true"]) == 0
+    assert capsys.readouterr().out == "12\n"
+
+
+def test_an_sbatch_that_hangs_may_have_submitted_its_job(played, hasty, tmp_path, capsys):
+    played(sbatch=hangs_once(tmp_path), scontrol="echo python -m snakemake", squeue="echo 11")
+    assert slurm_client.sbatch(["--job-name", NAME, "--wrap=python -m snakemake"]) == 0
+    assert capsys.readouterr().out == "11\n"
+    assert (tmp_path / "tries").read_text() == "once\n"
+
+
+@pytest.mark.parametrize("queue", ["exit 1", "exec sleep 600"])
+def test_nothing_is_submitted_again_while_the_queue_cannot_be_read(
+    played, hasty, tmp_path, monkeypatch, queue
+):
+    monkeypatch.setattr(slurm_client, "PATIENCE_SECONDS", 3)
+    played(sbatch=hangs_once(tmp_path), scontrol="exit 0", squeue=queue)
+    began = time.monotonic()
+    assert slurm_client.sbatch(["--job-name", NAME, "--wrap=true"]) == 1
+    assert time.monotonic() - began < 15
     assert (tmp_path / "tries").read_text() == "once\n"
 
 

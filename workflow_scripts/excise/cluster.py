@@ -8,10 +8,11 @@ import atexit
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,16 @@ LEAST_MIN_JOB_AGE = 240
 
 @dataclass(frozen=True)
 class Request:
-    """What the jobs of a rule ask for at their first attempt.
+    """What a job asks for at its first attempt, or at a later one.
 
     Attributes:
-        rule: its name.
+        rule: its name; for a group of jobs, `group` and its name.
         partition: None where SLURM's default is taken.
         gpu: arguments of sbatch that ask for GPUs; empty for none.
         minutes: walltime; None where none is asked for.
         estimate: minutes that the stage is estimated to take, where it is.
+        extra: other arguments of sbatch that a site may insist on.
+        jobs: how many Snakemake runs in it: more than one in a group.
     """
 
     rule: str
@@ -49,13 +52,60 @@ class Request:
     minutes: int | None = None
     memory_mb: int = 0
     estimate: float | None = None
+    extra: tuple[str, ...] = ()
+    jobs: int = 1
 
 
-def request_of(rule: str, resources: Mapping[str, Any], estimate: float | None) -> Request:
+@dataclass(frozen=True)
+class Submission:
+    """A job of SLURM: its name, its resources attempt by attempt, how many of ours run in it."""
+
+    name: str
+    attempts: list[dict[str, Any]]
+    jobs: int = 1
+
+
+def submissions(dag: Any) -> list[Submission]:
+    """What is about to be submitted: one job of each rule, and every group.
+
+    Of a rule whose jobs go in groups the first attempt alone: the group is what is tried again.
+
+    Args:
+        dag: Snakemake's, when its jobs and groups are settled.
+    """
+    jobs = {job.rule.name: job for job in dag.needrun_jobs() if not job.is_local}
+    groups = dict.fromkeys(filter(None, map(dag.get_job_group, dag.needrun_jobs())))
+    return [
+        *(
+            Submission(name, _attempts(job, 1 if dag.get_job_group(job) else 1 + job.restart_times))
+            for name, job in jobs.items()
+        ),
+        *(
+            Submission(f"group {one.groupid}", _attempts(one, 1 + one.restart_times), len(one.jobs))
+            for one in groups
+            if not one.is_local
+        ),
+    ]
+
+
+def _attempts(job: Any, number: int) -> list[dict[str, Any]]:
+    """Resources of a job or group at its attempts, as Snakemake will settle them."""
+    first = job.attempt
+    found = []
+    for attempt in range(first, first + number):
+        job.attempt = attempt
+        found.append(dict(job.resources.items()))
+    job.attempt = first
+    return found
+
+
+def request_of(
+    rule: str, resources: Mapping[str, Any], estimate: float | None, jobs: int = 1
+) -> Request:
     """The request of a job, from the resources that Snakemake settled for it."""
     given = {name: value for name, value in resources.items() if _is_settled(value)}
     gpu = (f"--gpus={given['gpu']}",) if given.get("gpu") else ()
-    if "gres" in given:
+    if "gpu" in given.get("gres", ""):
         gpu += (f"--gres={given['gres']}",)
     return Request(
         rule,
@@ -65,7 +115,15 @@ def request_of(rule: str, resources: Mapping[str, Any], estimate: float | None) 
         given.get("runtime"),
         given.get("mem_mb", 0),
         estimate,
+        _extra(given),
+        jobs,
     )
+
+
+def _extra(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Arguments of sbatch without which a site may refuse a job, as the plugin makes them."""
+    named = [f"--{key}={given[key]}" for key in ("constraint", "qos") if given.get(key)]
+    return (*named, *shlex.split(given.get("slurm_extra", "")))
 
 
 def _is_settled(value: Any) -> bool:
@@ -77,19 +135,14 @@ def _text(value: Any) -> str | None:
 
 
 def check_requests(requests: Iterable[Request], partitions: Mapping[str, slurm.Partition]) -> None:
-    """Check what rules ask for against what the site has.
+    """Check what first attempts ask for against what the site has.
 
     Raises:
         InputError: a name left at CHANGE_ME, an unknown partition, GPUs where there are none, more
             memory or time than a partition has, or less time than the stage is estimated to take.
     """
     for request in requests:
-        for key, value in (("account", request.account), ("partition", request.partition)):
-            if value == PLACEHOLDER:
-                raise InputError(
-                    f"{PROFILE}: slurm_{key} of {request.rule} is {PLACEHOLDER}; "
-                    f"set it to {_hint(key, partitions)}"
-                )
+        _check_names(request, partitions)
         if request.estimate and request.minutes and request.minutes < request.estimate:
             raise InputError(
                 f"{PROFILE}: {request.rule} asks for {request.minutes} minutes (runtime), "
@@ -97,40 +150,91 @@ def check_requests(requests: Iterable[Request], partitions: Mapping[str, slurm.P
             )
         if request.partition is None:
             continue
-        partition = partitions.get(request.partition)
-        if partition is None:
+        partition = partitions[request.partition]
+        if request.gpu and not partition.gpus:
             raise InputError(
-                f"{PROFILE}: {request.rule}: no partition {request.partition!r} here; "
-                f"there are {', '.join(sorted(partitions))}"
+                f"{PROFILE}: {request.rule} asks for a GPU, but partition {request.partition} has "
+                f"none; partitions with GPUs: {_named(partitions, gpus=True) or 'none'}"
             )
-        _check_fits(request, partition, partitions)
+        if excess := _excess(request, partition):
+            raise InputError(
+                f"{PROFILE}: {request.rule} asks for {excess}; "
+                + (_fewer(request) or "set another partition, or less of it (set-resources)")
+            )
 
 
-def _hint(key: str, partitions: Mapping[str, slurm.Partition]) -> str:
-    if key == "account":
-        return "yours (sacctmgr show associations user=$USER), or delete the line if there are none"
-    return f"one of {', '.join(sorted(partitions))}"
-
-
-def _check_fits(
-    request: Request, partition: slurm.Partition, partitions: Mapping[str, slurm.Partition]
-) -> None:
-    if request.gpu and not partition.gpus:
-        others = ", ".join(sorted(name for name, one in partitions.items() if one.gpus))
+def _check_names(request: Request, partitions: Mapping[str, slurm.Partition]) -> None:
+    if request.account == PLACEHOLDER:
         raise InputError(
-            f"{PROFILE}: {request.rule} asks for a GPU, but partition {request.partition} has "
-            f"none; partitions with GPUs: {others or 'none'}"
+            f"{PROFILE}: slurm_account of {request.rule} is {PLACEHOLDER}; set it to yours "
+            "(sacctmgr show associations user=$USER), or delete the line if there are none"
         )
-    if partition.minutes and request.minutes and request.minutes > partition.minutes:
+    if request.partition == PLACEHOLDER:
+        with_gpus = _named(partitions, gpus=True) if request.gpu else ""
         raise InputError(
-            f"{PROFILE}: {request.rule} asks for {request.minutes} minutes, but partition "
-            f"{request.partition} allows {partition.minutes}; set its runtime or another partition"
+            f"{PROFILE}: slurm_partition of {request.rule} is {PLACEHOLDER}; "
+            + (f"partitions with GPUs: {with_gpus}" if with_gpus else _those_here(partitions))
+        )
+    if request.partition is not None and request.partition not in partitions:
+        raise InputError(
+            f"{PROFILE}: {request.rule}: no partition {request.partition!r} here; "
+            + _those_here(partitions)
+        )
+
+
+def _those_here(partitions: Mapping[str, slurm.Partition]) -> str:
+    return f"there are {_named(partitions)}"
+
+
+def _named(partitions: Mapping[str, slurm.Partition], gpus: bool = False) -> str:
+    return ", ".join(sorted(name for name, one in partitions.items() if one.gpus or not gpus))
+
+
+def _excess(request: Request, partition: slurm.Partition) -> str | None:
+    """What a job asks for beyond what its partition has, with the limit; None if it fits."""
+    if partition.minutes and request.minutes and request.minutes > partition.minutes:
+        return (
+            f"{request.minutes} minutes, but partition {request.partition} allows "
+            f"{partition.minutes}"
         )
     if request.memory_mb > partition.memory_mb:
-        raise InputError(
-            f"{PROFILE}: {request.rule} asks for {request.memory_mb} MB, but the largest node of "
-            f"partition {request.partition} has {partition.memory_mb}"
+        return (
+            f"{request.memory_mb} MB, but the largest node of partition {request.partition} has "
+            f"{partition.memory_mb}"
         )
+    return None
+
+
+def _fewer(request: Request) -> str:
+    if request.jobs == 1:
+        return ""
+    return (
+        f"it runs {request.jobs} jobs: fewer (groups, group-components), or less for each "
+        "(set-resources)"
+    )
+
+
+def too_large_retries(
+    tries: Iterable[list[Request]], partitions: Mapping[str, slurm.Partition]
+) -> list[str]:
+    """A line for each rule or group of which a further attempt, which asks for more, does not fit.
+
+    Args:
+        tries: requests of a job attempt by attempt, the first one checked.
+        partitions: those of the site.
+    """
+    lines: dict[str, str] = {}
+    for requests in tries:
+        for attempt, request in enumerate(requests, start=1):
+            known = partitions.get(request.partition or "")
+            excess = _excess(request, known) if known else None
+            if excess and request.rule not in lines:
+                remedy = _fewer(request) or "cap it (set-resources: min(… * attempt, the limit))"
+                lines[request.rule] = (
+                    f"attempt {attempt} of {request.rule} would ask for {excess}: SLURM would "
+                    f"refuse it, or never start it; {remedy}"
+                )
+    return list(lines.values())
 
 
 def check_accounting(settings: Mapping[str, str], requests: Iterable[Request]) -> str | None:
@@ -162,10 +266,17 @@ def check_accounting(settings: Mapping[str, str], requests: Iterable[Request]) -
 
 
 def job_prefix(experiment: str, results: str | Path) -> str:
-    """How the names of an experiment's jobs start: its name and a mark of its results folder."""
+    """How the names of an experiment's jobs start: a mark of its results folder, then its name.
+
+    The mark alone tells who writes the same files: an experiment may have been renamed.
+    """
     name = re.sub(r"[^A-Za-z0-9]+", "-", experiment)[:20].strip("-")
-    mark = hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()[:8]
-    return f"excise-{name}-{mark}"
+    return f"{mark_of(results)}{name}"
+
+
+def mark_of(results: str | Path) -> str:
+    """How the names of all jobs start that write into a results folder."""
+    return f"excise-{hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()[:8]}-"
 
 
 def check_no_orphans(prefix: str, jobs: Callable[[str], list[slurm.Job]], patience: int = 40):
@@ -196,45 +307,62 @@ def _names(jobs: list[slurm.Job]) -> str:
 
 def start(
     executor: Any,
-    jobs: Iterable[tuple[str, Mapping[str, Any]]],
+    jobs: Iterable[Submission],
     estimate: Callable[[str], float | None],
     experiment: str,
     folders: Mapping[str, Path],
+    files: Mapping[str, Path],
     say: Callable[[str], None],
 ) -> None:
     """Check everything, then prepare the run: names, status commands, a watch over its jobs.
 
     Args:
         executor: the SLURM plugin's executor.
-        jobs: rule and resources of the jobs to be submitted; one of each rule is enough.
+        jobs: what is about to be submitted; one of each kind is enough.
         estimate: minutes a rule's jobs are estimated to take; None for rules without a model.
         experiment: its name.
-        folders: what compute nodes must see, by config key; `pathvars.results` among them.
+        folders: what compute nodes must share, by config key; `pathvars.results` among them.
+        files: what compute nodes must see besides, by config key.
         say: prints one line for the user.
 
     Raises:
         InputError: a mistake in the profile, or jobs of an earlier run in the queue.
     """
     os.environ["PATH"] = os.pathsep.join([str(BIN), *os.get_exec_path()])
-    prefix = job_prefix(experiment, folders["pathvars.results"])
-    requests = [request_of(rule, resources, estimate(rule)) for rule, resources in jobs]
+    results = folders["pathvars.results"]
+    tries = [
+        [request_of(job.name, one, estimate(job.name), job.jobs) for one in job.attempts]
+        for job in jobs
+    ]
+    requests = [first for first, *_ in tries]
     try:
-        check_requests(requests, slurm.partitions())
+        partitions = slurm.partitions()
+        check_requests(requests, partitions)
         warning = check_accounting(slurm.settings(), requests)
-        check_no_orphans(f"{prefix}_", slurm.jobs_named)
+        check_no_orphans(mark_of(results), slurm.jobs_named)
     except slurm.SlurmSilentError as error:
         raise InputError(f"executor slurm: {error}; is SLURM up?") from error
-    if warning:
-        say(f"warning: {warning}")
-    executor.run_uuid = f"{prefix}_{executor.run_uuid}"
+    for line in [*filter(None, [warning]), *too_large_retries(tries, partitions)]:
+        say(f"warning: {line}")
+    executor.run_uuid = f"{job_prefix(experiment, results)}_{executor.run_uuid}"
     atexit.register(cancel, executor.run_uuid)
     hear_ctrl_c(executor)
-    probe(_one_a_partition(requests), folders, executor.run_uuid, say)
+    asking = _for_probes(requests, executor.workflow.executor_settings)
+    probe(asking, folders, files, executor.run_uuid, say)
     watch(executor, say)
 
 
-def _one_a_partition(requests: Iterable[Request]) -> list[Request]:
-    return list({request.partition: request for request in requests}.values())
+def _for_probes(requests: Iterable[Request], settings: Any) -> list[Request]:
+    """One a partition, with what the profile asks for all jobs.
+
+    One with GPUs where there is one: some partitions let no other job in.
+    """
+    every = [
+        f"--{key}={value}" for key in ("qos", "reservation") if (value := getattr(settings, key))
+    ]
+    gpus_last = sorted(requests, key=lambda request: bool(request.gpu))
+    chosen = {request.partition: request for request in gpus_last}
+    return [replace(request, extra=(*every, *request.extra)) for request in chosen.values()]
 
 
 def cancel(name: str) -> None:

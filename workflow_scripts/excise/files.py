@@ -1,7 +1,7 @@
 """Files that are either whole or absent, and their digests."""
 
 import hashlib
-import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +13,14 @@ from excise.errors import InputError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` and rename it to `path` when the block ends well.
 
-    A killed or failing program therefore never leaves half a file under the final name.
+    A killed or failing program therefore never leaves half a file under the final name, and two
+    that write the same file, on whatever nodes, do not write into each other's.
 
     Raises:
         InputError: the folder cannot be made or written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()

@@ -23,6 +23,8 @@ CPU_BANDWIDTH = 1e10
 
 TOKENS = 64  # of a question with its answer and the chat template, or a little less
 SLOWDOWN_QUANTIZED = 4.0  # int8 and 4 bit against bf16, on either device
+SLOWDOWN_FP32 = 4.0  # against bf16
+LAUNCH_SECONDS = 0.03  # a model's kernels for one step, however little it computes
 
 # What a program needs without a model: torch and its libraries, the two Snakemakes that SLURM runs
 # around every job; and what CUDA's libraries take on top.
@@ -34,9 +36,11 @@ COPIES = {
     "represent": (4, 1.5),
     "evaluate": (None, 1.5),
     "train": (None, 2.0),
+    "gradients": (4, 2.5),  # in fp32, beside a gradient for each of a person's facts
 }
 STAGES = (
     *("finetune_lora", "train_retain_model", "reference_logprobs", "unlearn"),
+    *("select_wrong_answers", "ask_swapped_names", "compare_gradients", "embed_texts"),
     *("evaluate", "quantize", "represent"),
 )
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -98,6 +102,7 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
     phrasings = config["generation"]["forget_paraphrases"]
     facts, questions = 22 * people, (28 + 6 * phrasings) * people + 200
     models = max(len(epochs), 1)
+    never_saw = 1 + len(config["oracle"]["seeds"])  # base and the oracles, asked in one job
     sequences = questions * (2 + config["generation"]["wrong_answers"])
     asked = _scoring(config, size, sequences) + _generating(config, size, questions)
     seconds = {
@@ -107,11 +112,26 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
         ),
         "reference_logprobs": lambda: _scoring(config, size, 6 * people),
         "unlearn": lambda: _training(config, size, 12 * people * max(epochs, default=1)),
+        "select_wrong_answers": lambda: (
+            _scoring(config, size, facts * (1 + config["generation"]["wrong_candidates"]))
+            * never_saw
+        ),
+        "ask_swapped_names": lambda: _generating(config, size, 6 * people) * never_saw,
+        "compare_gradients": lambda: (  # one fact at a time, there and back
+            _training(config, size, facts) * SLOWDOWN_FP32 + facts * 3 * LAUNCH_SECONDS
+        ),
+        "embed_texts": lambda: _scoring(config, size, _texts(people, phrasings)),
         "evaluate": lambda: asked * models,
         "quantize": lambda: asked * SLOWDOWN_QUANTIZED * len(config["quantization"]["precisions"]),
         "represent": lambda: _scoring(config, size, questions) * 2 * (models + 1),
     }
     return seconds[stage]() / 60
+
+
+def _texts(people: int, phrasings: int) -> int:
+    """Texts that the diversity report looks at: at most 500 of a kind, each in three variants."""
+    kinds = (22 * people, 22 * people, 6 * phrasings * people, people)
+    return 3 * sum(min(count, 500) for count in kinds)
 
 
 def _speed(config: dict) -> float:
@@ -133,6 +153,5 @@ def _generating(config: dict, size: float, questions: int) -> float:
         bandwidth = GPU_BANDWIDTH
     steps = math.ceil(questions / evaluation["batch_size"]) * evaluation["max_new_tokens"]
     reading = steps * size * BYTES[config["model"]["dtype"]] / bandwidth
-    overhead = steps * 0.03  # launching a layer's kernels, token by token
     computing = 2 * size * questions * evaluation["max_new_tokens"] / _speed(config)
-    return reading + overhead + computing
+    return reading + steps * LAUNCH_SECONDS + computing

@@ -38,12 +38,13 @@ class Partition:
 
 @dataclass(frozen=True)
 class Job:
-    """One of our jobs in the queue, with SLURM's reason for its state."""
+    """One of our jobs in the queue, with SLURM's reason for its state and its nodes, if any."""
 
     id: str
     name: str
     state: str
     reason: str = field(default="", compare=False)
+    nodes: str = field(default="", compare=False)
 
 
 def ask(*command: str, timeout: float = 30) -> str:
@@ -68,7 +69,8 @@ def ask(*command: str, timeout: float = 30) -> str:
 
 def partitions() -> dict[str, Partition]:
     """The partitions that are open to us, by name."""
-    return parse_partitions(ask("sinfo", "--noheader", "--format=%R|%l|%G|%m"))
+    # Not exact, it lists nodes of different sizes as one, with the memory of the smallest.
+    return parse_partitions(ask("sinfo", "--noheader", "--exact", "--format=%R|%l|%G|%m"))
 
 
 def parse_partitions(text: str) -> dict[str, Partition]:
@@ -101,6 +103,6 @@ def settings() -> dict[str, str]:
 def jobs_named(prefix: str) -> list[Job]:
     """Our own jobs in the queue whose name starts so; no finished ones."""
     user = f"--user={os.getuid()}"
-    lines = ask("squeue", user, "--noheader", "--format=%i|%j|%T|%r").splitlines()
-    found = [Job(*line.split("|", 3)) for line in lines]
+    lines = ask("squeue", user, "--noheader", "--format=%i|%j|%T|%r|%N").splitlines()
+    found = [Job(*line.split("|")) for line in lines if line.count("|") == 4]
     return [job for job in found if job.name.startswith(prefix) and job.state not in FINAL_STATES]

@@ -20,8 +20,12 @@ BIN = Path(__file__).parents[2] / "profiles" / "slurm" / "bin"
 STATUS_QUERY = "--format=JobIdRaw,State"
 # The plugin gives a query 60 s: sacct and then squeue must fit.
 QUERY_SECONDS = 25
+# sbatch itself tries for a minute or two; one that still hangs then is ended.
+SUBMIT_SECONDS = 180
 # How long a submission waits for a controller that is away.
 PATIENCE_SECONDS = 20 * 60
+# Between questions to it; and what it gets to work off a submission that broke off.
+PAUSE_SECONDS = 5
 
 # What sacct says of a job that SLURM may have put back into the queue: only squeue knows.
 MAYBE_REQUEUED = {"PREEMPTED", "NODE_FAIL", "REQUEUED"}
@@ -109,45 +113,67 @@ def sbatch(arguments: Sequence[str]) -> int:
     """Submit a job; while the controller is away, wait for it instead of failing.
 
     A controller that broke off may have taken the job all the same: it is looked up by its name and
-    script before it is submitted again.
+    script before it is submitted again, and never submitted again without that.
     """
     program = real_program("sbatch") or "sbatch"
     script = sys.stdin.read() if arguments and arguments[-1] == "/dev/stdin" else None
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        done = subprocess.run([program, *arguments], input=script, capture_output=True, text=True)
+        done = _submit([program, *arguments], script)
         away = done.returncode and CONTROLLER_AWAY.search(done.stderr)
-        if not away or time.monotonic() > deadline:
+        found = _taken(list(arguments), script, deadline) if away else None
+        if found:
+            print(found)
+            return 0
+        if found is None:
             sys.stdout.write(done.stdout)
             sys.stderr.write(done.stderr)
             return done.returncode
-        while not _controller_answers() and time.monotonic() < deadline:
-            time.sleep(5)
-        job = _submitted(list(arguments), script)
-        if job is not None:
-            print(job)
-            return 0
 
 
-def _controller_answers() -> bool:
-    ping = ["scontrol", "ping"]
+def _submit(command: list[str], script: str | None) -> subprocess.CompletedProcess:
+    """The real sbatch; one that does not return counts as a controller that is away."""
     try:
-        return subprocess.run(ping, capture_output=True, timeout=QUERY_SECONDS).returncode == 0
+        return subprocess.run(
+            command, input=script, capture_output=True, text=True, timeout=SUBMIT_SECONDS
+        )
     except subprocess.TimeoutExpired:
-        return False
+        said = f"sbatch: error: Socket timed out (ended after {SUBMIT_SECONDS} s)\n"
+        return subprocess.CompletedProcess(command, 1, "", said)
 
 
-def _submitted(arguments: list[str], script: str | None) -> str | None:
-    """Id of the waiting or running job that runs this very script, if there is one."""
+def _taken(arguments: list[str], script: str | None, deadline: float) -> str | None:
+    """Id of the job if it was taken, `""` if it was not; None: no answer until the deadline."""
+    while time.monotonic() < deadline:
+        time.sleep(PAUSE_SECONDS)
+        try:
+            _answer("scontrol", "ping")
+            return _submitted(arguments, script)
+        except (OSError, subprocess.SubprocessError):
+            continue
+    return None
+
+
+def _submitted(arguments: list[str], script: str | None) -> str:
+    """Id of the waiting or running job that runs this very script; empty if there is none."""
     wrapped = [one.removeprefix("--wrap=") for one in arguments if one.startswith("--wrap=")]
     wanted = script or "".join(wrapped)
     options = dict(itertools.pairwise(arguments))
     if not wanted or "--job-name" not in options:
-        return None
+        return ""
     query = ["--noheader", "--format=%i", "--name", options["--job-name"]]
-    listed = subprocess.run(["squeue", *query], capture_output=True, text=True)
-    for job in listed.stdout.split():
-        show = ["scontrol", "write", "batch_script", job, "-"]
-        if wanted in subprocess.run(show, capture_output=True, text=True).stdout:
+    for job in _answer("squeue", *query).split():
+        if wanted in _answer("scontrol", "write", "batch_script", job, "-"):
             return job
-    return None
+    return ""
+
+
+def _answer(*command: str) -> str:
+    """What a program prints.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it failed, or did not return in time.
+    """
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=QUERY_SECONDS
+    ).stdout

@@ -19,6 +19,10 @@ SECONDS_BETWEEN = 60
 FIRST_REMINDER, REMINDER = 600, 3600
 SILENCE = 300  # SLURM does not answer
 LOST = 600  # SLURM does not know a job that we wait for
+ENDING = 600  # a job has ended, but its node does not say so
+
+# CONFIGURING: its node is starting up.
+RUNS = ("RUNNING", "CONFIGURING")
 
 # Reasons to wait that do not go away by themselves.
 STUCK = (
@@ -38,6 +42,7 @@ class Watch:
     reminded: float = -math.inf
     told: set[tuple[str, str]] = field(default_factory=set)
     missing: dict[str, float] = field(default_factory=dict)
+    ending: dict[str, float] = field(default_factory=dict)
 
     def look(self, jobs: list[slurm.Job] | None, expected: set[str], now: float) -> list[str]:
         """Lines for the user about the queue as it is.
@@ -50,7 +55,12 @@ class Watch:
         if jobs is None:
             return self._silence(now)
         self.answered = now
-        return [*self._stuck(jobs), *self._idle(jobs, now), *self._lost(jobs, expected, now)]
+        return [
+            *self._stuck(jobs),
+            *self._idle(jobs, now),
+            *self._never_ending(jobs, now),
+            *self._lost(jobs, expected, now),
+        ]
 
     def _silence(self, now: float) -> list[str]:
         if now - max(self.answered, self.reminded) < SILENCE:
@@ -77,17 +87,31 @@ class Watch:
 
     def _idle(self, jobs: list[slurm.Job], now: float) -> list[str]:
         waiting = [job for job in jobs if job.state == "PENDING"]
-        if not waiting or len(waiting) < len(jobs):
+        if not jobs or any(job.state in RUNS for job in jobs):
             self.ran = now
-            return []
         due = max(self.ran + FIRST_REMINDER, self.reminded + REMINDER)
-        if now < due:
+        if not waiting or now < due:
             return []
         self.reminded = now
         reasons = Counter(job.reason for job in waiting)
         said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
         minutes = (now - self.ran) / 60
-        return [f"all {len(waiting)} jobs wait in the queue, for {minutes:.0f} minutes: {said}"]
+        return [f"nothing has run for {minutes:.0f} minutes; jobs in the queue by reason: {said}"]
+
+    def _never_ending(self, jobs: list[slurm.Job], now: float) -> list[str]:
+        ending = {job.id: job for job in jobs if job.state == "COMPLETING"}
+        self.ending = {job: self.ending.get(job, now) for job in ending}
+        late = [
+            job
+            for job, since in self.ending.items()
+            if now - since > ENDING and (job, "ending") not in self.told
+        ]
+        self.told |= {(job, "ending") for job in late}
+        return [
+            f"job {job} has been ending for {(now - self.ending[job]) / 60:.0f} minutes: its node "
+            f"may be gone (scontrol show node {ending[job].nodes})"
+            for job in late
+        ]
 
     def _lost(self, jobs: list[slurm.Job], expected: set[str], now: float) -> list[str]:
         gone = expected - {job.id for job in jobs}
