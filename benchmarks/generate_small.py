@@ -81,7 +81,11 @@ def main() -> None:
         if row["check"] in ("style", "premise_leak", "split_leak"):
             print(row["check"], row["metric"], row["value"])
     for part, numbers in report["generation"].items():
-        print(part, {key: value for key, value in numbers.items() if value not in (0, [], None)})
+        print(part, {key: _shown(value) for key, value in numbers.items() if value})
+
+
+def _shown(value: object) -> object:
+    return f"{len(value)} people" if isinstance(value, list) else value
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 
-from excise import cluster
+from excise.slurm import start
 from excise.config import check_config, expand_trajectories, load_config, needs_reference
 from excise.dataset_export import FILES as EXPORTED_FILES
 from excise.errors import InputError
@@ -100,9 +100,9 @@ def start_on_cluster():
         return
     folders = {f"pathvars.{name}": Path(path) for name, path in config["pathvars"].items()}
     try:
-        cluster.start(
+        start.start(
             workflow.scheduler._executor,
-            cluster.submissions(workflow.dag),
+            start.submissions(workflow.dag),
             estimate_of_rule,
             config["experiment"],
             folders | {"the repository": Path.cwd()},

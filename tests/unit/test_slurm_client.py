@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from excise import slurm_client
+from excise.slurm import client
 
 NAME = "excise-run_1234"
 QUERY = f"-X --noheader --format=JobIdRaw,State --starttime 2026-01-01 --name {NAME}".split()
@@ -81,7 +81,7 @@ def test_other_questions_go_to_the_real_sacct(played):
 
 def test_without_a_real_sacct_other_questions_fail_and_say_why(played, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", os.pathsep.join([str(BIN), str(tmp_path)]))
-    assert slurm_client.sacct(["-j", "7"]) == 1
+    assert client.sacct(["-j", "7"]) == 1
 
 
 def test_a_submission_waits_for_the_controller(played, tmp_path):
@@ -120,20 +120,20 @@ def hangs_once(folder: Path) -> str:
 @pytest.fixture
 def hasty(monkeypatch):
     """Limits of seconds, not minutes."""
-    monkeypatch.setattr(slurm_client, "SUBMIT_SECONDS", 1)
-    monkeypatch.setattr(slurm_client, "QUERY_SECONDS", 1)
-    monkeypatch.setattr(slurm_client, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(client, "SUBMIT_SECONDS", 1)
+    monkeypatch.setattr(client, "QUERY_SECONDS", 1)
+    monkeypatch.setattr(client, "PAUSE_SECONDS", 0.1)
 
 
 def test_an_sbatch_that_hangs_is_ended_and_tried_again(played, hasty, tmp_path, capsys):
     played(sbatch=hangs_once(tmp_path), scontrol="exit 0", squeue="true")
-    assert slurm_client.sbatch(["--job-name", NAME, "--wrap=true"]) == 0
+    assert client.sbatch(["--job-name", NAME, "--wrap=true"]) == 0
     assert capsys.readouterr().out == "12\n"
 
 
 def test_an_sbatch_that_hangs_may_have_submitted_its_job(played, hasty, tmp_path, capsys):
     played(sbatch=hangs_once(tmp_path), scontrol="echo python -m snakemake", squeue="echo 11")
-    assert slurm_client.sbatch(["--job-name", NAME, "--wrap=python -m snakemake"]) == 0
+    assert client.sbatch(["--job-name", NAME, "--wrap=python -m snakemake"]) == 0
     assert capsys.readouterr().out == "11\n"
     assert (tmp_path / "tries").read_text() == "once\n"
 
@@ -142,10 +142,10 @@ def test_an_sbatch_that_hangs_may_have_submitted_its_job(played, hasty, tmp_path
 def test_nothing_is_submitted_again_while_the_queue_cannot_be_read(
     played, hasty, tmp_path, monkeypatch, queue
 ):
-    monkeypatch.setattr(slurm_client, "PATIENCE_SECONDS", 3)
+    monkeypatch.setattr(client, "PATIENCE_SECONDS", 3)
     played(sbatch=hangs_once(tmp_path), scontrol="exit 0", squeue=queue)
     began = time.monotonic()
-    assert slurm_client.sbatch(["--job-name", NAME, "--wrap=true"]) == 1
+    assert client.sbatch(["--job-name", NAME, "--wrap=true"]) == 1
     assert time.monotonic() - began < 15
     assert (tmp_path / "tries").read_text() == "once\n"
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-BIN = Path(__file__).parents[2] / "profiles" / "slurm" / "bin"
+BIN = Path(__file__).parents[3] / "profiles" / "slurm" / "bin"
 STATUS_QUERY = "--format=JobIdRaw,State"
 # The plugin gives a query 60 s: sacct and then squeue must fit.
 QUERY_SECONDS = 25

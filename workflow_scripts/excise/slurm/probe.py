@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from excise import slurm
 from excise.errors import InputError
+from excise.slurm import commands
 
 MEMORY = Path(".snakemake/cluster_probe.json")
 # A full cluster must not keep the real jobs out of the queue.
@@ -107,8 +107,8 @@ def _submit(request: Asks, looked_for: Mapping[str, Path], answer: Path, name: s
     ways = [(), request.gpu] if request.gpu else [()]
     for gpu in ways:
         try:
-            return slurm.ask("sbatch", *options, *gpu, *wrapped).split(";")[0].strip()
-        except slurm.SlurmSilentError as error:
+            return commands.ask("sbatch", *options, *gpu, *wrapped).split(";")[0].strip()
+        except commands.SlurmSilentError as error:
             refusal = error
     raise InputError(f"executor slurm: the probe was refused: {refusal}") from refusal
 
@@ -118,17 +118,17 @@ def _end(job: str, patience: float) -> tuple[str, int]:
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         try:
-            shown = slurm.ask("scontrol", "--oneliner", "show", "job", job)
-        except slurm.SlurmSilentError:
+            shown = commands.ask("scontrol", "--oneliner", "show", "job", job)
+        except commands.SlurmSilentError:
             shown = ""
         fields = dict(pair.partition("=")[::2] for pair in shown.split())
-        if fields.get("JobState") in slurm.FINAL_STATES:
+        if fields.get("JobState") in commands.FINAL_STATES:
             code, _, signal = fields["ExitCode"].partition(":")
             return fields["JobState"], int(code) or int(signal)
         time.sleep(1)
     try:
-        slurm.ask("scancel", job)
-    except slurm.SlurmSilentError:
+        commands.ask("scancel", job)
+    except commands.SlurmSilentError:
         return "SLURM does not answer", 0
     return f"no free node within {patience:.0f} s", 0
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from excise import slurm
 from excise.errors import InputError
+from excise.slurm import commands
 
 SECONDS_BETWEEN = 60
 # A reminder when nothing of ours runs: after ten minutes, then every hour.
@@ -44,7 +44,7 @@ class Watch:
     missing: dict[str, float] = field(default_factory=dict)
     ending: dict[str, float] = field(default_factory=dict)
 
-    def look(self, jobs: list[slurm.Job] | None, expected: set[str], now: float) -> list[str]:
+    def look(self, jobs: list[commands.Job] | None, expected: set[str], now: float) -> list[str]:
         """Lines for the user about the queue as it is.
 
         Args:
@@ -69,7 +69,7 @@ class Watch:
         minutes = (now - self.answered) / 60
         return [f"SLURM has not answered for {minutes:.0f} minutes; waiting, nothing is lost"]
 
-    def _stuck(self, jobs: list[slurm.Job]) -> list[str]:
+    def _stuck(self, jobs: list[commands.Job]) -> list[str]:
         stuck = [
             job
             for job in jobs
@@ -85,7 +85,7 @@ class Watch:
             for job in stuck
         ]
 
-    def _idle(self, jobs: list[slurm.Job], now: float) -> list[str]:
+    def _idle(self, jobs: list[commands.Job], now: float) -> list[str]:
         waiting = [job for job in jobs if job.state == "PENDING"]
         if not jobs or any(job.state in RUNS for job in jobs):
             self.ran = now
@@ -98,7 +98,7 @@ class Watch:
         minutes = (now - self.ran) / 60
         return [f"nothing has run for {minutes:.0f} minutes; jobs in the queue by reason: {said}"]
 
-    def _never_ending(self, jobs: list[slurm.Job], now: float) -> list[str]:
+    def _never_ending(self, jobs: list[commands.Job], now: float) -> list[str]:
         ending = {job.id: job for job in jobs if job.state == "COMPLETING"}
         self.ending = {job: self.ending.get(job, now) for job in ending}
         late = [
@@ -113,7 +113,7 @@ class Watch:
             for job in late
         ]
 
-    def _lost(self, jobs: list[slurm.Job], expected: set[str], now: float) -> list[str]:
+    def _lost(self, jobs: list[commands.Job], expected: set[str], now: float) -> list[str]:
         gone = expected - {job.id for job in jobs}
         self.missing = {job: self.missing.get(job, now) for job in gone}
         lost = {
@@ -139,8 +139,8 @@ def watch(executor: Any, say: Callable[[str], None]) -> None:
         while True:
             time.sleep(SECONDS_BETWEEN)
             try:
-                jobs = slurm.jobs_named(executor.run_uuid)
-            except (slurm.SlurmSilentError, InputError):
+                jobs = commands.jobs_named(executor.run_uuid)
+            except (commands.SlurmSilentError, InputError):
                 jobs = None
             expected = {job.external_jobid for job in list(executor.active_jobs)}
             for line in state.look(jobs, expected - {None}, time.monotonic()):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from excise import cluster, slurm
-from excise.cluster import (
+from excise.errors import InputError
+from excise.slurm import commands, start
+from excise.slurm.start import (
     Request,
     check_accounting,
     check_requests,
@@ -18,8 +19,7 @@ from excise.cluster import (
     request_of,
     too_large_retries,
 )
-from excise.errors import InputError
-from excise.watch import ENDING, FIRST_REMINDER, LOST, REMINDER, SILENCE, Watch
+from excise.slurm.watch import ENDING, FIRST_REMINDER, LOST, REMINDER, SILENCE, Watch
 
 SINFO = """\
 cpu|1:00:00|(null)|4000
@@ -27,14 +27,14 @@ cpu|1:00:00|(null)|8000+
 gpu|2-00:00:00|gpu:a100:4(S:0-1)|512000
 long|infinite|craynetwork:4|4000
 """
-PARTITIONS = slurm.parse_partitions(SINFO)
+PARTITIONS = commands.parse_partitions(SINFO)
 
 
 def test_partitions_from_the_lines_of_sinfo():
     assert {
-        "cpu": slurm.Partition(60, False, 8000),
-        "gpu": slurm.Partition(2880, True, 512000),
-        "long": slurm.Partition(None, False, 4000),
+        "cpu": commands.Partition(60, False, 8000),
+        "gpu": commands.Partition(2880, True, 512000),
+        "long": commands.Partition(None, False, 4000),
     } == PARTITIONS
 
 
@@ -43,7 +43,7 @@ def test_partitions_from_the_lines_of_sinfo():
     [("30:00", 30), ("1:30:00", 90), ("1-01:00:00", 1500), ("infinite", None), ("n/a", None)],
 )
 def test_minutes_of_a_limit(text, minutes):
-    assert slurm.minutes_of(text) == minutes
+    assert commands.minutes_of(text) == minutes
 
 
 def test_a_request_holds_what_is_settled():
@@ -111,7 +111,7 @@ def test_requests_that_do_not_get_one_line(request_, reason):
 def test_a_gpu_rule_where_no_partition_has_any_is_told_which_there_are():
     request = Request("unlearn", "CHANGE_ME", gpu=("--gpus=1",))
     with pytest.raises(InputError, match=r"is CHANGE_ME; there are cpu$"):
-        check_requests([request], {"cpu": slurm.Partition(60)})
+        check_requests([request], {"cpu": commands.Partition(60)})
 
 
 def tries(rule: str, minutes: int, memory_mb: int = 0, jobs: int = 1) -> list[Request]:
@@ -139,11 +139,11 @@ def test_a_retry_with_more_memory_than_any_node_is_foretold():
     assert line.startswith("attempt 3 of plot would ask for 9000 MB, but the largest node of")
 
 
-SCRIPTS = Path(cluster.__file__).parents[1]
+SCRIPTS = Path(start.__file__).parents[2]
 FOUR_JOBS = """
 import json, sys
 sys.path.insert(0, {scripts!r})
-from excise.cluster import submissions
+from excise.slurm.start import submissions
 
 rule all:
     input: "c", expand("{{i}}.b", i=range(3))
@@ -255,25 +255,25 @@ def test_the_queue_and_the_nodes_of_a_site(tmp_path, monkeypatch):
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
-    running, pending = slurm.jobs_named("excise-x")
+    running, pending = commands.jobs_named("excise-x")
     assert (running.id, running.state, running.nodes) == ("7", "RUNNING", "gpu[1-2]")
     assert (pending.id, pending.reason, pending.nodes) == ("8", "Priority", "")
-    assert slurm.partitions()["cpu"].memory_mb == 8000
+    assert commands.partitions()["cpu"].memory_mb == 8000
 
 
-def jobs(*states: tuple[str, str, str]) -> list[slurm.Job]:
-    return [slurm.Job(job, "name", state, reason) for job, state, reason in states]
+def jobs(*states: tuple[str, str, str]) -> list[commands.Job]:
+    return [commands.Job(job, "name", state, reason) for job, state, reason in states]
 
 
 def test_jobs_of_an_earlier_run_stop_this_one():
     left = jobs(("7", "RUNNING", ""), ("8", "PENDING", "Priority"))
     with pytest.raises(InputError, match=r"2 jobs of an earlier run .*: scancel 7 8$"):
-        cluster.check_no_orphans("excise-x_", lambda prefix: left)
+        start.check_no_orphans("excise-x_", lambda prefix: left)
 
 
 def test_jobs_that_are_just_ending_are_waited_for():
     queue = [jobs(("7", "COMPLETING", "")), []]
-    cluster.check_no_orphans("excise-x_", lambda prefix: queue.pop(0))
+    start.check_no_orphans("excise-x_", lambda prefix: queue.pop(0))
     assert queue == []
 
 
@@ -320,7 +320,7 @@ def test_a_node_that_is_starting_up_counts_as_running():
 
 def test_a_job_that_never_ends_is_named_once_with_its_node():
     watch = Watch(answered=0, ran=0)
-    queue = [slurm.Job("7", "name", "COMPLETING", "None", "gpu12")]
+    queue = [commands.Job("7", "name", "COMPLETING", "None", "gpu12")]
     said = {now: watch.look(queue, {"7"}, now) for now in range(0, 3 * ENDING, 60)}
     assert {now: lines for now, lines in said.items() if lines} == {
         ENDING + 60: [

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from excise import probe as probing
-from excise.cluster import Request
 from excise.errors import InputError
-from excise.probe import probe
+from excise.slurm import probe as probing
+from excise.slurm.probe import probe
+from excise.slurm.start import Request
 
 GPU = Request("unlearn", "gpu", "mine", ("--gpus=1",), extra=("--qos=long",))
 CPU = Request("plot", "cpu")

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 # A main thread that drops the first interrupts, as Snakemake's log handler does.
 PROGRAM = """
 import sys, time
-from excise.interrupt import hear_ctrl_c
+from excise.slurm.interrupt import hear_ctrl_c
 
 class Executor:
     wait = True

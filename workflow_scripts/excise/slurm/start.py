@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from excise import slurm
 from excise.errors import InputError
-from excise.interrupt import hear_ctrl_c
-from excise.probe import probe
-from excise.slurm_client import BIN
-from excise.watch import watch
+from excise.slurm import commands
+from excise.slurm.client import BIN
+from excise.slurm.interrupt import hear_ctrl_c
+from excise.slurm.probe import probe
+from excise.slurm.watch import watch
 
 PLACEHOLDER = "CHANGE_ME"
 PROFILE = "the SLURM profile"
@@ -134,7 +134,9 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def check_requests(requests: Iterable[Request], partitions: Mapping[str, slurm.Partition]) -> None:
+def check_requests(
+    requests: Iterable[Request], partitions: Mapping[str, commands.Partition]
+) -> None:
     """Check what first attempts ask for against what the site has.
 
     Raises:
@@ -163,7 +165,7 @@ def check_requests(requests: Iterable[Request], partitions: Mapping[str, slurm.P
             )
 
 
-def _check_names(request: Request, partitions: Mapping[str, slurm.Partition]) -> None:
+def _check_names(request: Request, partitions: Mapping[str, commands.Partition]) -> None:
     if request.account == PLACEHOLDER:
         raise InputError(
             f"{PROFILE}: slurm_account of {request.rule} is {PLACEHOLDER}; set it to yours "
@@ -182,15 +184,15 @@ def _check_names(request: Request, partitions: Mapping[str, slurm.Partition]) ->
         )
 
 
-def _those_here(partitions: Mapping[str, slurm.Partition]) -> str:
+def _those_here(partitions: Mapping[str, commands.Partition]) -> str:
     return f"there are {_named(partitions)}"
 
 
-def _named(partitions: Mapping[str, slurm.Partition], gpus: bool = False) -> str:
+def _named(partitions: Mapping[str, commands.Partition], gpus: bool = False) -> str:
     return ", ".join(sorted(name for name, one in partitions.items() if one.gpus or not gpus))
 
 
-def _excess(request: Request, partition: slurm.Partition) -> str | None:
+def _excess(request: Request, partition: commands.Partition) -> str | None:
     """What a job asks for beyond what its partition has, with the limit; None if it fits."""
     if partition.minutes and request.minutes and request.minutes > partition.minutes:
         return (
@@ -215,7 +217,7 @@ def _fewer(request: Request) -> str:
 
 
 def too_large_retries(
-    tries: Iterable[list[Request]], partitions: Mapping[str, slurm.Partition]
+    tries: Iterable[list[Request]], partitions: Mapping[str, commands.Partition]
 ) -> list[str]:
     """A line for each rule or group of which a further attempt, which asks for more, does not fit.
 
@@ -279,7 +281,7 @@ def mark_of(results: str | Path) -> str:
     return f"excise-{hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()[:8]}-"
 
 
-def check_no_orphans(prefix: str, jobs: Callable[[str], list[slurm.Job]], patience: int = 40):
+def check_no_orphans(prefix: str, jobs: Callable[[str], list[commands.Job]], patience: int = 40):
     """Check that no job of an earlier run is left that would write the same files.
 
     Jobs that are just ending are waited for, up to `patience` seconds.
@@ -301,7 +303,7 @@ def check_no_orphans(prefix: str, jobs: Callable[[str], list[slurm.Job]], patien
         )
 
 
-def _names(jobs: list[slurm.Job]) -> str:
+def _names(jobs: list[commands.Job]) -> str:
     return ",".join(sorted({job.name for job in jobs}))
 
 
@@ -336,11 +338,11 @@ def start(
     ]
     requests = [first for first, *_ in tries]
     try:
-        partitions = slurm.partitions()
+        partitions = commands.partitions()
         check_requests(requests, partitions)
-        warning = check_accounting(slurm.settings(), requests)
-        check_no_orphans(mark_of(results), slurm.jobs_named)
-    except slurm.SlurmSilentError as error:
+        warning = check_accounting(commands.settings(), requests)
+        check_no_orphans(mark_of(results), commands.jobs_named)
+    except commands.SlurmSilentError as error:
         raise InputError(f"executor slurm: {error}; is SLURM up?") from error
     for line in [*filter(None, [warning]), *too_large_retries(tries, partitions)]:
         say(f"warning: {line}")
@@ -371,7 +373,7 @@ def cancel(name: str) -> None:
     The plugin cancels on Ctrl-C, but not the jobs it asks about or submits at that moment.
     """
     try:
-        if slurm.jobs_named(name):
+        if commands.jobs_named(name):
             subprocess.run(["scancel", f"--name={name}"], timeout=60, check=False)
-    except (slurm.SlurmSilentError, InputError, subprocess.TimeoutExpired):
+    except (commands.SlurmSilentError, InputError, subprocess.TimeoutExpired):
         print(f"SLURM does not answer; if jobs are left: scancel --name={name}", flush=True)
