@@ -4,9 +4,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from one_machine import OneMachine, why_not
-from study import SITE, TOO_LITTLE, Study, Submitter, Trouble
+from one_machine import OneMachine, wait_for, why_not
+from study import SITE, TOO_LITTLE, Spy, Study, Submitter, Trouble, accounted
 
+from excise.slurm.commands import FINAL_STATES
 from workflow.conftest import clone
 
 
@@ -37,27 +38,37 @@ def fresh(machine, tmp_path_factory) -> Submitter:
 @pytest.fixture(scope="module")
 def study(machine, fresh, tmp_path_factory) -> Study:
     """The whole experiment run through SLURM while everything that can break breaks."""
-    workspace = fresh.copy(tmp_path_factory.mktemp("slurm") / "study")
+    folder = tmp_path_factory.mktemp("slurm")
+    workspace = fresh.copy(folder / "study")
     workspace.set_profile(TOO_LITTLE)
-    trouble = Trouble(machine, workspace.folder)
-    trouble.start()
-    with workspace.running("all") as process:
+    spy = Spy(folder / "spy")
+    trouble = Trouble(machine, workspace.folder, spy, folder / "timeline.txt")
+    trouble.tell("start")
+    with workspace.running("all", PATH=spy.path()) as process:
+        trouble.start()
         try:
-            process.wait(timeout=1500)
+            process.wait(timeout=2700)
         except subprocess.TimeoutExpired:
-            trouble.faults.append("not finished after 25 minutes")
+            trouble.fault("not finished after 45 minutes")
         finally:
             trouble.ended.set()
             trouble.join()
     trouble.tell(f"end, exit status {process.returncode}")
-    for seconds, what in trouble.timeline:
-        print(f"{seconds:6.0f} s  {what}")
-    return Study(workspace, trouble, workspace.said(), process.returncode)
+    print(f"{trouble.timeline}:\n{trouble.timeline.read_text()}")
+    machine.mend()
+    wait_for(all_ended, 120, "accounting up to date")
+    return Study(workspace, trouble, workspace.said(), process.returncode, accounted())
+
+
+def all_ended() -> bool:
+    """Whether accounting knows the end of every job."""
+    return all(job["State"].split()[0] in FINAL_STATES for job in accounted())
 
 
 @pytest.fixture
-def own(study, tmp_path) -> Submitter:
-    """A copy of the finished study to run jobs in, with a plain profile."""
+def own(study, machine, tmp_path) -> Iterator[Submitter]:
+    """A copy of the finished study to run jobs in, with a plain profile, on an idle cluster."""
     workspace = study.workspace.copy(tmp_path / "own")
     workspace.set_profile({new: old for old, new in TOO_LITTLE.items()})
-    return workspace
+    yield workspace
+    machine.mend()

@@ -10,6 +10,7 @@ CPU nodes) and elsewhere: cpu2 seen as a node that does not mount the folder `hi
 
 Ours are the daemons, their state below one folder, and links in /etc/slurm: jobs of the plugin
 drop SLURM_CONF, so the built-in place it must be. A machine that has a SLURM already is left alone.
+One started by hand stays until it is stopped, or until the tests begin: they start their own.
 """
 
 import argparse
@@ -25,10 +26,12 @@ from pathlib import Path
 from typing import IO
 
 FOLDER = Path("/var/tmp/excise-slurm")
-# Held while a SLURM of ours runs: there is one a machine, whoever wants to test on it.
+# Held by the process that tests on our SLURM: there is one a machine.
 LOCK = Path("/var/tmp/excise-slurm.lock")
 ETC = Path("/etc/slurm")
-NODES = ("cpu1", "cpu2", "gpu1")
+# In the order in which they need each other; with their ports.
+DAEMONS = {"munged": None, "mariadbd": 13306, "slurmdbd": 16819, "slurmctld": 16817}
+NODES = {"cpu1": 17001, "cpu2": 17002, "gpu1": 17003}
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sacct", "unshare")
 CONFIG_FILES = ("slurm.conf", "gres.conf", "cgroup.conf", "slurmdbd.conf")
 
@@ -141,14 +144,28 @@ def why_not() -> str | None:
     namespaces = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "true"]
     if subprocess.run(namespaces, capture_output=True).returncode:
         return "process namespaces cannot be made here (unshare)"
+    taken = [port for port in (*DAEMONS.values(), *NODES.values()) if port and in_use(port)]
+    if taken and not any(map(OneMachine().is_running, (*DAEMONS, *NODES))):
+        return f"port {taken[0]} is in use by something else"
     return None
+
+
+def in_use(port: int) -> bool:
+    """Whether some process listens on a port."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("", port))
+        except OSError:
+            return True
+    return False
 
 
 def _is_ours(path: Path) -> bool:
     return path.is_symlink() and path.readlink().is_relative_to(FOLDER)
 
 
-def output(*command: str, timeout: float = 30) -> str:
+def output(*command: str, timeout: float = 60) -> str:
     """What a command prints; it must succeed."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, f"{command}: {done.stderr}"
@@ -168,9 +185,17 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
         time.sleep(0.2)
 
 
-def succeeds(*command: str) -> Callable[[], bool]:
-    """The condition that a command exits with 0."""
-    return lambda: subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+def succeeds(*command: str, timeout: float = 30) -> Callable[[], bool]:
+    """The condition that a command exits with 0, in time."""
+
+    def condition() -> bool:
+        quiet = {"stdin": subprocess.DEVNULL, "capture_output": True}
+        try:
+            return subprocess.run(command, **quiet, timeout=timeout).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+    return condition
 
 
 class OneMachine:
@@ -197,42 +222,68 @@ class OneMachine:
             return False
         return True
 
-    def start(self, accounting: bool = True) -> None:
+    def start(self) -> None:
         """Start everything; what an earlier, killed start left behind goes first."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
-        for name in ("etc", "log", "run", "state", "spool", "pids", "hidden"):
+        spool = [f"spool/{node}" for node in NODES]
+        for name in ("etc", "log", "run", "state", "pids", "hidden", *spool):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        for node in NODES:
-            (self.folder / "spool" / node).mkdir()
-        self._configure(accounting)
+        self._configure(accounting=True)
         self.start_daemon("munged")
-        if accounting:
-            self._start_database()
-            self.start_daemon("slurmdbd")
-            subprocess.run(["sacctmgr", "-i", "add", "cluster", "lab"], capture_output=True)
-            subprocess.run(
-                ["sacctmgr", "-i", "add", "account", "study", "cluster=lab"], capture_output=True
-            )
-            subprocess.run(
-                ["sacctmgr", "-i", "add", "user", "root", "account=study"], capture_output=True
-            )
-        self.start_daemon("slurmctld")
-        for node in NODES:
-            self.start_node(node)
-        wait_for(self.all_idle, 60, "nodes idle")
+        self._start_database()
+        self.start_daemon("slurmdbd")
+        for what in ("cluster lab", "account study cluster=lab", "user root account=study"):
+            output("sacctmgr", "-i", "add", *what.split())
+        self.mend()
 
     def stop(self) -> None:
-        """Cancel jobs, end all daemons by their recorded ids, take the links away."""
-        if self.is_running("slurmctld"):
-            subprocess.run(["scancel", "--user=root"], capture_output=True, timeout=30)
+        """End all daemons and nodes by their recorded ids, take the links away."""
         for node in NODES:
             self.kill_node(node)
-        for name in ("slurmctld", "slurmdbd", "mariadbd", "munged"):
+        for name in reversed(DAEMONS):
             self.stop_daemon(name)
         for name in CONFIG_FILES:
             if _is_ours(ETC / name):
                 (ETC / name).unlink()
+
+    def mend(self) -> None:
+        """Start what does not run, cancel all jobs, and wait until every node and GPU is free."""
+        for name in DAEMONS:
+            if not self.is_running(name):
+                self.start_daemon(name)
+        for node in NODES:
+            if not self.is_running(node):
+                self.start_node(node)
+        self.clear()
+        self.wait_for_gpus()
+
+    def clear(self) -> None:
+        """Cancel every job, whoever submitted it, and wait until the nodes are free."""
+        succeeds("scancel", "--user=root")()
+        wait_for(self._becomes_idle, 300, "nodes idle")
+
+    def _becomes_idle(self) -> bool:
+        for node, state in (line.split() for line in self.states()):
+            if state.startswith("drain"):  # a job of its took too long to die
+                succeeds("scontrol", "update", f"NodeName={node}", "State=RESUME")()
+        return self.all_idle()
+
+    def wait_for_gpus(self) -> None:
+        """Wait until a job gets both GPUs.
+
+        If a GPU job ends while the controller (22.05) is away, the next jobs start before the node
+        has told of its GPUs: they get none, and all cards stay booked until they are counted again.
+        """
+        job = ["srun", "--partition=gpu", "--gpus=2", "--time=1", "--immediate=30", "true"]
+
+        def given() -> bool:
+            if succeeds(*job, timeout=60)():
+                return True
+            succeeds("scontrol", "reconfigure")()
+            return False
+
+        wait_for(given, 400, "both GPUs for one job")
 
     def all_idle(self) -> bool:
         """Whether every node is up and free."""
@@ -245,18 +296,26 @@ class OneMachine:
     def states(self) -> set[str]:
         """Nodes with their states; empty while SLURM does not answer."""
         command = ["sinfo", "-h", "-N", "-o", "%N %T"]
-        return set(subprocess.run(command, capture_output=True, text=True).stdout.splitlines())
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        except subprocess.TimeoutExpired:
+            return set()
+        return set(done.stdout.splitlines())
 
     def set_accounting(self, on: bool) -> None:
-        """Switch accounting on or off, as a site that has it or has not."""
+        """Switch accounting on or off, as a site that has it or has not; no job survives it."""
         self._configure(on)
+        self.clear()
         self.stop_daemon("slurmctld")
-        self.start_daemon("slurmctld")
-        wait_for(self.all_idle, 60, "nodes idle")
+        self.mend()
 
     def start_daemon(self, name: str) -> None:
-        """Start one of munged, slurmdbd, slurmctld and wait until it answers."""
+        """Start a daemon and wait until it answers."""
         run = self.folder / "run"
+        server = [f"--datadir={self.folder}/db", f"--socket={run}/mysql.sock", "--port=13306"]
+        server += [f"--pid-file={run}/mariadbd.pid", "--bind-address=127.0.0.1", "--skip-log-bin"]
+        server += ["--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2"]
+        server += ["--innodb-lock-wait-timeout=900", "--performance-schema=off"]
         commands = {
             "munged": [
                 *("munged", "--foreground", "--num-threads=2"),
@@ -265,16 +324,18 @@ class OneMachine:
                 f"--seed-file={run}/munged.seed",
                 f"--log-file={self.folder}/log/munged.log",
             ],
+            "mariadbd": ["mariadbd", "--no-defaults", "--user=root", *server],
             "slurmdbd": ["slurmdbd", "-D"],
             "slurmctld": ["slurmctld", "-D"],
         }
         answers = {
             "munged": succeeds("munge", "-n"),
+            "mariadbd": succeeds(*self._database_client(), "select 1"),
             "slurmdbd": succeeds("sacctmgr", "-n", "list", "cluster"),
             "slurmctld": succeeds("scontrol", "ping"),
         }
         self._launch(name, commands[name])
-        wait_for(answers[name], 60, name)
+        wait_for(answers[name], 180, name)
 
     def start_node(self, node: str) -> None:
         """Start the slurmd of a node, in process and mount namespaces of its own."""
@@ -285,7 +346,10 @@ class OneMachine:
 
     def kill_node(self, node: str) -> None:
         """The node dies at once, and everything that runs on it."""
+        was_running = self.is_running(node)
         self.stop_daemon(node, signal.SIGKILL)  # unshare --kill-child takes the namespace along
+        if was_running:  # its slurmd dies a moment later; the next one could not listen before
+            wait_for(lambda: not in_use(NODES[node]), 60, f"end of {node}")
 
     def stop_daemon(self, name: str, kind: int = signal.SIGTERM) -> None:
         """End a daemon and wait until it is gone."""
@@ -341,28 +405,34 @@ class OneMachine:
             (ETC / name).symlink_to(file)
 
     def _start_database(self) -> None:
-        data, run = self.folder / "db", self.folder / "run"
-        install = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={data}"]
-        output(*install, "--skip-test-db", "--auth-root-authentication-method=socket", timeout=120)
-        server = ["mariadbd", "--no-defaults", "--user=root", f"--datadir={data}"]
-        server += [f"--socket={run}/mysql.sock", "--bind-address=127.0.0.1", "--port=13306"]
-        server += [f"--pid-file={run}/mariadbd.pid", "--skip-log-bin"]
-        server += ["--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2"]
-        server += ["--innodb-lock-wait-timeout=900", "--performance-schema=off"]
-        self._launch("mariadbd", server)
-        client = ["mariadb", "--no-defaults", f"--socket={run}/mysql.sock", "-e"]
-        wait_for(succeeds(*client, "select 1"), 60, "mariadbd")
-        output(*client, DATABASE)
+        install = ["mariadb-install-db", "--no-defaults", "--user=root", "--skip-test-db"]
+        install += [f"--datadir={self.folder}/db", "--auth-root-authentication-method=socket"]
+        output(*install, timeout=300)
+        self.start_daemon("mariadbd")
+        output(*self._database_client(), DATABASE)
+
+    def _database_client(self) -> list[str]:
+        return ["mariadb", "--no-defaults", f"--socket={self.folder}/run/mysql.sock", "-e"]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Start or stop by hand, unless tests use the machine."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=("start", "stop"))
+    action = parser.parse_args().action
     machine = OneMachine()
-    if parser.parse_args().action == "stop":
+    try:
+        machine.reserve(seconds=0)
+    except TimeoutError:
+        raise SystemExit(f"error: a test run holds {LOCK}") from None
+    if action == "stop":
         machine.stop()
     elif reason := why_not():
         raise SystemExit(f"error: {reason}")
     else:
         machine.start()
         print(output("sinfo"), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -4,11 +4,11 @@ import os
 import re
 import signal
 import subprocess
-import time
+from collections import Counter
 
 import pytest
 from one_machine import output, wait_for
-from study import RESULTS, Seen
+from study import RESULTS, Seen, gpu_jobs, signal_program
 
 pytestmark = pytest.mark.slurm
 
@@ -16,12 +16,12 @@ GA, NPO = "ga/lr0.0002", "npo/lr0.0002_beta0.1"
 TRAINED = [f"{RESULTS}/models/unlearn/{name}/training_log.json" for name in (GA, NPO)]
 FINETUNED = f"{RESULTS}/models/finetuned/adapter_model.safetensors"
 REFERENCE = f"{RESULTS}/models/finetuned_reference.json"
-
-
-def ours(workspace) -> list[str]:
-    """Ids of the jobs that wait or run for a workspace."""
-    lines = output("squeue", "-h", "-o", "%i|%Z").splitlines()
-    return [line.split("|")[0] for line in lines if line.split("|")[1] == str(workspace.folder)]
+# Rules, and groups of rules, that load a model.
+ON_GPU = set(
+    "finetune_lora train_retain_model reference_logprobs select_wrong_answers ask_swapped_names "
+    "compare_gradients embed_texts unlearn evaluate_unlearned represent_unlearned "
+    "baselines quantized".split()
+)
 
 
 def refusal(finished) -> str:
@@ -38,7 +38,7 @@ def refusal(finished) -> str:
 
 
 def test_the_study_ends_well(study):
-    assert study.trouble.faults == []
+    assert study.trouble.faults == [], study.trouble.timeline.read_text()
     assert study.exit_status == 0, study.said[-5000:]
     assert study.trouble.todo == {}, "some trouble was never made"
     for name in ("eval", "sweep", "retain_compare", "quantize", "repr"):
@@ -50,58 +50,48 @@ def test_a_second_run_does_nothing(study):
 
 
 def test_jobs_land_in_their_partition(study):
-    jobs = study.attempts("")
-    gpu_rules = ("finetune", "train_retain", "reference", "unlearn", "evaluate", "represent")
-    assert {job["Partition"] for job in jobs if "benchmark" in job["Comment"]} == {"cpu"}
-    assert {job["Partition"] for job in jobs if "tables" in job["Comment"]} == {"cpu"}
-    for rule in gpu_rules:
-        placed = {job["Partition"] for job in jobs if job["Comment"].startswith(f"rule_{rule}")}
-        assert placed <= {"gpu"}, rule
-    for group in ("baselines", "quantized"):
-        assert {job["Partition"] for job in study.attempts(f"rule_{group}")} == {"gpu"}
+    placed = {
+        (re.sub("_wildcards_.*|^rule_", "", job["Comment"]), job["Partition"]) for job in study.jobs
+    }
+    assert {rule for rule, partition in placed if partition == "gpu"} == ON_GPU
+    elsewhere = [(rule, partition) for rule, partition in placed if partition != "gpu"]
+    assert {rule for rule, _ in elsewhere} >= {"benchmark", "tables", "summarize_eval"}
+    assert not [one for one in elsewhere if one[0] in ON_GPU or one[1] != "cpu"]
 
 
 def test_no_two_jobs_share_a_gpu(study):
-    together = 0
-    for seconds, jobs in study.trouble.seen:
-        gpu_jobs = [job for job in jobs if job.partition == "gpu" and job.what.startswith("rule_")]
-        held = [job.gpu for job in gpu_jobs if job.state == "RUNNING"]
-        assert None not in held, "a GPU job without a GPU"
-        assert len(set(held)) == len(held), f"after {seconds:.0f} s: GPUs {held}"
-        together = max(together, len(held))
-    assert together == 2, "both cards were used at once"
+    """A job may be seen before or after it has its GPU, but not always."""
+    looks = [gpu_jobs(jobs, "RUNNING") for _, jobs in study.trouble.seen]
+    held = [[job.gpu for job in jobs if job.gpu] for jobs in looks]
+    assert [gpus for gpus in held if len(set(gpus)) < len(gpus)] == []
+    assert max(map(len, held)) == 2, "both cards were used at once"
+    had_one = {job.id for jobs in looks for job in jobs if job.gpu}
+    assert {job.id for jobs in looks for job in jobs} == had_one, "a GPU job without a GPU"
 
 
 def test_short_jobs_share_a_place_in_the_queue(study):
-    quantized = {job["JobIDRaw"] for job in study.attempts("rule_quantized")}
-    baselines = {job["JobIDRaw"] for job in study.attempts("rule_baselines")}
-    assert (len(quantized), len(baselines)) == (1, 2)  # of 4 and 8 jobs
+    """A group takes the jobs that are ready when it is submitted, so how many is not certain."""
+    assert 1 <= len(study.attempts("rule_quantized")) < 4
+    assert 1 <= len(study.attempts("rule_baselines")) < 8
 
 
 def test_too_little_memory_comes_back_with_more(study):
-    first, second = study.attempts("rule_reference_logprobs")
-    assert (first["ReqMem"], first["State"]) == ("400M", "FAILED")
-    assert (second["ReqMem"], second["State"]) == ("1600M", "COMPLETED")
+    first, *_, last = study.attempts("rule_reference_logprobs")
+    assert first["ReqMem"] == "400M" and first["State"] in ("FAILED", "OUT_OF_MEMORY")
+    assert last["ReqMem"] in ("1600M", "3600M") and last["State"] == "COMPLETED"
 
 
 def test_a_hanging_job_comes_back_with_more_time(study):
-    first, second = study.attempts("rule_train_retain_model_wildcards_1")
-    assert (first["TimelimitRaw"], first["State"]) == ("1", "TIMEOUT")
-    assert (second["TimelimitRaw"], second["State"]) == ("30", "COMPLETED")
+    first, *_, last = study.attempts("rule_train_retain_model_wildcards_1")
+    assert (first["TimelimitRaw"], first["State"]) == ("2", "TIMEOUT")
+    assert (last["TimelimitRaw"], last["State"]) == ("30", "COMPLETED")
 
 
 def test_a_requeued_job_runs_again_and_is_submitted_once(study):
     (job,) = study.attempts("rule_unlearn_wildcards_ga")
     assert job["State"] == "COMPLETED"
-    assert (
-        max(
-            one.restarts
-            for _, jobs in study.trouble.seen
-            for one in jobs
-            if one.id == job["JobIDRaw"]
-        )
-        >= 1
-    )
+    looks = [one for _, jobs in study.trouble.seen for one in jobs if one.id == job["JobIDRaw"]]
+    assert max(one.restarts for one in looks) >= 1
 
 
 def test_the_jobs_of_a_dead_node_run_again_and_are_submitted_once(study):
@@ -111,9 +101,12 @@ def test_the_jobs_of_a_dead_node_run_again_and_are_submitted_once(study):
 
 
 def test_nothing_is_submitted_twice_when_accounting_or_controller_are_away(study):
+    without_accounting = study.trouble.outages["slurmdbd"]
+    assert without_accounting and all(without_accounting), "sacct was asked, and always failed"
+    assert study.trouble.outages["slurmctld"], "sacct was asked without a controller"
     evaluated = study.attempts("rule_evaluate_unlearned_wildcards_ga")
     assert [job["State"] for job in evaluated] == ["COMPLETED"]
-    tables = study.attempts("rule_tables")
+    tables = study.attempts("rule_tables")  # with their pictures, so these go together for certain
     assert [job["State"] for job in tables] == ["COMPLETED"] * 6
 
 
@@ -135,51 +128,43 @@ def test_cancelled_and_preempted_jobs_are_tried_again(own):
     """F2, F3: a job cancelled by hand; one preempted on a site that does not requeue."""
     own.set_profile({"slurm-requeue: true": "slurm-no-requeue: true", "gpu\n    gpu: 1": "cpu"})
     with own.running("--forcerun", "unlearn", "--", *TRAINED) as process:
-        for start, end in (
-            ("rule_unlearn_wildcards_ga", cancel),
-            ("rule_unlearn_wildcards_npo", preempt),
-        ):
-            end(first_running(own, start))
-        assert process.wait(timeout=240) == 0, own.said()
-    assert sorted(state_of(job) for job in submitted(own)) == [
-        "CANCELLED",
-        "COMPLETED",
-        "COMPLETED",
-        "PREEMPTED",
-    ]
+        first, second = held(own, "rule_unlearn_wildcards_ga", "rule_unlearn_wildcards_npo")
+        output("scancel", first.id)
+        preempt(second)
+        assert process.wait(timeout=600) == 0, own.said()
+    # Two may be preempted: what is urgent takes a node where the first may run again by then.
+    ends = Counter(state_of(job) for job in submitted(own))
+    assert set(ends) == {"CANCELLED", "COMPLETED", "PREEMPTED"}
+    assert (ends["CANCELLED"], ends["COMPLETED"]) == (1, 2)
 
 
-def first_running(workspace, start: str) -> Seen:
-    """Our first job of a rule that is seen running."""
-    found: list[Seen] = []
+def held(workspace, *starts: str) -> list[Seen]:
+    """The first running job of each rule, its program stopped, so that it cannot end by itself."""
+    found: dict[str, Seen] = {}
 
     def look() -> bool:
-        ids = ours(workspace)
-        found.extend(
-            job
-            for job in Seen.all()
-            if job.id in ids and job.what.startswith(start) and job.state == "RUNNING"
-        )
-        return bool(found)
+        ids = workspace.queued()
+        for job in [job for job in Seen.all() if job.id in ids and job.state == "RUNNING"]:
+            for start in [start for start in starts if job.what.startswith(start)]:
+                if signal_program(job.id, workspace.folder, signal.SIGSTOP):
+                    found[start] = job
+        return len(found) == len(starts)
 
-    wait_for(look, 120, f"{start} runs")
-    return found[0]
-
-
-def cancel(job: Seen) -> None:
-    output("scancel", job.id)
+    wait_for(look, 300, f"programs of {starts}")
+    return [found[start] for start in starts]
 
 
 def preempt(job: Seen) -> None:
     """Something urgent takes the whole node for a moment."""
     urgent = ["sbatch", "--parsable", "-p", "urgent", "-w", job.node, "--exclusive", "-t", "1"]
     taker = output(*urgent, "-o", "/dev/null", "--wrap", "sleep 2").strip()
-    wait_for(
-        lambda: job.id not in output("squeue", "-h", "-t", "R", "-o", "%i").split(),
-        60,
-        "preemption",
-    )
+    wait_for(lambda: job.id not in running(), 240, "preemption")
     output("scancel", taker)
+
+
+def running() -> list[str]:
+    """Ids of all running jobs."""
+    return output("squeue", "-h", "-t", "R", "-o", "%i").split()
 
 
 def submitted(workspace) -> list[str]:
@@ -195,43 +180,42 @@ def state_of(job: str) -> str:
 
 
 @pytest.fixture
-def full(machine):
+def full(own):
     """Somebody else's job holds both GPUs: ours have to wait."""
-    command = ["sbatch", "--parsable", "-p", "gpu", "--gpus=2", "-t", "9", "-o", "/dev/null"]
-    job = output(*command, "--wrap", "sleep 500").strip()
-    yield job
-    subprocess.run(["scancel", job], check=False)
-    wait_for(machine.all_idle, 60, "nodes idle")
+    command = ["sbatch", "--parsable", "-p", "gpu", "--gpus=2", "-t", "60", "-o", "/dev/null"]
+    job = output(*command, "--wrap", "sleep 3600").strip()
+    wait_for(lambda: job in running(), 120, "both GPUs taken")
+    return job
 
 
 def test_ctrl_c_cancels_what_is_queued_and_nothing_else(own, full):
     with own.running("--forcerun", "unlearn", "--", *TRAINED) as process:
-        wait_for(lambda: len(ours(own)) == 2, 90, "two jobs in the queue")
+        wait_for(lambda: len(own.queued()) == 2, 300, "two jobs in the queue")
         os.kill(process.pid, signal.SIGINT)
         try:
-            assert process.wait(timeout=120) != 0
+            assert process.wait(timeout=240) != 0
         except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGUSR1)  # where it is: excise/interrupt.py
-            time.sleep(2)
+            os.kill(process.pid, signal.SIGUSR1)  # where it is: excise/slurm/interrupt.py
+            wait_for(lambda: "most recent call first" in own.said(), 10, "its stack")
             pytest.fail(own.said())
-    wait_for(lambda: not ours(own), 30, "our jobs gone")
-    assert full in output("squeue", "-h", "-o", "%i").split()
+    wait_for(lambda: not own.queued(), 120, "our jobs gone")
+    assert full in running()
 
 
 def test_jobs_of_a_killed_snakemake_are_found_before_anything_is_submitted(own, full):
     with own.running("--forcerun", "unlearn", "--", *TRAINED) as process:
-        wait_for(lambda: len(ours(own)) == 2, 90, "two jobs in the queue")
+        wait_for(lambda: len(own.queued()) == 2, 300, "two jobs in the queue")
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    left = ours(own)
+    left = own.queued()
     assert len(left) == 2
 
     own.run("--unlock")
     line = refusal(own.snakemake("--forcerun", "unlearn", "--", *TRAINED))
     assert "2 jobs of an earlier run of this experiment are still in SLURM's queue" in line
-    assert sorted(ours(own)) == sorted(left)
+    assert sorted(own.queued()) == sorted(left)
     output(*line.rpartition(": ")[2].split())
-    wait_for(lambda: not ours(own), 30, "our jobs gone")
+    wait_for(lambda: not own.queued(), 120, "our jobs gone")
     output("scancel", full)
     own.run("--forcerun", "unlearn", "--", *TRAINED)
 
@@ -273,6 +257,10 @@ MISTAKES = {
         {"slurm_account: study": "slurm_account: CHANGE_ME"},
         r"slurm_account of \w+ is CHANGE_ME",
     ),
+    "partition left at CHANGE_ME": (
+        {"  slurm_partition: cpu": "  slurm_partition: CHANGE_ME"},
+        r"slurm_partition of \w+ is CHANGE_ME; there are cpu, elsewhere, gpu, urgent$",
+    ),
     "GPU rules on a partition without GPUs": (
         {"    slurm_partition: gpu\n": "    slurm_partition: cpu\n"},
         r"\w+ asks for a GPU, but partition cpu has none; partitions with GPUs: gpu$",
@@ -304,7 +292,8 @@ def test_a_walltime_below_the_estimate_gets_one_line(own):
 def test_a_folder_that_nodes_do_not_see_gets_one_line(own, machine):
     own.set_profile({"  slurm_partition: cpu": "  slurm_partition: elsewhere"})
     hidden = machine.hidden / "results"
-    began = time.monotonic()
+    before = {job.id for job in Seen.all()}
     line = refusal(own.snakemake("all", "--config", f"pathvars={{results: {hidden}}}"))
     assert f"{hidden}: a node of partition elsewhere does not see this folder" in line
-    assert time.monotonic() - began < 60
+    new = [job for job in Seen.all() if job.id not in before]
+    assert sorted(job.partition for job in new) == ["elsewhere", "gpu"], "one probe each, no more"
