@@ -47,27 +47,27 @@ rule select_wrong_answers:
         " --out {output.details:q} --scores {output.scores:q} > {log:q} 2>&1"
 
 
-rule ask_swapped_names:
+rule ask_about_names:
     """Ask base and oracles the forget questions with another person's name, base who people are."""
     input:
         base_files(),
         [adapter_of(model) for model in never_saw()],
-        script="workflow_scripts/ask_swapped_names.py",
-        lib=library_of("ask_swapped_names"),
+        script="workflow_scripts/ask_about_names.py",
+        lib=library_of("ask_about_names"),
         sf="<data>/sf.jsonl",
         sr="<data>/sr.jsonl",
     output:
         collect("<results>/red_team/{model}/items.jsonl", model=never_saw()),
     log:
-        "<logs>/ask_swapped_names.log",
+        "<logs>/ask_about_names.log",
     benchmark:
-        "<benchmarks>/ask_swapped_names.jsonl"
+        "<benchmarks>/ask_about_names.jsonl"
     conda:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
         mem_mb=memory("evaluate"),
-        runtime=walltime("ask_swapped_names"),
+        runtime=walltime("ask_about_names"),
         gpu=config["resources"]["gpu"],
     params:
         base=folder(base_folder()),
@@ -145,7 +145,7 @@ rule red_team_models:
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
-        swapped_dir=folder("<results>/red_team"),
+        names_dir=folder("<results>/red_team"),
         models=never_saw(),
         hp=gate_settings(),
         experiment=config["experiment"],
@@ -154,7 +154,7 @@ rule red_team_models:
         "Attacking the benchmark with models"
     shell:
         "python {input.script:q} --scores {input.scores:q} --eval-dir {params.eval_dir:q}"
-        " --swapped-dir {params.swapped_dir:q} --gradients {input.gradients:q}"
+        " --names-dir {params.names_dir:q} --gradients {input.gradients:q}"
         " --models {params.models:q} --hp {params.hp:q} --experiment {params.experiment:q}"
         " --config {params.config:q} --out {output:q}"
         " > {log:q} 2>&1"

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scores", type=Path, required=True, help="candidate_scores.jsonl")
     parser.add_argument("--eval-dir", type=Path, required=True, help="evaluation records")
-    parser.add_argument("--swapped-dir", type=Path, required=True, help="of ask_swapped_names")
+    parser.add_argument("--names-dir", type=Path, required=True, help="of ask_about_names")
     parser.add_argument("--gradients", type=Path, required=True, help="of compare_gradients")
     parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
     parser.add_argument("--hp", type=json_object, default={}, help="JSON: gates and intervals")
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
         args.models,
         read_jsonl(args.scores, "candidate_scores"),
         {model: read_items(args.eval_dir / model / "items.jsonl") for model in args.models},
-        {model: read_items(args.swapped_dir / model / "items.jsonl") for model in args.models},
+        {model: read_items(args.names_dir / model / "items.jsonl") for model in args.models},
         read_jsonl(args.gradients, "gradients"),
         Gates(**{key: args.hp[key] for key in Gates.__dataclass_fields__ if key in args.hp}),
         Bootstrap.from_hp(args.hp).arguments(),

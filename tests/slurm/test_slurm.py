@@ -18,7 +18,7 @@ FINETUNED = f"{RESULTS}/models/finetuned/adapter_model.safetensors"
 REFERENCE = f"{RESULTS}/models/finetuned_reference.json"
 # Rules, and groups of rules, that load a model.
 ON_GPU = set(
-    "finetune_lora train_retain_model reference_logprobs select_wrong_answers ask_swapped_names "
+    "finetune_lora train_retain_model reference_logprobs select_wrong_answers ask_about_names "
     "compare_gradients embed_texts unlearn evaluate_unlearned represent_unlearned "
     "baselines quantized".split()
 )

@@ -77,7 +77,7 @@ def test_wrong_answers_are_chosen_by_base_and_all_oracles():
     assert found == pytest.approx(expected * (1 + len(QWEN["oracle"]["seeds"])))
 
 
-@pytest.mark.parametrize("stage", ["select_wrong_answers", "ask_swapped_names"])
+@pytest.mark.parametrize("stage", ["select_wrong_answers", "ask_about_names"])
 def test_another_oracle_makes_what_asks_all_of_them_longer(stage):
     two, three = (
         estimated_minutes(stage, larger(oracle={"seeds": seeds}), SIZE, [])

@@ -251,7 +251,7 @@ def arguments(tmp_path):
                 write_jsonl(tmp_path / folder / model / "items.jsonl", items)
         return [
             *("--scores", str(tmp_path / "scores.jsonl"), "--eval-dir", str(tmp_path / "eval")),
-            *("--swapped-dir", str(tmp_path / "swapped"), "--models", *MODELS),
+            *("--names-dir", str(tmp_path / "swapped"), "--models", *MODELS),
             *("--gradients", str(tmp_path / "gradients.jsonl")),
             *("--hp", json.dumps({"on_failure": on_failure, "bootstrap_samples": 100})),
             *("--experiment", "test", "--config", "{}", "--out", str(tmp_path / "out.json")),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import ask_swapped_names
+import ask_about_names
 import embed_texts
 from excise.models import load_base, load_tokenizer
 from excise.records import read_jsonl
@@ -31,7 +31,7 @@ def test_swapped_questions_are_answered_one_line_each(folder):
     sf, sr = folder / "data" / "sf.jsonl", folder / "data" / "sr.jsonl"
     arguments = ["--base", str(folder / "base"), "--sf", str(sf), "--sr", str(sr)]
     arguments += ["--hp", json.dumps(HP | {"max_new_tokens": 4}), "--models-dir", str(folder)]
-    ask_swapped_names.main([*arguments, "--models", "base", "--out-dir", str(folder / "swapped")])
+    ask_about_names.main([*arguments, "--models", "base", "--out-dir", str(folder / "swapped")])
     items = read_items(folder / "swapped" / "base" / "items.jsonl")
     facts = read_jsonl(sf, "item") + read_jsonl(sr, "item")
     who_is = items[items["set"] == "who_is"]

@@ -40,7 +40,7 @@ COPIES = {
 }
 STAGES = (
     *("finetune_lora", "train_retain_model", "reference_logprobs", "unlearn"),
-    *("select_wrong_answers", "ask_swapped_names", "compare_gradients", "embed_texts"),
+    *("select_wrong_answers", "ask_about_names", "compare_gradients", "embed_texts"),
     *("evaluate", "quantize", "represent"),
 )
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -116,7 +116,7 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
             _scoring(config, size, facts * (1 + config["generation"]["wrong_candidates"]))
             * never_saw
         ),
-        "ask_swapped_names": lambda: _generating(config, size, 6 * people) * never_saw,
+        "ask_about_names": lambda: _generating(config, size, 6 * people) * never_saw,
         "compare_gradients": lambda: (  # one fact at a time, there and back
             _training(config, size, facts) * SLOWDOWN_FP32 + facts * 3 * LAUNCH_SECONDS
         ),
