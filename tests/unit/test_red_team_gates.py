@@ -248,6 +248,9 @@ def arguments(tmp_path):
         for folder in ("eval", "swapped"):
             for model in MODELS:
                 items = items_of(margin).to_dict("records")
+                if (folder, model) == ("swapped", "base"):
+                    named = [one | {"name": one["person_id"]} for one in items[: len(PEOPLE)]]
+                    items += who_is_records(named, dict.fromkeys(PEOPLE, "Somebody."))
                 write_jsonl(tmp_path / folder / model / "items.jsonl", items)
         return [
             *("--scores", str(tmp_path / "scores.jsonl"), "--eval-dir", str(tmp_path / "eval")),
