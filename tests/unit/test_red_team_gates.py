@@ -266,7 +266,7 @@ def arguments(tmp_path):
 def test_the_program_writes_rows_that_follow_the_result_schema(arguments, tmp_path, capsys):
     red_team_models.main(arguments(0.0, "stop"))
     assert all(row["passed"] is not False for row in read_json(tmp_path / "out.json")["rows"])
-    assert "13 of 13 gates passed" in capsys.readouterr().out
+    assert "14 of 14 gates passed" in capsys.readouterr().out
 
 
 def test_a_failed_gate_warns_or_stops_in_one_line(arguments, tmp_path, capsys):
