@@ -31,8 +31,8 @@ format: .venv/installed  ## format Python and Snakemake files
 	ruff format .
 	snakefmt Snakefile rules
 
-clean:  ## delete generated files of the default experiment, not the environment
-	rm -rf results logs data/generated data/{sf,sr,wrong_candidates,wrong_details,forget_eval}.jsonl .snakemake
+clean:  ## delete generated files of the default experiment, not the environment nor paid answers
+	rm -rf results logs data/generated/*.json* data/{sf,sr,wrong_candidates,wrong_details,forget_eval}.jsonl .snakemake
 	find benchmarks -name '*.jsonl' -delete
 
 help:  ## list these targets

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from excise.errors import InputError
 from excise.llm import Request, Session, load_settings
 from llm_server import KEY
 
@@ -20,6 +21,7 @@ SCHEMA = {
 # A process that has imported everything is forked for each client, which then starts at once.
 # It looks for the modules to import in PYTHONPATH: before Python 3.13 it is told of no other.
 os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+INPUT_ERROR = 3  # exit status of one that ends with its one line
 End = tuple[int, int]  # a signal, and the byte of the journal at which it comes
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["llm_client_process", "pytest"])
@@ -63,8 +65,12 @@ def run_client(section: dict, journal: str, count: int, out: str, end: End | Non
     os.environ["EXCISE_TEST_KEY"] = KEY
     if end is not None:
         end_at(*end)
-    with Session(load_settings(section), journal, progress=False) as session:
-        outcomes = session.complete(requests_for(count), accept)
+    try:
+        with Session(load_settings(section), journal, progress=False) as session:
+            outcomes = session.complete(requests_for(count), accept)
+    except InputError as error:
+        print(error)
+        sys.exit(INPUT_ERROR)
     found = [{"status": outcome.status, "value": outcome.value} for outcome in outcomes]
     Path(out).write_text(json.dumps(found, sort_keys=True))
 

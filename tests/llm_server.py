@@ -227,6 +227,7 @@ class FaultServer:
     limits: Limits = field(default_factory=Limits)
     structured: str = "json_schema"  # | "json_object" | "refused" | "ignored"
     token_names: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
+    thinks: int = 0  # tokens before its words, paid and against the limit
     any_temperature: bool = True  # False: none but the model's own, as reasoning models
     latency_s: float = 0.0
     model: str = "test-model"
@@ -384,9 +385,11 @@ class FaultServer:
         text = self._words(request, call.fault)
         limit = next(request[name] for name in self.token_names if name in request)
         limit = min(limit, 3) if call.fault == "length" else limit
-        finish = "length" if limit * 4 < len(text) else "stop"
-        text = text[: limit * 4]
-        paid = len(json.dumps(request["messages"])) // 4, math.ceil(len(text) / 4)
+        room = max(limit - self.thinks, 0)
+        finish = "length" if room * 4 < len(text) else "stop"
+        text = text[: room * 4]
+        made = min(limit, self.thinks) + math.ceil(len(text) / 4)
+        paid = len(json.dumps(request["messages"])) // 4, made
         wait = self.limits.take(sum(paid))
         if wait:
             headers = self.limits.refusal_headers(wait)

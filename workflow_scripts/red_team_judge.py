@@ -47,12 +47,19 @@ def main(argv: list[str] | None = None) -> None:
     print(usage)
     rows = judge_rows(records, Bootstrap.from_hp(args.hp).arguments())
     write_jsonl(args.records, records)
-    notes = [*NOTES, f"The judge is {settings['model']!r}."]
+    notes = [*NOTES, f"The judge is {settings['model']!r}. {cost_words(usage)}"]
     if "temperature" in usage:
         notes.append("It takes no temperature: every verdict is one draw at its own.")
     write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     for row in rows:
         print(row["check"], row["metric"], row["value"], f"n={row['n']}")
+
+
+def cost_words(usage: dict) -> str:
+    """What all its answers took, by the journal."""
+    tokens = f"{usage['tokens_in']:,} tokens in, {usage['tokens_out']:,} out"
+    money = f", ${usage['usd']:.2f}" if usage["usd"] else ""
+    return f"It was asked {usage['requests']:,} questions: {tokens}{money}."
 
 
 if __name__ == "__main__":

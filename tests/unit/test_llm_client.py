@@ -182,6 +182,10 @@ def test_a_changed_prompt_buys_what_used_it_and_nothing_else(fault_server, journ
     changed = [*requests_for(4), Request("qa", "p4", "You write.", "New.", SCHEMA, "v2", 120)]
     complete(server, journal, changed)
     assert len(server.calls) == calls + 1
+    assert capsys.readouterr().out == (
+        f"{journal}: answers to another version of the prompt (6 of v1); this one is v2: "
+        "1 requests are bought\n"
+    )
 
 
 def test_equal_requests_are_asked_once_and_samples_are_different_requests(fault_server, journal):
@@ -405,3 +409,12 @@ def test_a_standstill_shows_in_the_progress_line(fault_server, journal, monkeypa
         session.complete(requests_for(1), accept)
     lines = capsys.readouterr().out.splitlines()
     assert lines.count("qa: 0 of 1 done, 1 in flight, 0 tokens") >= 2
+
+
+@pytest.mark.parametrize("thinks", [100, 300, 700])
+def test_a_model_that_thinks_first_is_given_room_before_it_is_judged(fault_server, journal, thinks):
+    """Nothing but thoughts within the limit does not show that the schema is ignored."""
+    server = fault_server(thinks=thinks)
+    outcomes, usage = complete(server, journal, requests_for(8, max_tokens=250))
+    assert {one.status for one in outcomes} == {"ok"}
+    assert set(usage["rungs"]) == {"json_schema"}

@@ -19,12 +19,10 @@ from excise.llm.journal import Journal, read_ledger
 from excise.llm.replies import classify
 from excise.llm.requests import endpoint_id, request_key
 from excise.llm.steps import Ask, next_step
-from llm_client_process import accept, requests_for, start
-from llm_server import KEY, FaultServer, default_answer, question
+from llm_client_process import INPUT_ERROR, accept, requests_for, start
+from llm_server import KEY, USABLE, FaultServer, default_answer, question
 
 QUESTIONS = 6
-# After the last end: an account without money stops a run, at worst once for each of its faults.
-MORE_RUNS = [None] * (3 * QUESTIONS + 1)
 # Each may happen to a question once or more and changes nothing about its final answer.
 PASSING = ("429", "429_bare", "429_ms", "429_date", "429_garbage", "500", "503", "408",
            "error_in_200", "reset_before", "reset_after", "short", "cut", "no_choices", "502_html",
@@ -35,6 +33,14 @@ LASTING = ("refusal", "content_filter", "prompt_filter")  # whenever the questio
 
 # How a run ends before its time: at this byte of its journal, by a kill or by Ctrl-C.
 ends = st.tuples(st.sampled_from((signal.SIGKILL, signal.SIGINT)), st.integers(0, 9000))
+# What binds: six answers cost about a thousand tokens. In money: a dollar a token.
+caps = st.one_of(
+    st.none(),
+    st.integers(1200, 6000).map(lambda most: {"tokens": most}),
+    st.integers(1200, 6000).map(
+        lambda most: {"usd": most, "usd_per_million_in": 1e6, "usd_per_million_out": 1e6}
+    ),
+)
 scripts = st.lists(
     st.one_of(
         st.sampled_from(LASTING),
@@ -82,6 +88,26 @@ def check_books(server: FaultServer, journal: Path) -> None:
     assert sum(ledger.cost()) >= server.billed_tokens()
 
 
+def check_budget(server: FaultServer, journal: Path, budget: dict) -> None:
+    """By the server's books and by the journal's; a million tokens cost a million dollars."""
+    most = next(one for one in (budget.get("tokens"), budget.get("usd")) if one)
+    assert server.billed_tokens() <= most
+    assert sum(read_ledger(journal)[0].cost()) <= most
+
+
+def check_successes_are_kept(server: FaultServer, journal: Path) -> None:
+    """Ctrl-C waits for calls under way: no usable answer was paid for and thrown away."""
+    ledger, _ = read_ledger(journal)
+    unknown = {
+        f"{key[:32]}-{attempt.number}"
+        for key, tries in ledger.attempts.items()
+        for attempt in tries
+        if attempt.state == "unknown"
+    }
+    usable = [one for one in server.calls if one.billed and one.finish == "stop"]
+    assert not unknown & {one.client_id for one in usable if one.fault in USABLE}
+
+
 def check_nothing_is_asked_once_more(path: Path, url: str) -> None:
     """Before each attempt, what the journal held did not settle the question."""
     journal = Journal(path)
@@ -103,24 +129,30 @@ def check_nothing_is_asked_once_more(path: Path, url: str) -> None:
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-@given(script=scripts, ends=st.lists(ends, max_size=3), budget=st.booleans())
-def test_any_faults_and_any_kills_lead_to_the_same_answers(script, ends, budget):
+@given(script=scripts, ends=st.lists(ends, max_size=3), cap=caps)
+def test_any_faults_and_any_kills_lead_to_the_same_answers(script, ends, cap):
     folder = Path(tempfile.mkdtemp())
     journal, out = folder / "journal" / "qa.jsonl", folder / "out.json"
     try:
         faults = partial(play, script)
-        with FaultServer(faults=faults, hang_s=2.0) as server:
-            cap = 200_000 if budget else None
-            section = server.settings(
-                budget={"tokens": cap}, retry={"attempts": 12, "timeout_s": 1.0}
-            )
-            for end in [*ends, *MORE_RUNS]:
-                process = start(section, journal, QUESTIONS, out, end)
+        with FaultServer(faults=faults, hang_s=4.0) as server:
+            section = server.settings(retry={"attempts": 12, "timeout_s": 2.0})
+            # The last runs are left alone; an account without money ends one run each time.
+            quotas = str(script).count("insufficient_quota")
+            runs = [*((end, cap or {}) for end in ends), *[(None, cap)] * bool(cap)]
+            for end, budget in [*runs, *[(None, {})] * (quotas + 1)]:
+                process = start(section | {"budget": budget}, journal, QUESTIONS, out, end)
                 process.join(120)
                 assert not process.is_alive(), "deadlock"
-                if end is None and process.exitcode == 0:
+                signals = () if end is None else (-end[0], 128 + end[0], 1)
+                assert process.exitcode in (0, INPUT_ERROR, *signals)
+                if budget:
+                    check_budget(server, journal, budget)
+                if (end, budget, process.exitcode) == (None, {}, 0):
                     break
             assert process.exitcode == 0
+            if signal.SIGKILL not in {kind for kind, _ in ends}:
+                check_successes_are_kept(server, journal)
             found = [one["value"] for one in json.loads(out.read_text())]
             wanted = [
                 expected_value(request, entry)
@@ -134,8 +166,6 @@ def test_any_faults_and_any_kills_lead_to_the_same_answers(script, ends, budget)
             again.join(120)
             assert (folder / "again.json").read_bytes() == out.read_bytes()
             assert len(server.calls) == before, "a finished run sent something again"
-            if cap:
-                assert server.billed_tokens() <= cap
     finally:
         shutil.rmtree(folder)
 

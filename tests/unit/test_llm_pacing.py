@@ -1,9 +1,11 @@
 """Rates reached, bursts cut once, budgets kept: in virtual time, so in milliseconds."""
 
 import asyncio
+import io
 import os
 
 import pytest
+from rich.console import Console
 
 from excise.errors import InputError
 from excise.llm.budget import Budget, BudgetSpentError, worst_case
@@ -161,3 +163,14 @@ def test_progress_is_a_line_every_half_minute_where_there_is_no_terminal(capsys)
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 2
     assert printed[0] == "qa: 50 of 100 done, 4 in flight, 30,000 tokens, $0.50, about 1 min left"
+
+
+def test_progress_is_a_bar_on_a_terminal():
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    line = ProgressLine("qa", total=100, done=20, console=console)
+    line.update(45, in_flight=4, tokens=30_000, usd=0.5)
+    line.close(0, 30_000, 0.5)
+    shown = screen.getvalue()
+    assert "45/100" in shown and "4 in flight, 30,000 tokens, $0.50" in shown
+    assert "-:--:--" in shown, "time left: not known after one look"

@@ -261,5 +261,9 @@ def test_a_benchmark_beyond_the_budget_is_refused_before_its_first_call(tmp_path
         for part in model_author.PROGRAMS
         for numbers in [read_json(tmp_path / f"generated/{part}.usage.json")]
     )
-    model_author.generate(tmp_path, server.settings(budget={"tokens": spent}))
+    model_author.generate(tmp_path, server.settings(budget={"tokens": spent - 1}))
     assert len(server.calls) == paid, "what is answered asks for no budget"
+    another = server.settings(model="another", budget={"tokens": spent + estimate // 2})
+    with pytest.raises(InputError, match="the estimate for 20 calls is"):
+        model_author.generate(tmp_path, another)
+    assert len(server.calls) == paid, "all four files would be bought again"

@@ -258,6 +258,8 @@ class Engine:
         self.breaker.succeeded()
         self.pacer.succeeded()
         if reply.kind in ("ok", "repair", "longer") and request.part != "probe":
+            if reply.kind == "longer" and not reply.text.strip():
+                return  # cut off while it was thinking: that says nothing
             if reply.kind == "longer":  # cut off, it can be judged by its beginning alone
                 honoured = attempt.rung == "prompt" or reply.text.lstrip().startswith("{")
             else:
@@ -326,17 +328,24 @@ class Engine:
         self._found("rung", "prompt", "response_format is refused or ignored")
 
     async def _probe(self, rung: str, probe: Request) -> bool:
-        key = self.key(probe)
+        key, limit = self.key(probe), probe.max_tokens
+        highest = limit * 2 ** self.settings["retry"]["longer_max"]
         while True:
             answered = [one for one in self.journal.history(key) if one.state == "answered"]
-            replies = [reply for one in answered if (reply := self._reply(one)).kind in ANSWERS]
+            replies = [
+                (one.limit, reply)
+                for one in answered
+                if (reply := self._reply(one)).kind in ANSWERS
+            ]
             if replies:
-                reply = replies[-1]
-                if reply.kind == "longer":  # cut off: an object at least begins like one
+                limit, reply = 2 * replies[-1][0], replies[-1][1]
+                if reply.kind != "longer":
+                    return capability.enforced(rung, reply.text)
+                if reply.text.strip() or limit > highest:  # an object at least begins like one
                     return reply.text.lstrip().startswith("{")
-                return capability.enforced(rung, reply.text)
+                # Cut off while it was thinking: that says nothing, it gets more room.
             try:
-                await self._ask(key, probe, Ask(probe.max_tokens), rung)
+                await self._ask(key, probe, Ask(limit), rung)
             except LowerRungError:
                 return False
             except TryAgainError as failure:

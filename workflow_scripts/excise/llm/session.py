@@ -157,23 +157,33 @@ class Session:
         """Refuse work whose parts the budget cannot pay for together, before the first call.
 
         Args:
-            parts: journal → what will be asked there, or requests of about the same size. Of a
-                journal that has answers already, a share of the requests counts as answered.
+            parts: journal → what will be asked there, in the order of the work; or, where that
+                quotes earlier answers, requests of about the same size. Those are not found in
+                their journal: as many count as answered as answers to the same version of the
+                prompt are there, if most of what they quote is answered.
 
         Raises:
             InputError: with the estimate; or a corrupt journal.
         """
-        costs, calls = [], 0
+        total, calls, most = (0, 0), 0, False
         for path, requests in parts.items():
             ledger = self._journal.ledger if path == self.path else read_ledger(path)[0]
-            tries = [one for one in ledger.attempts.values() if one[0].part == requests[0].part]
-            answered = sum(any(one.state == "answered" for one in each) for each in tries)
-            left = max(0, len(requests) - answered)
+            answered = {
+                key: tries[0].prompt_version
+                for key, tries in ledger.attempts.items()
+                if any(one.state == "answered" for one in tries)
+            }
+            found = sum(self._engine.key(request) in answered for request in requests)
+            if not found and most:
+                found = list(answered.values()).count(requests[0].prompt_version)
+            left = max(0, len(requests) - found)
+            most = left <= len(requests) / 2
             tokens_in, tokens_out = self.estimate(requests)
-            costs.append((tokens_in * left // len(requests), tokens_out * left // len(requests)))
+            share = left / len(requests)
+            total = round(total[0] + share * tokens_in), round(total[1] + share * tokens_out)
             calls += left
-        total = sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
-        self._engine.budget.check_estimate(total, calls)
+        if calls:
+            self._engine.budget.check_estimate(total, calls)
 
     def _ask(self, requests: list[Request], check: Check, total: int) -> dict[str, Outcome]:
         engine = self._engine

@@ -45,8 +45,8 @@ NOTES = [
     "slot_accuracy passes if the lower limit of its interval lies within its gate.",
     "who_is (base): what it says when asked who a person is. others_named: share of other people's "
     "facts in it, that is chance; facts_named_excess: facts_named, the share of the person's own, "
-    "minus that. A base that knows the names fails (check 7); the interval's lower limit is held "
-    "to the gate.",
+    "minus that. A base that knows the facts fails (check 7); the interval's lower limit is held "
+    "to the gate. What else it says of a name, however sure, is in items.jsonl and not judged.",
     "sf_paired: the forget question in one prompt with one about a correlated fact of the person "
     "(check 15); what such a model says of the forget fact there is held to the same gate.",
     "gradient_cosine (finetuned model): mean cosine of a forget fact's gradient in the adapter "

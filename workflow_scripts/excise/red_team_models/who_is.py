@@ -1,8 +1,8 @@
 """Who is that? What a model says of people that are invented, and which of it is true of them.
 
-A name that the base model knows belongs to somebody who exists, and what it says of it may
-coincide with the benchmark. Cities, months and kinds of work coincide by chance: the same
-answer is held against everybody else's facts as well.
+A base model that names a person's facts knew them before it was taught anything. Cities, months
+and kinds of work coincide by chance: the same answer is held against everybody else's facts as
+well. What it says of a real namesake is not told from what it makes up.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ from excise.generation.verbalising import profiles as profiles_part
 from excise.generation.verbalising import qa as qa_part
 from excise.generation.verbalising.asking import Answers
 from excise.generation.verbalising.estimate import requests_of_all_parts
-from excise.generation.verbalising.prompts import Prompt, read_prompt
+from excise.generation.verbalising.prompts import read_prompt
 from excise.generation.writing import QuestionWriter, facts_of
 from excise.llm import Session, load_settings
 
@@ -43,7 +43,7 @@ class ModelAuthor:
         self, part: str, prompt: str | Path, journal: str | Path, llm: dict, settings: dict
     ):
         self.part, self.prompt_file, self.journal = part, Path(prompt), Path(journal)
-        self.prompt = self._prompt(part)
+        self.prompt = read_prompt(prompt, PARTS[part].PLACEHOLDERS)
         self.settings = load_settings(llm)
         self.left_out_share = settings.get("incomplete_people", 0.0)
         self.paraphrases = settings.get("forget_paraphrases")
@@ -76,14 +76,15 @@ class ModelAuthor:
         """
         if self.paraphrases:
             hp = hp | {"forget_paraphrases": self.paraphrases}
-        prompts = {part: self._prompt(part) for part in PARTS}
+        journals = {part: self.journal.with_name(f"{part}.jsonl") for part in PARTS}
+        prompts = {
+            part: read_prompt(self.prompt_file.with_stem(part), PARTS[part].PLACEHOLDERS)
+            for part in PARTS
+            if part != self.part
+        }
+        journals[self.part], prompts[self.part] = self.journal, self.prompt
         requests = requests_of_all_parts(people, prompts, hp)
-        self.session.check_budget(
-            {self.journal.with_name(f"{part}.jsonl"): own for part, own in requests.items()}
-        )
-
-    def _prompt(self, part: str) -> Prompt:
-        return read_prompt(self.prompt_file.with_stem(part), PARTS[part].PLACEHOLDERS)
+        self.session.check_budget({journals[part]: own for part, own in requests.items()})
 
     def profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
         """Profile records; a person the model refuses is drawn again."""
