@@ -135,8 +135,8 @@ def test_any_faults_and_any_kills_lead_to_the_same_answers(script, ends, cap):
     journal, out = folder / "journal" / "qa.jsonl", folder / "out.json"
     try:
         faults = partial(play, script)
-        with FaultServer(faults=faults, hang_s=4.0) as server:
-            section = server.settings(retry={"attempts": 12, "timeout_s": 2.0})
+        with FaultServer(faults=faults, hang_s=8.0) as server:
+            section = server.settings(retry={"attempts": 12, "timeout_s": 5.0})
             # The last runs are left alone; an account without money ends one run each time.
             quotas = str(script).count("insufficient_quota")
             runs = [*((end, cap or {}) for end in ends), *[(None, cap)] * bool(cap)]

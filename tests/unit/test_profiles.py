@@ -78,6 +78,8 @@ def test_a_rule_states_needs_that_grow_with_the_attempt(name):
 
 def test_the_plugins_traps_are_not_set():
     assert "slurm-array-jobs" not in SLURM  # F5: states of array tasks are mixed up
+    assert "slurm-partition-config" not in SLURM  # F8: the file it makes is wrong
+    assert SLURM["slurm-requeue"] is True  # F3, F4: SLURM runs again what it stopped by itself
     assert SLURM["slurm-status-command"] == "sacct"  # F1: squeue would go past our wrapper
     assert SLURM["retries"] >= 1
     for name, text in rules().items():
