@@ -29,7 +29,13 @@ sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT / "tests"), str(ROOT / 
 from excise.llm import Request, Session, load_settings  # noqa: E402
 from excise.llm.endpoint import Endpoint  # noqa: E402
 from excise.llm.journal import read_ledger  # noqa: E402
-from llm_client_process import SCHEMA, accept, requests_for, start  # noqa: E402
+from llm_client_process import (  # noqa: E402
+    SCHEMA,
+    accept,
+    declared_unknown,
+    requests_for,
+    start,
+)
 from llm_server import KEY, FaultServer, Limits, question  # noqa: E402
 from rate_simulation import simulate  # noqa: E402
 
@@ -127,12 +133,7 @@ def kills(folder: Path, number: int, seed: int) -> None:
                     break
                 done += 1
             ledger, _ = read_ledger(journal)
-            declared = {
-                f"{key[:32]}-{one.number}"
-                for key, tries in ledger.attempts.items()
-                for one in tries
-                if one.state == "unknown"
-            }
+            declared = declared_unknown(journal)
             answers += len(ledger.attempts)
             unknown += len(declared)
             rebilled += server.bought_twice(declared)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from excise.errors import InputError
 from excise.llm import Request, Session, load_settings
+from excise.llm.journal import read_ledger
 from llm_server import KEY
 
 SCHEMA = {
@@ -73,6 +74,17 @@ def run_client(section: dict, journal: str, count: int, out: str, end: End | Non
         sys.exit(INPUT_ERROR)
     found = [{"status": outcome.status, "value": outcome.value} for outcome in outcomes]
     Path(out).write_text(json.dumps(found, sort_keys=True))
+
+
+def declared_unknown(journal: Path) -> set[str]:
+    """Client ids of the calls that a journal says may have been billed without an answer."""
+    ledger, _ = read_ledger(journal)
+    return {
+        f"{key[:32]}-{attempt.number}"
+        for key, tries in ledger.attempts.items()
+        for attempt in tries
+        if attempt.state == "unknown"
+    }
 
 
 def start(section: dict, journal: Path, count: int, out: Path, end: End | None = None):

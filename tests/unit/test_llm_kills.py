@@ -19,7 +19,7 @@ from excise.llm.journal import Journal, read_ledger
 from excise.llm.replies import classify
 from excise.llm.requests import endpoint_id, request_key
 from excise.llm.steps import Ask, next_step
-from llm_client_process import INPUT_ERROR, accept, requests_for, start
+from llm_client_process import INPUT_ERROR, accept, declared_unknown, requests_for, start
 from llm_server import KEY, USABLE, FaultServer, default_answer, question
 
 QUESTIONS = 6
@@ -77,8 +77,7 @@ def check_books(server: FaultServer, journal: Path) -> None:
         for key, tries in ledger.attempts.items()
         for attempt in tries
     }
-    unknown = {name for name, attempt in attempts.items() if attempt.state == "unknown"}
-    assert server.bought_twice(unknown) == 0
+    assert server.bought_twice(declared_unknown(journal)) == 0
     billed = [call for call in server.calls if call.billed]
     assert len({call.client_id for call in billed}) == len(billed)
     for call in billed:
@@ -97,15 +96,9 @@ def check_budget(server: FaultServer, journal: Path, budget: dict) -> None:
 
 def check_successes_are_kept(server: FaultServer, journal: Path) -> None:
     """Ctrl-C waits for calls under way: no usable answer was paid for and thrown away."""
-    ledger, _ = read_ledger(journal)
-    unknown = {
-        f"{key[:32]}-{attempt.number}"
-        for key, tries in ledger.attempts.items()
-        for attempt in tries
-        if attempt.state == "unknown"
-    }
     usable = [one for one in server.calls if one.billed and one.finish == "stop"]
-    assert not unknown & {one.client_id for one in usable if one.fault in USABLE}
+    wanted = {one.client_id for one in usable if one.fault in USABLE}
+    assert not wanted & declared_unknown(journal)
 
 
 def check_nothing_is_asked_once_more(path: Path, url: str) -> None:
