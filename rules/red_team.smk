@@ -56,6 +56,7 @@ rule ask_about_names:
         lib=library_of("ask_about_names"),
         sf="<data>/sf.jsonl",
         sr="<data>/sr.jsonl",
+        public_figures=PUBLIC_FIGURES,
     output:
         collect("<results>/red_team/{model}/items.jsonl", model=never_saw()),
     log:
@@ -79,6 +80,7 @@ rule ask_about_names:
         "Asking about somebody else"
     shell:
         "python {input.script:q} --base {params.base:q} --sf {input.sf:q} --sr {input.sr:q}"
+        " --public-figures {input.public_figures:q}"
         " --hp {params.hp:q} --models-dir {params.models_dir:q} --models {params.models:q}"
         " --out-dir {params.out_dir:q} > {log:q} 2>&1"
 

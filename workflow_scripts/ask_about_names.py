@@ -1,23 +1,37 @@
 """Ask models the forget questions with somebody else's name in them, and the base who people are.
 
 What a model says about the right person and equally about a wrong one, it did not know: the
-wording of the question told it. What the base says of a name alone, it knew before. One file a
-model, one line a question.
+wording of the question told it. What the base says of a name alone, it knew before; how sure it is
+of that is held against names that nobody has. One file a model, one line a question.
 """
 
 import argparse
 import json
+import random
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from excise import metrics
 from excise.adapters import AdapterHost
-from excise.decoding import generate
+from excise.chat import Encoded, encode_prompt, end_of_turn
+from excise.decoding import Generation, generate
 from excise.errors import run
+from excise.likelihood import answer_logprobs
 from excise.models import pick_device, set_determinism
+from excise.public_figures import read_public_figures
 from excise.records import read_jsonl, write_jsonl
 from excise.red_team_models.name_swap import swapped
-from excise.red_team_models.who_is import TOKENS, questions, who_is_records
+from excise.red_team_models.who_is import (
+    CONTROLS,
+    TOKENS,
+    confidence_records,
+    question,
+    recombined,
+    who_is_records,
+)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -26,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", required=True, help="base model folder")
     parser.add_argument("--sf", type=Path, required=True, help="sf.jsonl")
     parser.add_argument("--sr", type=Path, required=True, help="sr.jsonl")
+    parser.add_argument("--public-figures", required=True, help="real names, one a line")
     parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
     parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
@@ -35,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     hp = args.hp
     forget = read_jsonl(args.sf, "item")
     asked, facts = swapped(forget, args.sf), forget + read_jsonl(args.sr, "item")
+    names = names_to_ask(facts, read_public_figures(args.public_figures))
     set_determinism(0, hp["threads"])
     host = AdapterHost(args.base, hp["dtype"], pick_device(hp["gpu"]))
     for name in args.models:
@@ -57,12 +73,62 @@ def main(argv: list[str] | None = None) -> None:
             for item, one in zip(asked, made, strict=True)
         ]
         if name == "base":
-            about = questions(facts)
-            said = answer(list(about.values()), max_new_tokens=TOKENS)
-            answers = {person: one.text for person, one in zip(about, said, strict=True)}
-            records += who_is_records(facts, answers)
+            everybody = [one for kind in names.values() for one in kind.values()]
+            said = answer([question(one) for one in everybody], max_new_tokens=TOKENS)
+            told = {one: made.text for one, made in zip(everybody, said, strict=True)}
+            sure = logprobs(host, everybody, said, hp["batch_size"], hp["system_prompt"])
+            records += who_is_records(facts, {key: told[one] for key, one in names["own"].items()})
+            known = confidence_records(names, told, dict(zip(everybody, sure, strict=True)))
+            for one in known:
+                if one["asked"] == "own" and one["sure"]:
+                    print(f"sure of somebody? {one['question']} {one['generation']}")
+            records += known
         write_jsonl(args.out_dir / name / "items.jsonl", records)
         print(f"{name}: {len(records)} answers", flush=True)
+
+
+def names_to_ask(facts: Sequence[dict], public_figures: Sequence[str]) -> dict:
+    """The people, names that nobody has, and real people: kind → id → name."""
+    own = {item["person_id"]: item["name"] for item in facts}
+    controls = recombined(list(own.values()), CONTROLS, avoid=public_figures)
+    real = random.Random("public figures").sample(public_figures, len(public_figures))
+    real = [name for name in dict.fromkeys(real) if name not in own.values()][: CONTROLS // 2]
+    return {
+        "own": own,
+        "control": {f"control{number:03d}": name for number, name in enumerate(controls)},
+        "public_figure": {f"public{number:03d}": name for number, name in enumerate(real)},
+    }
+
+
+@torch.inference_mode()
+def logprobs(
+    host: AdapterHost,
+    names: Sequence[str],
+    said: Sequence[Generation],
+    batch_size: int,
+    system_prompt: str | None,
+) -> list[float | None]:
+    """Natural-log probability of each answer to "Who is …?"; None for an empty one.
+
+    End-of-turn counts where the answer ended by itself, not where it was cut off.
+    """
+    encoded = {
+        place: Encoded(
+            tuple(encode_prompt(host.tokenizer, question(name), system_prompt)),
+            (*made.ids, *[end_of_turn(host.tokenizer)] * made.stopped),
+        )
+        for place, (name, made) in enumerate(zip(names, said, strict=True))
+        if made.ids
+    }
+    found: list[float | None] = [None] * len(names)
+    places = list(encoded)
+    for start in range(0, len(places), batch_size):
+        batch = places[start : start + batch_size]
+        rows = [encoded[place] for place in batch]
+        sums = answer_logprobs(host.model, rows, host.tokenizer.pad_token_id).sums
+        for place, value in zip(batch, sums.tolist(), strict=True):
+            found[place] = value
+    return found
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import argparse
 from functools import partial
-from pathlib import Path
 
 from excise.errors import run
 from excise.generation.authors import add_author_arguments, open_author, write_usage
@@ -10,6 +9,7 @@ from excise.generation.presets import resolve
 from excise.generation.sampler import Sampler
 from excise.generation.slots import chosen_slots
 from excise.generation.writing import drawn_again
+from excise.public_figures import read_public_figures
 from excise.records import write_jsonl
 
 
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
         people=preset.people,
         slots=chosen_slots(preset.forget, preset.retain),
         max_value_share=args.hp["max_value_share"],
-        forbidden_names=read_names(args.public_figures),
+        forbidden_names=frozenset(map(str.casefold, read_public_figures(args.public_figures))),
     )
     people = [sampler.person(f"p{index:03d}") for index in range(preset.people)]
     with open_author("profiles", args) as author:
@@ -36,12 +36,6 @@ def main(argv: list[str] | None = None) -> None:
         write_usage(author, args.usage)
     write_jsonl(args.out, profiles)
     print(f"{len(profiles)} people, {len(people[0]['slots'])} facts each")
-
-
-def read_names(path: str) -> frozenset[str]:
-    """Case-folded names of a one-name-a-line file; `#` starts a comment."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    return frozenset(line.strip().casefold() for line in lines if line and line[0] != "#")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from excise.errors import InputError
 from excise.records import read_json, write_jsonl
 from excise.red_team_models.gates import Gates, entanglement_rows, failures, gate_rows, value_recall
 from excise.red_team_models.name_swap import swapped
-from excise.red_team_models.who_is import who_is_records
+from excise.red_team_models.who_is import confidence_records, recombined, who_is_records
 from excise.statistics import bootstrap_median
 
 MODELS = ["base", "oracle/seed_0", "oracle/seed_1"]
@@ -240,6 +240,68 @@ def test_a_base_that_knows_the_people_fails(knows, excess):
     assert len(failures(rows)) == knows
 
 
+# --- how sure the base is of a name ---
+
+
+def test_recombined_names_are_nobodys():
+    people = [f"Anna{number} Berg{number}" for number in range(5)]
+    found = recombined(people, 100, avoid=["ANNA0 BERG1"])
+    assert len(found) == len(set(found)) == 5 * 4 - 1
+    assert not {*people, "Anna0 Berg1"} & set(found)
+    assert recombined(people, 3) == recombined(people, 3) != []
+    assert recombined(["Anna Berg"], 3) == []
+
+
+def sure_records(own: float, real: float) -> list[dict]:
+    """Controls at -1 to -100; log-probabilities of the people's and of public figures' answers."""
+    asked = {
+        "own": {person: f"Own {person}" for person in PEOPLE},
+        "control": {f"control{number}": f"Nobody {number}" for number in range(1, 101)},
+        "public_figure": {"public000": "Ada Lovelace", "public001": "Al Gore"},
+    }
+    logprobs = {f"Nobody {number}": -float(number) for number in range(1, 101)}
+    logprobs |= dict.fromkeys(asked["own"].values(), own) | {"Ada Lovelace": real, "Al Gore": None}
+    answers = {name: "" if value is None else "Said." for name, value in logprobs.items()}
+    return confidence_records(asked, answers, logprobs)
+
+
+def test_an_answer_is_sure_above_the_99th_percentile_of_the_controls():
+    found = {one["id"]: one for one in sure_records(-1.5, -2.5)}
+    # 100 controls: the percentile is .99 · 99 = 98.01 places up, at -2 + .01 = -1.99.
+    assert {one["sure"] for one in found.values() if one["asked"] == "own"} == {1}
+    assert [one["id"] for one in found.values() if one["asked"] == "control" and one["sure"]] == [
+        "control1.sure"
+    ]
+    assert found["public000.sure"]["sure"] == 0
+    assert found["public001.sure"]["sure"] == 0, "an empty answer is sure of nothing"
+    assert found["p000.sure"]["question"] == "Who is Own p000?"
+
+
+def test_without_controls_nobody_can_be_told_apart():
+    [one] = confidence_records(
+        {"own": {"p0": "Anna Berg"}, "control": {}}, {"Anna Berg": "Said."}, {"Anna Berg": -1.0}
+    )
+    assert one["sure"] is None
+
+
+@pytest.mark.parametrize("own, share", [(-0.5, 1.0), (-50.0, 0.0)])
+def test_a_base_that_is_sure_of_namesakes_fails(own, share):
+    items = items_of(0.0)
+    asked = pd.DataFrame(items.drop(columns="logprob_answer").to_dict("records"))
+    asked = pd.concat([asked, pd.DataFrame(sure_records(own, -0.1))]).set_index("id", drop=False)
+    bootstrap = (100, 0.95, 0)
+    evaluated, swapped = {"base": items}, {"base": asked}
+    rows = gate_rows(
+        ["base"], scores_of(0.0), evaluated, swapped, gradients_of(0.3, 0.1), Gates(), bootstrap
+    )
+    mine = only(rows, set="who_is_sure", asked="own_name")
+    assert (mine["value"], mine["passed"]) == (share, share == 0)
+    assert mine["gate_high"] == pytest.approx(0.06)
+    real = only(rows, set="who_is_sure", asked="public_figure")
+    assert (real["value"], real["n"], real["passed"]) == (0.5, 2, None)
+    assert len(failures(rows)) == share
+
+
 @pytest.fixture
 def arguments(tmp_path):
     def write(margin: float, on_failure: str) -> list[str]:
@@ -251,6 +313,7 @@ def arguments(tmp_path):
                 if (folder, model) == ("swapped", "base"):
                     named = [one | {"name": one["person_id"]} for one in items[: len(PEOPLE)]]
                     items += who_is_records(named, dict.fromkeys(PEOPLE, "Somebody."))
+                    items += sure_records(-50.0, -0.1)
                 write_jsonl(tmp_path / folder / model / "items.jsonl", items)
         return [
             *("--scores", str(tmp_path / "scores.jsonl"), "--eval-dir", str(tmp_path / "eval")),
@@ -266,7 +329,7 @@ def arguments(tmp_path):
 def test_the_program_writes_rows_that_follow_the_result_schema(arguments, tmp_path, capsys):
     red_team_models.main(arguments(0.0, "stop"))
     assert all(row["passed"] is not False for row in read_json(tmp_path / "out.json")["rows"])
-    assert "14 of 14 gates passed" in capsys.readouterr().out
+    assert "15 of 15 gates passed" in capsys.readouterr().out
 
 
 def test_a_failed_gate_warns_or_stops_in_one_line(arguments, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """The programs of the red team that load a model, on a tiny random one."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,12 @@ import torch
 
 import ask_about_names
 import embed_texts
+from excise.adapters import AdapterHost
+from excise.chat import encode_prompt, end_of_turn
+from excise.decoding import generate
 from excise.models import load_base, load_tokenizer
 from excise.records import read_jsonl
+from excise.red_team_models.who_is import question
 from excise.summaries import read_items
 from small_benchmark import write_benchmark
 from small_dataset import generated_records, write_generated
@@ -29,7 +34,9 @@ def folder(tmp_path_factory):
 
 def test_swapped_questions_are_answered_one_line_each(folder):
     sf, sr = folder / "data" / "sf.jsonl", folder / "data" / "sr.jsonl"
+    (folder / "figures.txt").write_text("# real\nAda Lovelace\nAl Gore\n")
     arguments = ["--base", str(folder / "base"), "--sf", str(sf), "--sr", str(sr)]
+    arguments += ["--public-figures", str(folder / "figures.txt")]
     arguments += ["--hp", json.dumps(HP | {"max_new_tokens": 4}), "--models-dir", str(folder)]
     ask_about_names.main([*arguments, "--models", "base", "--out-dir", str(folder / "swapped")])
     items = read_items(folder / "swapped" / "base" / "items.jsonl")
@@ -37,11 +44,38 @@ def test_swapped_questions_are_answered_one_line_each(folder):
     who_is = items[items["set"] == "who_is"]
     assert list(who_is["id"]) == [f"{item['id']}.who_is" for item in facts]
     assert set(who_is["question"]) == {f"Who is {item['name']}?" for item in facts}
+    sure = items[items["set"] == "who_is_sure"].set_index("question")
+    own = {item["person_id"] for item in facts}
+    assert {one for one in sure["person_id"] if one[0] == "p" and one[1] != "u"} == own
+    assert sure["asked"].value_counts().to_dict() == {
+        "own": len(own),
+        "control": len(own) * (len(own) - 1),
+        "public_figure": 2,
+    }
+    assert sure.loc["Who is Ada Lovelace?", "asked"] == "public_figure"
     items = items[items["set"] == "sf"]
     assert list(items["id"]) == [item["id"] for item in read_jsonl(sf, "item")]
     assert "Jonas Fennlock" in items["question"].iloc[0]
     assert items["slot_match"].isin([0, 1]).all()
     assert items["rougeL_recall"].between(0, 1).all()
+
+
+def test_how_sure_an_answer_is_is_the_sum_of_its_own_log_probabilities(folder):
+    host = AdapterHost(folder / "base")
+    model, tokenizer = host.use(None), host.tokenizer
+    names = ["Ada Lovelace", "Al Gore", "Nobody At All"]
+    asked = [question(name) for name in names]
+    said = generate(model, tokenizer, asked, 5, batch_size=2)
+    said[1], said[2] = replace(said[1], stopped=True), replace(said[2], ids=())
+    cut, ended, empty = ask_about_names.logprobs(host, names, said, 2, None)
+    for number, (value, last) in enumerate([(cut, []), (ended, [end_of_turn(tokenizer)])]):
+        prompt, answer = encode_prompt(tokenizer, asked[number]), [*said[number].ids, *last]
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([prompt + answer])).logits[0]
+        steps = logits.log_softmax(-1)[len(prompt) - 1 : -1]
+        by_hand = sum(steps[place, token].item() for place, token in enumerate(answer))
+        assert value == pytest.approx(by_hand, abs=1e-4)
+    assert empty is None
 
 
 def test_an_embedding_is_the_mean_over_the_texts_own_tokens(folder):

@@ -8,7 +8,7 @@ answer of a collapsed model costs one row and not the whole batch.
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Generation:
-    """An answer's `text`, special tokens left out; `stopped`: it ended by end-of-turn."""
+    """An answer's `text`, special tokens left out; `stopped`: it ended by end-of-turn.
+
+    `ids`: its tokens as they were chosen, without the one that ended it.
+    """
 
     text: str
     stopped: bool
+    ids: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
 def generate(
@@ -67,7 +71,7 @@ def generate(
         for index, answer in zip(batch, _greedy(model, padded, stop, max_new_tokens), strict=True):
             answers[index] = answer
     return [
-        Generation(tokenizer.decode(ids, skip_special_tokens=True).strip(), stopped)
+        Generation(tokenizer.decode(ids, skip_special_tokens=True).strip(), stopped, tuple(ids))
         for ids, stopped in answers
     ]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from excise.errors import InputError
 from excise.items import read_benchmark
+from excise.public_figures import read_public_figures
 from excise.records import read_json, read_jsonl
 
 
@@ -106,23 +107,11 @@ def read_dataset(
         details=benchmark.details,
         forget_eval=benchmark.forget_eval,
         utility=read_jsonl(utility, "utility"),
-        public_figures=read_names(public_figures),
+        public_figures=read_public_figures(public_figures),
         validation=report,
         files=files,
         people_in_file=tuple(people),
     )
-
-
-def read_names(path: str | Path) -> list[str]:
-    """The names of a list with one a line; empty lines and `#` comments are skipped."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot read ({error.strerror})") from error
-    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if not names:
-        raise InputError(f"{path}: no names; one a line is needed")
-    return names
 
 
 def read_validation(path: str | Path) -> dict:

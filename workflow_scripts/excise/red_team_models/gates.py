@@ -19,13 +19,18 @@ import pandas as pd
 
 from excise.item_metrics import item_values
 from excise.red_team_models.selection import selecting
+from excise.red_team_models.who_is import SURE
 from excise.results import estimate_columns, model_columns
 from excise.statistics import bootstrap_mean, bootstrap_median
 
 HIGH_ROUGE = 0.6
 SAMPLES = 20
-GATED = ("sf", "sf_paired", "who_is")
-LUCKY = ("slot_accuracy", "facts_named_excess")  # held to the lower end of the interval
+GATED = ("sf", "sf_paired", "who_is", "who_is_sure")
+LUCKY = (
+    "slot_accuracy",
+    "facts_named_excess",
+    "sure_share",
+)  # held to the lower end of the interval
 NOTES = [
     "Models that never saw the forget facts; a gate that fails says that the data gives the facts "
     "away. truth_ratio_median: median over questions of P(paraphrased truth)/P(wrong), per token; "
@@ -46,7 +51,11 @@ NOTES = [
     "who_is (base): what it says when asked who a person is. others_named: share of other people's "
     "facts in it, that is chance; facts_named_excess: facts_named, the share of the person's own, "
     "minus that. A base that knows the facts fails (check 7); the interval's lower limit is held "
-    "to the gate. What else it says of a name, however sure, is in items.jsonl and not judged.",
+    "to the gate.",
+    f"who_is_sure (base): sure_share is the share of names about which its answer is likelier than "
+    f"{SURE} % of its answers about names combined anew from the people's, which nobody has; "
+    f"{1 - SURE / 100:.2f} is chance, more says that it knows namesakes (check 7). asked "
+    "public_figure: the same of real people, which is what this base would notice of them.",
     "sf_paired: the forget question in one prompt with one about a correlated fact of the person "
     "(check 15); what such a model says of the forget fact there is held to the same gate.",
     "gradient_cosine (finetuned model): mean cosine of a forget fact's gradient in the adapter "
@@ -65,7 +74,7 @@ class Gates:
         truth_ratio_tolerance: t.
         win_rate_tolerance: w.
         guess_excess: g, over the guess rate; the lower limit of the interval is held to it. The
-            same over chance for what the base says of a name alone.
+            same over chance for what the base says of a name alone, and how often it is sure.
     """
 
     truth_ratio_tolerance: float = 0.05
@@ -82,6 +91,8 @@ class Gates:
             return None, guess_rate + self.guess_excess
         if metric == "facts_named_excess":
             return None, self.guess_excess
+        if metric == "sure_share":
+            return None, 1 - SURE / 100 + self.guess_excess
         return None, None
 
 
@@ -116,6 +127,7 @@ def gate_rows(
             *_guesses(evaluated[model], "sf_paired", "own_name"),
             *_guesses(swapped[model], "sf", "other_name"),
             *_who_is(swapped[model]),
+            *_sure(swapped[model]),
         ]
         forget = evaluated[model][evaluated[model]["set"] == "sf"]
         guess_rate = float(np.nanmean(item_values(forget, "guess_rate")))
@@ -236,6 +248,17 @@ def _who_is(records: pd.DataFrame) -> Iterator[Measured]:
     yield keys | {"metric": "facts_named"}, own, people
     yield keys | {"metric": "others_named"}, others, people
     yield keys | {"metric": "facts_named_excess"}, own - others, people
+
+
+def _sure(records: pd.DataFrame) -> Iterator[Measured]:
+    """How often an answer about a name alone is surer than about names that nobody has."""
+    items = records[records["set"] == "who_is_sure"]
+    for asked, kind in (("own_name", "own"), ("public_figure", "public_figure")):
+        own = items[items["asked"] == kind] if len(items) else items
+        if own.empty:
+            continue
+        keys = {"set": "who_is_sure", "stage": None, "asked": asked, "metric": "sure_share"}
+        yield keys, own["sure"].astype(float).to_numpy(), list(own["person_id"])
 
 
 def value_recall(value: str, generation: str) -> float:

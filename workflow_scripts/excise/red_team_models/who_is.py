@@ -1,20 +1,82 @@
-"""Who is that? What a model says of people that are invented, and which of it is true of them.
+"""Who is that? What a model says of people that are invented: is it true, is it sure?
 
 A base model that names a person's facts knew them before it was taught anything. Cities, months
 and kinds of work coincide by chance: the same answer is held against everybody else's facts as
-well. What it says of a real namesake is not told from what it makes up.
+well. A base that is surer of its answer than of those about names that nobody has, knows a
+namesake: first and last names of the people, combined anew, are as likely to be anybody's.
 """
 
+import random
 from collections.abc import Sequence
+
+import numpy as np
 
 from excise import metrics
 
 TOKENS = 64  # of an answer: two or three sentences
+CONTROLS = 200  # names that nobody has, at most; half as many names of real people
+SURE = 99  # percentile of the controls' log-probabilities above which an answer is a sure one
 
 
-def questions(items: Sequence[dict]) -> dict[str, str]:
-    """The question about each person, by person id."""
-    return {item["person_id"]: f"Who is {item['name']}?" for item in items}
+def question(name: str) -> str:
+    """What a model is asked about a name."""
+    return f"Who is {name}?"
+
+
+def recombined(names: Sequence[str], count: int, avoid: Sequence[str] = ()) -> list[str]:
+    """First and last names of people in pairs that none of them has.
+
+    Args:
+        names: full names; what stands between the first and the last word is left out.
+        count: how many are wanted; fewer where there are no more.
+        avoid: full names that must not come about, in any case.
+    """
+    taken = {name.casefold() for name in (*names, *avoid)}
+    parts = [name.split() for name in names]
+    pairs = {f"{one[0]} {two[-1]}" for one in parts for two in parts}
+    free = sorted(pair for pair in pairs if pair.casefold() not in taken)
+    return random.Random("recombined").sample(free, min(count, len(free)))
+
+
+def confidence_records(
+    asked: dict[str, dict[str, str]],
+    answers: dict[str, str],
+    logprobs: dict[str, float | None],
+) -> list[dict]:
+    """How sure a model is of what it says of each name, and whether that is more than chance.
+
+    Args:
+        asked: `own`, `control` and `public_figure` → id → name.
+        answers: name → what was said.
+        logprobs: name → natural-log probability of that; None for an empty answer.
+
+    Returns:
+        one record a name: {id `p000.sure`, set `who_is_sure`, person_id (for a name of no person
+        its own id), asked, question, answer: None, generation, logprob_answer, sure: whether the
+        log-probability is above the `SURE` percentile of the controls, 0 or 1; 0 for an empty
+        answer; None where there are no controls}.
+    """
+    controls = [logprobs[name] for name in asked["control"].values() if logprobs[name] is not None]
+    limit = np.percentile(controls, SURE) if controls else None
+    records = []
+    for kind, names in asked.items():
+        for key, name in names.items():
+            logprob = logprobs[name]
+            sure = None if limit is None else int(logprob is not None and logprob > limit)
+            records.append(
+                {
+                    "id": f"{key}.sure",
+                    "set": "who_is_sure",
+                    "person_id": key,
+                    "asked": kind,
+                    "question": question(name),
+                    "answer": None,
+                    "generation": answers[name],
+                    "logprob_answer": logprob,
+                    "sure": sure,
+                }
+            )
+    return records
 
 
 def who_is_records(items: Sequence[dict], answers: dict[str, str]) -> list[dict]:
@@ -29,7 +91,7 @@ def who_is_records(items: Sequence[dict], answers: dict[str, str]) -> list[dict]
         question, answer, generation, rougeL_recall, slot_match, others_named: share of the other
         people whose value of the slot the same answer names; None where there is nobody else}.
     """
-    asked, by_slot = questions(items), {}
+    by_slot = {}
     for item in items:
         by_slot.setdefault(item["slot"], {})[item["person_id"]] = item["value"]
     records = []
@@ -42,7 +104,7 @@ def who_is_records(items: Sequence[dict], answers: dict[str, str]) -> list[dict]
                 "id": f"{item['id']}.who_is",
                 "set": "who_is",
                 **{key: item[key] for key in ("person_id", "slot", "value")},
-                "question": asked[person_id],
+                "question": question(item["name"]),
                 "answer": item["value"],
                 "generation": said,
                 "rougeL_recall": metrics.rouge_l(item["value"], said).recall,
