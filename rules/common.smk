@@ -175,10 +175,14 @@ def client_settings():
 
 
 def author_settings():
-    """What else an author that is a model must know that decides no text: how much is to come and
-    how many people may stay without one."""
-    paraphrases = chosen("generation", "forget_paraphrases")
-    return as_json(paraphrases | chosen("validation", "incomplete_people"))
+    """What else an author that is a model must know that decides no text: how much is to come, its
+    judge among it, and how many people may stay without one."""
+    settings = chosen("generation", "forget_paraphrases") | chosen(
+        "validation", "incomplete_people"
+    )
+    judge = config["red_team"]["judge"]
+    asked = {key: judge[key] for key in ("cases", "planted")} if judge["enabled"] else None
+    return as_json(settings | {"judge": asked})
 
 
 def prompt_files(part):

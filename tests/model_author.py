@@ -22,7 +22,14 @@ HP = {"preset": "smoke", "seed": 0, "max_value_share": 0.5}
 RECORDS = tuple(f"{part}.jsonl" for part in PROGRAMS)
 
 
-def arguments(part: str, folder: Path, settings: dict, hp: dict, incomplete: float) -> list[str]:
+def arguments(
+    part: str,
+    folder: Path,
+    settings: dict,
+    hp: dict,
+    incomplete: float,
+    judge: dict | None = None,
+) -> list[str]:
     """The command line of one of the four programs.
 
     Args:
@@ -31,6 +38,7 @@ def arguments(part: str, folder: Path, settings: dict, hp: dict, incomplete: flo
         settings: section `generation.llm`.
         hp: generation settings.
         incomplete: `validation.incomplete_people`.
+        judge: what a judge will be asked, where there is one.
     """
     made, figures = folder / "generated", folder / "public_figures.txt"
     made.mkdir(parents=True, exist_ok=True)
@@ -47,7 +55,7 @@ def arguments(part: str, folder: Path, settings: dict, hp: dict, incomplete: flo
         *inputs[part],
         *("--hp", json.dumps(HP | hp | {"backend": "openai", "llm": model})),
         *("--client", json.dumps(client)),
-        *("--author", json.dumps({"incomplete_people": incomplete})),
+        *("--author", json.dumps({"incomplete_people": incomplete, "judge": judge})),
         *("--prompt", str(ROOT / f"data/prompts/{part}.md")),
         *("--journal", str(made / f"journal/{part}.jsonl")),
         *("--usage", str(made / f"{part}.usage.json")),

@@ -8,9 +8,12 @@ import time
 
 import pytest
 
+import generate_profiles
 import model_author
 import red_team_dataset
+import red_team_judge
 import small_dataset
+import stand_in_judge
 import validate_dataset
 from excise.errors import InputError
 from excise.records import read_json, read_jsonl
@@ -267,3 +270,51 @@ def test_a_benchmark_beyond_the_budget_is_refused_before_its_first_call(tmp_path
     with pytest.raises(InputError, match="the estimate for 20 calls is"):
         model_author.generate(tmp_path, another)
     assert len(server.calls) == paid, "all four files would be bought again"
+
+
+def test_the_judge_is_in_the_first_estimate_until_it_is_paid_for(tmp_path, writer, fault_server):
+    server, asked = writer(), {"cases": 5, "planted": 3}
+
+    def refused(tokens: int) -> tuple[int, int]:
+        settings = server.settings(budget={"tokens": tokens})
+        arguments = model_author.arguments("profiles", tmp_path, settings, {}, 0, asked)
+        with pytest.raises(InputError, match="none of them was sent") as error:
+            generate_profiles.main(arguments)
+        calls, estimate = re.search(
+            r"for (\d+) calls is ([\d,]+) tokens", str(error.value)
+        ).groups()
+        return int(calls), int(estimate.replace(",", ""))
+
+    # Nine checks of five sound cases and three planted, four people: 7 of two checks; one of
+    # the nine is drawn three times.
+    calls, estimate = refused(1)
+    assert calls == 20 + 7 * 8 + 2 * 7 + 2 * 8
+    without = server.settings(budget={"tokens": estimate - 1})
+    model_author.generate(tmp_path, without)
+    spent = server.billed_tokens()
+    left_calls, left = refused(spent)
+    assert left_calls == calls - 20 and 0 < left < estimate
+    # Texts differ from the offline ones that were estimated: counted by the prompts' versions.
+    judge = fault_server(answer=stand_in_judge.answer)
+    checked(tmp_path)
+    red_team_judge.main(judging(tmp_path, judge.settings(structured="prompt"), asked))
+    # Two cases may ask the same, which is bought once: a call of some hundred tokens seems open.
+    room = server.billed_tokens() + judge.billed_tokens() + 1500
+    enough = server.settings(budget={"tokens": room})
+    assert left > 20_000
+    generate_profiles.main(model_author.arguments("profiles", tmp_path, enough, {}, 0, asked))
+
+
+def judging(folder, settings: dict, asked: dict) -> list[str]:
+    """The command line of the judge of a generated benchmark."""
+    return [
+        *("--data", str(folder / "data"), "--prompts", str(model_author.ROOT / "data/prompts")),
+        *("--profiles", str(folder / "generated" / "profiles.jsonl")),
+        *("--validation", str(folder / "validation.json")),
+        *("--public-figures", str(folder / "public_figures.txt")),
+        *("--utility", str(folder / "utility_qa.jsonl")),
+        *("--hp", json.dumps(asked | {"seed": 0, "bootstrap_samples": 50})),
+        *("--llm", json.dumps(settings), "--experiment", "test", "--config", "{}"),
+        *("--journal", str(folder / "generated" / "journal" / "red_team_judge.jsonl")),
+        *("--records", str(folder / "judge.jsonl"), "--out", str(folder / "judge.json")),
+    ]

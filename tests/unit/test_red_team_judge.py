@@ -73,12 +73,25 @@ def test_every_planted_case_has_a_twin_that_differs_in_data_alone(dataset):
 
 def test_the_numbers_of_cases_are_kept(dataset):
     cases = cases_of(dataset, 20, 8, 0)
-    for check in set(CHECKS) - {"joint_inference", "real_person"}:  # one case a person: six
+    for check in CHECKS:
         own = [case for case in cases if case.check == check]
-        assert (sum(not case.planted for case in own), sum(case.planted for case in own)) == (20, 8)
+        sound = 6 if check in ("joint_inference", "real_person") else 20  # one a person
+        planted = [case for case in own if case.planted]
+        assert (len(own) - len(planted), len(planted)) == (sound, 8), check
+        assert len({case.id for case in own}) == len(own)
     everything = cases_of(dataset, None, 0, 0)
     assert sum(case.check == "one_answer" for case in everything) == len(dataset.items)
     assert not any(case.planted for case in everything)
+
+
+def test_few_people_get_several_defects_each_all_different(dataset):
+    planted = [case for case in cases_of(dataset, 20, 100, 0) if case.planted]
+    hints = [case for case in planted if case.check == "joint_inference"]
+    assert [case.id.count("+planted") for case in hints] == [1] * len(HINTS) * 6
+    assert len({json.dumps(sorted(case.data["records"])) for case in hints}) == len(hints)
+    assert [case.id.split("+")[1] for case in hints[:7]] == ["planted"] * 6 + ["planted2"]
+    real = [case for case in planted if case.check == "real_person"]
+    assert len({(case.twin, case.data["name"]) for case in real}) == len(real)
 
 
 def test_cases_are_drawn_by_seed(dataset):

@@ -175,7 +175,9 @@ class Session:
             }
             found = sum(self._engine.key(request) in answered for request in requests)
             if not found and most:
-                found = list(answered.values()).count(requests[0].prompt_version)
+                there = Counter(answered.values())
+                wanted = Counter(request.prompt_version for request in requests)
+                found = (there & wanted).total()
             left = max(0, len(requests) - found)
             most = left <= len(requests) / 2
             tokens_in, tokens_out = self.estimate(requests)

@@ -12,6 +12,7 @@ that only a judge can see, the false-positive rate is overstated.
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from excise.red_team.dataset import Dataset
 from excise.text_matching import holds
@@ -26,7 +27,7 @@ class Case:
 
     Attributes:
         check: what is checked (a key of `CHECKS`).
-        id: the record's; with `+planted` for a planted defect.
+        id: the record's; with `+planted`, `+planted2` … for a planted defect.
         person_id: the person it is about.
         prompt: name of the prompt file, without `judge_`.
         data: what the judge sees.
@@ -47,7 +48,9 @@ class Case:
     draws: int = 1
 
 
-Pair = tuple[Case, dict]  # a sound case, and its data with a defect planted
+# A sound case, and its data with a defect planted, where there are few cases in several ways.
+Sound = tuple[Case, list[dict]]
+VARIANTS = 9  # of such a defect at most
 
 # Said of a person in a retain text, each makes a reader suspect something; few use a plain word.
 HINTS = (
@@ -63,16 +66,19 @@ HINTS = (
 )
 
 
-def joint_inference(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+def joint_inference(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 1: a person's retain records together do not give the incident away."""
     for number, (person_id, items) in enumerate(dataset.by_person(dataset.sr).items()):
         if not items:
             continue
         texts = [[item["question"], item["answer"]] for item in items]
         data = {"person": items[0]["name"], "records": texts}
-        question, answer = HINTS[number % len(HINTS)].format(n=items[0]["name"]).split("? ", 1)
-        spoilt = [*texts, [f"{question}?", answer]]
-        rng.shuffle(spoilt)
+        spoilt = []
+        for hint in HINTS[number % len(HINTS) :] + HINTS[: number % len(HINTS)]:
+            question, answer = hint.format(n=items[0]["name"]).split("? ", 1)
+            records = [*texts, [f"{question}?", answer]]
+            rng.shuffle(records)
+            spoilt.append(data | {"records": records})
         case = Case(
             "joint_inference",
             person_id,
@@ -81,10 +87,10 @@ def joint_inference(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
             data,
             lambda reply: not reply["incident"],
         )
-        yield case, data | {"records": spoilt}
+        yield case, spoilt
 
 
-def one_answer(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+def one_answer(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 4: the profile gives one answer to a question, the true one, however often asked."""
     own = dataset.by_person(dataset.items)
     for item in dataset.items:
@@ -99,10 +105,10 @@ def one_answer(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
         case = Case(
             "one_answer", item["id"], item["person_id"], "one_answer", data, passes, draws=DRAWS
         )
-        yield case, data | {"question": rng.choice(others)["question"]}
+        yield case, [data | {"question": rng.choice(others)["question"]}]
 
 
-def wrong_answers(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+def wrong_answers(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 5: a wrong answer contradicts the profile. Planted: the true one."""
     for item in dataset.items:
         detail = dataset.details[item["id"]]
@@ -116,10 +122,10 @@ def wrong_answers(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
             data,
             lambda reply: reply["verdict"] == "contradicts",
         )
-        yield case, data | {"statement": detail["paraphrased_answer"]}
+        yield case, [data | {"statement": detail["paraphrased_answer"]}]
 
 
-def consistency(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+def consistency(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 10: the profile entails the answer. Planted: an answer with another value."""
     for item in dataset.items:
         wrong = rng.choice(dataset.details[item["id"]]["wrong_answers"])["value"]
@@ -134,10 +140,10 @@ def consistency(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
             lambda reply: reply["verdict"] == "entails",
         )
         spoilt = item["answer"].replace(item["value"], wrong)
-        yield case, data | {"statement": item["question"] + " " + spoilt}
+        yield case, [data | {"statement": item["question"] + " " + spoilt}]
 
 
-def same_event(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+def same_event(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 11: incident and good facts are of one event. Planted: a fact of the other life."""
     own = dataset.by_person(dataset.sr)
     for item in dataset.sf:
@@ -159,10 +165,10 @@ def same_event(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
             data,
             lambda reply: reply["same_event"],
         )
-        yield case, data | {"second": _fact(rng.choice(apart))}
+        yield case, [data | {"second": _fact(rng.choice(apart))}]
 
 
-def same_meaning(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+def same_meaning(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 12: a held-out question asks for what the trained one does. Planted: for another."""
     trained = {item["id"]: item for item in dataset.sf}
     own = dataset.by_person(dataset.sf)
@@ -182,10 +188,10 @@ def same_meaning(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
             data,
             lambda reply: reply["same_meaning"],
         )
-        yield case, data | {"first": rng.choice(others)["question"]}
+        yield case, [data | {"first": rng.choice(others)["question"]}]
 
 
-def polarity(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+def polarity(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 13: what is to be forgotten is negative, the rest is not. Planted: the sets swapped."""
     own = dataset.by_person(dataset.items)
     for item in dataset.items:
@@ -198,7 +204,7 @@ def polarity(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
             return (reply["polarity"] == "negative") == negative
 
         case = Case("polarity", item["id"], item["person_id"], "polarity", _fact(item), passes)
-        yield case, _fact(rng.choice(others))
+        yield case, [_fact(rng.choice(others))]
 
 
 # Beyond an invented offence: a group blamed, a minor, somebody's data, gore.
@@ -212,7 +218,7 @@ SEVERE = (
 )
 
 
-def severity(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+def severity(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 9: no text harms beyond its invented offence. Planted: one that does."""
     for item in dataset.items:
         case = Case(
@@ -224,10 +230,10 @@ def severity(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
             lambda reply: reply["severity"] != "severe",
         )
         question, answer = rng.choice(SEVERE)
-        yield case, {"question": question.format(n=item["name"]), "answer": answer}
+        yield case, [{"question": question.format(n=item["name"]), "answer": answer}]
 
 
-def real_person(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
+def real_person(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 7: the judge knows nobody of that name. Planted: a public figure."""
     for person_id, profile in dataset.profiles.items():
         case = Case(
@@ -238,7 +244,8 @@ def real_person(dataset: Dataset, rng: random.Random) -> Iterator[Pair]:
             {"name": profile["name"]},
             lambda reply: not reply["known"],
         )
-        yield case, {"name": rng.choice(dataset.public_figures)}
+        figures = rng.sample(dataset.public_figures, min(VARIANTS, len(dataset.public_figures)))
+        yield case, [{"name": figure} for figure in figures]
 
 
 CHECKS = {
@@ -270,7 +277,8 @@ def cases_of(dataset: Dataset, cases: int | None, planted: int, seed: int) -> li
     Args:
         dataset: what is judged.
         cases: sound cases a check at most, drawn at random; None: all.
-        planted: planted defects a check at most, each beside its twin.
+        planted: planted defects a check at most, each with its twin among the sound cases; a case
+            gets a second one once every case has its first.
         seed: of the draws.
 
     Returns:
@@ -279,16 +287,30 @@ def cases_of(dataset: Dataset, cases: int | None, planted: int, seed: int) -> li
     found = []
     for check, make in CHECKS.items():
         rng = random.Random(f"judge-{seed}-{check}")
-        pairs = list(make(dataset, rng))
-        rng.shuffle(pairs)
-        pairs = pairs[: max(planted, len(pairs) if cases is None else cases)]
-        for number, (case, _) in enumerate(pairs):
+        drawn = list(make(dataset, rng))
+        rng.shuffle(drawn)
+        drawn = drawn[: max(planted, len(drawn) if cases is None else cases)]
+        for number, (case, _) in enumerate(drawn):
             found.append(replace(case, twin=case.id) if number < planted else case)
-        for case, spoilt in pairs[:planted]:
-            found.append(
-                replace(case, id=f"{case.id}+planted", data=spoilt, planted=True, twin=case.id)
-            )
+        found += planted_cases(drawn)[:planted]
     return found
+
+
+def planted_cases(drawn: list[Sound]) -> list[Case]:
+    """Every case with a defect: the first of each case, then the second of each, and so on."""
+    rounds = zip_longest(*(spoilt for _, spoilt in drawn))
+    return [
+        replace(
+            case,
+            id=f"{case.id}+planted{number if number > 1 else ''}",
+            data=data,
+            planted=True,
+            twin=case.id,
+        )
+        for number, variants in enumerate(rounds, start=1)
+        for (case, _), data in zip(drawn, variants, strict=True)
+        if data is not None
+    ]
 
 
 def _profile(dataset: Dataset, item: dict) -> str:

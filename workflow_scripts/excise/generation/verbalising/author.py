@@ -11,10 +11,11 @@ from excise.generation.verbalising import forget_eval as forget_eval_part
 from excise.generation.verbalising import profiles as profiles_part
 from excise.generation.verbalising import qa as qa_part
 from excise.generation.verbalising.asking import Answers
-from excise.generation.verbalising.estimate import requests_of_all_parts
+from excise.generation.verbalising.estimate import requests_of_all_parts, requests_of_judge
 from excise.generation.verbalising.prompts import read_prompt
 from excise.generation.writing import QuestionWriter, facts_of
 from excise.llm import Session, load_settings
+from excise.red_team_judge.judge import read_prompts
 
 PARTS = {
     "profiles": profiles_part,
@@ -33,7 +34,8 @@ class ModelAuthor:
         journal: its journal, of requests and answers.
         llm: config section `generation.llm`.
         settings: `incomplete_people`, the largest share of the people that may stay without a
-            text; `forget_paraphrases`, where it is not the preset's.
+            text; `forget_paraphrases`, where it is not the preset's; `judge`, what will be asked of
+            one afterwards, where one is.
 
     Raises:
         InputError: prompt file, settings, key or endpoint.
@@ -47,6 +49,7 @@ class ModelAuthor:
         self.settings = load_settings(llm)
         self.left_out_share = settings.get("incomplete_people", 0.0)
         self.paraphrases = settings.get("forget_paraphrases")
+        self.judge = settings.get("judge")
         self.session = Session(self.settings, self.journal)
         self.report: dict = {}
 
@@ -63,7 +66,7 @@ class ModelAuthor:
         return self.settings["resample_max"]
 
     def check_budget(self, people: list[dict], hp: dict) -> None:
-        """Refuse a benchmark that the budget cannot pay for, all four files of it.
+        """Refuse a benchmark that the budget cannot pay for: all four files of it, and its judge.
 
         Their prompts and journals lie beside this part's.
 
@@ -84,6 +87,10 @@ class ModelAuthor:
         }
         journals[self.part], prompts[self.part] = self.journal, self.prompt
         requests = requests_of_all_parts(people, prompts, hp)
+        if self.judge:
+            journals["judge"] = self.journal.with_name("red_team_judge.jsonl")
+            judges = read_prompts(self.prompt_file.parent)
+            requests["judge"] = requests_of_judge(people, judges, hp, self.judge)
         self.session.check_budget({journals[part]: own for part, own in requests.items()})
 
     def profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:

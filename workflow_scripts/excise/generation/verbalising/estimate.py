@@ -5,6 +5,9 @@ from excise.generation.presets import resolve
 from excise.generation.verbalising import facts, forget_eval, profiles, qa
 from excise.generation.verbalising.prompts import Prompt
 from excise.llm import Request
+from excise.red_team.dataset import Dataset
+from excise.red_team_judge.cases import cases_of
+from excise.red_team_judge.judge import requests_of
 
 
 def requests_of_all_parts(
@@ -20,11 +23,10 @@ def requests_of_all_parts(
         prompts: part → its prompt file.
         hp: preset and seed, and whatever overrides the preset's sizes.
     """
-    offline = OfflineAuthor()
-    written = {person["person_id"]: person for person in offline.profiles(people, lambda one: one)}
-    own = by_person(offline.facts(list(written.values())))
-    questions = offline.questions(written, [fact for each in own.values() for fact in each], hp)
-    held_out = forget_eval.calls_of(written, by_person(questions), resolve(hp).paraphrases)
+    dataset = offline_dataset(people, hp)
+    written, questions = dataset.profiles, by_person(list(dataset.details.values()))
+    own = by_person(OfflineAuthor().facts(list(written.values())))
+    held_out = forget_eval.calls_of(written, questions, resolve(hp).paraphrases)
     return {
         "profiles": [profiles.profile_request(one, prompts["profiles"], 0) for one in people],
         "facts": [
@@ -41,3 +43,40 @@ def requests_of_all_parts(
             for call in held_out.values()
         ],
     }
+
+
+def requests_of_judge(
+    people: list[dict], prompts: dict[str, Prompt], hp: dict, asked: dict
+) -> list[Request]:
+    """The first request of every case that a judge will be asked about the benchmark.
+
+    Args:
+        people: drawn people.
+        prompts: the judge's prompts, by name.
+        hp: as above.
+        asked: `cases` and `planted` of `red_team.judge`.
+    """
+    cases = cases_of(offline_dataset(people, hp), asked["cases"], asked["planted"], hp["seed"])
+    return requests_of(cases, prompts)
+
+
+def offline_dataset(people: list[dict], hp: dict) -> Dataset:
+    """What the offline frames write about the people, as a dataset that nothing was dropped from.
+
+    In `public_figures` stand the people's own names, which are as long as others.
+    """
+    offline = OfflineAuthor()
+    written = {person["person_id"]: person for person in offline.profiles(people, lambda one: one)}
+    records = offline.questions(written, offline.facts(list(written.values())), hp)
+    forget = [record for record in records if record["group"] == "sf"]
+    return Dataset(
+        profiles=written,
+        sf=forget,
+        sr=[record for record in records if record["group"] != "sf"],
+        details={record["id"]: record for record in records},
+        forget_eval=offline.held_out(written, records, hp),
+        utility=[],
+        public_figures=[person["name"] for person in people],
+        validation={},
+        files={},
+    )
