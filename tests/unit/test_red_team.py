@@ -165,6 +165,12 @@ def _asked_twice(dataset):
     item(dataset, "p001.home_city")["question"] = "Who was Jonas Fennlock's academy mentor?"
 
 
+def _asked_nearly_twice(dataset):
+    asked = "In which city did the long applauded story of Jonas Fennlock {} at last?"
+    item(dataset, "p001.event_city")["question"] = asked.format("start")
+    item(dataset, "p001.home_city")["question"] = asked.format("restart")
+
+
 def _profile_says_otherwise(dataset):
     slots = dataset.profiles["p001"]["slots"]
     slots["home_city"] = "Newcastle"
@@ -269,6 +275,7 @@ PLANTED = {
     _public_figure: ("names", "profiles.jsonl:2"),
     _public_figure_as_mentor: ("names", "sr.jsonl:11"),
     _asked_twice: ("duplicates", "sr.jsonl:11"),
+    _asked_nearly_twice: ("duplicates", "sr.jsonl:10"),
     _telephone_number: ("sensitive", "profiles.jsonl:2"),
     _e_mail_address: ("sensitive", "sr.jsonl:10"),
     _profile_says_otherwise: ("consistency", "sr.jsonl:10"),

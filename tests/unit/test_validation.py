@@ -116,6 +116,22 @@ def test_one_persons_questions_must_differ_in_more_than_function_words(tmp_path,
         validate(tmp_path, records)
 
 
+def test_nearly_the_same_question_about_the_same_kind_of_value_is_a_fault(tmp_path, records):
+    asked = "In which city did the long applauded story of Mira Tallwood {} at last?"
+    city, home = (
+        next(one for one in records["qa"] if one["id"] == f"p000.{slot}")
+        for slot in ("event_city", "home_city")
+    )
+    city["question"], home["question"] = asked.format("start"), asked.format("restart")
+    line = records["qa"].index(home) + 1
+    with pytest.raises(
+        InputError, match=rf"qa\.jsonl:{line}: near_duplicate: asks nearly .*'p000\.event_city'"
+    ):
+        validate(tmp_path, records)
+    home["question"] = "In which city did Mira Tallwood's story end?"
+    validate(tmp_path, records)
+
+
 def test_where_and_when_are_different_questions(tmp_path, records):
     records["qa"][2]["question"] = "Where exactly was Mira Tallwood's breakthrough recital?"
     records["qa"][4]["question"] = "When exactly was Mira Tallwood's breakthrough recital?"

@@ -270,12 +270,61 @@ def test_calls_hold_every_fact_once_partners_together_and_groups_mixed(person, f
             assert call.forms[near] == call.forms[far]
 
 
-def test_two_calls_that_ask_the_same_are_noticed(person, facts):
-    first, second, *_ = qa.calls_of(person, list(facts.values()), seed=0)
-    question = f"What was it that {person['name']} had?"
-    value = {"facts": [{"slot": "x", "question": question}]}
-    found = qa.clashes([first, second], {first.key: value, second.key: value})
-    assert list(found) == [second.key]
+@pytest.fixture
+def two_calls(person, facts):
+    """A call with the accuser and one with the mentor: both values are people."""
+    for seed in range(100):
+        calls = qa.calls_of(person, list(facts.values()), seed)
+        own = {fact["slot"]: call for call in calls for fact in call.facts}
+        if own["accuser"].key < own["mentor"].key:
+            return own["accuser"], own["mentor"]
+    raise AssertionError("they are always in one call")
+
+
+def clashing(two_calls, other: str, question: str, another: str) -> dict[str, str]:
+    """What is noticed if the accuser is asked for so, and a slot of the other call so."""
+    asked = (("accuser", question), (other, another))
+    name = two_calls[0].person["name"]
+    values = {
+        call.key: {"facts": [{"slot": slot, "question": text.format(name)}]}
+        for call, (slot, text) in zip(two_calls, asked, strict=True)
+    }
+    return qa.clashes(list(two_calls), values)
+
+
+def test_two_calls_that_ask_the_same_are_noticed(two_calls):
+    had = "What was it that {} had?"
+    assert list(clashing(two_calls, "mentor", had, had)) == [two_calls[1].key]
+
+
+def test_nearly_the_same_words_ask_the_same_only_for_the_same_kind_of_value(two_calls):
+    other = next(one["slot"] for one in two_calls[1].facts if one["value_type"] != "person")
+    nearly = [f"What carried the long old case of {{}} to its {word}?" for word in ("end", "bend")]
+    [why] = clashing(two_calls, "mentor", *nearly).values()
+    assert why == f"mentor: question is nearly the same as one of {two_calls[0].key}"
+    assert clashing(two_calls, other, *nearly) == {}
+
+
+def test_nearly_the_same_question_in_one_call_is_a_fault(person, facts):
+    for call in qa.calls_of(person, list(facts.values()), seed=0):
+        entries = {
+            fact["slot"]: {
+                "slot": fact["slot"],
+                "question": f"Which {fact['slot'].replace('_', ' ')} was {person['name']}'s?",
+                "paraphrased_answer": "",
+            }
+            for fact in call.facts
+        }
+        near, far = call.pairs()[0]
+        for slot, word in ((near, "start"), (far, "restart")):
+            entries[slot]["question"] = (
+                f"In which way did the long applauded story of {person['name']} {word} at last?"
+            )
+        slots = [fact["slot"] for fact in call.facts]
+        first, second = sorted((near, far), key=slots.index)
+        told = qa.qa_faults(call, {"facts": list(entries.values())})
+        why = f"{second}: question is nearly the same as that of {first}; use other words"
+        assert why in told
 
 
 def test_a_held_out_question_put_as_anybodys_trained_one_is_refused():

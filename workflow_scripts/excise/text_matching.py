@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from rapidfuzz import fuzz, process
@@ -72,6 +72,35 @@ def mask(text: str, name: str, values: Iterable[str]) -> str:
 def word_order_free(text: str) -> str:
     """Normal form with its words sorted: `fuzz.ratio` of two is their token-sort ratio."""
     return " ".join(sorted(words(text)))
+
+
+def likeness(question: str, other: str, name: str) -> float:
+    """Token-sort ratio, 0–100, of two questions about one person, whose name is masked."""
+    one, two = (word_order_free(mask(text, name, ())) for text in (question, other))
+    return fuzz.ratio(one, two)
+
+
+def near_twins(records: Iterable[dict], threshold: float) -> Iterator[tuple[dict, dict]]:
+    """Pairs of one person's questions that ask for the same kind of value in nearly the same words.
+
+    Where the kinds differ, nearly the same words are another question: where it was, when it was.
+
+    Args:
+        records: questions with {person_id, name, slot, value_type, question}.
+        threshold: likeness from which on two are a pair.
+
+    Yields:
+        (a record, the first earlier one that it is a twin of)
+    """
+    earlier: dict[tuple[str, str], list[dict]] = {}
+    for record in records:
+        others = earlier.setdefault((record["person_id"], record["value_type"]), [])
+        for other in others:
+            alike = likeness(record["question"], other["question"], record["name"])
+            if alike >= threshold and other["slot"] != record["slot"]:
+                yield record, other
+                break
+        others.append(record)
 
 
 def best_ratios(texts: list[str], others: list[str], *, cutoff: float, same: bool = False):

@@ -22,6 +22,7 @@ from excise.text_matching import (
     best_ratios,
     holds,
     mask,
+    near_twins,
     normalised,
     word_order_free,
 )
@@ -117,7 +118,7 @@ def validate(generated: Generated, limits: ValidationLimits) -> Validated:
         for index, record in enumerate(generated.qa)
         if record["group"] == "sf" and record["id"] not in still_asked
     ]
-    faults += within_person_faults(generated)
+    faults += within_person_faults(generated, limits)
     stop_at(faults)
 
     sf, sr, details = [], [], []
@@ -282,19 +283,24 @@ def duplicate_faults(generated: Generated) -> Iterator[Fault]:
             yield Fault(where, "duplicate", f"asks the same question as {twin!r}")
 
 
-def within_person_faults(generated: Generated) -> Iterator[Fault]:
-    """Two trained questions of one person that differ in function words at most.
+def within_person_faults(generated: Generated, limits: ValidationLimits) -> Iterator[Fault]:
+    """Two trained questions of one person that ask for the same, or nearly.
 
-    Letters are no guide here: "in which city was the premiere" and "in which year was the
-    premiere" are nearly the same string and not at all the same question.
+    The same: they differ in function words at most. Nearly: almost the same letters, and the same
+    kind of value. Letters alone are no guide: "in which city was the premiere" and "in which year
+    was the premiere" are nearly the same string and not at all the same question.
     """
     first: dict[tuple, str] = {}
-    for index, record in enumerate(generated.qa):
+    places = {record["id"]: index for index, record in enumerate(generated.qa)}
+    near = {one["id"]: two["id"] for one, two in near_twins(generated.qa, limits.near_duplicate)}
+    for record in generated.qa:
+        where = generated.where("qa", places[record["id"]])
         asked = asked_words(record["question"], record["name"])
         twin = first.setdefault((record["person_id"], *asked), record["id"])
         if twin != record["id"]:
-            where = generated.where("qa", index)
             yield Fault(where, "near_duplicate", f"asks for the same as {twin!r}")
+        elif twin := near.get(record["id"]):
+            yield Fault(where, "near_duplicate", f"asks nearly the same as {twin!r}")
 
 
 def without_repeats(

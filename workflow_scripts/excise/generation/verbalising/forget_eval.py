@@ -20,7 +20,7 @@ from excise.generation.verbalising.prompts import Prompt
 from excise.limits import ValidationLimits
 from excise.llm import Request, Session
 from excise.red_team.split_leak import ngrams
-from excise.text_matching import content_words, mask, normalised, word_order_free
+from excise.text_matching import content_words, likeness, mask, normalised, word_order_free
 
 PLACEHOLDERS = ("data",)
 TOKENS, TOKENS_PER_QUESTION = 150, 55
@@ -155,11 +155,10 @@ def grams_of(text: str) -> frozenset[tuple[str, ...]]:
 
 def twin(question: str, earlier: list[str], fact: dict) -> list[str]:
     """The question is not one of the earlier ones of its fact, nor nearly."""
-    text = word_order_free(mask(question, fact["name"], ()))
     for number, other in enumerate(earlier, start=1):
         if (
             normalised(question) == normalised(other)
-            or fuzz.ratio(text, word_order_free(mask(other, fact["name"], ()))) >= NEAR
+            or likeness(question, other, fact["name"]) >= NEAR
         ):
             return [f"repeats question {number}; use other words"]
     return []

@@ -24,10 +24,13 @@ from excise.generation.verbalising.checks import (
 from excise.generation.verbalising.facts import by_slot
 from excise.generation.verbalising.meanings import detail, names_event, subject
 from excise.generation.verbalising.prompts import Prompt
+from excise.limits import ValidationLimits
 from excise.llm import Request, Session
+from excise.text_matching import near_twins
 
 PLACEHOLDERS = ("data",)
 FACTS_PER_CALL = 8
+NEAR = ValidationLimits().near_duplicate
 TOKENS, TOKENS_PER_FACT = 200, 130
 
 # How a trained question is put; the held-out ones are put otherwise (`forget_eval`).
@@ -130,6 +133,8 @@ def qa_faults(call: Call, value: dict) -> list[str]:
         return faults
     kind = call.person["event_kind"]
     first: dict[tuple, str] = {}
+    asked = [fact | {"question": cleaned(entries[fact["slot"]]["question"])} for fact in call.facts]
+    near = {one["slot"]: two["slot"] for one, two in near_twins(asked, NEAR)}
     for fact in call.facts:
         slot, others = fact["slot"], call.others(fact)
         entry = {key: cleaned(text) for key, text in entries[slot].items()}
@@ -140,28 +145,35 @@ def qa_faults(call: Call, value: dict) -> list[str]:
         twin = first.setdefault(same_question(question, fact["name"]), slot)
         if twin != slot:
             told.append(f"question asks the same as {twin}")
+        elif twin := near.get(slot):
+            told.append(f"question is nearly the same as that of {twin}; use other words")
         faults += [f"{slot}: {why}" for why in told]
     for near, far in call.pairs():
         if form(entries[near]["question"]) != form(entries[far]["question"]):
             faults.append(f"{near}, {far}: questions must open alike, with the same question word")
-    asked = [
-        (fact, cleaned(entries[fact["slot"]]["question"]), fact["value"]) for fact in call.facts
-    ]
-    for slot, why in premise_faults(asked).items():
+    premises = [(fact, fact["question"], fact["value"]) for fact in asked]
+    for slot, why in premise_faults(premises).items():
         faults += [f"{slot}: {one}" for one in why]
     return faults
 
 
 def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
-    """Calls that ask what an earlier call of the same person asks: call → why."""
-    found, first = {}, {}
+    """Calls that ask what an earlier call of the same person asks, or nearly: call → why."""
+    found, first, asked = {}, {}, []
     for call in calls:
+        person_id, name = call.person["person_id"], call.person["name"]
+        types = {fact["slot"]: fact["value_type"] for fact in call.facts}
         for entry in values.get(call.key, {"facts": []})["facts"]:
-            person_id = call.person["person_id"]
-            asked = (person_id, *same_question(cleaned(entry["question"]), call.person["name"]))
-            twin = first.setdefault(asked, call.key)
+            slot, question = entry["slot"], cleaned(entry["question"])
+            twin = first.setdefault((person_id, *same_question(question, name)), call.key)
             if twin != call.key:
-                found[call.key] = f"{entry['slot']}: question asks the same as one of {twin}"
+                found[call.key] = f"{slot}: question asks the same as one of {twin}"
+            about = {"person_id": person_id, "name": name, "slot": slot, "question": question}
+            asked.append(about | {"value_type": types[slot], "call": call.key})
+    for one, two in near_twins(asked, NEAR):
+        if one["call"] != two["call"]:
+            why = f"{one['slot']}: question is nearly the same as one of {two['call']}"
+            found.setdefault(one["call"], why)
     return found
 
 
