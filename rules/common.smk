@@ -191,6 +191,12 @@ def prompt_files(part):
     return [f"{stem}.md", f"{stem}.schema.json"] if asks_model() else []
 
 
+def refused_people(wildcards):
+    """Whom a model refused to write about after their profile was there; if it refused anybody."""
+    path = workflow.pathvars.apply("<data>/generated/journal/refused.json")
+    return [path] if asks_model() and os.path.exists(path) else []
+
+
 def forget_facts(wildcards):
     """Whose held-out questions are written; a model must also know what is trained on."""
     return f"<data>/generated/{'qa' if asks_model() else 'facts'}.jsonl"

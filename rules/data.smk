@@ -8,7 +8,8 @@ Makes: <data>/generated/*.jsonl, <data>/generated/*.usage.json (what writing the
 
 With the openai backend the four generating rules run where Snakemake runs (localrule: compute
 nodes may have no internet) and append to <data>/generated/journal/*.jsonl, which is no output:
-nothing answered is asked again, whatever is killed, deleted or changed.
+nothing answered is asked again, whatever is killed, deleted or changed. A part that is refused ends
+its job and leaves journal/refused.json; the next run draws other people in those places.
 """
 
 
@@ -19,6 +20,7 @@ rule generate_profiles:
         lib=generation_library_of("generate_profiles"),
         prompt=prompt_files("profiles"),
         public_figures=PUBLIC_FIGURES,
+        refused=refused_people,  # read beside the journal
     output:
         records="<data>/generated/profiles.jsonl",
         usage="<data>/generated/profiles.usage.json",

@@ -136,6 +136,78 @@ def test_a_refused_person_is_drawn_again_and_the_others_stay(tmp_path, writer):
     checked(tmp_path / "shy")
 
 
+def refused_where(part, refuses):
+    """Refusals of calls of one part, if `refuses` of what they say."""
+    marks = {"facts": '"facts"', "qa": '"same_form"', "forget_eval": '"question_forms"'}
+    others = [mark for name, mark in marks.items() if name != part and name != "facts"]
+
+    def fault(request, number):
+        text = request["messages"][-1]["content"]
+        own = marks[part] in text and not any(mark in text for mark in others)
+        return "refusal" if own and refuses(text) else None
+
+    return fault
+
+
+@pytest.mark.parametrize("part", ["facts", "qa", "forget_eval"])
+def test_who_is_refused_later_is_drawn_again_by_the_next_run(tmp_path, writer, part):
+    server = writer()
+    settings = server.settings(resample_max=2)
+    model_author.generate(tmp_path / "calm", settings)
+    calm = read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")
+    name = calm[1]["name"]
+
+    shy = writer(refused_where(part, lambda text: name in text))
+    settings = shy.settings(resample_max=2)
+    line = (
+        rf"^{part}: the model refuses to write about 1 of 4 people \(p001 {name}\); they are kept "
+        r"in .*journal/refused\.json, and everything answered in .*: the same command again draws"
+    )
+    with pytest.raises(InputError, match=line):
+        model_author.generate(tmp_path / "shy", settings, incomplete=0.25)
+    own = model_author.arguments(part, tmp_path / "shy", settings, {}, 0.25)
+    with pytest.raises(InputError, match=line):  # that program alone, again
+        model_author.PROGRAMS[part].main(own)
+    kept = read_json(tmp_path / "shy/generated/journal/refused.json")
+    assert kept == [{"person_id": "p001", "name": name, "part": part}]
+    before = {call.question for call in shy.asked_for("<data>")}
+    model_author.generate(tmp_path / "shy", settings)
+    people = read_jsonl(tmp_path / "shy/generated/profiles.jsonl", "profile")
+    assert [people[index] for index in (0, 2, 3)] == [calm[index] for index in (0, 2, 3)]
+    assert people[1]["name"] != name and people[1]["slots"] != calm[1]["slots"]
+    redrawn = read_json(tmp_path / "shy/generated/profiles.usage.json")["redrawn"]
+    assert [(one["person_id"], one["name"]) for one in redrawn] == [("p001", name)]
+    checked(tmp_path / "shy")
+    answered = [call.question for call in shy.asked_for("<data>") if call.fault is None]
+    assert len(answered) == len(set(answered)), "nothing was bought twice"
+    [profile] = [one for one in set(answered) - before if '"details"' in one]
+    assert people[1]["name"] in profile
+    calls, made = len(shy.calls), model_author.digests(tmp_path / "shy")
+    model_author.generate(tmp_path / "shy", settings)
+    assert (len(shy.calls), model_author.digests(tmp_path / "shy")) == (calls, made)
+
+
+def test_a_place_that_stays_refused_is_left_empty_in_the_end(tmp_path, writer):
+    """Whoever follows the first of p001 is refused, too: twice another, then nobody."""
+    model_author.generate(tmp_path / "calm", writer().settings())
+    others = [
+        one["name"]
+        for one in read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")
+        if one["person_id"] != "p001"
+    ]
+    server = writer(refused_where("facts", lambda text: not any(one in text for one in others)))
+    settings = server.settings(resample_max=2)
+    for refusals in (1, 2):
+        with pytest.raises(InputError, match="draws others in their place"):
+            model_author.generate(tmp_path / "own", settings, incomplete=0.25)
+        kept = read_json(tmp_path / "own/generated/journal/refused.json")
+        assert len({one["name"] for one in kept}) == len(kept) == refusals
+    model_author.generate(tmp_path / "own", settings, incomplete=0.25)
+    report = checked(tmp_path / "own", incomplete_people=0.25)
+    assert report["generation"]["facts"]["left_out"] == ["p001"]
+    assert len(report["generation"]["profiles"]["redrawn"]) == 2
+
+
 def never_for(name, part):
     """A fault that keeps one part of one person from being written."""
 

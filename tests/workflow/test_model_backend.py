@@ -109,6 +109,32 @@ def test_lost_records_are_written_again_without_a_call(written, server):
     assert len(server.calls) == calls
 
 
+def test_who_is_refused_in_a_later_part_is_replaced_by_the_next_run(fresh, tmp_path):
+    refused = []
+
+    def fault(request, number):
+        text = request["messages"][-1]["content"]
+        if '"question_forms"' not in text:
+            return None
+        name = re.search(r'"person": "(.*?)"', text)[1]
+        refused[:] = refused or [name]  # the first person that it is asked about
+        return "refusal" if name in refused else None
+
+    own = fresh.copy(tmp_path / "own")
+    with FaultServer(answer=StandInWriter(), faults=fault) as server:
+        settings = server.settings(limits={"max_in_flight": 1})
+        (own / OVERLAY).write_text(SETTINGS.format(llm=json.dumps(settings)))
+        failed = own.snakemake(REPORT, config=OVERLAY, EXCISE_TEST_KEY=KEY)
+        assert failed.returncode != 0
+        said = failed.stdout + failed.stderr
+        assert f"refuses to write about 1 of 4 people (p000 {refused[0]})" in said
+        assert own.plan(REPORT, config=OVERLAY) == GENERATING | BEHIND_QUESTIONS
+        own.run(REPORT, config=OVERLAY, EXCISE_TEST_KEY=KEY)
+        assert own.plan(REPORT, config=OVERLAY) == set()
+    generation = json.loads((own / REPORT).read_text())["generation"]
+    assert [one["name"] for one in generation["profiles"]["redrawn"]] == refused
+
+
 def test_offline_the_model_and_its_prompts_are_nobodys_business(fresh, tmp_path):
     own, target = fresh.copy(tmp_path / "own"), "experiments/smoke/data/sf.jsonl"
     own.run(target)

@@ -16,11 +16,13 @@ class Answers:
     Attributes:
         values: call → its accepted reply.
         failed: call → what was wrong with its last reply.
+        refused: those of the failed whose last reply was a refusal, in their order.
         resampled: how many calls were drawn again, each time counted.
     """
 
     values: dict[str, dict] = field(default_factory=dict)
     failed: dict[str, list[str]] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
     resampled: int = 0
 
 
@@ -57,14 +59,16 @@ def ask(
     for sample in range(resample_max + 1):
         outcomes = session.complete([request(call, sample) for call in waiting], check)
         stop_at_silence(waiting, outcomes)
-        answers.failed = {}
+        answers.failed, answers.refused = {}, []
         for call, outcome in zip(waiting, outcomes, strict=True):
             if outcome.value is not None:
                 answers.values[call] = outcome.value
                 continue
             answers.failed[call] = outcome.errors or [outcome.status]
-            if outcome.status == "refused" and refused and sample < resample_max:
-                refused(call)
+            if outcome.status == "refused":
+                answers.refused.append(call)
+                if refused and sample < resample_max:
+                    refused(call)
         for call, why in (clashes(answers.values) if clashes else {}).items():
             del answers.values[call]
             answers.failed[call] = [why]

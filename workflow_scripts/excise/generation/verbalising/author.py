@@ -15,6 +15,7 @@ from excise.generation.verbalising.estimate import requests_of_all_parts, reques
 from excise.generation.verbalising.prompts import read_prompt
 from excise.generation.writing import QuestionWriter, facts_of
 from excise.llm import Session, load_settings
+from excise.records import read_json, write_json
 from excise.red_team_judge.judge import read_prompts
 
 PARTS = {
@@ -45,6 +46,7 @@ class ModelAuthor:
         self, part: str, prompt: str | Path, journal: str | Path, llm: dict, settings: dict
     ):
         self.part, self.prompt_file, self.journal = part, Path(prompt), Path(journal)
+        self.refused_file = self.journal.with_name("refused.json")
         self.prompt = read_prompt(prompt, PARTS[part].PLACEHOLDERS)
         self.settings = load_settings(llm)
         self.left_out_share = settings.get("incomplete_people", 0.0)
@@ -94,11 +96,12 @@ class ModelAuthor:
         self.session.check_budget({journals[part]: own for part, own in requests.items()})
 
     def profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
-        """Profile records; a person the model refuses is drawn again."""
+        """Profile records; a person the model refuses, now or in a later part, is drawn again."""
+        later = {(one["person_id"], one["name"]) for one in self._refused_later()}
         profiles, refused, answers = profiles_part.write_profiles(
-            self.session, self.prompt, people, draw_again, self.resample_max
+            self.session, self.prompt, people, draw_again, self.resample_max, later
         )
-        self._settle([person["person_id"] for person in people], profiles, answers)
+        self._settle({person["person_id"]: person for person in people}, profiles, answers)
         self.report["redrawn"] = refused
         return profiles
 
@@ -109,6 +112,7 @@ class ModelAuthor:
         facts, answers = facts_part.write_sentences(
             self.session, self.prompt, profiles, own, self.resample_max
         )
+        self._stop_at_refusals(profiles, answers)
         self._settle(profiles, facts, answers)
         return facts
 
@@ -119,6 +123,7 @@ class ModelAuthor:
         records, answers = qa_part.write_questions(
             self.session, self.prompt, people, own, wrong, hp["seed"], self.resample_max
         )
+        self._stop_at_refusals(people, answers)
         self._settle(own, records, answers)
         return records
 
@@ -128,6 +133,7 @@ class ModelAuthor:
         records, answers = forget_eval_part.write_held_out(
             self.session, self.prompt, people, own, count, self.resample_max
         )
+        self._stop_at_refusals(people, answers)
         self._settle(own, records, answers)
         return records
 
@@ -135,6 +141,35 @@ class ModelAuthor:
         """Model, totals of the journal, people left out and drawn again."""
         about = {"backend": "openai", "model": self.settings["model"]}
         return self.session.usage() | about | self.report
+
+    def _refused_later(self) -> list[dict]:
+        """Whom the model refused after it had written their profile: {person_id, name, part}."""
+        return read_json(self.refused_file) if self.refused_file.exists() else []
+
+    def _stop_at_refusals(self, people: dict[str, dict], answers: Answers) -> None:
+        """Remember who was refused to the end; the next run draws others in their place.
+
+        Values are drawn with the profile, so this part cannot. Whose place was filled
+        `resample_max` times stays empty.
+
+        Raises:
+            InputError: somebody else can be drawn; what was answered is in the journal.
+        """
+        known, new = self._refused_later(), []
+        for person_id in dict.fromkeys(call.split(".")[0] for call in answers.refused):
+            name = people[person_id]["name"]
+            earlier = [one["name"] for one in known if one["person_id"] == person_id]
+            if len(set(earlier) - {name}) < self.resample_max:
+                new.append({"person_id": person_id, "name": name, "part": self.part})
+        if not new:
+            return
+        write_json(self.refused_file, known + [one for one in new if one not in known])
+        names = ", ".join(f"{one['person_id']} {one['name']}" for one in new)
+        raise InputError(
+            f"{self.part}: the model refuses to write about {len(new)} of {len(people)} people "
+            f"({names}); they are kept in {self.refused_file}, and everything answered in "
+            f"{self.journal}: the same command again draws others in their place"
+        )
 
     def _settle(self, wanted: Iterable[str], records: list[dict], answers: Answers) -> None:
         """Name the people without records; too many of them end the stage."""

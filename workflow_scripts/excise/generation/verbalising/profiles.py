@@ -1,6 +1,6 @@
 """Profile texts by a model: one call a person; who is refused is drawn anew."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import (
@@ -58,6 +58,7 @@ def write_profiles(
     people: list[dict],
     draw_again: Callable[[dict], dict],
     resample_max: int,
+    refused_later: Collection[tuple[str, str]] = (),
 ) -> tuple[list[dict], list[dict], Answers]:
     """Profile records, in the order of the people; without those nobody would write about.
 
@@ -67,6 +68,8 @@ def write_profiles(
         people: drawn people.
         draw_again: another person for the same id, for one the model refuses.
         resample_max: samples after the first.
+        refused_later: (person id, name) of people with a profile, about whom the model would not
+            write something else; they are drawn again after all the others.
 
     Returns:
         profiles; the refused people as {person_id, name, slots}; the answers.
@@ -79,14 +82,25 @@ def write_profiles(
         refused.append({key: person[key] for key in ("person_id", "name", "slots")})
         current[person_id] = draw_again(person)
 
-    answers = ask(
-        session,
-        list(current),
-        lambda person_id, sample: profile_request(current[person_id], prompt, sample),
-        lambda request, value: profile_faults(current[request.subject], value),
-        resample_max,
-        refused=replace,
-    )
+    def write(person_ids: list[str]) -> Answers:
+        return ask(
+            session,
+            person_ids,
+            lambda person_id, sample: profile_request(current[person_id], prompt, sample),
+            lambda request, value: profile_faults(current[request.subject], value),
+            resample_max,
+            refused=replace,
+        )
+
+    answers = write(list(current))
+    while again := [key for key in answers.values if (key, current[key]["name"]) in refused_later]:
+        for person_id in again:
+            del answers.values[person_id]
+            replace(person_id)
+        more = write(again)
+        answers.values |= more.values
+        answers.failed |= more.failed
+        answers.resampled += len(again) + more.resampled
     profiles = [
         person | {"text": cleaned(answers.values[person_id]["text"])}
         for person_id, person in current.items()
