@@ -166,11 +166,16 @@ def test_progress_is_a_line_every_half_minute_where_there_is_no_terminal(capsys)
 
 
 def test_progress_is_a_bar_on_a_terminal():
-    screen = io.StringIO()
+    screen, now = io.StringIO(), [0.0]
     console = Console(file=screen, force_terminal=True, width=120)
-    line = ProgressLine("qa", total=100, done=20, console=console)
-    line.update(45, in_flight=4, tokens=30_000, usd=0.5)
+    line = ProgressLine("qa", total=100, done=20, console=console, clock=lambda: now[0])
+    line.update(21, in_flight=4, tokens=1_000, usd=0.5)
+    line._bar.refresh()
+    assert "-:--:--" in screen.getvalue(), "time left: not known after one answer"
+    for step in range(1, 25):  # one in two seconds
+        now[0] = 2.0 * step
+        line.update(21 + step, in_flight=4, tokens=30_000, usd=0.5)
     line.close(0, 30_000, 0.5)
-    shown = screen.getvalue()
-    assert "45/100" in shown and "4 in flight, 30,000 tokens, $0.50" in shown
-    assert "-:--:--" in shown, "time left: not known after one look"
+    last = screen.getvalue().rsplit("qa ", 1)[1]
+    assert "45/100" in last and "4 in flight, 30,000 tokens, $0.50" in last
+    assert "0:01:50" in last, "time left: 55 to go, two seconds each"

@@ -42,6 +42,7 @@ class ProgressLine:
                 TextColumn("{task.fields[facts]}"),
                 TimeRemainingColumn(),
                 console=self.console,
+                get_time=clock,
             )
             self._task = self._bar.add_task(label, total=total, completed=done, facts="")
             self._bar.start()
