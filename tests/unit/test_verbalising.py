@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from excise.errors import InputError
-from excise.generation.authors import by_person
+from excise.generation.offline_author import by_person
 from excise.generation.sampler import Sampler
 from excise.generation.slots import SLOTS
 from excise.generation.verbalising import forget_eval, qa

@@ -6,18 +6,10 @@ it is, and says what that took (`usage`).
 
 import argparse
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from excise.errors import InputError
-from excise.generation.presets import resolve, wrong_candidates
-from excise.generation.writing import (
-    QuestionWriter,
-    facts_of,
-    held_out_questions,
-    profile_text,
-)
+from excise.generation.offline_author import OfflineAuthor
 from excise.records import write_json
 
 BACKENDS = ("offline", "openai")
@@ -33,46 +25,6 @@ def add_author_arguments(parser: argparse.ArgumentParser, needs_hp: bool = True)
     add("--client", type=json.loads, default={}, help="openai: limits, retries, budget … as JSON")
     add("--author", type=json.loads, default={}, help="openai: incomplete_people … as JSON")
     add("--usage", type=Path, help="where to write what it took, JSON")
-
-
-class OfflineAuthor:
-    """Phrase frames, no model and no network."""
-
-    def check_budget(self, people: list[dict], hp: dict) -> None:
-        """Nothing is bought."""
-
-    def profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
-        """Profile records of drawn people."""
-        return [person | {"text": profile_text(person)} for person in people]
-
-    def facts(self, people: list[dict]) -> list[dict]:
-        """Fact records, each with a sentence."""
-        return [fact for person in people for fact in facts_of(person)]
-
-    def questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
-        """Question records of the facts."""
-        writer = QuestionWriter(people, hp["seed"], wrong_candidates(hp))
-        return [writer.write(fact) for fact in facts]
-
-    def held_out(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
-        """Held-out questions about the forget facts."""
-        count = resolve(hp).paraphrases
-        return [
-            record
-            for fact in facts
-            if fact["group"] == "sf"
-            for record in held_out_questions(fact, people[fact["person_id"]], count)
-        ]
-
-    def usage(self) -> dict:
-        """Nothing was asked of anybody."""
-        return {"backend": "offline", "requests": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0.0}
-
-    def __enter__(self) -> "OfflineAuthor":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Nothing to close."""
 
 
 def open_author(part: str, args: argparse.Namespace):
@@ -98,14 +50,6 @@ def open_author(part: str, args: argparse.Namespace):
 
     llm = args.hp.get("llm", {}) | args.client
     return ModelAuthor(part, args.prompt, args.journal, llm, args.author)
-
-
-def by_person(records: Iterable[dict]) -> dict[str, list[dict]]:
-    """Records by person id, both in the order of first appearance."""
-    own: dict[str, list[dict]] = defaultdict(list)
-    for record in records:
-        own[record["person_id"]].append(record)
-    return dict(own)
 
 
 def write_usage(author, path: Path | None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from excise.errors import InputError
-from excise.generation.authors import by_person
+from excise.generation.offline_author import by_person
 from excise.generation.presets import resolve, wrong_candidates
 from excise.generation.verbalising import facts as facts_part
 from excise.generation.verbalising import forget_eval as forget_eval_part

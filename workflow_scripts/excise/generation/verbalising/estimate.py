@@ -1,6 +1,6 @@
 """What writing the whole benchmark will ask, before the first call of it."""
 
-from excise.generation.authors import OfflineAuthor, by_person
+from excise.generation.offline_author import OfflineAuthor, by_person
 from excise.generation.presets import resolve
 from excise.generation.verbalising import facts, forget_eval, profiles, qa
 from excise.generation.verbalising.prompts import Prompt
