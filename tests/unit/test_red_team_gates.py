@@ -95,16 +95,19 @@ def test_a_fair_benchmark_passes_every_gate():
     rows = rows_of()
     assert failures(rows) == []
     gated = [row for row in rows if row["passed"] is not None]
-    assert len(gated) == 4 * len(MODELS) + 1
-    assert {row["set"] for row in gated} == {"sf", "sf_paired", "gap"}
+    assert len(gated) == 7 * len(MODELS) + 1
+    assert {row["set"] for row in gated} == {"sf", "sf_paraphrased", "sf_paired", "gap"}
 
 
 def test_a_truth_that_is_preferred_fails_and_is_named():
     failed = failures(rows_of(margin=0.3))
-    assert len(failed) == 2 * len(MODELS)
+    assert len(failed) == 4 * len(MODELS)
     assert failed[0] == "base: truth_ratio_median on sf is 1.350, allowed 0.950 to 1.050"
     assert failed[1] == "base: win_rate on sf is 1.000, allowed 0.450 to 0.550"
-    assert len(failures(rows_of(margin=-0.3))) == 2 * len(MODELS)
+    assert (
+        failed[2] == "base: truth_ratio_median on sf_paraphrased is 1.350, allowed 0.950 to 1.050"
+    )
+    assert len(failures(rows_of(margin=-0.3))) == 4 * len(MODELS)
 
 
 def test_a_fact_that_is_said_without_being_known_fails():
@@ -329,12 +332,12 @@ def arguments(tmp_path):
 def test_the_program_writes_rows_that_follow_the_result_schema(arguments, tmp_path, capsys):
     red_team_models.main(arguments(0.0, "stop"))
     assert all(row["passed"] is not False for row in read_json(tmp_path / "out.json")["rows"])
-    assert "15 of 15 gates passed" in capsys.readouterr().out
+    assert "24 of 24 gates passed" in capsys.readouterr().out
 
 
 def test_a_failed_gate_warns_or_stops_in_one_line(arguments, tmp_path, capsys):
     red_team_models.main(arguments(0.3, "report"))
-    assert "warning: 6 gates failed: base: truth_ratio_median on sf" in capsys.readouterr().err
+    assert "warning: 12 gates failed: base: truth_ratio_median on sf" in capsys.readouterr().err
     assert not all(row["passed"] is not False for row in read_json(tmp_path / "out.json")["rows"])
-    with pytest.raises(InputError, match=r"red_team\.models: 6 gates failed: base: truth_ratio"):
+    with pytest.raises(InputError, match=r"red_team\.models: 12 gates failed: base: truth_ratio"):
         red_team_models.main(arguments(0.3, "stop"))

@@ -25,7 +25,7 @@ from excise.statistics import bootstrap_mean, bootstrap_median
 
 HIGH_ROUGE = 0.6
 SAMPLES = 20
-GATED = ("sf", "sf_paired", "who_is", "who_is_sure")
+GATED = ("sf", "sf_paraphrased", "sf_paired", "who_is", "who_is_sure")
 LUCKY = (
     "slot_accuracy",
     "facts_named_excess",
@@ -39,7 +39,8 @@ NOTES = [
     "from them. held_out: the model's scores took no part in the choice; for the others the gate "
     "holds by construction (excise/red_team_models/selection.py).",
     "sf_paraphrased asks the same facts in held-out words with the same wrong answers: the choice "
-    "never saw these questions. Retain facts are balanced for base alone: oracles learned them.",
+    "never saw these questions; the same gates. Retain facts are balanced for base alone: oracles "
+    "learned them.",
     "rougeL_recall counts every word of the answer, in order; value_recall the value's own "
     "different words, in any order. "
     f"rougeL_over_{HIGH_ROUGE:g}: share of questions with a ROUGE-L recall above it.",
