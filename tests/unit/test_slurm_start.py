@@ -1,10 +1,12 @@
 """What is checked before the first job is submitted, and what is said while jobs wait."""
 
+import atexit
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +21,15 @@ from excise.slurm.start import (
     request_of,
     too_large_retries,
 )
-from excise.slurm.watch import ENDING, FIRST_REMINDER, LOST, REMINDER, SILENCE, Watch
+from excise.slurm.watch import (
+    ENDING,
+    FIRST_REMINDER,
+    LOST,
+    REMINDER,
+    SILENCE,
+    SUBMITTING,
+    Watch,
+)
 
 SINFO = """\
 cpu|1:00:00|(null)|4000
@@ -349,3 +359,40 @@ def test_a_job_that_slurm_no_longer_knows_is_mentioned():
     (line,) = watch.look([], {"7"}, LOST + 1)
     assert "no longer has job 7" in line
     assert watch.look([], set(), LOST + 2) == []
+
+
+def test_a_job_that_does_not_get_into_the_queue_is_mentioned_from_time_to_time():
+    """SLURM answers all the while: its sbatch hangs."""
+    watch = Watch(answered=0, ran=0)
+    waiting = {"unlearn (7)": 0.0, "evaluate (9)": 500.0}
+    said = {now: watch.look([], set(), now, waiting) for now in range(0, 2 * REMINDER, 60)}
+    times = [now for now, lines in said.items() if lines]
+    assert times == [SUBMITTING + 60, SUBMITTING + 60 + REMINDER]
+    assert said[times[0]][0].startswith(
+        "1 jobs could not be submitted for 11 minutes, unlearn (7) among them"
+    )
+
+
+def test_status_checks_that_fail_for_long_are_mentioned():
+    watch = Watch(answered=0, ran=0)
+    queue = jobs(("7", "RUNNING", ""))
+    assert watch.look(queue, {"7"}, SILENCE - 1, unanswered_since=0) == []
+    (line,) = watch.look(queue, {"7"}, SILENCE, unanswered_since=0)
+    assert line.startswith("no job could be asked about for 5 minutes")
+    assert watch.look(queue, {"7"}, SILENCE + 60, unanswered_since=0) == []
+
+
+def test_a_run_that_is_interrupted_cancels_by_name_what_the_plugin_has_lost_sight_of(
+    tmp_path, monkeypatch
+):
+    """Also the jobs that it asks about or submits at that moment."""
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho '7|excise-x_1|RUNNING|None|cpu1'\n")
+    (tmp_path / "scancel").write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/cancelled\n')
+    for name in ("squeue", "scancel"):
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
+    executor = SimpleNamespace(run_uuid="excise-x_1")
+    start.cancel_by_name(executor)
+    atexit.unregister(start.cancel)
+    executor.cancel_jobs([])
+    assert (tmp_path / "cancelled").read_text() == "--name=excise-x_1\n"

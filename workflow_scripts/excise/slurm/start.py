@@ -20,6 +20,7 @@ from excise.errors import InputError
 from excise.slurm import commands
 from excise.slurm.client import BIN
 from excise.slurm.interrupt import hear_ctrl_c
+from excise.slurm.ledger import Ledger
 from excise.slurm.probe import probe
 from excise.slurm.watch import watch
 
@@ -347,11 +348,11 @@ def start(
     for line in [*filter(None, [warning]), *too_large_retries(tries, partitions)]:
         say(f"warning: {line}")
     executor.run_uuid = f"{job_prefix(experiment, results)}_{executor.run_uuid}"
-    atexit.register(cancel, executor.run_uuid)
+    cancel_by_name(executor)
     hear_ctrl_c(executor)
     asking = _for_probes(requests, executor.workflow.executor_settings)
     probe(asking, folders, files, executor.run_uuid, say)
-    watch(executor, say)
+    watch(executor, Ledger(executor), say)
 
 
 def _for_probes(requests: Iterable[Request], settings: Any) -> list[Request]:
@@ -367,11 +368,17 @@ def _for_probes(requests: Iterable[Request], settings: Any) -> list[Request]:
     return [replace(request, extra=(*every, *request.extra)) for request in chosen.values()]
 
 
-def cancel(name: str) -> None:
-    """Cancel what is left of a run when its Snakemake ends.
+def cancel_by_name(executor: Any) -> None:
+    """Cancel what the run has in the queue, on Ctrl-C and when its Snakemake ends.
 
-    The plugin cancels on Ctrl-C, but not the jobs it asks about or submits at that moment.
+    The plugin itself would leave out the jobs it asks about or submits at that moment.
     """
+    executor.cancel_jobs = lambda active: cancel(executor.run_uuid)
+    atexit.register(cancel, executor.run_uuid)
+
+
+def cancel(name: str) -> None:
+    """Cancel all jobs of a name."""
     try:
         if commands.jobs_named(name):
             subprocess.run(["scancel", f"--name={name}"], timeout=60, check=False)
