@@ -15,6 +15,15 @@ pathvars:
     data="data",
 
 
+# In every Snakemake, the one inside of a group's SLURM job too, jobs with the resource `turn` take
+# turns; the Snakemake that submits is not held by it (profiles/slurm).
+workflow.register_resource("turn", 1)
+
+
+resource_scopes:
+    turn="local",
+
+
 include: "rules/common.smk"
 
 

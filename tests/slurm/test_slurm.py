@@ -10,6 +10,8 @@ import pytest
 from one_machine import output, wait_for
 from study import RESULTS, Seen, gpu_jobs, signal_program
 
+from workflow.conftest import steps
+
 pytestmark = pytest.mark.slurm
 
 GA, NPO = "ga/lr0.0002", "npo/lr0.0002_beta0.1"
@@ -79,6 +81,15 @@ def test_short_jobs_share_a_place_in_the_queue(study):
     """A group takes the jobs that are ready when it is submitted, so how many is not certain."""
     assert 1 <= len(study.attempts("rule_quantized")) < 4
     assert 1 <= len(study.attempts("rule_baselines")) < 8
+
+
+def test_jobs_of_a_group_take_turns(study):
+    """These nodes do not bind jobs to their CPUs, so nothing but `turn` keeps them apart."""
+    logs = (study.workspace / "logs/slurm").rglob("*baselines*/**/*.log")
+    found = [steps(file.read_text()) for file in logs]
+    assert any(one.count("begins") > 1 for one in found), "some job ran several of ours"
+    for one in found:
+        assert "begins begins" not in " ".join(one), one
 
 
 def test_too_little_memory_comes_back_with_more(study):
