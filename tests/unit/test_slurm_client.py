@@ -79,6 +79,13 @@ def test_other_questions_go_to_the_real_sacct(played):
     assert status("-j", "7", "--format=Reason") == "asked: -j 7 --format=Reason\n"
 
 
+def test_a_question_that_is_not_answered_is_given_up(played, hasty, capsys):
+    """The plugin asks why a job failed, and would wait for as long as it takes."""
+    played(sacct="exec sleep 600")
+    assert client.sacct(["-j", "7", "--format=Reason"]) == 1
+    assert capsys.readouterr().err == "sacct: no answer within 1 s\n"
+
+
 def test_without_a_real_sacct_other_questions_fail_and_say_why(played, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", os.pathsep.join([str(BIN), str(tmp_path)]))
     assert client.sacct(["-j", "7"]) == 1

@@ -12,13 +12,12 @@ import pytest
 
 from excise.errors import InputError
 from excise.slurm import commands, start
+from excise.slurm.request import Request, request_of
 from excise.slurm.start import (
-    Request,
     check_accounting,
     check_requests,
     job_prefix,
     mark_of,
-    request_of,
     too_large_retries,
 )
 from excise.slurm.watch import (
@@ -153,7 +152,7 @@ SCRIPTS = Path(start.__file__).parents[2]
 FOUR_JOBS = """
 import json, sys
 sys.path.insert(0, {scripts!r})
-from excise.slurm.start import submissions
+from excise.slurm.request import submissions
 
 rule all:
     input: "c", expand("{{i}}.b", i=range(3))

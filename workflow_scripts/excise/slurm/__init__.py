@@ -1,5 +1,5 @@
-"""Running on SLURM: `start` checks what must hold before the first job is submitted; `commands`
-asks SLURM by its own programs; `client` stands between Snakemake's plugin and them; `probe` looks
-from a node; `ledger` keeps the jobs that a run waits for, `watch` says what it waits for;
-`interrupt` makes Ctrl-C heard.
+"""Running on SLURM: `start` checks what must hold before the first job is submitted, from what jobs
+ask for (`request`) and who pays (`accounts`); `probe` looks from a node. `commands` asks SLURM by
+its own programs; `client` and `ledger` stand between Snakemake, its plugin and them. `watch` says
+what a run waits for; `interrupt` makes Ctrl-C heard.
 """

@@ -59,7 +59,11 @@ def sacct(arguments: Sequence[str]) -> int:
     if program is None:
         print("sacct: this cluster has none", file=sys.stderr)
         return 1
-    return subprocess.run([program, *arguments]).returncode
+    try:
+        return subprocess.run([program, *arguments], timeout=QUERY_SECONDS).returncode
+    except subprocess.TimeoutExpired:
+        print(f"sacct: no answer within {QUERY_SECONDS} s", file=sys.stderr)
+        return 1
 
 
 def job_states(program: str | None, arguments: list[str], name: str) -> dict[str, str]:

@@ -8,131 +8,28 @@ import atexit
 import hashlib
 import os
 import re
-import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from excise.errors import InputError
 from excise.slurm import commands
+from excise.slurm.accounts import account_argument, check_accounts
 from excise.slurm.client import BIN
 from excise.slurm.interrupt import hear_ctrl_c
 from excise.slurm.ledger import Ledger
 from excise.slurm.probe import probe
+from excise.slurm.request import PROFILE, Request, Submission, request_of
 from excise.slurm.watch import watch
 
 PLACEHOLDER = "CHANGE_ME"
-PROFILE = "the SLURM profile"
 
 # The plugin looks after its jobs every 3 minutes at least; a controller without accounting must
 # remember a finished job longer than that.
 LEAST_MIN_JOB_AGE = 240
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a job asks for at its first attempt, or at a later one.
-
-    Attributes:
-        rule: its name; for a group of jobs, `group` and its name.
-        partition: None where SLURM's default is taken.
-        gpu: arguments of sbatch that ask for GPUs; empty for none.
-        minutes: walltime; None where none is asked for.
-        estimate: minutes that the stage is estimated to take, where it is.
-        extra: other arguments of sbatch that a site may insist on.
-        jobs: how many Snakemake runs in it: more than one in a group.
-    """
-
-    rule: str
-    partition: str | None = None
-    account: str | None = None
-    gpu: tuple[str, ...] = ()
-    minutes: int | None = None
-    memory_mb: int = 0
-    estimate: float | None = None
-    extra: tuple[str, ...] = ()
-    jobs: int = 1
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A job of SLURM: its name, its resources attempt by attempt, how many of ours run in it."""
-
-    name: str
-    attempts: list[dict[str, Any]]
-    jobs: int = 1
-
-
-def submissions(dag: Any) -> list[Submission]:
-    """What is about to be submitted: one job of each rule, and every group.
-
-    Of a rule whose jobs go in groups the first attempt alone: the group is what is tried again.
-
-    Args:
-        dag: Snakemake's, when its jobs and groups are settled.
-    """
-    jobs = {job.rule.name: job for job in dag.needrun_jobs() if not job.is_local}
-    groups = dict.fromkeys(filter(None, map(dag.get_job_group, dag.needrun_jobs())))
-    return [
-        *(
-            Submission(name, _attempts(job, 1 if dag.get_job_group(job) else 1 + job.restart_times))
-            for name, job in jobs.items()
-        ),
-        *(
-            Submission(f"group {one.groupid}", _attempts(one, 1 + one.restart_times), len(one.jobs))
-            for one in groups
-            if not one.is_local
-        ),
-    ]
-
-
-def _attempts(job: Any, number: int) -> list[dict[str, Any]]:
-    """Resources of a job or group at its attempts, as Snakemake will settle them."""
-    first = job.attempt
-    found = []
-    for attempt in range(first, first + number):
-        job.attempt = attempt
-        found.append(dict(job.resources.items()))
-    job.attempt = first
-    return found
-
-
-def request_of(
-    rule: str, resources: Mapping[str, Any], estimate: float | None, jobs: int = 1
-) -> Request:
-    """The request of a job, from the resources that Snakemake settled for it."""
-    given = {name: value for name, value in resources.items() if _is_settled(value)}
-    gpu = (f"--gpus={given['gpu']}",) if given.get("gpu") else ()
-    if "gpu" in given.get("gres", ""):
-        gpu += (f"--gres={given['gres']}",)
-    return Request(
-        rule,
-        _text(given.get("slurm_partition")),
-        _text(given.get("slurm_account")),
-        gpu,
-        given.get("runtime"),
-        given.get("mem_mb", 0),
-        estimate,
-        _extra(given),
-        jobs,
-    )
-
-
-def _extra(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Arguments of sbatch without which a site may refuse a job, as the plugin makes them."""
-    named = [f"--{key}={given[key]}" for key in ("constraint", "qos") if given.get(key)]
-    return (*named, *shlex.split(given.get("slurm_extra", "")))
-
-
-def _is_settled(value: Any) -> bool:
-    return isinstance(value, int) or (isinstance(value, str) and value != "<TBD>")
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
 
 
 def check_requests(
@@ -341,13 +238,14 @@ def start(
     try:
         partitions = commands.partitions()
         check_requests(requests, partitions)
-        warning = check_accounting(commands.settings(), requests)
+        warnings = [check_accounting(commands.settings(), requests), check_accounts(requests)]
         check_no_orphans(mark_of(results), commands.jobs_named)
     except commands.SlurmSilentError as error:
         raise InputError(f"executor slurm: {error}; is SLURM up?") from error
-    for line in [*filter(None, [warning]), *too_large_retries(tries, partitions)]:
+    for line in [*filter(None, warnings), *too_large_retries(tries, partitions)]:
         say(f"warning: {line}")
     executor.run_uuid = f"{job_prefix(experiment, results)}_{executor.run_uuid}"
+    ask_nobody_at_submission(executor)
     cancel_by_name(executor)
     hear_ctrl_c(executor)
     asking = _for_probes(requests, executor.workflow.executor_settings)
@@ -366,6 +264,15 @@ def _for_probes(requests: Iterable[Request], settings: Any) -> list[Request]:
     gpus_last = sorted(requests, key=lambda request: bool(request.gpu))
     chosen = {request.partition: request for request in gpus_last}
     return [replace(request, extra=(*every, *request.extra)) for request in chosen.values()]
+
+
+def ask_nobody_at_submission(executor: Any) -> None:
+    """What the plugin would ask the site before every submission is known by now.
+
+    The answer may not come while controller or database are away, and then the job would fail.
+    """
+    executor.get_account_arg = account_argument
+    executor._fallback_partition = ""  # none named: sbatch takes the default one by itself
 
 
 def cancel_by_name(executor: Any) -> None:
