@@ -253,7 +253,8 @@ def test_a_cluster_without_accounting(own, machine):
 
 
 def test_a_cluster_that_takes_only_gres(own):
-    own.set_profile({"    gpu: 1\n": "    gpu: 0\n    gres: gpu:1\n"})
+    """With a list of partitions, of which one has GPUs."""
+    own.set_profile({"gpu\n    gpu: 1\n": "cpu,gpu\n    gpu: 0\n    gres: gpu:1\n"})
     own.run("--forcerun", "reference_logprobs", "--", REFERENCE)
     first = (own / "experiments/smoke/logs/reference_logprobs.log").read_text().splitlines()[0]
     assert re.search(r", GPU [01] \(no driver\), ", first), first

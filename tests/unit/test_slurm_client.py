@@ -74,6 +74,12 @@ def test_what_may_be_back_in_the_queue_is_looked_up_there(played, state, queue, 
     assert status() == f"7|{seen}\n"
 
 
+def test_jobs_in_hidden_partitions_are_looked_up_too(played):
+    """Without --all, a requeued job there would seem to be gone."""
+    played(sacct="echo '7|PREEMPTED'", squeue='case "$*" in *--all*) echo "7|PENDING" ;; esac')
+    assert status() == "7|PENDING\n"
+
+
 def test_other_questions_go_to_the_real_sacct(played):
     played(sacct='echo "asked: $*"')
     assert status("-j", "7", "--format=Reason") == "asked: -j 7 --format=Reason\n"

@@ -117,6 +117,51 @@ def test_requests_that_do_not_get_one_line(request_, reason):
     assert "\n" not in str(caught.value)
 
 
+LISTED = [
+    Request("unlearn", "cpu,gpu", gpu=("--gpus=1",)),
+    Request("plot", "cpu,long", minutes=90),
+    Request("plot", "long,cpu", memory_mb=8000),
+]
+
+
+@pytest.mark.parametrize("request_", LISTED)
+def test_a_job_must_fit_into_one_partition_of_its_list(request_):
+    """SLURM starts it there; a site may insist on all of them (EnforcePartLimits=ALL)."""
+    check_requests([request_], PARTITIONS)
+    with pytest.raises(InputError, match=r" asks for .*, but "):
+        check_requests([request_], PARTITIONS, every=True)
+
+
+@pytest.mark.parametrize(
+    "request_, reason",
+    [
+        (Request("plot", "cpu,main"), "no partition 'main' here"),
+        (Request("plot", "cpu,CHANGE_ME"), "slurm_partition of plot is CHANGE_ME"),
+        (
+            Request("unlearn", "cpu,gpu", gpu=("--gpus=1",), minutes=9000),
+            "asks for a GPU, but partition cpu has none, and for 9000 minutes, but partition gpu "
+            "allows 2880; partitions with GPUs: gpu",
+        ),
+    ],
+)
+def test_a_list_of_which_none_fits_gets_one_line(request_, reason):
+    with pytest.raises(InputError, match=reason):
+        check_requests([request_], PARTITIONS)
+
+
+def test_hidden_partitions_can_be_used_and_are_not_advertised():
+    known = PARTITIONS | {"secret": commands.Partition(None, True, 4000, hidden=True)}
+    check_requests([Request("unlearn", "secret", gpu=("--gpus=1",))], known)
+    with pytest.raises(InputError, match=r"there are cpu, gpu, long$"):
+        check_requests([Request("plot", "main")], known)
+
+
+def test_every_partition_of_a_list_is_probed():
+    settings = SimpleNamespace(qos=None, reservation=None)
+    asked = start._for_probes([Request("plot", "cpu,long"), Request("other")], settings)
+    assert [one.partition for one in asked] == ["cpu", "long", None]
+
+
 def test_a_gpu_rule_where_no_partition_has_any_is_told_which_there_are():
     request = Request("unlearn", "CHANGE_ME", gpu=("--gpus=1",))
     with pytest.raises(InputError, match=r"is CHANGE_ME; there are cpu$"):
@@ -253,11 +298,14 @@ def test_jobs_of_a_renamed_experiment_are_found(tmp_path):
 
 
 def test_the_queue_and_the_nodes_of_a_site(tmp_path, monkeypatch):
-    """Without --exact, sinfo gives nodes of 4 and 8 GB as one line: 4000+."""
+    """Without --exact, sinfo gives nodes of 4 and 8 GB as one line: 4000+. Without --all, neither
+    says anything of partitions that are hidden."""
     programs = {
-        "squeue": "echo '7|excise-x_1|RUNNING|None|gpu[1-2]'; echo '8|excise-x_1|PENDING|Priority|'"
+        "squeue": 'case "$*" in *--all*) ;; *) exit 1 ;; esac; '
+        "echo '7|excise-x_1|RUNNING|None|gpu[1-2]'; echo '8|excise-x_1|PENDING|Priority|'"
         "; echo '9|mine|RUNNING|None|cpu1'; echo '10|excise-x_1|COMPLETED|None|cpu1'",
-        "sinfo": 'case "$*" in *--exact*) printf "cpu|1:00|(null)|4000\\ncpu|1:00|(null)|8000\\n";;'
+        "sinfo": 'case "$*" in *--all*) echo "secret|1:00|(null)|4000" ;; esac; '
+        'case "$*" in *--exact*) printf "cpu|1:00|(null)|4000\\ncpu|1:00|(null)|8000\\n";;'
         ' *) echo "cpu|1:00|(null)|4000+";; esac',
     }
     for name, body in programs.items():
@@ -267,7 +315,8 @@ def test_the_queue_and_the_nodes_of_a_site(tmp_path, monkeypatch):
     running, pending = commands.jobs_named("excise-x")
     assert (running.id, running.state, running.nodes) == ("7", "RUNNING", "gpu[1-2]")
     assert (pending.id, pending.reason, pending.nodes) == ("8", "Priority", "")
-    assert commands.partitions()["cpu"].memory_mb == 8000
+    cpu, secret = (commands.partitions()[name] for name in ("cpu", "secret"))
+    assert (cpu.memory_mb, cpu.hidden, secret.hidden) == (8000, False, True)
 
 
 def jobs(*states: tuple[str, str, str]) -> list[commands.Job]:

@@ -15,7 +15,7 @@ class Request:
 
     Attributes:
         rule: its name; for a group of jobs, `group` and its name.
-        partition: None where SLURM's default is taken.
+        partition: None where SLURM's default is taken; several with commas between them.
         gpu: arguments of sbatch that ask for GPUs; empty for none.
         minutes: walltime; None where none is asked for.
         estimate: minutes that the stage is estimated to take, where it is.
@@ -32,6 +32,11 @@ class Request:
     estimate: float | None = None
     extra: tuple[str, ...] = ()
     jobs: int = 1
+
+    @property
+    def partitions(self) -> list[str]:
+        """The partitions of the list; SLURM starts the job in the first that can take it."""
+        return [] if self.partition is None else self.partition.split(",")
 
 
 @dataclass(frozen=True)

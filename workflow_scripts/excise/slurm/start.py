@@ -26,6 +26,7 @@ from excise.slurm.request import PROFILE, Request, Submission, request_of
 from excise.slurm.watch import watch
 
 PLACEHOLDER = "CHANGE_ME"
+NO_GPU = "a GPU, but partition"
 
 # The plugin looks after its jobs every 3 minutes at least; a controller without accounting must
 # remember a finished job longer than that.
@@ -33,9 +34,14 @@ LEAST_MIN_JOB_AGE = 240
 
 
 def check_requests(
-    requests: Iterable[Request], partitions: Mapping[str, commands.Partition]
+    requests: Iterable[Request], partitions: Mapping[str, commands.Partition], every: bool = False
 ) -> None:
     """Check what first attempts ask for against what the site has.
+
+    Args:
+        requests: what they ask for.
+        partitions: those of the site.
+        every: whether a job must fit into every partition of its list, not into any.
 
     Raises:
         InputError: a name left at CHANGE_ME, an unknown partition, GPUs where there are none, more
@@ -48,18 +54,13 @@ def check_requests(
                 f"{PROFILE}: {request.rule} asks for {request.minutes} minutes (runtime), "
                 f"but is estimated to take {request.estimate:.0f} with this model and these epochs"
             )
-        if request.partition is None:
-            continue
-        partition = partitions[request.partition]
-        if request.gpu and not partition.gpus:
+        if excess := _excess(request, partitions, every):
+            if NO_GPU in excess:
+                remedy = f"partitions with GPUs: {_named(partitions, gpus=True) or 'none'}"
+            else:
+                remedy = "set another partition, or less of it (set-resources)"
             raise InputError(
-                f"{PROFILE}: {request.rule} asks for a GPU, but partition {request.partition} has "
-                f"none; partitions with GPUs: {_named(partitions, gpus=True) or 'none'}"
-            )
-        if excess := _excess(request, partition):
-            raise InputError(
-                f"{PROFILE}: {request.rule} asks for {excess}; "
-                + (_fewer(request) or "set another partition, or less of it (set-resources)")
+                f"{PROFILE}: {request.rule} asks for {excess}; {_fewer(request) or remedy}"
             )
 
 
@@ -69,15 +70,15 @@ def _check_names(request: Request, partitions: Mapping[str, commands.Partition])
             f"{PROFILE}: slurm_account of {request.rule} is {PLACEHOLDER}; set it to yours "
             "(sacctmgr show associations user=$USER), or delete the line if there are none"
         )
-    if request.partition == PLACEHOLDER:
+    if PLACEHOLDER in request.partitions:
         with_gpus = _named(partitions, gpus=True) if request.gpu else ""
         raise InputError(
             f"{PROFILE}: slurm_partition of {request.rule} is {PLACEHOLDER}; "
             + (f"partitions with GPUs: {with_gpus}" if with_gpus else _those_here(partitions))
         )
-    if request.partition is not None and request.partition not in partitions:
+    if unknown := [name for name in request.partitions if name not in partitions]:
         raise InputError(
-            f"{PROFILE}: {request.rule}: no partition {request.partition!r} here; "
+            f"{PROFILE}: {request.rule}: no partition {unknown[0]!r} here; "
             + _those_here(partitions)
         )
 
@@ -87,19 +88,29 @@ def _those_here(partitions: Mapping[str, commands.Partition]) -> str:
 
 
 def _named(partitions: Mapping[str, commands.Partition], gpus: bool = False) -> str:
-    return ", ".join(sorted(name for name, one in partitions.items() if one.gpus or not gpus))
+    shown = {name: one for name, one in partitions.items() if not one.hidden}
+    return ", ".join(sorted(name for name, one in shown.items() if one.gpus or not gpus))
 
 
-def _excess(request: Request, partition: commands.Partition) -> str | None:
-    """What a job asks for beyond what its partition has, with the limit; None if it fits."""
+def _excess(
+    request: Request, partitions: Mapping[str, commands.Partition], every: bool
+) -> str | None:
+    """What a job asks for beyond what its partitions have, with the limits; None if it fits."""
+    found = [_excess_in(name, partitions[name], request) for name in request.partitions]
+    too_much = list(filter(None, found))
+    if not too_much or (len(too_much) < len(found) and not every):
+        return None
+    return ", and for ".join(too_much)
+
+
+def _excess_in(name: str, partition: commands.Partition, request: Request) -> str | None:
+    if request.gpu and not partition.gpus:
+        return f"{NO_GPU} {name} has none"
     if partition.minutes and request.minutes and request.minutes > partition.minutes:
-        return (
-            f"{request.minutes} minutes, but partition {request.partition} allows "
-            f"{partition.minutes}"
-        )
+        return f"{request.minutes} minutes, but partition {name} allows {partition.minutes}"
     if request.memory_mb > partition.memory_mb:
         return (
-            f"{request.memory_mb} MB, but the largest node of partition {request.partition} has "
+            f"{request.memory_mb} MB, but the largest node of partition {name} has "
             f"{partition.memory_mb}"
         )
     return None
@@ -115,19 +126,21 @@ def _fewer(request: Request) -> str:
 
 
 def too_large_retries(
-    tries: Iterable[list[Request]], partitions: Mapping[str, commands.Partition]
+    tries: Iterable[list[Request]],
+    partitions: Mapping[str, commands.Partition],
+    every: bool = False,
 ) -> list[str]:
     """A line for each rule or group of which a further attempt, which asks for more, does not fit.
 
     Args:
         tries: requests of a job attempt by attempt, the first one checked.
         partitions: those of the site.
+        every: as in `check_requests`.
     """
     lines: dict[str, str] = {}
     for requests in tries:
         for attempt, request in enumerate(requests, start=1):
-            known = partitions.get(request.partition or "")
-            excess = _excess(request, known) if known else None
+            excess = _excess(request, partitions, every)
             if excess and request.rule not in lines:
                 remedy = _fewer(request) or "cap it (set-resources: min(… * attempt, the limit))"
                 lines[request.rule] = (
@@ -237,12 +250,15 @@ def start(
     requests = [first for first, *_ in tries]
     try:
         partitions = commands.partitions()
-        check_requests(requests, partitions)
-        warnings = [check_accounting(commands.settings(), requests), check_accounts(requests)]
+        settings = commands.settings()
+        # Otherwise SLURM takes a job if one partition of its list can (22.05, tried).
+        every = settings.get("EnforcePartLimits") == "ALL"
+        check_requests(requests, partitions, every)
+        warnings = [check_accounting(settings, requests), check_accounts(requests)]
         check_no_orphans(mark_of(results), commands.jobs_named)
     except commands.SlurmSilentError as error:
         raise InputError(f"executor slurm: {error}; is SLURM up?") from error
-    for line in [*filter(None, warnings), *too_large_retries(tries, partitions)]:
+    for line in [*filter(None, warnings), *too_large_retries(tries, partitions, every)]:
         say(f"warning: {line}")
     executor.run_uuid = f"{job_prefix(experiment, results)}_{executor.run_uuid}"
     ask_nobody_at_submission(executor)
@@ -262,8 +278,11 @@ def _for_probes(requests: Iterable[Request], settings: Any) -> list[Request]:
         f"--{key}={value}" for key in ("qos", "reservation") if (value := getattr(settings, key))
     ]
     gpus_last = sorted(requests, key=lambda request: bool(request.gpu))
-    chosen = {request.partition: request for request in gpus_last}
-    return [replace(request, extra=(*every, *request.extra)) for request in chosen.values()]
+    chosen = {name: request for request in gpus_last for name in request.partitions or [None]}
+    return [
+        replace(request, partition=name, extra=(*every, *request.extra))
+        for name, request in chosen.items()
+    ]
 
 
 def ask_nobody_at_submission(executor: Any) -> None:
