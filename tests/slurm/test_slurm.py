@@ -287,6 +287,10 @@ MISTAKES = {
         {"slurm_partition: cpu": "slurm_partition: main"},
         r"no partition 'main' here; there are cpu, elsewhere, gpu, urgent$",
     ),
+    "an option of sbatch that is the plugin's": (
+        {"    gpu: 1\n": "    gpu: 1\n    slurm_extra: \"'--gpus=2'\"\n"},
+        r"slurm_extra of \w+ is '--gpus=2': --gpus is not allowed in it, set gpu instead",
+    ),
     "more time than the partition allows": (
         {"    gpu: 1\n": "    gpu: 1\n    runtime: 1000\n"},
         r"asks for 1000 minutes, but partition gpu allows 600",

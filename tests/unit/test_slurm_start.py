@@ -197,6 +197,7 @@ SCRIPTS = Path(start.__file__).parents[2]
 FOUR_JOBS = """
 import json, sys
 sys.path.insert(0, {scripts!r})
+from excise.slurm.rehearsal import rehearse
 from excise.slurm.request import submissions
 
 rule all:
@@ -222,6 +223,7 @@ rule here:
 onstart:
     for one in submissions(workflow.dag):
         amounts = [[its["runtime"], its["mem_mb"], its["_cores"]] for its in one.attempts]
+        rehearse(one.name, one.job, workflow.executor_settings)
         print("seen", json.dumps([one.name, one.jobs, amounts]))
     assert {{job.attempt for job in workflow.dag.needrun_jobs()}} == {{1}}
     sys.exit("enough")
@@ -241,7 +243,7 @@ def seen_by_snakemake(folder: Path, *arguments: str) -> list:
     )
     lines = done.stdout.splitlines()
     seen = [json.loads(line.removeprefix("seen ")) for line in lines if line.startswith("seen ")]
-    assert seen, done.stdout + done.stderr
+    assert done.stderr.rstrip().endswith("enough"), done.stdout + done.stderr
     return sorted(seen)
 
 
@@ -263,6 +265,12 @@ def test_walltimes_of_a_group_add_up_where_its_jobs_take_turns(tmp_path):
     ]
     side_by_side = seen_by_snakemake(tmp_path, *groups)
     assert side_by_side[1] == ["group g", 3, [[10, 1500, 3], [20, 3000, 3], [30, 4500, 3]]]
+
+
+def test_the_jobs_and_groups_of_a_real_snakemake_are_rehearsed(tmp_path):
+    forbidden = "--set-resources grouped:slurm_extra='--gpus=2'".split()
+    with pytest.raises(AssertionError, match="slurm_extra of grouped is '--gpus=2': --gpus is not"):
+        seen_by_snakemake(tmp_path, *forbidden)
 
 
 def test_accounting_on_is_fine():

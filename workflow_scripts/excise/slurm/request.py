@@ -41,9 +41,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Submission:
-    """A job of SLURM: its name, its resources attempt by attempt, how many of ours run in it."""
+    """What becomes one job of SLURM.
+
+    Attributes:
+        name: of its rule; of a group, `group` and its name.
+        job: Snakemake's job or group.
+        attempts: its resources, attempt by attempt.
+        jobs: how many of ours run in it.
+    """
 
     name: str
+    job: Any
     attempts: list[dict[str, Any]]
     jobs: int = 1
 
@@ -56,19 +64,17 @@ def submissions(dag: Any) -> list[Submission]:
     Args:
         dag: Snakemake's, when its jobs and groups are settled.
     """
-    jobs = {job.rule.name: job for job in dag.needrun_jobs() if not job.is_local}
+    alone = {job.rule.name: job for job in dag.needrun_jobs() if not job.is_local}
     groups = dict.fromkeys(filter(None, map(dag.get_job_group, dag.needrun_jobs())))
-    return [
-        *(
-            Submission(name, _attempts(job, 1 if dag.get_job_group(job) else 1 + job.restart_times))
-            for name, job in jobs.items()
-        ),
-        *(
-            Submission(f"group {one.groupid}", _attempts(one, 1 + one.restart_times), len(one.jobs))
-            for one in groups
-            if not one.is_local
-        ),
-    ]
+    found = []
+    for name, job in alone.items():
+        number = 1 if dag.get_job_group(job) else 1 + job.restart_times
+        found.append(Submission(name, job, _attempts(job, number)))
+    for group in groups:
+        if not group.is_local:
+            attempts = _attempts(group, 1 + group.restart_times)
+            found.append(Submission(f"group {group.groupid}", group, attempts, len(group.jobs)))
+    return found
 
 
 def _attempts(job: Any, number: int) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from excise.slurm.client import BIN
 from excise.slurm.interrupt import hear_ctrl_c
 from excise.slurm.ledger import Ledger
 from excise.slurm.probe import probe
+from excise.slurm.rehearsal import rehearse
 from excise.slurm.request import PROFILE, Request, Submission, request_of
 from excise.slurm.watch import watch
 
@@ -243,6 +244,9 @@ def start(
     """
     os.environ["PATH"] = os.pathsep.join([str(BIN), *os.get_exec_path()])
     results = folders["pathvars.results"]
+    jobs = list(jobs)
+    for job in jobs:
+        rehearse(job.name, job.job, executor.workflow.executor_settings)
     tries = [
         [request_of(job.name, one, estimate(job.name), job.jobs) for one in job.attempts]
         for job in jobs
