@@ -15,8 +15,8 @@ pathvars:
     data="data",
 
 
-# In every Snakemake, the one inside of a group's SLURM job too, jobs with the resource `turn` take
-# turns; the Snakemake that submits is not held by it (profiles/slurm).
+# Jobs with the resource `turn` take turns inside of the job of a cluster that they share, and what
+# that job asks for is reckoned so; the Snakemake that submits is not held by it (profiles/slurm).
 workflow.register_resource("turn", 1)
 
 

@@ -450,7 +450,8 @@ def test_a_bad_data_line_is_named_and_stops_the_run(smoke, tmp_path, damage, rea
 
 @pytest.mark.parametrize("replaced", [[], ["--resources", "turn=2"]])
 def test_model_jobs_of_a_group_take_turns(own, replaced):
-    """As the Snakemake runs that the plugin starts in the job: it is told nothing of limits."""
+    """In a Snakemake that is started inside of a job, which is told nothing of limits. (That of the
+    SLURM plugin is told `--jobs 1` besides.)"""
     targets = [f"{RESULTS}/eval/{name}/items.jsonl" for name in ("base", "finetuned")]
     inside = ["--mode", "remote", "--nolock", "--force", "--cores", "2", *replaced]
     said = own.run(*inside, "--set-resources", "evaluate:turn=1", "--", *targets)
