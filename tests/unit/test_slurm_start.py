@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import queue
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from excise.errors import InputError
 from excise.slurm import commands, start
+from excise.slurm import watch as watching
 from excise.slurm.request import Request, request_of
 from excise.slurm.start import (
     check_accounting,
@@ -415,6 +417,23 @@ def test_a_job_that_slurm_no_longer_knows_is_mentioned():
     (line,) = watch.look([], {"7"}, LOST + 1)
     assert "no longer has job 7" in line
     assert watch.look([], set(), LOST + 2) == []
+
+
+def test_the_watch_tells_of_a_job_that_the_plugin_has_forgotten(monkeypatch):
+    """It asks what Snakemake waits for, not the plugin."""
+    said = queue.Queue()
+
+    def say(line: str) -> None:
+        said.put(line)
+        raise SystemExit  # of the thread
+
+    monkeypatch.setattr(watching, "SECONDS_BETWEEN", 0.01)
+    monkeypatch.setattr(watching, "LOST", -1)
+    monkeypatch.setattr(commands, "jobs_named", lambda name: [])
+    executor = SimpleNamespace(run_uuid="excise-x_1", active_jobs=[])
+    ledger = SimpleNamespace(ids=lambda: {"7"}, to_submit=dict, unanswered_since=None)
+    watching.watch(executor, ledger, say)
+    assert "no longer has job 7" in said.get(timeout=10)
 
 
 def test_a_job_that_does_not_get_into_the_queue_is_mentioned_from_time_to_time():
