@@ -3,10 +3,10 @@
 import atexit
 import json
 import os
-import queue
 import subprocess
 import sys
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 
 import pytest
@@ -419,9 +419,10 @@ def test_a_job_that_slurm_no_longer_knows_is_mentioned():
     assert watch.look([], set(), LOST + 2) == []
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_watch_tells_of_a_job_that_the_plugin_has_forgotten(monkeypatch):
     """It asks what Snakemake waits for, not the plugin."""
-    said = queue.Queue()
+    said = Queue()
 
     def say(line: str) -> None:
         said.put(line)
