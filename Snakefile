@@ -15,6 +15,15 @@ pathvars:
     data="data",
 
 
+# Jobs with the resource `turn` take turns inside of the job of a cluster that they share, and what
+# that job asks for is reckoned so; the Snakemake that submits is not held by it (profiles/slurm).
+workflow.register_resource("turn", 1)
+
+
+resource_scopes:
+    turn="local",
+
+
 include: "rules/common.smk"
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 
-from excise.slurm import start
+from excise.slurm import request, start
 from excise.config import check_config, expand_trajectories, load_config, needs_reference
 from excise.dataset_export import FILES as EXPORTED_FILES
 from excise.errors import InputError
@@ -102,7 +102,7 @@ def start_on_cluster():
     try:
         start.start(
             workflow.scheduler._executor,
-            start.submissions(workflow.dag),
+            request.submissions(workflow.dag),
             estimate_of_rule,
             config["experiment"],
             folders | {"the repository": Path.cwd()},

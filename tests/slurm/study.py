@@ -183,6 +183,15 @@ def signal_jobs(folder: Path, kind: int) -> set[str]:
     return {job for pid, job, _ in job_processes(folder) if send(pid, kind)}
 
 
+def put_before(program: str, folder: Path, *lines: str) -> str:
+    """A program of that name before the real one, as lines of shell; the PATH with it."""
+    folder.mkdir()
+    file = folder / program
+    file.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    file.chmod(0o755)
+    return os.pathsep.join([str(folder), os.environ["PATH"]])
+
+
 @dataclass(frozen=True)
 class Spy:
     """A `sacct` before the real one, which writes down how the questions for our jobs end."""
@@ -191,24 +200,58 @@ class Spy:
 
     def path(self) -> str:
         """Put it there; the PATH with it."""
-        self.folder.mkdir()
-        program = self.folder / "sacct"
-        program.write_text(
-            "#!/bin/sh\n"
-            "began=$(date +%s.%N)\n"
-            f'{shutil.which("sacct")} "$@"\n'
-            "status=$?\n"
-            f'case "$*" in *{STATUS_QUERY}*) echo $began $status >> {self.folder}/log ;; esac\n'
-            "exit $status\n"
+        return put_before(
+            "sacct",
+            self.folder,
+            "began=$(date +%s.%N)",
+            f'{shutil.which("sacct")} "$@"',
+            "status=$?",
+            f'case "$*" in *{STATUS_QUERY}*) echo $began $status >> {self.folder}/log ;; esac',
+            "exit $status",
         )
-        program.chmod(0o755)
-        return os.pathsep.join([str(self.folder), os.environ["PATH"]])
 
     def since(self, time: float) -> list[int]:
         """Exit statuses of the questions asked since a time."""
         log = self.folder / "log"
         lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
         return [int(status) for began, status in lines if float(began) > time]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """An `sbatch` before the real one, which holds Snakemake's submissions up until it is opened
+    and writes down how they end. Probes pass.
+    """
+
+    folder: Path
+
+    def path(self) -> str:
+        """Put it there; the PATH with it."""
+        real = shutil.which("sbatch")
+        return put_before(
+            "sbatch",
+            self.folder,
+            f'case "$*" in *--comment*) ;; *) exec {real} "$@" ;; esac',
+            f"touch {self.folder}/waits",
+            f"until test -e {self.folder}/open; do sleep 0.1; done",
+            f'{real} "$@"',
+            "status=$?",
+            f"echo $status >> {self.folder}/ends",
+            "exit $status",
+        )
+
+    def someone_waits(self) -> bool:
+        """Whether a submission has come."""
+        return (self.folder / "waits").exists()
+
+    def open(self) -> None:
+        """Let submissions pass from now on."""
+        (self.folder / "open").touch()
+
+    def ends(self) -> list[str]:
+        """Exit statuses of the real sbatch so far."""
+        file = self.folder / "ends"
+        return file.read_text().split() if file.exists() else []
 
 
 @dataclass(eq=False)

@@ -8,7 +8,9 @@ from collections import Counter
 
 import pytest
 from one_machine import output, wait_for
-from study import RESULTS, Seen, gpu_jobs, signal_program
+from study import RESULTS, Gate, Seen, gpu_jobs, signal_program
+
+from workflow.conftest import steps
 
 pytestmark = pytest.mark.slurm
 
@@ -16,6 +18,7 @@ GA, NPO = "ga/lr0.0002", "npo/lr0.0002_beta0.1"
 TRAINED = [f"{RESULTS}/models/unlearn/{name}/training_log.json" for name in (GA, NPO)]
 FINETUNED = f"{RESULTS}/models/finetuned/adapter_model.safetensors"
 REFERENCE = f"{RESULTS}/models/finetuned_reference.json"
+SUMMARY = f"{RESULTS}/eval_results.json"
 GROUPS = ("benchmark", "baselines", "quantized", "tables")
 # Rules, and groups of rules, that load a model.
 ON_GPU = set(
@@ -79,6 +82,17 @@ def test_short_jobs_share_a_place_in_the_queue(study):
     """A group takes the jobs that are ready when it is submitted, so how many is not certain."""
     assert 1 <= len(study.attempts("rule_quantized")) < 4
     assert 1 <= len(study.attempts("rule_baselines")) < 8
+
+
+def test_jobs_of_a_group_take_turns(study):
+    """These nodes do not bind jobs to their CPUs. Each job is told of by two Snakemakes: the one
+    that runs the group, and the one that it starts for the job."""
+    logs = (study.workspace / "logs/slurm").rglob("*baselines*/**/*.log")
+    found = [steps(file.read_text()) for file in logs]
+    assert max(map(len, found)) > 4, "some job ran several of ours"
+    for one in found:
+        in_turns = ["begins", "begins", "finished", "finished"] * len(one)
+        assert one == in_turns[: len(one)]
 
 
 def test_too_little_memory_comes_back_with_more(study):
@@ -182,6 +196,35 @@ def state_of(job: str) -> str:
     return output("sacct", "-X", "-n", "-P", "-o", "State", "-j", job).split()[0]
 
 
+def test_a_job_of_a_dead_node_is_submitted_again_where_slurm_does_not_requeue(own, machine):
+    """F4: the node's name must not become `None assigned`, which no submission survives."""
+    own.set_profile({"slurm-requeue: true": "slurm-no-requeue: true"})
+    with own.running("--forcerun", "summarize_eval", "--", SUMMARY) as process:
+        (job,) = held(own, "rule_summarize_eval")
+        machine.kill_node(job.node)
+        # SLURM would notice by itself, as it does in the study, half a minute later.
+        output("scontrol", "update", f"NodeName={job.node}", "State=DOWN", "Reason=dead")
+        assert process.wait(timeout=300) == 0, own.said()
+    assert [state_of(job) for job in submitted(own)] == ["NODE_FAIL", "COMPLETED"]
+
+
+@pytest.mark.parametrize("away", [["slurmctld"], ["slurmctld", "slurmdbd"]], ids="+".join)
+def test_a_submission_waits_for_who_is_away_and_is_made_once(own, machine, tmp_path, away):
+    gate = Gate(tmp_path / "gate")
+    with own.running("--forcerun", "summarize_eval", "--", SUMMARY, PATH=gate.path()) as process:
+        wait_for(gate.someone_waits, 120, "a submission")
+        for daemon in away:
+            machine.stop_daemon(daemon)
+        gate.open()
+        wait_for(lambda: gate.ends() == ["1"], 180, "an sbatch that finds no controller")
+        for daemon in reversed(away):
+            machine.start_daemon(daemon)
+        assert process.wait(timeout=300) == 0, own.said()
+    assert gate.ends() == ["1", "0"], "the real sbatch was called until it was heard, and no more"
+    (job,) = submitted(own)
+    wait_for(lambda: state_of(job) == "COMPLETED", 60, "accounting up to date")
+
+
 # --- Snakemake that ends before its jobs ---
 
 
@@ -242,7 +285,8 @@ def test_a_cluster_without_accounting(own, machine):
 
 
 def test_a_cluster_that_takes_only_gres(own):
-    own.set_profile({"    gpu: 1\n": "    gpu: 0\n    gres: gpu:1\n"})
+    """With a list of partitions, of which one has GPUs."""
+    own.set_profile({"gpu\n    gpu: 1\n": "cpu,gpu\n    gpu: 0\n    gres: gpu:1\n"})
     own.run("--forcerun", "reference_logprobs", "--", REFERENCE)
     first = (own / "experiments/smoke/logs/reference_logprobs.log").read_text().splitlines()[0]
     assert re.search(r", GPU [01] \(no driver\), ", first), first
@@ -274,6 +318,10 @@ MISTAKES = {
     "no such partition": (
         {"slurm_partition: cpu": "slurm_partition: main"},
         r"no partition 'main' here; there are cpu, elsewhere, gpu, urgent$",
+    ),
+    "an option of sbatch that is the plugin's": (
+        {"    gpu: 1\n": "    gpu: 1\n    slurm_extra: \"'--gpus=2'\"\n"},
+        r"slurm_extra of \w+ is '--gpus=2': --gpus is not allowed in it, set gpu instead",
     ),
     "more time than the partition allows": (
         {"    gpu: 1\n": "    gpu: 1\n    runtime: 1000\n"},

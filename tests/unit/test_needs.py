@@ -9,6 +9,7 @@ import pytest
 
 from excise.config import check_config, load_config
 from excise.needs import COPIES, STAGES, estimated_minutes, memory_mb, parameters
+from excise.red_team_models.who_is import TOKENS
 
 ROOT = Path(__file__).parents[2]
 QWEN = check_config(*load_config([ROOT / "config.yaml", ROOT / "experiments/qwen2.5-1.5b.yaml"]))
@@ -77,13 +78,27 @@ def test_wrong_answers_are_chosen_by_base_and_all_oracles():
     assert found == pytest.approx(expected * (1 + len(QWEN["oracle"]["seeds"])))
 
 
-@pytest.mark.parametrize("stage", ["select_wrong_answers", "ask_about_names"])
-def test_another_oracle_makes_what_asks_all_of_them_longer(stage):
-    two, three = (
-        estimated_minutes(stage, larger(oracle={"seeds": seeds}), SIZE, [])
-        for seeds in ([0, 1], [0, 1, 2])
-    )
-    assert three == pytest.approx(two * 4 / 3)
+def with_oracles(stage: str, *seeds: int) -> float:
+    """Minutes of a stage that asks the base and all oracles."""
+    return estimated_minutes(stage, larger(oracle={"seeds": list(seeds)}), SIZE, [])
+
+
+def test_another_oracle_makes_what_asks_all_of_them_longer():
+    more = with_oracles("select_wrong_answers", 0, 1, 2)
+    assert more == pytest.approx(with_oracles("select_wrong_answers", 0, 1) * 4 / 3)
+
+
+def test_the_base_alone_is_asked_who_people_are():
+    """Asking of names: 6 facts a person of each model, then one question a person, by steps of 16
+    (24 people: 9 and 2 of them), each of as many tokens as an answer has, with 3.08 GB read and
+    0.03 s lost for each."""
+    fresh = larger(evaluation={"batch_size": 16, "max_new_tokens": 40})
+    step, token = 3.08e9 / 8e11 + 0.03, 2 * SIZE / 3e13
+    names = 9 * 40 * step + 6 * 24 * 40 * token
+    who_is = 2 * TOKENS * step + 24 * TOKENS * token
+    models = 1 + len(QWEN["oracle"]["seeds"])
+    found = estimated_minutes("ask_about_names", fresh, SIZE, []) * 60
+    assert found == pytest.approx(names * models + who_is)
 
 
 def test_texts_of_a_large_benchmark_are_sampled():

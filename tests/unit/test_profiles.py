@@ -57,8 +57,9 @@ def test_what_may_have_to_run_on_the_submitting_machine_is_in_no_group():
 
 def test_model_jobs_of_a_group_run_one_after_the_other():
     assert {site["turn"] for site in SLURM["set-resources"].values()} == {1}
-    assert SLURM["resources"] == {"turn": 1}
-    assert SLURM["set-resource-scopes"] == {"turn": "local"}  # not one in the whole run
+    text = (ROOT / "Snakefile").read_text()
+    assert 'workflow.register_resource("turn", 1)' in text
+    assert re.search(r'resource_scopes:\n    turn="local",', text)  # not one in the whole run
 
 
 def test_a_group_asks_for_one_partition_only():

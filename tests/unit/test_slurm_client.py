@@ -74,9 +74,22 @@ def test_what_may_be_back_in_the_queue_is_looked_up_there(played, state, queue, 
     assert status() == f"7|{seen}\n"
 
 
+def test_jobs_in_hidden_partitions_are_looked_up_too(played):
+    """Without --all, a requeued job there would seem to be gone."""
+    played(sacct="echo '7|PREEMPTED'", squeue='case "$*" in *--all*) echo "7|PENDING" ;; esac')
+    assert status() == "7|PENDING\n"
+
+
 def test_other_questions_go_to_the_real_sacct(played):
     played(sacct='echo "asked: $*"')
     assert status("-j", "7", "--format=Reason") == "asked: -j 7 --format=Reason\n"
+
+
+def test_a_question_that_is_not_answered_is_given_up(played, hasty, capsys):
+    """The plugin asks why a job failed, and would wait for as long as it takes."""
+    played(sacct="exec sleep 600")
+    assert client.sacct(["-j", "7", "--format=Reason"]) == 1
+    assert capsys.readouterr().err == "sacct: no answer within 1 s\n"
 
 
 def test_without_a_real_sacct_other_questions_fail_and_say_why(played, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from excise.errors import InputError
 from excise.slurm import probe as probing
 from excise.slurm.probe import probe
-from excise.slurm.start import Request
+from excise.slurm.request import Request
 
 GPU = Request("unlearn", "gpu", "mine", ("--gpus=1",), extra=("--qos=long",))
 CPU = Request("plot", "cpu")

@@ -1,25 +1,36 @@
 """What is checked before the first job is submitted, and what is said while jobs wait."""
 
+import atexit
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from queue import Queue
+from types import SimpleNamespace
 
 import pytest
 
 from excise.errors import InputError
 from excise.slurm import commands, start
+from excise.slurm import watch as watching
+from excise.slurm.request import Request, request_of
 from excise.slurm.start import (
-    Request,
     check_accounting,
     check_requests,
     job_prefix,
     mark_of,
-    request_of,
     too_large_retries,
 )
-from excise.slurm.watch import ENDING, FIRST_REMINDER, LOST, REMINDER, SILENCE, Watch
+from excise.slurm.watch import (
+    ENDING,
+    FIRST_REMINDER,
+    LOST,
+    REMINDER,
+    SILENCE,
+    SUBMITTING,
+    Watch,
+)
 
 SINFO = """\
 cpu|1:00:00|(null)|4000
@@ -108,6 +119,51 @@ def test_requests_that_do_not_get_one_line(request_, reason):
     assert "\n" not in str(caught.value)
 
 
+LISTED = [
+    Request("unlearn", "cpu,gpu", gpu=("--gpus=1",)),
+    Request("plot", "cpu,long", minutes=90),
+    Request("plot", "long,cpu", memory_mb=8000),
+]
+
+
+@pytest.mark.parametrize("request_", LISTED)
+def test_a_job_must_fit_into_one_partition_of_its_list(request_):
+    """SLURM starts it there; a site may insist on all of them (EnforcePartLimits=ALL)."""
+    check_requests([request_], PARTITIONS)
+    with pytest.raises(InputError, match=r" asks for .*, but "):
+        check_requests([request_], PARTITIONS, every=True)
+
+
+@pytest.mark.parametrize(
+    "request_, reason",
+    [
+        (Request("plot", "cpu,main"), "no partition 'main' here"),
+        (Request("plot", "cpu,CHANGE_ME"), "slurm_partition of plot is CHANGE_ME"),
+        (
+            Request("unlearn", "cpu,gpu", gpu=("--gpus=1",), minutes=9000),
+            "asks for a GPU, but partition cpu has none, and for 9000 minutes, but partition gpu "
+            "allows 2880; partitions with GPUs: gpu",
+        ),
+    ],
+)
+def test_a_list_of_which_none_fits_gets_one_line(request_, reason):
+    with pytest.raises(InputError, match=reason):
+        check_requests([request_], PARTITIONS)
+
+
+def test_hidden_partitions_can_be_used_and_are_not_advertised():
+    known = PARTITIONS | {"secret": commands.Partition(None, True, 4000, hidden=True)}
+    check_requests([Request("unlearn", "secret", gpu=("--gpus=1",))], known)
+    with pytest.raises(InputError, match=r"there are cpu, gpu, long$"):
+        check_requests([Request("plot", "main")], known)
+
+
+def test_every_partition_of_a_list_is_probed():
+    settings = SimpleNamespace(qos=None, reservation=None)
+    asked = start._for_probes([Request("plot", "cpu,long"), Request("other")], settings)
+    assert [one.partition for one in asked] == ["cpu", "long", None]
+
+
 def test_a_gpu_rule_where_no_partition_has_any_is_told_which_there_are():
     request = Request("unlearn", "CHANGE_ME", gpu=("--gpus=1",))
     with pytest.raises(InputError, match=r"is CHANGE_ME; there are cpu$"):
@@ -143,7 +199,8 @@ SCRIPTS = Path(start.__file__).parents[2]
 FOUR_JOBS = """
 import json, sys
 sys.path.insert(0, {scripts!r})
-from excise.slurm.start import submissions
+from excise.slurm.rehearsal import rehearse
+from excise.slurm.request import submissions
 
 rule all:
     input: "c", expand("{{i}}.b", i=range(3))
@@ -168,6 +225,7 @@ rule here:
 onstart:
     for one in submissions(workflow.dag):
         amounts = [[its["runtime"], its["mem_mb"], its["_cores"]] for its in one.attempts]
+        rehearse(one.name, one.job, workflow.executor_settings)
         print("seen", json.dumps([one.name, one.jobs, amounts]))
     assert {{job.attempt for job in workflow.dag.needrun_jobs()}} == {{1}}
     sys.exit("enough")
@@ -187,7 +245,7 @@ def seen_by_snakemake(folder: Path, *arguments: str) -> list:
     )
     lines = done.stdout.splitlines()
     seen = [json.loads(line.removeprefix("seen ")) for line in lines if line.startswith("seen ")]
-    assert seen, done.stdout + done.stderr
+    assert done.stderr.rstrip().endswith("enough"), done.stdout + done.stderr
     return sorted(seen)
 
 
@@ -209,6 +267,12 @@ def test_walltimes_of_a_group_add_up_where_its_jobs_take_turns(tmp_path):
     ]
     side_by_side = seen_by_snakemake(tmp_path, *groups)
     assert side_by_side[1] == ["group g", 3, [[10, 1500, 3], [20, 3000, 3], [30, 4500, 3]]]
+
+
+def test_the_jobs_and_groups_of_a_real_snakemake_are_rehearsed(tmp_path):
+    forbidden = "--set-resources grouped:slurm_extra='--gpus=2'".split()
+    with pytest.raises(AssertionError, match="slurm_extra of grouped is '--gpus=2': --gpus is not"):
+        seen_by_snakemake(tmp_path, *forbidden)
 
 
 def test_accounting_on_is_fine():
@@ -244,11 +308,14 @@ def test_jobs_of_a_renamed_experiment_are_found(tmp_path):
 
 
 def test_the_queue_and_the_nodes_of_a_site(tmp_path, monkeypatch):
-    """Without --exact, sinfo gives nodes of 4 and 8 GB as one line: 4000+."""
+    """Without --exact, sinfo gives nodes of 4 and 8 GB as one line: 4000+. Without --all, neither
+    says anything of partitions that are hidden."""
     programs = {
-        "squeue": "echo '7|excise-x_1|RUNNING|None|gpu[1-2]'; echo '8|excise-x_1|PENDING|Priority|'"
+        "squeue": 'case "$*" in *--all*) ;; *) exit 1 ;; esac; '
+        "echo '7|excise-x_1|RUNNING|None|gpu[1-2]'; echo '8|excise-x_1|PENDING|Priority|'"
         "; echo '9|mine|RUNNING|None|cpu1'; echo '10|excise-x_1|COMPLETED|None|cpu1'",
-        "sinfo": 'case "$*" in *--exact*) printf "cpu|1:00|(null)|4000\\ncpu|1:00|(null)|8000\\n";;'
+        "sinfo": 'case "$*" in *--all*) echo "secret|1:00|(null)|4000" ;; esac; '
+        'case "$*" in *--exact*) printf "cpu|1:00|(null)|4000\\ncpu|1:00|(null)|8000\\n";;'
         ' *) echo "cpu|1:00|(null)|4000+";; esac',
     }
     for name, body in programs.items():
@@ -258,7 +325,8 @@ def test_the_queue_and_the_nodes_of_a_site(tmp_path, monkeypatch):
     running, pending = commands.jobs_named("excise-x")
     assert (running.id, running.state, running.nodes) == ("7", "RUNNING", "gpu[1-2]")
     assert (pending.id, pending.reason, pending.nodes) == ("8", "Priority", "")
-    assert commands.partitions()["cpu"].memory_mb == 8000
+    cpu, secret = (commands.partitions()[name] for name in ("cpu", "secret"))
+    assert (cpu.memory_mb, cpu.hidden, secret.hidden) == (8000, False, True)
 
 
 def jobs(*states: tuple[str, str, str]) -> list[commands.Job]:
@@ -349,3 +417,58 @@ def test_a_job_that_slurm_no_longer_knows_is_mentioned():
     (line,) = watch.look([], {"7"}, LOST + 1)
     assert "no longer has job 7" in line
     assert watch.look([], set(), LOST + 2) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_watch_tells_of_a_job_that_the_plugin_has_forgotten(monkeypatch):
+    """It asks what Snakemake waits for, not the plugin."""
+    said = Queue()
+
+    def say(line: str) -> None:
+        said.put(line)
+        raise SystemExit  # of the thread
+
+    monkeypatch.setattr(watching, "SECONDS_BETWEEN", 0.01)
+    monkeypatch.setattr(watching, "LOST", -1)
+    monkeypatch.setattr(commands, "jobs_named", lambda name: [])
+    executor = SimpleNamespace(run_uuid="excise-x_1", active_jobs=[])
+    ledger = SimpleNamespace(ids=lambda: {"7"}, to_submit=dict, unanswered_since=None)
+    watching.watch(executor, ledger, say)
+    assert "no longer has job 7" in said.get(timeout=10)
+
+
+def test_a_job_that_does_not_get_into_the_queue_is_mentioned_from_time_to_time():
+    """SLURM answers all the while: its sbatch hangs."""
+    watch = Watch(answered=0, ran=0)
+    waiting = {"unlearn (7)": 0.0, "evaluate (9)": 500.0}
+    said = {now: watch.look([], set(), now, waiting) for now in range(0, 2 * REMINDER, 60)}
+    times = [now for now, lines in said.items() if lines]
+    assert times == [SUBMITTING + 60, SUBMITTING + 60 + REMINDER]
+    assert said[times[0]][0].startswith(
+        "1 jobs could not be submitted for 11 minutes, unlearn (7) among them"
+    )
+
+
+def test_status_checks_that_fail_for_long_are_mentioned():
+    watch = Watch(answered=0, ran=0)
+    queue = jobs(("7", "RUNNING", ""))
+    assert watch.look(queue, {"7"}, SILENCE - 1, unanswered_since=0) == []
+    (line,) = watch.look(queue, {"7"}, SILENCE, unanswered_since=0)
+    assert line.startswith("no job could be asked about for 5 minutes")
+    assert watch.look(queue, {"7"}, SILENCE + 60, unanswered_since=0) == []
+
+
+def test_a_run_that_is_interrupted_cancels_by_name_what_the_plugin_has_lost_sight_of(
+    tmp_path, monkeypatch
+):
+    """Also the jobs that it asks about or submits at that moment."""
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho '7|excise-x_1|RUNNING|None|cpu1'\n")
+    (tmp_path / "scancel").write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/cancelled\n')
+    for name in ("squeue", "scancel"):
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
+    executor = SimpleNamespace(run_uuid="excise-x_1")
+    start.cancel_by_name(executor)
+    atexit.unregister(start.cancel)
+    executor.cancel_jobs([])
+    assert (tmp_path / "cancelled").read_text() == "--name=excise-x_1\n"

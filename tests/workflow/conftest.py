@@ -87,6 +87,12 @@ class Workspace:
             file.write_text(before)
 
 
+def steps(said: str) -> list[str]:
+    """What a Snakemake says of its jobs, in order: that one begins, that one is finished."""
+    found = re.findall(r"^(?:Job \d+: \S+|Finished jobid)", said, flags=re.MULTILINE)
+    return ["begins" if one.startswith("Job") else "finished" for one in found]
+
+
 def repository_files() -> list[str]:
     """What a clone would hold: tracked files, and new ones that git does not ignore."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from workflow.conftest import steps
+
 pytestmark = pytest.mark.workflow
 
 GA, NPO = "ga/lr0.0002", "npo/lr0.0002_beta0.1"
@@ -444,3 +446,13 @@ def test_a_bad_data_line_is_named_and_stops_the_run(smoke, tmp_path, damage, rea
     assert stopped.returncode != 0
     assert re.search(rf"error: .*generated/qa\.jsonl:3: .*{reason}", output), output
     assert "Attacking the benchmark" not in output
+
+
+@pytest.mark.parametrize("replaced", [[], ["--resources", "turn=2"]])
+def test_model_jobs_of_a_group_take_turns(own, replaced):
+    """In a Snakemake that is started inside of a job, which is told nothing of limits. (That of the
+    SLURM plugin is told `--jobs 1` besides.)"""
+    targets = [f"{RESULTS}/eval/{name}/items.jsonl" for name in ("base", "finetuned")]
+    inside = ["--mode", "remote", "--nolock", "--force", "--cores", "2", *replaced]
+    said = own.run(*inside, "--set-resources", "evaluate:turn=1", "--", *targets)
+    assert steps(said) == ["begins", "finished"] * 2, said

@@ -22,6 +22,7 @@ GPU_BANDWIDTH = 8e11
 CPU_BANDWIDTH = 1e10
 
 TOKENS = 64  # of a question with its answer and the chat template, or a little less
+WHO_IS_TOKENS = 64  # of an answer to "Who is X?" (red_team_models/who_is.py)
 SLOWDOWN_QUANTIZED = 4.0  # int8 and 4 bit against bf16, on either device
 SLOWDOWN_FP32 = 4.0  # against bf16
 LAUNCH_SECONDS = 0.03  # a model's kernels for one step, however little it computes
@@ -116,7 +117,10 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
             _scoring(config, size, facts * (1 + config["generation"]["wrong_candidates"]))
             * never_saw
         ),
-        "ask_about_names": lambda: _generating(config, size, 6 * people) * never_saw,
+        "ask_about_names": lambda: (
+            _generating(config, size, 6 * people) * never_saw
+            + _generating(config, size, people, WHO_IS_TOKENS)  # the base alone
+        ),
         "compare_gradients": lambda: (  # one fact at a time, there and back
             _training(config, size, facts) * SLOWDOWN_FP32 + facts * 3 * LAUNCH_SECONDS
         ),
@@ -147,11 +151,10 @@ def _scoring(config: dict, size: float, sequences: int) -> float:
     return 2 * size * TOKENS * sequences / _speed(config)
 
 
-def _generating(config: dict, size: float, questions: int) -> float:
-    evaluation, bandwidth = config["evaluation"], CPU_BANDWIDTH
-    if config["resources"]["gpu"]:
-        bandwidth = GPU_BANDWIDTH
-    steps = math.ceil(questions / evaluation["batch_size"]) * evaluation["max_new_tokens"]
+def _generating(config: dict, size: float, questions: int, tokens: int = 0) -> float:
+    tokens = tokens or config["evaluation"]["max_new_tokens"]
+    bandwidth = GPU_BANDWIDTH if config["resources"]["gpu"] else CPU_BANDWIDTH
+    steps = math.ceil(questions / config["evaluation"]["batch_size"]) * tokens
     reading = steps * size * BYTES[config["model"]["dtype"]] / bandwidth
-    computing = 2 * size * questions * evaluation["max_new_tokens"] / _speed(config)
+    computing = 2 * size * questions * tokens / _speed(config)
     return reading + steps * LAUNCH_SECONDS + computing

@@ -1,4 +1,5 @@
-"""Running on SLURM: `start` checks what must hold before the first job is submitted; `commands`
-asks SLURM by its own programs; `client` stands between Snakemake's plugin and them; `probe` looks
-from a node; `watch` says what a run waits for; `interrupt` makes Ctrl-C heard.
+"""Running on SLURM: `start` checks what must hold before the first job is submitted, from what jobs
+ask for (`request`), what the plugin makes of it (`rehearsal`) and who pays (`accounts`); `probe`
+looks from a node. `commands` asks SLURM by its own programs; `client` and `ledger` stand between
+Snakemake, its plugin and them. `watch` says what a run waits for; `interrupt` makes Ctrl-C heard.
 """

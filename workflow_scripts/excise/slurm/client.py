@@ -59,7 +59,11 @@ def sacct(arguments: Sequence[str]) -> int:
     if program is None:
         print("sacct: this cluster has none", file=sys.stderr)
         return 1
-    return subprocess.run([program, *arguments]).returncode
+    try:
+        return subprocess.run([program, *arguments], timeout=QUERY_SECONDS).returncode
+    except subprocess.TimeoutExpired:
+        print(f"sacct: no answer within {QUERY_SECONDS} s", file=sys.stderr)
+        return 1
 
 
 def job_states(program: str | None, arguments: list[str], name: str) -> dict[str, str]:
@@ -71,7 +75,7 @@ def job_states(program: str | None, arguments: list[str], name: str) -> dict[str
     accounted = _table([program, *arguments]) if program else None
     if accounted is not None and not MAYBE_REQUEUED & set(accounted.values()):
         return accounted
-    query = ["--noheader", "--states=all", "--format=%i|%T", "--name", name]
+    query = ["--all", "--noheader", "--states=all", "--format=%i|%T", "--name", name]
     queued = _table(["squeue", *query])
     if accounted is None:
         return {job: lost_is_failed(state) for job, state in (queued or {}).items()}
@@ -161,7 +165,7 @@ def _submitted(arguments: list[str], script: str | None) -> str:
     options = dict(itertools.pairwise(arguments))
     if not wanted or "--job-name" not in options:
         return ""
-    query = ["--noheader", "--format=%i", "--name", options["--job-name"]]
+    query = ["--all", "--noheader", "--format=%i", "--name", options["--job-name"]]
     for job in _answer("squeue", *query).split():
         if wanted in _answer("scontrol", "write", "batch_script", job, "-"):
             return job

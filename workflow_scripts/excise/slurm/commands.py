@@ -29,11 +29,13 @@ class Partition:
         minutes: longest walltime; None for no limit.
         gpus: whether any of its nodes has GPUs.
         memory_mb: memory of its largest node.
+        hidden: whether it is not to be named to those who do not know it.
     """
 
     minutes: int | None
     gpus: bool = False
     memory_mb: int = 0
+    hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,13 @@ def ask(*command: str, timeout: float = 30) -> str:
 
 
 def partitions() -> dict[str, Partition]:
-    """The partitions that are open to us, by name."""
+    """The partitions of the site by name, hidden ones too."""
     # Not exact, it lists nodes of different sizes as one, with the memory of the smallest.
-    return parse_partitions(ask("sinfo", "--noheader", "--exact", "--format=%R|%l|%G|%m"))
+    query = ["sinfo", "--noheader", "--exact", "--format=%R|%l|%G|%m"]
+    found, shown = parse_partitions(ask(*query, "--all")), parse_partitions(ask(*query))
+    for name in found.keys() - shown.keys():
+        found[name].hidden = True
+    return found
 
 
 def parse_partitions(text: str) -> dict[str, Partition]:
@@ -103,6 +109,6 @@ def settings() -> dict[str, str]:
 def jobs_named(prefix: str) -> list[Job]:
     """Our own jobs in the queue whose name starts so; no finished ones."""
     user = f"--user={os.getuid()}"
-    lines = ask("squeue", user, "--noheader", "--format=%i|%j|%T|%r|%N").splitlines()
+    lines = ask("squeue", "--all", user, "--noheader", "--format=%i|%j|%T|%r|%N").splitlines()
     found = [Job(*line.split("|")) for line in lines if line.count("|") == 4]
     return [job for job in found if job.name.startswith(prefix) and job.state not in FINAL_STATES]

@@ -118,7 +118,7 @@ def _end(job: str, patience: float) -> tuple[str, int]:
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         try:
-            shown = commands.ask("scontrol", "--oneliner", "show", "job", job)
+            shown = commands.ask("scontrol", "--all", "--oneliner", "show", "job", job)
         except commands.SlurmSilentError:
             shown = ""
         fields = dict(pair.partition("=")[::2] for pair in shown.split())

@@ -8,136 +8,41 @@ import atexit
 import hashlib
 import os
 import re
-import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from excise.errors import InputError
 from excise.slurm import commands
+from excise.slurm.accounts import account_argument, check_accounts
 from excise.slurm.client import BIN
 from excise.slurm.interrupt import hear_ctrl_c
+from excise.slurm.ledger import Ledger
 from excise.slurm.probe import probe
+from excise.slurm.rehearsal import rehearse
+from excise.slurm.request import PROFILE, Request, Submission, request_of
 from excise.slurm.watch import watch
 
 PLACEHOLDER = "CHANGE_ME"
-PROFILE = "the SLURM profile"
+NO_GPU = "a GPU, but partition"
 
 # The plugin looks after its jobs every 3 minutes at least; a controller without accounting must
 # remember a finished job longer than that.
 LEAST_MIN_JOB_AGE = 240
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a job asks for at its first attempt, or at a later one.
-
-    Attributes:
-        rule: its name; for a group of jobs, `group` and its name.
-        partition: None where SLURM's default is taken.
-        gpu: arguments of sbatch that ask for GPUs; empty for none.
-        minutes: walltime; None where none is asked for.
-        estimate: minutes that the stage is estimated to take, where it is.
-        extra: other arguments of sbatch that a site may insist on.
-        jobs: how many Snakemake runs in it: more than one in a group.
-    """
-
-    rule: str
-    partition: str | None = None
-    account: str | None = None
-    gpu: tuple[str, ...] = ()
-    minutes: int | None = None
-    memory_mb: int = 0
-    estimate: float | None = None
-    extra: tuple[str, ...] = ()
-    jobs: int = 1
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A job of SLURM: its name, its resources attempt by attempt, how many of ours run in it."""
-
-    name: str
-    attempts: list[dict[str, Any]]
-    jobs: int = 1
-
-
-def submissions(dag: Any) -> list[Submission]:
-    """What is about to be submitted: one job of each rule, and every group.
-
-    Of a rule whose jobs go in groups the first attempt alone: the group is what is tried again.
-
-    Args:
-        dag: Snakemake's, when its jobs and groups are settled.
-    """
-    jobs = {job.rule.name: job for job in dag.needrun_jobs() if not job.is_local}
-    groups = dict.fromkeys(filter(None, map(dag.get_job_group, dag.needrun_jobs())))
-    return [
-        *(
-            Submission(name, _attempts(job, 1 if dag.get_job_group(job) else 1 + job.restart_times))
-            for name, job in jobs.items()
-        ),
-        *(
-            Submission(f"group {one.groupid}", _attempts(one, 1 + one.restart_times), len(one.jobs))
-            for one in groups
-            if not one.is_local
-        ),
-    ]
-
-
-def _attempts(job: Any, number: int) -> list[dict[str, Any]]:
-    """Resources of a job or group at its attempts, as Snakemake will settle them."""
-    first = job.attempt
-    found = []
-    for attempt in range(first, first + number):
-        job.attempt = attempt
-        found.append(dict(job.resources.items()))
-    job.attempt = first
-    return found
-
-
-def request_of(
-    rule: str, resources: Mapping[str, Any], estimate: float | None, jobs: int = 1
-) -> Request:
-    """The request of a job, from the resources that Snakemake settled for it."""
-    given = {name: value for name, value in resources.items() if _is_settled(value)}
-    gpu = (f"--gpus={given['gpu']}",) if given.get("gpu") else ()
-    if "gpu" in given.get("gres", ""):
-        gpu += (f"--gres={given['gres']}",)
-    return Request(
-        rule,
-        _text(given.get("slurm_partition")),
-        _text(given.get("slurm_account")),
-        gpu,
-        given.get("runtime"),
-        given.get("mem_mb", 0),
-        estimate,
-        _extra(given),
-        jobs,
-    )
-
-
-def _extra(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Arguments of sbatch without which a site may refuse a job, as the plugin makes them."""
-    named = [f"--{key}={given[key]}" for key in ("constraint", "qos") if given.get(key)]
-    return (*named, *shlex.split(given.get("slurm_extra", "")))
-
-
-def _is_settled(value: Any) -> bool:
-    return isinstance(value, int) or (isinstance(value, str) and value != "<TBD>")
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
 def check_requests(
-    requests: Iterable[Request], partitions: Mapping[str, commands.Partition]
+    requests: Iterable[Request], partitions: Mapping[str, commands.Partition], every: bool = False
 ) -> None:
     """Check what first attempts ask for against what the site has.
+
+    Args:
+        requests: what they ask for.
+        partitions: those of the site.
+        every: whether a job must fit into every partition of its list, not into any.
 
     Raises:
         InputError: a name left at CHANGE_ME, an unknown partition, GPUs where there are none, more
@@ -150,18 +55,13 @@ def check_requests(
                 f"{PROFILE}: {request.rule} asks for {request.minutes} minutes (runtime), "
                 f"but is estimated to take {request.estimate:.0f} with this model and these epochs"
             )
-        if request.partition is None:
-            continue
-        partition = partitions[request.partition]
-        if request.gpu and not partition.gpus:
+        if excess := _excess(request, partitions, every):
+            if NO_GPU in excess:
+                remedy = f"partitions with GPUs: {_named(partitions, gpus=True) or 'none'}"
+            else:
+                remedy = "set another partition, or less of it (set-resources)"
             raise InputError(
-                f"{PROFILE}: {request.rule} asks for a GPU, but partition {request.partition} has "
-                f"none; partitions with GPUs: {_named(partitions, gpus=True) or 'none'}"
-            )
-        if excess := _excess(request, partition):
-            raise InputError(
-                f"{PROFILE}: {request.rule} asks for {excess}; "
-                + (_fewer(request) or "set another partition, or less of it (set-resources)")
+                f"{PROFILE}: {request.rule} asks for {excess}; {_fewer(request) or remedy}"
             )
 
 
@@ -171,15 +71,15 @@ def _check_names(request: Request, partitions: Mapping[str, commands.Partition])
             f"{PROFILE}: slurm_account of {request.rule} is {PLACEHOLDER}; set it to yours "
             "(sacctmgr show associations user=$USER), or delete the line if there are none"
         )
-    if request.partition == PLACEHOLDER:
+    if PLACEHOLDER in request.partitions:
         with_gpus = _named(partitions, gpus=True) if request.gpu else ""
         raise InputError(
             f"{PROFILE}: slurm_partition of {request.rule} is {PLACEHOLDER}; "
             + (f"partitions with GPUs: {with_gpus}" if with_gpus else _those_here(partitions))
         )
-    if request.partition is not None and request.partition not in partitions:
+    if unknown := [name for name in request.partitions if name not in partitions]:
         raise InputError(
-            f"{PROFILE}: {request.rule}: no partition {request.partition!r} here; "
+            f"{PROFILE}: {request.rule}: no partition {unknown[0]!r} here; "
             + _those_here(partitions)
         )
 
@@ -189,19 +89,29 @@ def _those_here(partitions: Mapping[str, commands.Partition]) -> str:
 
 
 def _named(partitions: Mapping[str, commands.Partition], gpus: bool = False) -> str:
-    return ", ".join(sorted(name for name, one in partitions.items() if one.gpus or not gpus))
+    shown = {name: one for name, one in partitions.items() if not one.hidden}
+    return ", ".join(sorted(name for name, one in shown.items() if one.gpus or not gpus))
 
 
-def _excess(request: Request, partition: commands.Partition) -> str | None:
-    """What a job asks for beyond what its partition has, with the limit; None if it fits."""
+def _excess(
+    request: Request, partitions: Mapping[str, commands.Partition], every: bool
+) -> str | None:
+    """What a job asks for beyond what its partitions have, with the limits; None if it fits."""
+    found = [_excess_in(name, partitions[name], request) for name in request.partitions]
+    too_much = list(filter(None, found))
+    if not too_much or (len(too_much) < len(found) and not every):
+        return None
+    return ", and for ".join(too_much)
+
+
+def _excess_in(name: str, partition: commands.Partition, request: Request) -> str | None:
+    if request.gpu and not partition.gpus:
+        return f"{NO_GPU} {name} has none"
     if partition.minutes and request.minutes and request.minutes > partition.minutes:
-        return (
-            f"{request.minutes} minutes, but partition {request.partition} allows "
-            f"{partition.minutes}"
-        )
+        return f"{request.minutes} minutes, but partition {name} allows {partition.minutes}"
     if request.memory_mb > partition.memory_mb:
         return (
-            f"{request.memory_mb} MB, but the largest node of partition {request.partition} has "
+            f"{request.memory_mb} MB, but the largest node of partition {name} has "
             f"{partition.memory_mb}"
         )
     return None
@@ -217,19 +127,21 @@ def _fewer(request: Request) -> str:
 
 
 def too_large_retries(
-    tries: Iterable[list[Request]], partitions: Mapping[str, commands.Partition]
+    tries: Iterable[list[Request]],
+    partitions: Mapping[str, commands.Partition],
+    every: bool = False,
 ) -> list[str]:
     """A line for each rule or group of which a further attempt, which asks for more, does not fit.
 
     Args:
         tries: requests of a job attempt by attempt, the first one checked.
         partitions: those of the site.
+        every: as in `check_requests`.
     """
     lines: dict[str, str] = {}
     for requests in tries:
         for attempt, request in enumerate(requests, start=1):
-            known = partitions.get(request.partition or "")
-            excess = _excess(request, known) if known else None
+            excess = _excess(request, partitions, every)
             if excess and request.rule not in lines:
                 remedy = _fewer(request) or "cap it (set-resources: min(… * attempt, the limit))"
                 lines[request.rule] = (
@@ -332,6 +244,9 @@ def start(
     """
     os.environ["PATH"] = os.pathsep.join([str(BIN), *os.get_exec_path()])
     results = folders["pathvars.results"]
+    jobs = list(jobs)
+    for job in jobs:
+        rehearse(job.name, job.job, executor.workflow.executor_settings)
     tries = [
         [request_of(job.name, one, estimate(job.name), job.jobs) for one in job.attempts]
         for job in jobs
@@ -339,19 +254,23 @@ def start(
     requests = [first for first, *_ in tries]
     try:
         partitions = commands.partitions()
-        check_requests(requests, partitions)
-        warning = check_accounting(commands.settings(), requests)
+        settings = commands.settings()
+        # Otherwise SLURM takes a job if one partition of its list can (22.05, tried).
+        every = settings.get("EnforcePartLimits") == "ALL"
+        check_requests(requests, partitions, every)
+        warnings = [check_accounting(settings, requests), check_accounts(requests)]
         check_no_orphans(mark_of(results), commands.jobs_named)
     except commands.SlurmSilentError as error:
         raise InputError(f"executor slurm: {error}; is SLURM up?") from error
-    for line in [*filter(None, [warning]), *too_large_retries(tries, partitions)]:
+    for line in [*filter(None, warnings), *too_large_retries(tries, partitions, every)]:
         say(f"warning: {line}")
     executor.run_uuid = f"{job_prefix(experiment, results)}_{executor.run_uuid}"
-    atexit.register(cancel, executor.run_uuid)
+    ask_nobody_at_submission(executor)
+    cancel_by_name(executor)
     hear_ctrl_c(executor)
     asking = _for_probes(requests, executor.workflow.executor_settings)
     probe(asking, folders, files, executor.run_uuid, say)
-    watch(executor, say)
+    watch(executor, Ledger(executor), say)
 
 
 def _for_probes(requests: Iterable[Request], settings: Any) -> list[Request]:
@@ -363,15 +282,33 @@ def _for_probes(requests: Iterable[Request], settings: Any) -> list[Request]:
         f"--{key}={value}" for key in ("qos", "reservation") if (value := getattr(settings, key))
     ]
     gpus_last = sorted(requests, key=lambda request: bool(request.gpu))
-    chosen = {request.partition: request for request in gpus_last}
-    return [replace(request, extra=(*every, *request.extra)) for request in chosen.values()]
+    chosen = {name: request for request in gpus_last for name in request.partitions or [None]}
+    return [
+        replace(request, partition=name, extra=(*every, *request.extra))
+        for name, request in chosen.items()
+    ]
+
+
+def ask_nobody_at_submission(executor: Any) -> None:
+    """What the plugin would ask the site before every submission is known by now.
+
+    The answer may not come while controller or database are away, and then the job would fail.
+    """
+    executor.get_account_arg = account_argument
+    executor._fallback_partition = ""  # none named: sbatch takes the default one by itself
+
+
+def cancel_by_name(executor: Any) -> None:
+    """Cancel what the run has in the queue, on Ctrl-C and when its Snakemake ends.
+
+    The plugin itself would leave out the jobs it asks about or submits at that moment.
+    """
+    executor.cancel_jobs = lambda active: cancel(executor.run_uuid)
+    atexit.register(cancel, executor.run_uuid)
 
 
 def cancel(name: str) -> None:
-    """Cancel what is left of a run when its Snakemake ends.
-
-    The plugin cancels on Ctrl-C, but not the jobs it asks about or submits at that moment.
-    """
+    """Cancel all jobs of a name."""
     try:
         if commands.jobs_named(name):
             subprocess.run(["scancel", f"--name={name}"], timeout=60, check=False)

@@ -7,17 +7,19 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from excise.errors import InputError
 from excise.slurm import commands
+from excise.slurm.ledger import Ledger
 
 SECONDS_BETWEEN = 60
 # A reminder when nothing of ours runs: after ten minutes, then every hour.
 FIRST_REMINDER, REMINDER = 600, 3600
-SILENCE = 300  # SLURM does not answer
+SILENCE = 300  # SLURM does not answer, or the status checks of the run fail
+SUBMITTING = 600  # SLURM answers, but a job does not get into its queue
 LOST = 600  # SLURM does not know a job that we wait for
 ENDING = 600  # a job has ended, but its node does not say so
 
@@ -43,19 +45,31 @@ class Watch:
     told: set[tuple[str, str]] = field(default_factory=set)
     missing: dict[str, float] = field(default_factory=dict)
     ending: dict[str, float] = field(default_factory=dict)
+    hourly: dict[str, float] = field(default_factory=dict)
 
-    def look(self, jobs: list[commands.Job] | None, expected: set[str], now: float) -> list[str]:
+    def look(
+        self,
+        jobs: list[commands.Job] | None,
+        expected: set[str],
+        now: float,
+        to_submit: Mapping[str, float] | None = None,
+        unanswered_since: float | None = None,
+    ) -> list[str]:
         """Lines for the user about the queue as it is.
 
         Args:
             jobs: our jobs in the queue; None when SLURM did not answer.
             expected: ids of jobs that Snakemake waits for.
             now: the time.
+            to_submit: names of jobs that are to be submitted, and since when.
+            unanswered_since: when the status checks of the run began to fail.
         """
         if jobs is None:
             return self._silence(now)
         self.answered = now
         return [
+            *self._unsubmitted(to_submit or {}, now),
+            *self._unanswered(unanswered_since, now),
             *self._stuck(jobs),
             *self._idle(jobs, now),
             *self._never_ending(jobs, now),
@@ -68,6 +82,33 @@ class Watch:
         self.reminded = now
         minutes = (now - self.answered) / 60
         return [f"SLURM has not answered for {minutes:.0f} minutes; waiting, nothing is lost"]
+
+    def _unsubmitted(self, to_submit: Mapping[str, float], now: float) -> list[str]:
+        late = [name for name, since in to_submit.items() if now - since > SUBMITTING]
+        if not late or not self._is_due("submitting", now):
+            return []
+        minutes = (now - min(to_submit.values())) / 60
+        return [
+            f"{len(late)} jobs could not be submitted for {minutes:.0f} minutes, {late[0]} among "
+            "them, though SLURM answers: sbatch may hang (ps -fu $USER); if that goes on, "
+            "interrupt this run (Ctrl-C) and start it again"
+        ]
+
+    def _unanswered(self, since: float | None, now: float) -> list[str]:
+        if since is None or now - since < SILENCE or not self._is_due("status", now):
+            return []
+        return [
+            f"no job could be asked about for {(now - since) / 60:.0f} minutes: "
+            "profiles/slurm/bin/sacct fails, or takes longer than a minute; waiting, nothing is "
+            "lost"
+        ]
+
+    def _is_due(self, what: str, now: float) -> bool:
+        """Whether something was not said within the last hour; it counts as said now."""
+        if now - self.hourly.get(what, -math.inf) < REMINDER:
+            return False
+        self.hourly[what] = now
+        return True
 
     def _stuck(self, jobs: list[commands.Job]) -> list[str]:
         stuck = [
@@ -130,7 +171,7 @@ class Watch:
         ]
 
 
-def watch(executor: Any, say: Callable[[str], None]) -> None:
+def watch(executor: Any, ledger: Ledger, say: Callable[[str], None]) -> None:
     """Look at the queue once a minute for as long as Snakemake runs."""
     now = time.monotonic()
     state = Watch(answered=now, ran=now)
@@ -142,8 +183,10 @@ def watch(executor: Any, say: Callable[[str], None]) -> None:
                 jobs = commands.jobs_named(executor.run_uuid)
             except (commands.SlurmSilentError, InputError):
                 jobs = None
-            expected = {job.external_jobid for job in list(executor.active_jobs)}
-            for line in state.look(jobs, expected - {None}, time.monotonic()):
+            now = time.monotonic()
+            for line in state.look(
+                jobs, ledger.ids(), now, ledger.to_submit(), ledger.unanswered_since
+            ):
                 say(line)
 
     threading.Thread(target=loop, daemon=True, name="watch").start()

@@ -1,0 +1,38 @@
+"""`.ci/run` says at its end that the tests on SLURM needed a second try."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SAID = "tests/slurm failed at first and passed when run once more: see the first failure above"
+
+
+def run(folder: Path, failures: int) -> subprocess.CompletedProcess:
+    """Run it with a `make` whose `test-slurm` fails so many times."""
+    shutil.copytree(ROOT / ".ci", folder / ".ci")
+    programs = {
+        "tests/slurm/install.sh": "true",
+        "bin/make": f'echo "$1" >> {folder}/made; test "$1" != test-slurm || '
+        f"test $(grep -c test-slurm {folder}/made) -gt {failures}",
+    }
+    for name, line in programs.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+    path = os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
+    return subprocess.run(
+        [folder / ".ci/run"], env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("failures, said", [(0, ""), (1, SAID), (2, "")])
+def test_a_second_try_is_told_of_in_the_last_line(tmp_path, failures, said):
+    done = run(tmp_path, failures)
+    assert (done.returncode == 0) == (failures < 2)
+    assert done.stdout.strip() == said
+    tries = (tmp_path / "made").read_text().split()
+    assert tries == ["test", "run"] + ["test-slurm"] * min(failures + 1, 2)

@@ -1,0 +1,88 @@
+"""No job is lost between Snakemake and its SLURM plugin: a real Snakemake, programs as SLURM."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from excise.slurm import ledger
+
+SNAKEFILE = """
+import sys
+sys.path.insert(0, {scripts!r})
+from excise.slurm.ledger import Ledger
+
+rule all:
+    input: "a", "b"
+
+rule first:
+    output: "a"
+    shell: "true"
+
+rule second:
+    output: "b"
+    shell: "true"
+
+onstart:
+    Ledger(workflow.scheduler._executor)
+"""
+# Jobs "run" as they are submitted.
+SBATCH = "echo >> submitted; touch a b; wc -l < submitted"
+# Of the plugin's questions for its jobs, the first three fail: all of its first check.
+SACCT = """\
+case "$*" in *JobIdRaw*) ;; *) exit ;; esac
+echo >> asked
+test $(wc -l < asked) -gt 3 || exit 1
+printf '1|COMPLETED\\n2|COMPLETED\\n'
+"""
+
+
+def run(folder: Path, *arguments: str, **programs: str) -> subprocess.CompletedProcess:
+    """Run both jobs, the programs given as lines of shell."""
+    (folder / "Snakefile").write_text(
+        SNAKEFILE.format(scripts=str(Path(ledger.__file__).parents[2]))
+    )
+    (folder / "bin").mkdir()
+    for name, body in programs.items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / "bin" / name).chmod(0o755)
+    plugin = "--executor slurm --jobs 9 --default-resources slurm_partition=cpu mem_mb=1 runtime=1"
+    quick = "--slurm-init-seconds-before-status-checks 1 --max-status-checks-per-second 9"
+    quick += " --slurm-status-attempts 3 --slurm-status-command sacct --latency-wait 1"
+    command = [sys.executable, "-m", "snakemake", *plugin.split(), *quick.split(), *arguments]
+    path = os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_status_check_that_fails_altogether_loses_no_job(tmp_path):
+    """F1: the plugin would wait for ever."""
+    done = run(tmp_path, sbatch=SBATCH, sacct=SACCT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "submitted").read_text() == "\n\n"
+    assert len((tmp_path / "asked").read_text()) > 3
+
+
+@pytest.mark.parametrize("groups", [[], ["--groups", "first=g", "second=g"]])
+def test_a_submission_that_raises_is_a_failed_job(tmp_path, groups):
+    """Of a group, the plugin's own report raises too, and nobody hears of it."""
+    refused = ["--set-resources", "first:slurm_extra='--parsable'", "second:slurm_extra='-J x'"]
+    refused = refused[:2] if groups else refused
+    done = run(tmp_path, *groups, *refused, sbatch=SBATCH, sacct=SACCT)
+    assert done.returncode == 1
+    assert "is not allowed in the 'slurm_extra' parameter" in done.stdout + done.stderr
+
+
+def test_why_a_group_was_not_submitted_is_said(tmp_path):
+    groups = ["--groups", "first=g", "second=g"]
+    done = run(tmp_path, *groups, sbatch="echo 'no such project' >&2; exit 1", sacct=SACCT)
+    assert done.returncode == 1
+    assert "no such project" in done.stdout + done.stderr

@@ -1,0 +1,79 @@
+"""What the plugin would refuse of a job only at its submission, or inside of it, said at the start.
+
+By the plugin's own functions: what they make of a job is thrown away, what they raise is one line.
+"""
+
+import re
+import shlex
+from typing import Any
+
+from excise.errors import InputError
+from excise.slurm.request import PROFILE
+
+# Options that slurm_extra may not hold, as the plugin names them, and the resource to set instead.
+INSTEAD = {
+    "account": "slurm_account",
+    "partition": "slurm_partition",
+    "memory": "mem_mb",
+    "memory per CPU": "mem_mb_per_cpu",
+    "number of tasks": "tasks",
+    "tasks per GPU": "tasks_per_gpu",
+    "CPUs per task": "cpus_per_task",
+    "CPUs per GPU": "cpus_per_gpu",
+    "runtime/time limit": "runtime",
+    "node constraints": "constraint",
+    "quality of service": "qos",
+    "number of nodes": "nodes",
+    "cluster specification": "slurm_cluster",
+    "generic resources (GRES)": "gres",
+    "GPU allocation": "gpu",
+}
+
+
+def rehearse(name: str, job: Any, settings: Any) -> None:
+    """Check what a job asks for as the plugin will.
+
+    Args:
+        name: of its rule, or of the group.
+        job: Snakemake's.
+        settings: the plugin's.
+
+    Raises:
+        InputError: the plugin would refuse it; the message is one line.
+    """
+    from snakemake.exceptions import WorkflowError
+    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
+    from snakemake_executor_plugin_slurm_jobstep import get_gpu_setting, get_node_setting
+
+    check_extra(name, str(job.resources.get("slurm_extra") or ""))
+    left_open = ("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir")
+    try:
+        get_submit_command(job, dict.fromkeys(left_open, ""), settings)
+        for part in (set_gres_string, get_gpu_setting, get_node_setting):
+            part(job)
+    except (WorkflowError, TypeError) as error:  # of a number where a name belongs
+        raise InputError(f"{PROFILE}: {name}: {' '.join(str(error).split())}") from error
+
+
+def check_extra(name: str, extra: str) -> None:
+    """Check slurm_extra of a rule.
+
+    Raises:
+        InputError: it sets what a resource sets, or quotes are not closed.
+    """
+    from snakemake_executor_plugin_slurm.validation import get_forbidden_slurm_options
+
+    said = f"{PROFILE}: slurm_extra of {name} is {extra!r}"
+    try:
+        shlex.split(extra)
+    except ValueError as error:
+        raise InputError(f"{said}: {error}; it must read as on a command line") from error
+    for pattern, option in get_forbidden_slurm_options().items():
+        if match := re.search(pattern, extra):
+            instead = INSTEAD.get(option)
+            remedy = f"set {instead} instead" if instead else "the plugin sets it itself"
+            raise InputError(
+                f"{said}: {match[0].strip(' =')} is not allowed in it, {remedy}; allowed is what "
+                "no resource sets, for example --nice=100"
+            )
