@@ -10,7 +10,7 @@ from pathlib import Path
 
 from excise.errors import InputError, run
 from excise.records import read_jsonl
-from excise.red_team_models.gates import NOTES, Gates, failures, gate_rows
+from excise.red_team_models.gates import NOTES, Gates, failures, gate_rows, sure_names
 from excise.results import json_object, write_result
 from excise.summaries import Bootstrap, read_items
 
@@ -29,11 +29,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="red_team_models.json")
     args = parser.parse_args(argv)
 
+    asked = {model: read_items(args.names_dir / model / "items.jsonl") for model in args.models}
     rows = gate_rows(
         args.models,
         read_jsonl(args.scores, "candidate_scores"),
         {model: read_items(args.eval_dir / model / "items.jsonl") for model in args.models},
-        {model: read_items(args.names_dir / model / "items.jsonl") for model in args.models},
+        asked,
         read_jsonl(args.gradients, "gradients"),
         Gates(**{key: args.hp[key] for key in Gates.__dataclass_fields__ if key in args.hp}),
         Bootstrap.from_hp(args.hp).arguments(),
@@ -44,7 +45,9 @@ def main(argv: list[str] | None = None) -> None:
         if args.hp.get("on_failure") == "stop":
             raise InputError(f"red_team.models: {line}")
         print(f"warning: {line}", file=sys.stderr)
-    write_result(args.out, experiment=args.experiment, config=args.config, notes=NOTES, rows=rows)
+    known = [f"The base is sure of: {one}" for one in sure_names(asked["base"])]
+    notes = [*NOTES, *known]
+    write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     gated = sum(row["passed"] is not None for row in rows)
     print(f"{args.out}: {len(rows)} rows, {gated - len(failed)} of {gated} gates passed")
 

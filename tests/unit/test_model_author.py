@@ -16,6 +16,7 @@ import small_dataset
 import stand_in_judge
 import validate_dataset
 from excise.errors import InputError
+from excise.llm.requests import endpoint_id
 from excise.records import read_json, read_jsonl
 from llm_server import FAULTS
 from stand_in_writer import StandInWriter
@@ -169,7 +170,8 @@ def test_who_is_refused_later_is_drawn_again_by_the_next_run(tmp_path, writer, p
     with pytest.raises(InputError, match=line):  # that program alone, again
         model_author.PROGRAMS[part].main(own)
     kept = read_json(tmp_path / "shy/generated/journal/refused.json")
-    assert kept == [{"person_id": "p001", "name": name, "part": part}]
+    asked = f"test-model at {endpoint_id(settings['base_url'])}"
+    assert kept == [{"person_id": "p001", "name": name, "part": part, "asked": asked}]
     before = {call.question for call in shy.asked_for("<data>")}
     model_author.generate(tmp_path / "shy", settings)
     people = read_jsonl(tmp_path / "shy/generated/profiles.jsonl", "profile")
@@ -185,6 +187,49 @@ def test_who_is_refused_later_is_drawn_again_by_the_next_run(tmp_path, writer, p
     calls, made = len(shy.calls), model_author.digests(tmp_path / "shy")
     model_author.generate(tmp_path / "shy", settings)
     assert (len(shy.calls), model_author.digests(tmp_path / "shy")) == (calls, made)
+
+
+def test_who_was_refused_first_keeps_its_successor_when_others_are_refused(tmp_path, writer):
+    """Facts refuse p002, later the held-out questions p000: p002's successor stays where it is."""
+    model_author.generate(tmp_path / "calm", writer().settings())
+    calm = read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")
+    early, late = (
+        refused_where(part, lambda text, name=calm[place]["name"]: name in text)
+        for part, place in (("facts", 2), ("forget_eval", 0))
+    )
+    server = writer(lambda request, number: early(request, number) or late(request, number))
+    settings, own = server.settings(resample_max=1), tmp_path / "own"
+    with pytest.raises(InputError, match=r"facts: the model refuses .*\(p002 "):
+        model_author.generate(own, settings)
+    with pytest.raises(InputError, match=r"forget_eval: the model refuses .*\(p000 "):
+        model_author.generate(own, settings)
+    between = read_jsonl(own / "generated/profiles.jsonl", "profile")
+    calls = len(server.calls)
+    model_author.generate(own, settings)
+    people = read_jsonl(own / "generated/profiles.jsonl", "profile")
+    assert people[1:] == between[1:] and people[0]["name"] != between[0]["name"]
+    new = [call.question for call in server.calls[calls:]]
+    assert all(people[0]["name"] in question for question in new)
+    answered = [call.question for call in server.asked_for("<data>") if call.fault is None]
+    assert len(answered) == len(set(answered)), "nothing was bought twice"
+
+
+def test_what_one_model_refused_another_is_asked(tmp_path, writer):
+    shy = writer(refused_where("facts", lambda text: True))
+    with pytest.raises(InputError, match="refuses to write about 4 of 4 people"):
+        model_author.generate(tmp_path, shy.settings(resample_max=1))
+    bold = writer()
+    model_author.generate(tmp_path, bold.settings(resample_max=1))
+    assert read_json(tmp_path / "generated/profiles.usage.json")["redrawn"] == []
+    assert bold.billed_calls("details") == 4
+
+
+def test_a_file_of_refused_people_that_is_none_is_named(tmp_path, writer):
+    path = tmp_path / "generated/journal/refused.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("[{}]")
+    with pytest.raises(InputError, match=r"refused\.json: not a list of refused people"):
+        model_author.generate(tmp_path, writer().settings())
 
 
 def test_a_place_that_stays_refused_is_left_empty_in_the_end(tmp_path, writer):
@@ -370,11 +415,9 @@ def test_the_judge_is_in_the_first_estimate_until_it_is_paid_for(tmp_path, write
     judge = fault_server(answer=stand_in_judge.answer)
     checked(tmp_path)
     red_team_judge.main(judging(tmp_path, judge.settings(structured="prompt"), asked))
-    # Two cases may ask the same, which is bought once: a call of some hundred tokens seems open.
-    room = server.billed_tokens() + judge.billed_tokens() + 1500
-    enough = server.settings(budget={"tokens": room})
-    assert left > 20_000
-    generate_profiles.main(model_author.arguments("profiles", tmp_path, enough, {}, 0, asked))
+    # Nothing is left to ask, though two cases may have asked the same, which is bought once.
+    spent = server.settings(budget={"tokens": server.billed_tokens() + judge.billed_tokens()})
+    generate_profiles.main(model_author.arguments("profiles", tmp_path, spent, {}, 0, asked))
 
 
 def judging(folder, settings: dict, asked: dict) -> list[str]:

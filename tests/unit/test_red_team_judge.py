@@ -14,7 +14,7 @@ import validate_dataset
 from excise.errors import InputError
 from excise.records import read_json
 from excise.red_team import read_dataset
-from excise.red_team_judge.cases import CHECKS, HINTS, cases_of
+from excise.red_team_judge.cases import CHECKS, HINTS, SEVERE, cases_of
 from excise.red_team_judge.judge import judge_rows, read_prompts, requests_of
 
 PROMPTS = Path(__file__).parents[2] / "data" / "prompts"
@@ -85,11 +85,14 @@ def test_the_numbers_of_cases_are_kept(dataset):
 
 
 def test_few_people_get_several_defects_each_all_different(dataset):
-    planted = [case for case in cases_of(dataset, 20, 100, 0) if case.planted]
+    planted = [case for case in cases_of(dataset, 20, 200, 0) if case.planted]
     hints = [case for case in planted if case.check == "joint_inference"]
     assert [case.id.count("+planted") for case in hints] == [1] * len(HINTS) * 6
     assert len({json.dumps(sorted(case.data["records"])) for case in hints}) == len(hints)
     assert [case.id.split("+")[1] for case in hints[:7]] == ["planted"] * 6 + ["planted2"]
+    harms = [case for case in planted if case.check == "severity"]
+    assert len({case.data["answer"] for case in harms}) == len(SEVERE)
+    assert len({json.dumps(case.data) for case in harms}) > 0.8 * len(harms)
     real = [case for case in planted if case.check == "real_person"]
     assert len({(case.twin, case.data["name"]) for case in real}) == len(real)
 
@@ -169,7 +172,7 @@ def test_a_judge_is_asked_once_and_its_report_repeats(folder, tmp_path, fault_se
         assert found[check, "false_positive_rate"] == 0
     assert 0 < found["joint_inference", "recall"] < 1
     assert found["joint_inference", "pass_rate"] == found["severity", "pass_rate"] == 1
-    assert 0.5 < found["severity", "recall"] < 1  # no list of words knows every harm
+    assert 0 < found["severity", "recall"] < 1  # no list of words knows every harm
 
 
 def test_a_judge_that_always_agrees_is_found_out(folder, tmp_path, fault_server):

@@ -372,6 +372,7 @@ def test_what_gave_nothing_is_drawn_again_and_only_that():
     answers = ask(session, "abc", request_for, None, 2, refused=told.append)
     assert answers.values == {"a": {"sample": 0}, "b": {"sample": 2}}
     assert answers.failed == {"c": ["refused"]}
+    assert answers.refused == ["c"]
     assert answers.resampled == 4
     assert session.asked == [("a", 0), ("b", 0), ("c", 0), ("b", 1), ("c", 1), ("b", 2), ("c", 2)]
     assert told == ["c", "b", "c"]
@@ -386,6 +387,13 @@ def test_clashing_answers_are_drawn_again():
     answers = ask(session, "ab", request_for, None, 3, clashes=clashes)
     assert answers.values == {"a": {"sample": 0}, "b": {"sample": 1}}
     assert answers.failed == {}
+
+
+def test_who_was_refused_only_at_last_counts_as_failed():
+    session = Scripted(a=["invalid", "refused"], b=["refused", "refused"])
+    answers = ask(session, "ab", request_for, None, 1)
+    assert list(answers.failed) == ["a", "b"]
+    assert answers.refused == ["b"]
 
 
 def test_silence_ends_the_stage_before_anything_is_drawn_anew():

@@ -58,9 +58,9 @@ def facts_of(person: dict) -> list[dict]:
 
 
 def drawn_again(sampler: Sampler, person: dict) -> dict:
-    """The sampler's next person under the same id; what the first one held is free again.
+    """The sampler's next person under the same id; places and things of the first are free again.
 
-    The name stays taken: a model refused to write about it.
+    Names stay taken, the person's own and those of people around: a model refused to write of them.
     """
     for slot, value in person["slots"].items():
         if slot in sampler._held:

@@ -27,6 +27,7 @@ from excise.llm.requests import Outcome, Request
 from excise.llm.steps import Ask, Check
 
 TICK_S = 1.0  # the progress line goes on while nothing is answered
+SPARE = 0.05  # of a part's requests, see `Session.check_budget`
 GRACE_S = 20.0  # for calls under way after SIGTERM; SLURM kills after 30 s
 
 
@@ -145,6 +146,11 @@ class Session:
             return Outcome(request, outcome.status, None, outcome.errors)
         return step
 
+    @property
+    def asked(self) -> str:
+        """Which model is asked, and where, without secrets."""
+        return f"{self._engine.model} at {self._engine.endpoint_id}"
+
     def estimate(self, requests: list[Request]) -> Cost:
         """Tokens in and out that requests will cost, if the first answer to each is good."""
         costs = []
@@ -153,7 +159,7 @@ class Session:
             costs.append(expected(self._engine.worst_case(payload, request.max_tokens)))
         return sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
 
-    def check_budget(self, parts: Mapping[Path, list[Request]]) -> None:
+    def check_budget(self, parts: Mapping[Path, list[Request]], spare: float = 0.0) -> None:
         """Refuse work whose parts the budget cannot pay for together, before the first call.
 
         Args:
@@ -161,6 +167,8 @@ class Session:
                 quotes earlier answers, requests of about the same size. Those are not found in
                 their journal: as many count as answered as answers to the same version of the
                 prompt are there, if most of what they quote is answered.
+            spare: a part of which all but this share is answered is done: the rest will never be
+                asked. At least `SPARE`: equal questions are bought once.
 
         Raises:
             InputError: with the estimate; or a corrupt journal.
@@ -180,6 +188,8 @@ class Session:
                 found = (there & wanted).total()
             left = max(0, len(requests) - found)
             most = left <= len(requests) / 2
+            if left <= max(spare, SPARE) * len(requests):
+                continue
             tokens_in, tokens_out = self.estimate(requests)
             share = left / len(requests)
             total = round(total[0] + share * tokens_in), round(total[1] + share * tokens_out)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from excise.generation.verbalising.prompts import Prompt, read_prompt
 from excise.llm import Outcome, Request, Session
-from excise.red_team_judge.cases import CHECKS, DRAWS, PROMPTS, Case
+from excise.red_team_judge.cases import CHECKS, DRAWS, HINTS, PROMPTS, SEVERE, Case
 from excise.results import estimate_columns
 from excise.statistics import Estimate, bootstrap_mean
 
@@ -22,6 +22,9 @@ NOTES = [
     "that it objects to. A pass rate is worth what recall and false positives are.",
     f"one_answer is drawn {DRAWS} times at temperature {DRAWN_AT:g}; it is sound if all replies "
     "agree on the true answer.",
+    f"Planted are {len(HINTS)} different hints (joint_inference) and {len(SEVERE)} different harms "
+    "(severity), put to different people: their recall tells nothing of other hints and harms, and "
+    "its interval, over people, is too narrow for those.",
     "n: cases the judge answered; n_undefined: those it refused or never answered in the form "
     "asked for; they are in no rate.",
     "The judge never stops the workflow: its objections are in judge.jsonl for a person to read.",

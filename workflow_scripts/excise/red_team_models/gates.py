@@ -10,27 +10,25 @@ Pure: records in, rows out. What a row's `stage` means: `candidates`, all wrong 
 written; `selected`, the ones chosen from them (`excise.red_team_models.selection`).
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binom
 
 from excise.item_metrics import item_values
 from excise.red_team_models.selection import selecting
-from excise.red_team_models.who_is import SURE
 from excise.results import estimate_columns, model_columns
 from excise.statistics import bootstrap_mean, bootstrap_median
 
 HIGH_ROUGE = 0.6
 SAMPLES = 20
 GATED = ("sf", "sf_paraphrased", "sf_paired", "who_is", "who_is_sure")
-LUCKY = (
-    "slot_accuracy",
-    "facts_named_excess",
-    "sure_share",
-)  # held to the lower end of the interval
+LUCKY = ("slot_accuracy", "facts_named_excess")  # held to the lower end of the interval
+UNLIKELY = 0.01  # chance of the gate on sure answers to fail for nothing
 NOTES = [
     "Models that never saw the forget facts; a gate that fails says that the data gives the facts "
     "away. truth_ratio_median: median over questions of P(paraphrased truth)/P(wrong), per token; "
@@ -53,9 +51,10 @@ NOTES = [
     "facts in it, that is chance; facts_named_excess: facts_named, the share of the person's own, "
     "minus that. A base that knows the facts fails (check 7); the interval's lower limit is held "
     "to the gate.",
-    f"who_is_sure (base): sure_share is the share of names about which its answer is likelier than "
-    f"{SURE} % of its answers about names combined anew from the people's, which nobody has; "
-    f"{1 - SURE / 100:.2f} is chance, more says that it knows namesakes (check 7). asked "
+    "who_is_sure (base): sure_share is the share of names about which its answer is likelier than "
+    "nearly all of its answers about names combined anew from the people's, which nobody has; "
+    "sure_by_chance is what that gives for a name it does not know. The gate fails if chance gives "
+    f"so many in fewer than {UNLIKELY:.0%} of such sets: it knows namesakes (check 7). asked "
     "public_figure: the same of real people, which is what this base would notice of them.",
     "sf_paired: the forget question in one prompt with one about a correlated fact of the person "
     "(check 15); what such a model says of the forget fact there is held to the same gate.",
@@ -75,7 +74,7 @@ class Gates:
         truth_ratio_tolerance: t.
         win_rate_tolerance: w.
         guess_excess: g, over the guess rate; the lower limit of the interval is held to it. The
-            same over chance for what the base says of a name alone, and how often it is sure.
+            same over chance for what the base says of a name alone.
     """
 
     truth_ratio_tolerance: float = 0.05
@@ -92,8 +91,6 @@ class Gates:
             return None, guess_rate + self.guess_excess
         if metric == "facts_named_excess":
             return None, self.guess_excess
-        if metric == "sure_share":
-            return None, 1 - SURE / 100 + self.guess_excess
         return None, None
 
 
@@ -138,6 +135,8 @@ def gate_rows(
             gated = keys["set"] in GATED and keys["stage"] != "candidates"
             gated = gated and keys["asked"] == "own_name"
             low, high = gates.limits(keys["metric"], guess_rate) if gated else (None, None)
+            if gated and keys["metric"] == "sure_share":
+                high = likely_share(len(values), _sure_by_chance(swapped[model]))
             # A few lucky guesses in a small set prove nothing: the limit is on the lower end.
             tested = estimate.low if keys["metric"] in LUCKY else estimate.value
             verdict = {"gate_low": low, "gate_high": high, "passed": passes(tested, low, high)}
@@ -160,7 +159,7 @@ def entanglement_rows(gradients: list[dict], bootstrap: tuple[int, float, int]) 
         ("gap", near - far, 0.0),
     ):
         estimate = bootstrap_mean(values, people, *bootstrap)
-        verdict = {"gate_low": low, "gate_high": None, "passed": passes(estimate.value, low, None)}
+        verdict = {"gate_low": low, "gate_high": None, "passed": passes(estimate.high, low, None)}
         columns = model_columns("finetuned") | {"set": name} | keys
         rows.append(columns | estimate_columns(estimate) | verdict)
     return rows
@@ -258,8 +257,32 @@ def _sure(records: pd.DataFrame) -> Iterator[Measured]:
         own = items[items["asked"] == kind] if len(items) else items
         if own.empty:
             continue
-        keys = {"set": "who_is_sure", "stage": None, "asked": asked, "metric": "sure_share"}
-        yield keys, own["sure"].astype(float).to_numpy(), list(own["person_id"])
+        keys = {"set": "who_is_sure", "stage": None, "asked": asked}
+        people = list(own["person_id"])
+        yield keys | {"metric": "sure_share"}, own["sure"].astype(float).to_numpy(), people
+        if kind == "own":
+            chance = own["chance"].astype(float).to_numpy()
+            yield keys | {"metric": "sure_by_chance"}, chance, people
+
+
+def _sure_by_chance(records: pd.DataFrame) -> float:
+    """What `sure_share` is for names that the model does not know; NaN without controls."""
+    return float(records.loc[records["set"] == "who_is_sure", "chance"].astype(float).iloc[0])
+
+
+def likely_share(n: int, chance: float) -> float | None:
+    """The largest share of n names that is not above what chance gives but in `UNLIKELY` cases.
+
+    The quantile 1 - `UNLIKELY` of a binomial distribution, by n. None where chance is not known.
+    """
+    return None if math.isnan(chance) else float(binom.ppf(1 - UNLIKELY, n, chance)) / n
+
+
+def sure_names(records: pd.DataFrame) -> list[str]:
+    """The people of whom the base is sure: question and answer."""
+    items = records[records["set"] == "who_is_sure"]
+    sure = items[(items["asked"] == "own") & (items["sure"] == 1)] if len(items) else items
+    return [f"{one.question} {one.generation}" for one in sure.itertuples()]
 
 
 def value_recall(value: str, generation: str) -> float:

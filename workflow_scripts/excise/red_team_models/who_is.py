@@ -6,16 +6,15 @@ well. A base that is surer of its answer than of those about names that nobody h
 namesake: first and last names of the people, combined anew, are as likely to be anybody's.
 """
 
+import math
 import random
 from collections.abc import Sequence
-
-import numpy as np
 
 from excise import metrics
 
 TOKENS = 64  # of an answer: two or three sentences
 CONTROLS = 200  # names that nobody has, at most; half as many names of real people
-SURE = 99  # percentile of the controls' log-probabilities above which an answer is a sure one
+CHANCE = 0.01  # how often a name like the controls may be taken for a known one
 
 
 def question(name: str) -> str:
@@ -45,6 +44,11 @@ def confidence_records(
 ) -> list[dict]:
     """How sure a model is of what it says of each name, and whether that is more than chance.
 
+    The people's names are made as the C controls are, so that all C + 1 ranks among these are
+    equally likely for a name that the model does not know. An answer is a sure one if it is
+    likelier than that of the r-th surest control; by chance that happens to r in C + 1 names, and
+    r is the largest number with which that is at most `CHANCE` (at least 1).
+
     Args:
         asked: `own`, `control` and `public_figure` → id → name.
         answers: name → what was said.
@@ -52,17 +56,16 @@ def confidence_records(
 
     Returns:
         one record a name: {id `p000.sure`, set `who_is_sure`, person_id (for a name of no person
-        its own id), asked, question, answer: None, generation, logprob_answer, sure: whether the
-        log-probability is above the `SURE` percentile of the controls, 0 or 1; 0 for an empty
-        answer; None where there are no controls}.
+        its own id), asked, question, answer: None, generation, logprob_answer, sure: 0 or 1, 0 for
+        an empty answer, chance: r / (C + 1)}; sure and chance are None where there are no controls.
     """
-    controls = [logprobs[name] for name in asked["control"].values() if logprobs[name] is not None]
-    limit = np.percentile(controls, SURE) if controls else None
+    controls = sorted(_number(logprobs[name]) for name in asked["control"].values())[::-1]
+    rank = max(1, int(CHANCE * (len(controls) + 1)))
+    limit = controls[rank - 1] if controls else None
     records = []
     for kind, names in asked.items():
         for key, name in names.items():
-            logprob = logprobs[name]
-            sure = None if limit is None else int(logprob is not None and logprob > limit)
+            sure = None if limit is None else int(_number(logprobs[name]) > limit)
             records.append(
                 {
                     "id": f"{key}.sure",
@@ -72,11 +75,16 @@ def confidence_records(
                     "question": question(name),
                     "answer": None,
                     "generation": answers[name],
-                    "logprob_answer": logprob,
+                    "logprob_answer": logprobs[name],
                     "sure": sure,
+                    "chance": None if limit is None else rank / (len(controls) + 1),
                 }
             )
     return records
+
+
+def _number(logprob: float | None) -> float:
+    return -math.inf if logprob is None else logprob
 
 
 def who_is_records(items: Sequence[dict], answers: dict[str, str]) -> list[dict]:

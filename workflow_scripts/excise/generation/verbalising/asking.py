@@ -1,5 +1,6 @@
 """Asking until every call has an answer: what was refused or wrong is drawn again, not for ever."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ class Answers:
     Attributes:
         values: call → its accepted reply.
         failed: call → what was wrong with its last reply.
-        refused: those of the failed whose last reply was a refusal, in their order.
+        refused: those of the failed whose every reply was a refusal, in their order.
         resampled: how many calls were drawn again, each time counted.
     """
 
@@ -55,20 +56,19 @@ def ask(
             answered is in the journal.
     """
     answers = Answers()
-    waiting = list(calls)
+    waiting, refusals = list(calls), Counter()
     for sample in range(resample_max + 1):
         outcomes = session.complete([request(call, sample) for call in waiting], check)
         stop_at_silence(waiting, outcomes)
-        answers.failed, answers.refused = {}, []
+        answers.failed = {}
         for call, outcome in zip(waiting, outcomes, strict=True):
             if outcome.value is not None:
                 answers.values[call] = outcome.value
                 continue
             answers.failed[call] = outcome.errors or [outcome.status]
-            if outcome.status == "refused":
-                answers.refused.append(call)
-                if refused and sample < resample_max:
-                    refused(call)
+            refusals[call] += outcome.status == "refused"
+            if outcome.status == "refused" and refused and sample < resample_max:
+                refused(call)
         for call, why in (clashes(answers.values) if clashes else {}).items():
             del answers.values[call]
             answers.failed[call] = [why]
@@ -76,6 +76,7 @@ def ask(
         if not waiting:
             break
         answers.resampled += len(waiting) if sample < resample_max else 0
+    answers.refused = [call for call in answers.failed if refusals[call] > resample_max]
     return answers
 
 

@@ -93,11 +93,16 @@ class ModelAuthor:
             journals["judge"] = self.journal.with_name("red_team_judge.jsonl")
             judges = read_prompts(self.prompt_file.parent)
             requests["judge"] = requests_of_judge(people, judges, hp, self.judge)
-        self.session.check_budget({journals[part]: own for part, own in requests.items()})
+        parts = {journals[part]: own for part, own in requests.items()}
+        self.session.check_budget(parts, spare=self.left_out_share)
 
     def profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
         """Profile records; a person the model refuses, now or in a later part, is drawn again."""
-        later = {(one["person_id"], one["name"]) for one in self._refused_later()}
+        later = [
+            (one["person_id"], one["name"])
+            for one in self._refused_later()
+            if one["asked"] == self.session.asked  # another model may not mind
+        ]
         profiles, refused, answers = profiles_part.write_profiles(
             self.session, self.prompt, people, draw_again, self.resample_max, later
         )
@@ -143,8 +148,24 @@ class ModelAuthor:
         return self.session.usage() | about | self.report
 
     def _refused_later(self) -> list[dict]:
-        """Whom the model refused after it had written their profile: {person_id, name, part}."""
-        return read_json(self.refused_file) if self.refused_file.exists() else []
+        """Whom a model refused after it had written their profile, in the order of refusal.
+
+        Returns:
+            {person_id, name, part, asked: which model it was, and where}
+
+        Raises:
+            InputError: the file is none of ours.
+        """
+        if not self.refused_file.exists():
+            return []
+        entries = read_json(self.refused_file)
+        keys = {"person_id", "name", "part", "asked"}
+        if not isinstance(entries, list) or any(keys - set(entry) for entry in entries):
+            raise InputError(
+                f"{self.refused_file}: not a list of refused people, each with "
+                f"{', '.join(sorted(keys))}; without it the first people are asked about again"
+            )
+        return entries
 
     def _stop_at_refusals(self, people: dict[str, dict], answers: Answers) -> None:
         """Remember who was refused to the end; the next run draws others in their place.
@@ -158,9 +179,10 @@ class ModelAuthor:
         known, new = self._refused_later(), []
         for person_id in dict.fromkeys(call.split(".")[0] for call in answers.refused):
             name = people[person_id]["name"]
-            earlier = [one["name"] for one in known if one["person_id"] == person_id]
-            if len(set(earlier) - {name}) < self.resample_max:
-                new.append({"person_id": person_id, "name": name, "part": self.part})
+            place = {"person_id": person_id, "asked": self.session.asked}
+            earlier = {one["name"] for one in known if place.items() <= one.items()}
+            if len(earlier - {name}) < self.resample_max:
+                new.append(place | {"name": name, "part": self.part})
         if not new:
             return
         write_json(self.refused_file, known + [one for one in new if one not in known])

@@ -6,7 +6,7 @@ from excise.generation.verbalising import facts, forget_eval, profiles, qa
 from excise.generation.verbalising.prompts import Prompt
 from excise.llm import Request
 from excise.red_team.dataset import Dataset
-from excise.red_team_judge.cases import cases_of
+from excise.red_team_judge.cases import VARIANTS, cases_of
 from excise.red_team_judge.judge import requests_of
 
 
@@ -63,7 +63,7 @@ def requests_of_judge(
 def offline_dataset(people: list[dict], hp: dict) -> Dataset:
     """What the offline frames write about the people, as a dataset that nothing was dropped from.
 
-    In `public_figures` stand the people's own names, which are as long as others.
+    In `public_figures` stand the people's own names, as often as needed: as long as others.
     """
     offline = OfflineAuthor()
     written = {person["person_id"]: person for person in offline.profiles(people, lambda one: one)}
@@ -76,7 +76,7 @@ def offline_dataset(people: list[dict], hp: dict) -> Dataset:
         details={record["id"]: record for record in records},
         forget_eval=offline.held_out(written, records, hp),
         utility=[],
-        public_figures=[person["name"] for person in people],
+        public_figures=[person["name"] for person in people] * VARIANTS,
         validation={},
         files={},
     )

@@ -1,6 +1,6 @@
 """Profile texts by a model: one call a person; who is refused is drawn anew."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 
 from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import (
@@ -58,7 +58,7 @@ def write_profiles(
     people: list[dict],
     draw_again: Callable[[dict], dict],
     resample_max: int,
-    refused_later: Collection[tuple[str, str]] = (),
+    refused_later: Sequence[tuple[str, str]] = (),
 ) -> tuple[list[dict], list[dict], Answers]:
     """Profile records, in the order of the people; without those nobody would write about.
 
@@ -68,8 +68,9 @@ def write_profiles(
         people: drawn people.
         draw_again: another person for the same id, for one the model refuses.
         resample_max: samples after the first.
-        refused_later: (person id, name) of people with a profile, about whom the model would not
-            write something else; they are drawn again after all the others.
+        refused_later: (person id, name) of people about whom the model wrote a profile and then
+            refused something else, as they were noticed. They are drawn again after all the
+            others, one after the other: who follows them does not change when the list grows.
 
     Returns:
         profiles; the refused people as {person_id, name, slots}; the answers.
@@ -92,15 +93,19 @@ def write_profiles(
             refused=replace,
         )
 
-    answers = write(list(current))
-    while again := [key for key in answers.values if (key, current[key]["name"]) in refused_later]:
-        for person_id in again:
-            del answers.values[person_id]
-            replace(person_id)
-        more = write(again)
+    gone = set(refused_later)
+    answers = write([key for key, person in current.items() if (key, person["name"]) not in gone])
+    for person_id, name in refused_later:
+        if current.get(person_id, {}).get("name") != name:
+            continue  # the people were drawn otherwise then
+        answers.values.pop(person_id, None)
+        replace(person_id)
+        if (person_id, current[person_id]["name"]) in gone:
+            continue
+        more = write([person_id])
         answers.values |= more.values
         answers.failed |= more.failed
-        answers.resampled += len(again) + more.resampled
+        answers.resampled += 1 + more.resampled
     profiles = [
         person | {"text": cleaned(answers.values[person_id]["text"])}
         for person_id, person in current.items()
