@@ -9,9 +9,11 @@ from rich.console import Console
 
 from excise.errors import InputError
 from excise.llm.budget import Budget, BudgetSpentError, worst_case
+from excise.llm.headers import rate_limits
 from excise.llm.in_flight import Breaker, InFlight
-from excise.llm.pacing import Rate
+from excise.llm.pacing import Pacer, Rate
 from excise.llm.progress import ProgressLine
+from excise.llm.settings import load_settings
 from llm_server import Limits
 from rate_simulation import simulate
 from virtual_time import VirtualLoop
@@ -34,13 +36,20 @@ def known_by_header(path):
     return simulate(path, 600, Limits(RATE))
 
 
+def known_by_header_alone(path):
+    """The settings say nothing, the server announces more than is taken for granted."""
+    return simulate(path, 600, Limits(RATE), requests_per_minute=None)
+
+
 def known_tokens(path):
     tokens = RATE * 30
     limits = Limits(tokens_per_minute=tokens, announced=False)
     return simulate(path, 600, limits, tokens_per_minute=tokens)
 
 
-@pytest.mark.parametrize("case", [known_by_config, known_by_header, known_tokens])
+@pytest.mark.parametrize(
+    "case", [known_by_config, known_by_header, known_by_header_alone, known_tokens]
+)
 def test_known_limits_are_used_to_97_percent_with_few_429s(case, tmp_path, no_sync):
     figures = case(tmp_path / "qa.jsonl")
     assert figures.answered == 600
@@ -54,6 +63,35 @@ def test_hidden_limits_are_used_to_90_percent(retry_after, tmp_path, no_sync):
     figures = simulate(tmp_path / "qa.jsonl", 800, limits)
     assert figures.answered == 800
     assert figures.share >= 0.90
+
+
+@pytest.mark.parametrize(
+    "known, announced, allowed",
+    [
+        (None, None, 500),
+        (None, 60, 60),
+        (None, 9000, 9000),
+        (700, None, 700),
+        (700, 60, 60),
+        (700, 9000, 700),
+    ],
+)
+def test_a_rate_of_the_settings_is_the_most_and_none_is_the_servers(known, announced, allowed):
+    section = {"model": "m", "limits": {"requests_per_minute": known, "headroom": 1}}
+    settings = load_settings(section)
+    pacer = Pacer(settings["limits"], settings["adaptation"], lambda: 0.0)
+    headers = {"x-ratelimit-limit-requests": str(announced)} if announced else {}
+    pacer.observe(rate_limits(headers))
+    assert pacer.requests.per_minute == allowed
+    assert pacer.tokens.per_minute == 200_000
+
+
+def test_a_server_that_announces_more_again_is_believed_up_to_the_settings():
+    settings = load_settings({"model": "m", "limits": {"requests_per_minute": 700, "headroom": 1}})
+    pacer = Pacer(settings["limits"], settings["adaptation"], lambda: 0.0)
+    for announced, allowed in ((60, 60), (300, 300), (900, 700)):
+        pacer.observe(rate_limits({"x-ratelimit-limit-requests": str(announced)}))
+        assert pacer.requests.per_minute == allowed
 
 
 def test_a_rate_holds_back_no_more_than_it_must():
