@@ -1,4 +1,7 @@
-"""Rates reached, bursts cut once, budgets kept: in virtual time, so in milliseconds."""
+"""Rates reached, bursts cut once, budgets kept: in virtual time, so in milliseconds.
+
+One test goes over a real socket, in real time.
+"""
 
 import asyncio
 import io
@@ -8,13 +11,14 @@ import pytest
 from rich.console import Console
 
 from excise.errors import InputError
+from excise.llm import Session, load_settings
 from excise.llm.budget import Budget, BudgetSpentError, worst_case
 from excise.llm.headers import rate_limits
 from excise.llm.in_flight import Breaker, InFlight
 from excise.llm.pacing import Pacer, Rate
 from excise.llm.progress import ProgressLine
-from excise.llm.settings import load_settings
-from llm_server import Limits
+from llm_client_process import accept, requests_for
+from llm_server import KEY, Limits
 from rate_simulation import simulate
 from virtual_time import VirtualLoop
 
@@ -55,6 +59,21 @@ def test_known_limits_are_used_to_97_percent_with_few_429s(case, tmp_path, no_sy
     assert figures.answered == 600
     assert 0.97 <= figures.share <= 1.01
     assert figures.refused < 0.01
+
+
+def test_a_known_limit_is_kept_to_over_a_real_socket(fault_server, tmp_path, monkeypatch, no_sync):
+    """Wide bounds: they hold on a busy machine, and not for a client that paces nothing."""
+    monkeypatch.setenv("EXCISE_TEST_KEY", KEY)
+    server = fault_server(limits=Limits(RATE, announced=False), latency_s=0.2)
+    section = server.settings(limits={"requests_per_minute": RATE}, structured="json_schema")
+    section["retry"], section["adaptation"] = {}, {}  # as a user has them
+    with Session(load_settings(section), tmp_path / "qa.jsonl", progress=False) as session:
+        outcomes = session.complete(requests_for(100), accept)
+    assert [one.status for one in outcomes] == ["ok"] * 100
+    served = [call.at for call in server.calls if call.status == 200]
+    assert len(server.calls) - len(served) <= 5, "refused with 429"
+    share = (len(served) - 1) / (RATE / 60 * (max(served) - min(served)))
+    assert 0.6 <= share <= 1.2
 
 
 @pytest.mark.parametrize("retry_after", [True, False])
