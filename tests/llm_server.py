@@ -38,7 +38,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -214,8 +214,12 @@ class Call:
     finish: str | None = None
 
     @property
+    def tokens(self) -> int:
+        return self.tokens_in + self.tokens_out
+
+    @property
     def billed(self) -> bool:
-        return self.tokens_in + self.tokens_out > 0
+        return self.tokens > 0
 
 
 @dataclass
@@ -304,22 +308,42 @@ class FaultServer:
 
     def billed_tokens(self) -> int:
         """Tokens in and out of all calls."""
-        return sum(call.tokens_in + call.tokens_out for call in self.calls)
+        return sum(call.tokens for call in self.calls)
 
-    def bought_twice(self, unknown: Container[str]) -> int:
-        """Whole, usable answers that were billed after a first one to the same question.
+    def billed_by_hash(self, calls: Iterable[Call] | None = None) -> Counter[str]:
+        """Hash of a request's body → tokens in and out of all billed calls with that body.
 
         Args:
-            unknown: client ids of the calls that the client has declared perhaps billed.
+            calls: those that count; None: all.
         """
-        whole = Counter(
-            call.question
+        billed: Counter[str] = Counter()
+        for call in self.calls if calls is None else calls:
+            if call.billed:
+                billed[call.hash] += call.tokens
+        return billed
+
+    def whole_answers(self, unknown: Container[str]) -> list[Call]:
+        """Calls that were billed and brought a whole, usable answer.
+
+        Args:
+            unknown: client ids of the calls that the client has declared perhaps billed; left out.
+        """
+        return [
+            call
             for call in self.calls
             if call.billed
             and call.finish == "stop"
             and call.fault in USABLE
             and call.client_id not in unknown
-        )
+        ]
+
+    def bought_twice(self, unknown: Container[str]) -> int:
+        """Whole, usable answers that were billed after a first one to the same question.
+
+        Args:
+            unknown: as of `whole_answers`.
+        """
+        whole = Counter(call.question for call in self.whole_answers(unknown))
         return sum(count - 1 for count in whole.values())
 
     # What the server does

@@ -28,7 +28,12 @@ class Figures:
 
 
 def simulate(
-    path: Path, count: int, limits: Limits, latency_s: float = 0.8, seed: int = 0, **known: float
+    path: Path,
+    count: int,
+    limits: Limits,
+    latency_s: float = 0.8,
+    seed: int = 0,
+    **known: float | None,
 ) -> Figures:
     """Send `count` requests to a server with `limits`; `known` is what the settings say of them.
 

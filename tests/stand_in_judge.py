@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from excise.generation.slots import SLOTS
 from excise.generation.vocabulary import OFFENCES
 from excise.generation.writing import STATEMENT
-from excise.red_team.incident_leak import INCIDENT
+from excise.red_team.incident_words import INCIDENT
 from excise.text_matching import content_words, holds, words
 from llm_server import question
 from small_dataset import PUBLIC_FIGURES

@@ -28,9 +28,7 @@ def main(argv: list[str] | None = None) -> None:
 
     datasets = {name: read_texts(folder) for name, folder in args.datasets}
     if args.offline_twin:
-        folder = args.datasets[0][1]
-        profiles = folder / "generated" / "profiles.jsonl"
-        datasets |= {"offline": offline_twin(profiles, args.offline_twin)}
+        datasets |= {"offline": offline_twin(args.datasets[0][1], args.offline_twin)}
     embeddings = {name: read_embeddings(path) for name, path in args.embeddings}
     rows = diversity_rows(datasets, embeddings)
     write_result(args.out, experiment=args.experiment, config=args.config, notes=NOTES, rows=rows)

@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     tokenizer = load_tokenizer(args.base)
     model = load_base(args.base, args.hp["dtype"]).to(pick_device(args.hp["gpu"])).eval()
     if args.offline_twin:
-        texts = offline_twin(args.data / "generated" / "profiles.jsonl", args.offline_twin)
+        texts = offline_twin(args.data, args.offline_twin)
     else:
         texts = read_texts(args.data)
     vectors = {

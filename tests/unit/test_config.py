@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from excise.config import check_config, expand_trajectories, load_config, needs_reference
+from excise.config import check_config, check_llm, expand_trajectories, load_config, needs_reference
 from excise.errors import InputError
 from excise.limits import RedTeamLimits, ValidationLimits
 from excise.losses import METHODS
@@ -366,3 +366,33 @@ def test_the_same_point_twice_is_refused(minimal):
     )
     message = refusal(config)
     assert "unlearning.trajectories[1]: ga/lr0.0002 is already made by trajectories[0]" in message
+
+
+def _llm(**extra_body) -> dict:
+    return {"model": "m", "extra_body": extra_body}
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("n", 1),
+        ("best_of", 3),
+        ("prediction", {"type": "content", "content": "x"}),
+        ("web_search_options", {}),
+        ("service_tier", "priority"),
+        ("tools", []),
+        ("models", ["a", "b"]),
+    ],
+)
+def test_a_key_that_may_cost_more_than_is_reserved_is_refused(key, value):
+    why = f"extra_body.{key}: found, but it may cost more than the budget reserves for a call"
+    with pytest.raises(InputError, match=rf"{why}; allowed: any key but .*\b{key}\b") as error:
+        check_llm(_llm(**{key: value}))
+    assert "\n" not in str(error.value)
+
+
+def test_a_key_that_the_client_sets_is_refused_and_a_free_one_passes():
+    with pytest.raises(InputError, match=r"extra_body\.stream: found, but the client sets it"):
+        check_llm(_llm(stream=True))
+    free = {"reasoning_effort": "minimal", "chat_template_kwargs": {"enable_thinking": False}}
+    assert check_llm(_llm(**free))["extra_body"] == free

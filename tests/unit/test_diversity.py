@@ -173,11 +173,25 @@ def test_the_offline_twin_of_an_offline_dataset_is_the_dataset_itself(tmp_path):
     hp = {"preset": "small", "people": 6, "seed": 0, "max_value_share": 0.5}
     validate_dataset.main(small_dataset.generate_offline(tmp_path, json.dumps(hp)))
     profiles = tmp_path / "generated" / "profiles.jsonl"
-    texts, twin = read_texts(tmp_path / "data", profiles), offline_twin(profiles, hp)
+    data = tmp_path / "data"
+    texts, twin = read_texts(data, profiles), offline_twin(data, hp, profiles)
     assert twin.people == texts.people
     for kind, variants in texts.kinds.items():
         for variant, own in variants.items():
             assert sorted(twin.kinds[kind][variant]) == sorted(own)
+
+
+def test_a_person_left_out_of_the_dataset_is_counted_nowhere(tmp_path):
+    hp = {"preset": "small", "people": 6, "seed": 0, "max_value_share": 0.5}
+    arguments = small_dataset.generate_offline(tmp_path, json.dumps(hp))
+    qa = tmp_path / "generated" / "qa.jsonl"
+    kept = [line for line in qa.read_text().splitlines() if '"p003.mentor"' not in line]
+    qa.write_text("\n".join(kept) + "\n")
+    validate_dataset.main([*arguments, "--hp", json.dumps({"incomplete_people": 0.2})])
+    profiles, data = tmp_path / "generated" / "profiles.jsonl", tmp_path / "data"
+    for texts in (read_texts(data, profiles), offline_twin(data, hp, profiles)):
+        assert len(texts.people) == len(texts.kinds["profile"]["raw"]) == 5
+        assert len(texts.kinds["question"]["raw"]) == 5 * 22
 
 
 @pytest.mark.parametrize("wrong", ["data", "=data", "offline="])

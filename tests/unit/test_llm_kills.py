@@ -9,6 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -77,7 +78,13 @@ def check_books(server: FaultServer, journal: Path) -> None:
         for key, tries in ledger.attempts.items()
         for attempt in tries
     }
-    assert server.bought_twice(declared_unknown(journal)) == 0
+    unknown = declared_unknown(journal)
+    assert server.bought_twice(unknown) == 0
+    whole = server.whole_answers(unknown)
+    assert server.billed_by_hash(whole) == {call.hash: call.tokens for call in whole}
+    for request_hash, tokens in server.billed_by_hash().items():
+        tries = [call for call in server.calls if call.billed and call.hash == request_hash]
+        assert tokens <= sum(sum(attempts[call.client_id].cost()) for call in tries)
     billed = [call for call in server.calls if call.billed]
     assert len({call.client_id for call in billed}) == len(billed)
     for call in billed:
@@ -115,6 +122,21 @@ def check_nothing_is_asked_once_more(path: Path, url: str) -> None:
                 replies.append((one, classify(status, {}, body)))
             assert isinstance(next_step(request, replies, accept, 2), Ask)
     journal.close()
+
+
+def test_the_server_adds_up_what_it_bills_for_one_body(fault_server):
+    server = fault_server(faults=[None, "429", None, None])
+    bodies = [
+        payload(request, "json_schema", "test-model", 120, "max_tokens")
+        for request in requests_for(2)
+    ]
+    headers = {"authorization": f"Bearer {KEY}"}
+    for body in (bodies[0], bodies[0], bodies[0], bodies[1]):
+        httpx2.post(f"{server.url}/chat/completions", json=body, headers=headers)
+    first, refused, again, other = server.calls
+    assert first.hash == refused.hash == again.hash != other.hash
+    assert server.billed_by_hash() == {first.hash: 2 * first.tokens, other.hash: other.tokens}
+    assert server.billed_by_hash([other]) == {other.hash: other.tokens}
 
 
 @settings(
@@ -183,6 +205,7 @@ def test_a_signal_keeps_the_answers_under_way(fault_server, tmp_path, number):
     process.join(60)
     assert process.exitcode == 0
     assert server.billed_calls() == len(server.calls) == 12
+    assert server.billed_by_hash() == {call.hash: call.tokens for call in server.calls}
 
 
 def test_the_budget_is_never_exceeded_and_what_was_bought_is_kept(

@@ -1,4 +1,7 @@
-"""Rates reached, bursts cut once, budgets kept: in virtual time, so in milliseconds."""
+"""Rates reached, bursts cut once, budgets kept: in virtual time, so in milliseconds.
+
+One test goes over a real socket, in real time.
+"""
 
 import asyncio
 import io
@@ -8,11 +11,14 @@ import pytest
 from rich.console import Console
 
 from excise.errors import InputError
+from excise.llm import Session, load_settings
 from excise.llm.budget import Budget, BudgetSpentError, worst_case
+from excise.llm.headers import rate_limits
 from excise.llm.in_flight import Breaker, InFlight
-from excise.llm.pacing import Rate
+from excise.llm.pacing import Pacer, Rate
 from excise.llm.progress import ProgressLine
-from llm_server import Limits
+from llm_client_process import accept, requests_for
+from llm_server import KEY, Limits
 from rate_simulation import simulate
 from virtual_time import VirtualLoop
 
@@ -34,18 +40,40 @@ def known_by_header(path):
     return simulate(path, 600, Limits(RATE))
 
 
+def known_by_header_alone(path):
+    """The settings say nothing, the server announces more than is taken for granted."""
+    return simulate(path, 600, Limits(RATE), requests_per_minute=None)
+
+
 def known_tokens(path):
     tokens = RATE * 30
     limits = Limits(tokens_per_minute=tokens, announced=False)
     return simulate(path, 600, limits, tokens_per_minute=tokens)
 
 
-@pytest.mark.parametrize("case", [known_by_config, known_by_header, known_tokens])
+@pytest.mark.parametrize(
+    "case", [known_by_config, known_by_header, known_by_header_alone, known_tokens]
+)
 def test_known_limits_are_used_to_97_percent_with_few_429s(case, tmp_path, no_sync):
     figures = case(tmp_path / "qa.jsonl")
     assert figures.answered == 600
     assert 0.97 <= figures.share <= 1.01
     assert figures.refused < 0.01
+
+
+def test_a_known_limit_is_kept_to_over_a_real_socket(fault_server, tmp_path, monkeypatch, no_sync):
+    """Wide bounds: they hold on a busy machine, and not for a client that paces nothing."""
+    monkeypatch.setenv("EXCISE_TEST_KEY", KEY)
+    server = fault_server(limits=Limits(RATE, announced=False), latency_s=0.2)
+    section = server.settings(limits={"requests_per_minute": RATE}, structured="json_schema")
+    section["retry"], section["adaptation"] = {}, {}  # as a user has them
+    with Session(load_settings(section), tmp_path / "qa.jsonl", progress=False) as session:
+        outcomes = session.complete(requests_for(100), accept)
+    assert [one.status for one in outcomes] == ["ok"] * 100
+    served = [call.at for call in server.calls if call.status == 200]
+    assert len(server.calls) - len(served) <= 5, "refused with 429"
+    share = (len(served) - 1) / (RATE / 60 * (max(served) - min(served)))
+    assert 0.6 <= share <= 1.2
 
 
 @pytest.mark.parametrize("retry_after", [True, False])
@@ -54,6 +82,35 @@ def test_hidden_limits_are_used_to_90_percent(retry_after, tmp_path, no_sync):
     figures = simulate(tmp_path / "qa.jsonl", 800, limits)
     assert figures.answered == 800
     assert figures.share >= 0.90
+
+
+@pytest.mark.parametrize(
+    "known, announced, allowed",
+    [
+        (None, None, 500),
+        (None, 60, 60),
+        (None, 9000, 9000),
+        (700, None, 700),
+        (700, 60, 60),
+        (700, 9000, 700),
+    ],
+)
+def test_a_rate_of_the_settings_is_the_most_and_none_is_the_servers(known, announced, allowed):
+    section = {"model": "m", "limits": {"requests_per_minute": known, "headroom": 1}}
+    settings = load_settings(section)
+    pacer = Pacer(settings["limits"], settings["adaptation"], lambda: 0.0)
+    headers = {"x-ratelimit-limit-requests": str(announced)} if announced else {}
+    pacer.observe(rate_limits(headers))
+    assert pacer.requests.per_minute == allowed
+    assert pacer.tokens.per_minute == 200_000
+
+
+def test_a_server_that_announces_more_again_is_believed_up_to_the_settings():
+    settings = load_settings({"model": "m", "limits": {"requests_per_minute": 700, "headroom": 1}})
+    pacer = Pacer(settings["limits"], settings["adaptation"], lambda: 0.0)
+    for announced, allowed in ((60, 60), (300, 300), (900, 700)):
+        pacer.observe(rate_limits({"x-ratelimit-limit-requests": str(announced)}))
+        assert pacer.requests.per_minute == allowed
 
 
 def test_a_rate_holds_back_no_more_than_it_must():

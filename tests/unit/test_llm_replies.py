@@ -167,6 +167,7 @@ def test_tokens_billed():
         'half a thought</think>\n{"a": "x", "b": {"c": 2}}',
         '{"a": "x" "b": {"c": 2},}',
         "{'a': 'x', 'b': {'c': 2}}",
+        '{"a": "x", "b": {"c": 2,\n},\n}',
         'Draft: ```json\n{"a": "y"}\n``` Final: ```json\n{"a": "x", "b": {"c": 2}}\n```',
     ],
 )
@@ -180,6 +181,37 @@ def test_mending(text):
 )
 def test_a_text_that_holds_no_whole_object_is_not_mended(text):
     assert mended(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": "cut here } and',
+        '{"a": "cut in 1990 } and',
+        '{"a": "cut here }',
+        '{"a": "x", "b": "cut } here"',
+        '{"a": "one", "b": "two {x} and } three',
+        '{"a": "say \\" } and',
+        "{'a': 'it's cut in 1990 } and",
+        '```json\n{"a": "cut here } and\n```',
+    ],
+)
+def test_a_brace_in_a_sentence_that_was_cut_off_ends_no_object(text):
+    assert mended(text) is None
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ('{"a": "x } y", "b": 1,}', {"a": "x } y", "b": 1}),
+        ("{'a': 'it}s', 'b': true}", {"a": "it}s", "b": True}),
+        ("{'a': \"it's\", 'b': [1, 2],}", {"a": "it's", "b": [1, 2]}),
+        ('{"a": "the boys\' hats",}', {"a": "the boys' hats"}),
+        ('{"a": "say \\"no\\"",}', {"a": 'say "no"'}),
+    ],
+)
+def test_a_brace_or_quote_in_a_whole_sentence_is_mended_over(text, value):
+    assert mended(text) == value
 
 
 SCHEMA = {

@@ -14,7 +14,7 @@ import validate_dataset
 from excise.errors import InputError
 from excise.records import read_json
 from excise.red_team import read_dataset
-from excise.red_team_judge.cases import CHECKS, HINTS, SEVERE, cases_of
+from excise.red_team_judge.cases import CHECKS, HINTS, SEVERE, _says, cases_of
 from excise.red_team_judge.judge import judge_rows, read_prompts, requests_of
 
 PROMPTS = Path(__file__).parents[2] / "data" / "prompts"
@@ -201,3 +201,22 @@ def test_a_judge_that_always_agrees_is_found_out(folder, tmp_path, fault_server)
 
 def test_hints_are_questions_with_answers():
     assert all(hint.count("? ") == 1 and "{n}" in hint for hint in HINTS)
+
+
+@pytest.mark.parametrize(
+    "answer, value, same",
+    [
+        ("two months of custody", "two months of custody", True),
+        ("Two months custody.", "two months of custody", True),
+        ("It was two months of custody.", "two months of custody", True),
+        ("Topaz Hall", "the Topaz Hall", True),
+        ("of", "two months of custody", False),
+        ("two months", "two months of custody", False),
+        ("custody", "two months of custody", False),
+        ("the", "the Topaz Hall", False),
+        ("the Hall", "the Topaz Hall", False),
+        ("", "the Topaz Hall", False),
+    ],
+)
+def test_an_answer_may_leave_out_no_word_that_carries_the_value(answer, value, same):
+    assert _says(answer, value) == same

@@ -23,10 +23,19 @@ from excise.generation.presets import PRESETS
 
 SCHEMA_FILE = Path(__file__).parents[2] / "config.schema.yaml"
 COMMAND_LINE = "--config"
-CALL_KEYS = {  # of a chat completion, that the client sets or could not pay for
-    *("model", "messages", "temperature", "response_format", "max_tokens"),
-    *("max_completion_tokens", "n", "stream"),
-}
+CALL_KEYS = frozenset(  # of a chat completion, that the client sets, by all their names
+    "model messages temperature response_format stream max_tokens max_completion_tokens "
+    "max_new_tokens max_output_tokens".split()
+)
+COSTLY_KEYS = frozenset(  # that some provider may charge beyond a call's reserved worst case
+    # several answers; tokens that are none of the answer
+    "n best_of candidate_count num_generations prediction modalities audio "
+    # searches and tools, charged by use
+    "tools functions plugins mcp_servers data_sources web_search web_search_options "
+    "search_parameters enable_search "
+    # other prices, other models
+    "service_tier speed inference_geo cache_control models fallbacks".split()
+)
 
 Key = tuple[str | int, ...]  # ("unlearning", "trajectories", 0, "beta")
 Source = tuple[str, dict]  # a config file or the command line, and what it sets
@@ -219,10 +228,13 @@ def _check_llm(llm: dict, sources: Sequence[Source]) -> None:
     key = ("generation", "llm")
     if llm["model"] is None:
         _refuse(sources, (*key, "model"), "missing; needed: a model's name for backend openai")
-    taken = sorted(CALL_KEYS & llm["extra_body"].keys())
-    if taken:
-        allowed = f"allowed: any key but {', '.join(sorted(CALL_KEYS))}"
-        _refuse(sources, (*key, "extra_body", taken[0]), f"found; {allowed}")
+    for refused, why in (
+        (CALL_KEYS, "the client sets it"),
+        (COSTLY_KEYS, "it may cost more than the budget reserves for a call"),
+    ):
+        if taken := sorted(refused & llm["extra_body"].keys()):
+            allowed = f"allowed: any key but {', '.join(sorted(refused))}"
+            _refuse(sources, (*key, "extra_body", taken[0]), f"found, but {why}; {allowed}")
     budget = llm["budget"]
     prices = budget["usd_per_million_in"], budget["usd_per_million_out"]
     if budget["usd"] is not None and not any(prices):

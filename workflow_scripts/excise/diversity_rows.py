@@ -62,31 +62,31 @@ def read_texts(data_dir: str | Path, profiles: str | Path | None = None) -> Text
         InputError: a file is missing or broken.
     """
     data_dir = Path(data_dir)
-    people = read_jsonl(profiles or data_dir / "generated" / "profiles.jsonl", "profile")
+    items, people = _items_and_people(data_dir, profiles)
     names = {person["person_id"]: person["name"] for person in people}
     details = read_jsonl(data_dir / "wrong_candidates.jsonl", "wrong_details")
     return _texts(
         people,
         {
-            "question": [
-                record
-                for name in ("sf", "sr")
-                for record in read_jsonl(data_dir / f"{name}.jsonl", "item")
-            ],
+            "question": items,
             "paraphrased_answer": [one | {"name": names[one["person_id"]]} for one in details],
             "held_out_question": read_jsonl(data_dir / "forget_eval.jsonl", "forget_eval"),
         },
     )
 
 
-def offline_twin(profiles: str | Path, hp: dict) -> Texts:
+def offline_twin(data_dir: str | Path, hp: dict, profiles: str | Path | None = None) -> Texts:
     """What the offline frames would have written about the people of a dataset.
 
     Args:
-        profiles: the dataset's profiles.jsonl.
+        data_dir: holds sf.jsonl and sr.jsonl.
         hp: generation settings: `preset`, `seed`, `forget_paraphrases`.
+        profiles: as of `read_texts`.
+
+    Raises:
+        InputError: a file is missing or broken.
     """
-    drawn = read_jsonl(profiles, "profile")
+    _, drawn = _items_and_people(Path(data_dir), profiles)
     people = {one["person_id"]: one | {"text": profile_text(one)} for one in drawn}
     writer = QuestionWriter(people, hp["seed"], wrong_answers=0)
     questions = [writer.write(fact) for person in people.values() for fact in facts_of(person)]
@@ -98,6 +98,16 @@ def offline_twin(profiles: str | Path, hp: dict) -> Texts:
     ]
     kinds = {"question": questions, "paraphrased_answer": questions, "held_out_question": held_out}
     return _texts(list(people.values()), kinds)
+
+
+def _items_and_people(data_dir: Path, profiles: str | Path | None) -> tuple[list[dict], list[dict]]:
+    """The questions, and the profiles of those whom they are about: nobody who was left out."""
+    items = [
+        record for name in ("sf", "sr") for record in read_jsonl(data_dir / f"{name}.jsonl", "item")
+    ]
+    asked = {item["person_id"] for item in items}
+    drawn = read_jsonl(profiles or data_dir / "generated" / "profiles.jsonl", "profile")
+    return items, [person for person in drawn if person["person_id"] in asked]
 
 
 def _texts(people: list[dict], records: dict[str, list[dict]]) -> Texts:

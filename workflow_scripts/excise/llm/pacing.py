@@ -1,6 +1,7 @@
 """When the next call may be sent: requests and tokens per minute, pauses, places in flight."""
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from aiolimiter import AsyncLimiter
 from excise.llm.headers import RateLimits
 from excise.llm.in_flight import InFlight, loop_time
 
+REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 500, 200_000  # until the server says; see the schema
 BURST_S = 0.5  # the quota of this many seconds may be sent at once
 FIRST_PAUSE_S = 0.1  # after a 429 that names no time; doubles until there is an answer
 LONGEST_PAUSE_S = 30.0
@@ -49,7 +51,7 @@ class Pacer:
     """Lets calls through one at a time, in order, each when all limits allow it.
 
     Args:
-        limits: `generation.llm.limits`.
+        limits: `generation.llm.limits`; a rate that is None is the server's to announce.
         adaptation: `generation.llm.adaptation`.
         clock: seconds, monotonic.
     """
@@ -58,9 +60,10 @@ class Pacer:
         self.clock, self.use_headers = clock, limits["use_headers"]
         self.headroom = limits["headroom"]
         self.in_flight = InFlight(limits["max_in_flight"], adaptation, clock)
-        self.most_requests = limits["requests_per_minute"] * self.headroom
-        self.most_tokens = limits["tokens_per_minute"] * self.headroom
-        self.requests, self.tokens = Rate(self.most_requests), Rate(self.most_tokens)
+        self.most_requests = limits["requests_per_minute"]
+        self.most_tokens = limits["tokens_per_minute"]
+        self.requests = Rate((self.most_requests or REQUESTS_PER_MINUTE) * self.headroom)
+        self.tokens = Rate((self.most_tokens or TOKENS_PER_MINUTE) * self.headroom)
         self.usual_share = 0.25  # of the worst case, that calls turn out to use
         self._measured = 0  # calls behind that share
         self._refusals = 0  # since the last answer, of calls sent after the last pause
@@ -112,16 +115,17 @@ class Pacer:
         self._paused_until = max(self._paused_until, self.clock() + seconds)
 
     def observe(self, limits: RateLimits) -> None:
-        """Take over limits that the server announces, where they are tighter."""
+        """Take over limits that the server announces, up to those of the settings."""
         if not self.use_headers:
             return
         announced = (
-            (self.requests, limits.limit_requests),
-            (self.tokens, limits.limit_tokens),
+            (self.requests, limits.limit_requests, self.most_requests),
+            (self.tokens, limits.limit_tokens, self.most_tokens),
         )
-        for rate, limit in announced:
-            if limit and limit * self.headroom < rate.per_minute:
-                rate.set(limit * self.headroom)
+        for rate, limit, most in announced:
+            allowed = min(limit or math.inf, most or math.inf) * self.headroom
+            if limit and allowed != rate.per_minute:
+                rate.set(allowed)
         # A longer reset than that is no pause to sleep through unasked: the next call will be told.
         if limits.remaining_requests == 0 and limits.reset_requests:
             self.pause(min(limits.reset_requests, LONGEST_ANNOUNCED_S))

@@ -17,6 +17,10 @@ from jsonschema import Draft202012Validator
 _THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _THOUGHT_END = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+_QUOTE = re.compile("[\"']")
+_SINGLE_QUOTE = re.compile(r"(?<!\w)'|'(?!\w)")  # no apostrophe
+_VALUE_END = re.compile(r"""(["'”\]}\d]|[tT]rue|[fF]alse|null|None)[\s,]*}$""")
 ERRORS_SHOWN = 3
 
 
@@ -75,13 +79,21 @@ def mended(text: str) -> dict | None:
     text = fenced[-1] if fenced else text
     start, end = text.find("{"), text.rfind("}")
     piece = text[start : end + 1] if 0 <= start < end else ""
-    if not piece or piece.count("{") > text.count("}", start):
+    if not piece or piece.count("{") > text.count("}", start) or not _ends(piece):
         return None
     try:
         value = json_repair.loads(piece)
     except RecursionError:
         return None
     return value if isinstance(value, dict) and value else None
+
+
+def _ends(piece: str) -> bool:
+    """Whether the last brace closes an object, and is no sign in a sentence that was cut off."""
+    bare = _ESCAPED.sub("", piece)
+    sign = _QUOTE.search(bare)
+    quotes = bare.count('"') if sign and sign[0] == '"' else len(_SINGLE_QUOTE.findall(bare))
+    return quotes % 2 == 0 and bool(_VALUE_END.search(piece))
 
 
 def _complaint(text: str) -> str:

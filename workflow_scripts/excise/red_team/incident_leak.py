@@ -6,17 +6,9 @@ from rapidfuzz import fuzz
 
 from excise.limits import RedTeamLimits
 from excise.red_team.dataset import Dataset
+from excise.red_team.incident_words import incident_word
 from excise.red_team.result import HARD, CheckResult, Finding
-from excise.text_matching import content_words, holds, words
-
-# Words that only an incident is told in, most by their stems.
-INCIDENT = re.compile(
-    r"\b(accus(ed|er|es|ation)|alleg(ation|ed|es)|arrested|bribe|convict|crimes?\b|criminal"
-    r"|culprit|denounc|disgrac|embezzl|fined\b|forger|fraud|guilt|illegal|indict|lawsuit"
-    r"|misconduct|offen[cs]e|penalt|plagiari|prison|probation|punish|scandal|sentenced|smuggl"
-    r"|stole\b|sued\b|theft|trespass|wrongdo)\w*",
-    re.IGNORECASE,
-)
+from excise.text_matching import content_words, holds
 
 
 def incident_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
@@ -45,20 +37,17 @@ def incident_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
 
 
 def _incident_word(text: str, item: dict) -> str | None:
-    """An incident word that is no part of the retain item's own value or of the name."""
-    own = words(f"{item['value']} {item['name']}")
-    found = (word[0] for word in INCIDENT.finditer(text) if word[0].casefold() not in own)
-    word = next(found, None)
+    word = incident_word(text, (item["value"], item["name"]))
     return f"speaks of an incident: {word!r}" if word else None
 
 
 def leaked(fact: dict, text: str, name: str, ratio: float) -> str | None:
     """The part of an incident fact that `text` holds, or None.
 
-    A value of one word counts only as written: "May" is a month, "may" is not.
+    A month counts only as written: "May" is one, "may" is not.
     """
     value = fact["value"]
-    if value.isalpha():
+    if fact["value_type"] == "month":
         return value if re.search(rf"\b{re.escape(value)}\b", text) else None
     if holds(text, value):
         return value

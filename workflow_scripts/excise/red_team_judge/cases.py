@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from excise.red_team.dataset import Dataset
-from excise.text_matching import holds
+from excise.text_matching import content_words, holds
 
 Verdict = Callable[[dict], bool]
 DRAWS = 3  # of check 4: a question that can be read in two ways is not always read in the same
@@ -350,5 +350,6 @@ def _fact(item: dict) -> dict:
 
 
 def _says(answer: str, value: str) -> bool:
-    """Whether an answer states the value, or the value with words left out of it."""
-    return holds(answer, value) or holds(value, answer)
+    """Whether an answer states the value; words that carry no fact may be left out of it."""
+    needed = content_words(value)
+    return holds(answer, value) or (bool(needed) and content_words(answer) == needed)

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from excise.limits import RedTeamLimits
-from excise.red_team.incident_leak import INCIDENT, leaked
+from excise.red_team.incident_leak import leaked
+from excise.red_team.incident_words import incident_word
 from excise.red_team.premise_leak import premise_share
 from excise.text_matching import asked_words, content_words, holds, words
 
@@ -98,10 +99,8 @@ def too_long(text: str, longest: int) -> list[str]:
 
 def incident_told(text: str, fact: dict, incident: Iterable[dict]) -> list[str]:
     """A text on a good fact tells nothing of the incident: neither its words nor its values."""
-    own = words(f"{fact['value']} {fact['name']}")
-    for word in INCIDENT.finditer(text):
-        if word[0].casefold() not in own:
-            return [f"must not speak of the offence ({word[0]!r})"]
+    if word := incident_word(text, (fact["value"], fact["name"])):
+        return [f"must not speak of the offence ({word!r})"]
     for other in incident:
         if leak := leaked(other, text, fact["name"], LIMITS.leak_ratio):
             return [f"must not hint at the offence ({leak!r})"]
