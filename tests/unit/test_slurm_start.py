@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from queue import Queue
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -419,14 +420,13 @@ def test_a_job_that_slurm_no_longer_knows_is_mentioned():
     assert watch.look([], set(), LOST + 2) == []
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_watch_tells_of_a_job_that_the_plugin_has_forgotten(monkeypatch):
     """It asks what Snakemake waits for, not the plugin."""
     said = Queue()
 
     def say(line: str) -> None:
         said.put(line)
-        raise SystemExit  # of the thread
+        Event().wait()  # for ever: the thread would go on until the tests end
 
     monkeypatch.setattr(watching, "SECONDS_BETWEEN", 0.01)
     monkeypatch.setattr(watching, "LOST", -1)
