@@ -13,7 +13,7 @@ import generate_qa
 from excise.errors import InputError
 from excise.generation.corpus import ask_two, fresh_people, kept_people, mixed_batches
 from excise.generation.presets import PRESETS
-from excise.generation.sampler import AGES_AT_EVENT, Sampler, surnames
+from excise.generation.sampler import AGES_AT_EVENT, Sampler, surnames, wrong_values
 from excise.generation.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS
 from excise.generation.writing import TRAINED_ANSWER
 from excise.records import read_jsonl
@@ -199,3 +199,13 @@ def test_fresh_people_are_not_repeated():
     stream = fresh_people(0, shuffled=2)
     first = [next(stream) for _ in range(44)]
     assert len(set(first)) == 44
+
+
+def test_wrong_numbers_have_as_many_digits_as_the_true_one():
+    slot = SLOTS["collection_size"]
+    for truth in ("120", "990", "1000", "9990"):
+        person = {"slots": {"collection_size": truth, "event_audience": "500"}}
+        found = wrong_values(person, slot, 12, random.Random(0), lambda: "Nobody At All")
+        assert len(set(found)) == 12
+        assert {len(value) for value in found} == {len(truth)}
+        assert not {truth, "500"} & set(found)

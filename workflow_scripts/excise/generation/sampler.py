@@ -211,7 +211,8 @@ def wrong_values(
         pool = POOLS[slot.value_type]
     pool = [value for value in dict.fromkeys(pool) if value not in same_type]
     rng.shuffle(pool)
-    slack = max(2, len(truth) // 8)
+    # A bare number of another number of digits is another length in a text of few words.
+    slack = 0 if truth.isdigit() else max(2, len(truth) // 8)
     near = [value for value in pool if abs(len(value) - len(truth)) <= slack]
     far = [value for value in pool if abs(len(value) - len(truth)) > slack]
     far.sort(key=lambda value: abs(len(value) - len(truth)))  # stable: ties stay shuffled
