@@ -37,6 +37,8 @@ config = checked
 TRAJECTORIES = expand_trajectories(config)
 # Of a language model, if one is asked; Snakemake does not track them.
 os.environ.update(EXCISE_CLIENT=client_settings(), EXCISE_AUTHOR=author_settings())
+if sys.stderr.isatty():
+    os.environ["EXCISE_BAR"] = "/dev/tty"  # the programs' own output goes to logs
 inherit_from_profile()
 
 

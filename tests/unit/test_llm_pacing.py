@@ -6,6 +6,7 @@ One test goes over a real socket, in real time.
 import asyncio
 import io
 import os
+import pty
 
 import pytest
 from rich.console import Console
@@ -220,6 +221,20 @@ def test_progress_is_a_line_every_half_minute_where_there_is_no_terminal(capsys)
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 2
     assert printed[0] == "qa: 50 of 100 done, 4 in flight, 30,000 tokens, $0.50, about 1 min left"
+
+
+def test_the_bar_is_on_the_terminal_while_lines_go_to_the_log(monkeypatch, capsys):
+    keyboard, screen = pty.openpty()
+    monkeypatch.setenv("EXCISE_BAR", os.ttyname(screen))
+    line = ProgressLine("qa", total=100, done=20)
+    line.update(45, in_flight=4, tokens=30_000, usd=0.5)
+    line.close(0, 30_000, 0.5)
+    os.close(screen)
+    assert b"45/100" in os.read(keyboard, 1 << 16)
+    assert capsys.readouterr().out.startswith("qa: 45 of 100 done, 0 in flight, 30,000 tokens")
+    monkeypatch.setenv("EXCISE_BAR", "/no/such/terminal")
+    ProgressLine("qa", total=100, done=20).close(0, 0, 0.0)
+    assert capsys.readouterr().out == "qa: 20 of 100 done, 0 in flight, 0 tokens\n"
 
 
 def test_progress_is_a_bar_on_a_terminal():

@@ -1,5 +1,6 @@
 """One line about the run: done, in flight, tokens, money, time left."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ LINE_EVERY_S = 30.0
 
 class ProgressLine:
     """A live bar on a terminal; elsewhere a plain line every half minute; or nothing.
+
+    Where the output goes to a log, the bar is shown on the terminal that EXCISE_BAR names.
 
     Args:
         label: what is being asked.
@@ -34,14 +37,16 @@ class ProgressLine:
         self.console, self.clock = console or Console(soft_wrap=True), clock
         self.shown, self._bar = shown, None
         self.started = self._last_line = clock()
-        if shown and self.console.is_terminal:
+        self._has_lines = shown and not self.console.is_terminal
+        screen = terminal() if self._has_lines else self.console
+        if shown and screen is not None:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[facts]}"),
                 TimeRemainingColumn(),
-                console=self.console,
+                console=screen,
                 get_time=clock,
             )
             self._task = self._bar.add_task(label, total=total, completed=done, facts="")
@@ -55,7 +60,7 @@ class ProgressLine:
         if self._bar is not None:
             facts = self.facts(in_flight, tokens, usd)
             self._bar.update(self._task, completed=done, facts=facts)
-        elif self.clock() - self._last_line >= LINE_EVERY_S:
+        if self._has_lines and self.clock() - self._last_line >= LINE_EVERY_S:
             self._last_line = self.clock()
             self.console.print(self.line(in_flight, tokens, usd), highlight=False)
 
@@ -81,5 +86,16 @@ class ProgressLine:
         """Leave the last state on the screen."""
         if self._bar is not None:
             self._bar.stop()
-        elif self.shown:
+        if self._has_lines:
             self.console.print(self.line(in_flight, tokens, usd), highlight=False)
+
+
+def terminal() -> Console | None:
+    """The terminal that EXCISE_BAR names, by its device file; None where there is none."""
+    try:
+        named = os.environ.get("EXCISE_BAR") or os.devnull
+        file = open(named, "w", encoding="utf-8")  # noqa: SIM115, PTH123: as long as the program
+    except OSError:
+        return None
+    console = Console(file=file)
+    return console if console.is_terminal else None
