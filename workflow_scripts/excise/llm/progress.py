@@ -91,10 +91,10 @@ class ProgressLine:
 
 
 def terminal() -> Console | None:
-    """The terminal that EXCISE_BAR names, by its device file; None where there is none."""
+    """The terminal that EXCISE_BAR names, by its device file; None where there is none. Not closed."""
     try:
         named = os.environ.get("EXCISE_BAR") or os.devnull
-        file = open(named, "w", encoding="utf-8")  # noqa: SIM115, PTH123: as long as the program
+        file = open(named, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     except OSError:
         return None
     console = Console(file=file)
