@@ -91,7 +91,7 @@ class ProgressLine:
 
 
 def terminal() -> Console | None:
-    """The terminal that EXCISE_BAR names, by its device file; None where there is none. Not closed."""
+    """The terminal that EXCISE_BAR names, by its device file; None where there is none."""
     try:
         named = os.environ.get("EXCISE_BAR") or os.devnull
         file = open(named, "w", encoding="utf-8")  # noqa: SIM115, PTH123
