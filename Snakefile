@@ -36,9 +36,11 @@ configfile: "config.yaml"
 config = checked
 TRAJECTORIES = expand_trajectories(config)
 # Of a language model, if one is asked; Snakemake does not track them.
-os.environ.update(EXCISE_CLIENT=client_settings(), EXCISE_AUTHOR=author_settings())
-if sys.stderr.isatty():
-    os.environ["EXCISE_BAR"] = "/dev/tty"  # the programs' own output goes to logs
+os.environ.update(
+    EXCISE_CLIENT=client_settings(),
+    EXCISE_AUTHOR=author_settings(),
+    EXCISE_BAR=os.ctermid() if sys.stderr.isatty() else "",  # programs write to logs
+)
 inherit_from_profile()
 
 

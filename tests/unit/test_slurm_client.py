@@ -122,6 +122,34 @@ def test_a_job_that_was_taken_in_spite_of_all_is_not_submitted_again(played, tmp
     assert (tmp_path / "tries").read_text() == "once\n"
 
 
+def test_a_job_of_an_earlier_attempt_does_the_same_work(played, tmp_path):
+    """Attempt 1 was given up after 20 minutes; the controller had taken it."""
+    script = "snakemake --target-jobs {} --allowed-rules unlearn --cores 1 --attempt {} --mode x"
+    earlier = script.format("b:k=2 a:k=1", 1)
+    played(
+        sbatch=f"echo once >> {tmp_path}/tries\n"
+        "echo 'sbatch: error: Batch job submission failed: Socket timed out' >&2; exit 1",
+        scontrol=f'[ "$3" = 12 ] && echo "{earlier}" || echo "{script.format("c:k=3", 1)}"',
+        squeue="echo 11; echo 12",
+    )
+    command = ["sbatch", "--job-name", NAME, f"--wrap={script.format('a:k=1 b:k=2', 2)}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "12\n")
+    assert client.work_of("python -c pass") == []
+
+
+def test_of_what_sbatch_says_the_last_line_is_the_job(played):
+    played(sbatch="echo 'Project 1234: 500 hours left'; echo 77")
+    done = subprocess.run(["sbatch", "--wrap=true"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "77\n")
+
+
+def test_without_an_sbatch_ours_does_not_call_itself(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(client.BIN))
+    assert client.sbatch(["--wrap=true"]) == 1
+    assert "there is none on this machine" in capsys.readouterr().err
+
+
 def hangs_once(folder: Path) -> str:
     """An sbatch that takes the job and does not return; the second time it does."""
     return (
@@ -135,6 +163,7 @@ def hasty(monkeypatch):
     """Limits of seconds, not minutes."""
     monkeypatch.setattr(client, "SUBMIT_SECONDS", 1)
     monkeypatch.setattr(client, "QUERY_SECONDS", 1)
+    monkeypatch.setattr(client, "DETAIL_SECONDS", 1)
     monkeypatch.setattr(client, "PAUSE_SECONDS", 0.1)
 
 

@@ -39,7 +39,25 @@ printf '1|COMPLETED\\n2|COMPLETED\\n'
 """
 
 
-def run(folder: Path, *arguments: str, **programs: str) -> subprocess.CompletedProcess:
+RAISES_ONCE = """
+import snakemake_executor_plugin_slurm as plugin
+
+ask, raised = plugin.Executor.check_active_jobs, []
+
+async def check(self, jobs):
+    if jobs and not raised:
+        raised.append(True)
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    async for job in ask(self, jobs):
+        yield job
+
+plugin.Executor.check_active_jobs = check
+"""
+
+
+def run(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None, **programs: str
+) -> subprocess.CompletedProcess:
     """Run both jobs, the programs given as lines of shell."""
     (folder / "Snakefile").write_text(
         SNAKEFILE.format(scripts=str(Path(ledger.__file__).parents[2]))
@@ -56,7 +74,7 @@ def run(folder: Path, *arguments: str, **programs: str) -> subprocess.CompletedP
     return subprocess.run(
         command,
         cwd=folder,
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path} | (environment or {}),
         capture_output=True,
         text=True,
         timeout=60,
@@ -86,3 +104,16 @@ def test_why_a_group_was_not_submitted_is_said(tmp_path):
     done = run(tmp_path, *groups, sbatch="echo 'no such project' >&2; exit 1", sacct=SACCT)
     assert done.returncode == 1
     assert "no such project" in done.stdout + done.stderr
+
+
+def test_a_status_check_that_raises_ends_nothing(tmp_path):
+    """As where the login node allows no more processes for a moment."""
+    (tmp_path / "patch").mkdir()
+    (tmp_path / "patch" / "sitecustomize.py").write_text(RAISES_ONCE)
+    path = os.pathsep.join([str(tmp_path / "patch"), os.environ.get("PYTHONPATH", "")])
+    sacct = SACCT.replace("-gt 3", "-gt 0")
+    done = run(tmp_path, sbatch=SBATCH, sacct=sacct, environment={"PYTHONPATH": path})
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "a status check failed: BlockingIOError" in said
+    assert (tmp_path / "submitted").read_text() == "\n\n"

@@ -52,10 +52,12 @@ class Site:
             (self.folder / name).write_text(f"#!/bin/sh\n{body}\n")
             (self.folder / name).chmod(0o755)
 
-    def probe(self, *requests: Request, patience: float = 5) -> None:
+    def probe(self, *requests: Request, patience: float = 5, among_others=()) -> None:
         folders = {"pathvars.results": self.results, "the repository": self.folder}
         files = {"model.path": self.model}
-        probe(requests or (CPU,), folders, files, "excise-x", self.said.append, patience)
+        probe(
+            requests or (CPU,), folders, files, "excise-x", self.said.append, patience, among_others
+        )
 
     def submitted(self) -> list[str]:
         return (self.folder / "submitted").read_text().splitlines()
@@ -100,6 +102,14 @@ def test_another_environment_is_probed_again(site, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(other))
     site.probe()
     assert len(site.submitted()) == 2
+
+
+def test_a_partition_that_jobs_can_do_without_may_refuse(site):
+    site.play('case "$*" in *=cpu*) echo "Invalid feature" >&2; exit 1 ;; esac; node')
+    with pytest.raises(InputError, match="the probe was refused: sbatch: Invalid feature"):
+        site.probe(GPU, CPU)
+    site.probe(GPU, CPU, among_others={"cpu"})
+    assert "not probed" in site.said[-1] and "Invalid feature" in site.said[-1]
 
 
 def test_a_folder_that_the_node_does_not_see_is_named(site):

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
 from threading import Event
@@ -163,6 +165,25 @@ def test_every_partition_of_a_list_is_probed():
     settings = SimpleNamespace(qos=None, reservation=None)
     asked = start._for_probes([Request("plot", "cpu,long"), Request("other")], settings)
     assert [one.partition for one in asked] == ["cpu", "long", None]
+
+
+def test_of_a_list_a_partition_may_refuse_the_probe_unless_a_job_needs_it():
+    settings = SimpleNamespace(qos=None, reservation=None)
+    on_list = Request("unlearn", "cpu,gpu", gpu=("--gpus=1",), extra=("--constraint=a100",))
+    alone = Request("plot", "cpu", "other, study")
+    assert start._among_others([on_list]) == {"cpu", "gpu"}
+    assert start._among_others([on_list, alone]) == {"gpu"}
+    asked = {one.partition: one for one in start._for_probes([alone, on_list], settings)}
+    assert (asked["cpu"].rule, asked["cpu"].account, asked["cpu"].extra) == ("plot", "other", ())
+    assert asked["gpu"].extra == ("--constraint=a100",)
+
+
+def test_a_qos_may_allow_more_time_than_the_partition():
+    """With SLURM's flag PartitionTimeLimit it does; sbatch knows."""
+    request = Request("plot", "cpu", minutes=61, extra=("--qos=long",))
+    check_requests([request], PARTITIONS)
+    with pytest.raises(InputError, match="61 minutes, but partition cpu allows 60"):
+        check_requests([Request("plot", "cpu", minutes=61)], PARTITIONS)
 
 
 def test_a_gpu_rule_where_no_partition_has_any_is_told_which_there_are():
@@ -467,8 +488,14 @@ def test_a_run_that_is_interrupted_cancels_by_name_what_the_plugin_has_lost_sigh
     for name in ("squeue", "scancel"):
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
-    executor = SimpleNamespace(run_uuid="excise-x_1")
+    waiting = ThreadPoolExecutor(1)
+    held = threading.Event()
+    waiting.submit(held.wait)
+    later = waiting.submit(list)
+    executor = SimpleNamespace(run_uuid="excise-x_1", _job_submission_executor=waiting)
     start.cancel_by_name(executor)
     atexit.unregister(start.cancel)
     executor.cancel_jobs([])
     assert (tmp_path / "cancelled").read_text() == "--name=excise-x_1\n"
+    assert later.cancelled(), "what was to be submitted is not"
+    held.set()

@@ -20,6 +20,8 @@ BIN = Path(__file__).parents[3] / "profiles" / "slurm" / "bin"
 STATUS_QUERY = "--format=JobIdRaw,State"
 # The plugin gives a query 60 s: sacct and then squeue must fit.
 QUERY_SECONDS = 25
+# It asks for the steps of each failed job, ten times one after the other, and can do without.
+DETAIL_SECONDS = 3
 # sbatch itself tries for a minute or two; one that still hangs then is ended.
 SUBMIT_SECONDS = 180
 # How long a submission waits for a controller that is away.
@@ -60,9 +62,9 @@ def sacct(arguments: Sequence[str]) -> int:
         print("sacct: this cluster has none", file=sys.stderr)
         return 1
     try:
-        return subprocess.run([program, *arguments], timeout=QUERY_SECONDS).returncode
+        return subprocess.run([program, *arguments], timeout=DETAIL_SECONDS).returncode
     except subprocess.TimeoutExpired:
-        print(f"sacct: no answer within {QUERY_SECONDS} s", file=sys.stderr)
+        print(f"sacct: no answer within {DETAIL_SECONDS} s", file=sys.stderr)
         return 1
 
 
@@ -117,9 +119,12 @@ def sbatch(arguments: Sequence[str]) -> int:
     """Submit a job; while the controller is away, wait for it instead of failing.
 
     A controller that broke off may have taken the job all the same: it is looked up by its name and
-    script before it is submitted again, and never submitted again without that.
+    what it runs before it is submitted again, and never submitted again without that.
     """
-    program = real_program("sbatch") or "sbatch"
+    program = real_program("sbatch")
+    if program is None:
+        print("sbatch: there is none on this machine", file=sys.stderr)
+        return 1
     script = sys.stdin.read() if arguments and arguments[-1] == "/dev/stdin" else None
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -130,7 +135,8 @@ def sbatch(arguments: Sequence[str]) -> int:
             print(found)
             return 0
         if found is None:
-            sys.stdout.write(done.stdout)
+            # The id alone: a site's sbatch may say more, and the plugin would not know which it is.
+            sys.stdout.write("".join(done.stdout.splitlines(keepends=True)[-1:]))
             sys.stderr.write(done.stderr)
             return done.returncode
 
@@ -159,17 +165,27 @@ def _taken(arguments: list[str], script: str | None, deadline: float) -> str | N
 
 
 def _submitted(arguments: list[str], script: str | None) -> str:
-    """Id of the waiting or running job that runs this very script; empty if there is none."""
+    """Id of the waiting or running job that does the work of this script; empty if there is none.
+
+    Perhaps that of an earlier attempt, which was given up when its submission was not answered.
+    """
     wrapped = [one.removeprefix("--wrap=") for one in arguments if one.startswith("--wrap=")]
     wanted = script or "".join(wrapped)
     options = dict(itertools.pairwise(arguments))
     if not wanted or "--job-name" not in options:
         return ""
-    query = ["--all", "--noheader", "--format=%i", "--name", options["--job-name"]]
-    for job in _answer("squeue", *query).split():
-        if wanted in _answer("scontrol", "write", "batch_script", job, "-"):
+    query = ["--all", "--noheader", "--states=PD,CF,R,S", "--format=%i"]
+    for job in _answer("squeue", *query, "--name", options["--job-name"]).split():
+        written = _answer("scontrol", "write", "batch_script", job, "-")
+        if wanted in written or (work_of(wanted) and work_of(wanted) == work_of(written)):
             return job
     return ""
+
+
+def work_of(script: str) -> list[str]:
+    """The jobs of Snakemake that a script runs, whatever the attempt; none if it names none."""
+    found = re.search(r"--target-jobs (.*?) --allowed-rules ", script)
+    return sorted(found[1].split()) if found else []
 
 
 def _answer(*command: str) -> str:

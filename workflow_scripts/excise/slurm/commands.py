@@ -57,13 +57,17 @@ def ask(*command: str, timeout: float = 30) -> str:
         SlurmSilentError: it fails or does not return within `timeout` seconds.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=timeout
+        )
     except FileNotFoundError as error:
         raise InputError(
             f"executor slurm: no program {command[0]} here; start Snakemake on a login node"
         ) from error
     except subprocess.TimeoutExpired as error:
         raise SlurmSilentError(f"{command[0]}: no answer within {timeout:g} s") from error
+    except OSError as error:  # too many processes, for example
+        raise SlurmSilentError(f"{command[0]}: {error}") from error
     if done.returncode:
         raise SlurmSilentError(f"{command[0]}: {' '.join(done.stderr.split())}")
     return done.stdout

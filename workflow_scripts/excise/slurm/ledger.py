@@ -2,7 +2,8 @@
 
 The plugin (2.8.0) loses jobs in two ways, and Snakemake would wait for them for ever: if every
 query of a status check fails, it drops all jobs it asked about; if the submission of a group raises
-an exception, so does its report of it, in a thread that nobody listens to.
+an exception, so does its report of it, in a thread that nobody listens to. An exception of a status
+check ends the whole run.
 """
 
 import time
@@ -55,9 +56,12 @@ class Ledger:
     async def check_active_jobs(self, submissions: list[Any]) -> AsyncIterator[Any]:
         """Ask how jobs are; those of which nothing was said are asked about again."""
         began, kept = time.monotonic(), set()
-        async for submission in self._plugin.check_active_jobs(self._executor, submissions):
-            kept.add(id(submission))
-            yield submission
+        try:
+            async for submission in self._plugin.check_active_jobs(self._executor, submissions):
+                kept.add(id(submission))
+                yield submission
+        except Exception as error:  # no process could be started, for example: the run goes on
+            self._executor.logger.warning(f"a status check failed: {error!r}")
         unheard = self._waited_for.keys() - kept
         dropped = [one for one in submissions if id(one) in unheard]
         self.unanswered_since = (self.unanswered_since or began) if dropped else None

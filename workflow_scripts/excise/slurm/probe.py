@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +40,7 @@ def probe(
     name: str,
     say: Callable[[str], None],
     patience: float = PATIENCE_SECONDS,
+    among_others: Collection[str] = (),
 ) -> None:
     """Check from a node of every partition that our folders, files and Python are there.
 
@@ -53,6 +54,7 @@ def probe(
         name: of the jobs.
         say: prints one line for the user.
         patience: seconds to wait for a free node.
+        among_others: partitions that jobs can do without: if one refuses the probe, it is said.
 
     Raises:
         InputError: a folder is not the same there, is read-only, or Python or a file is missing.
@@ -72,7 +74,14 @@ def probe(
     looked_for = tokens | files
     first = next(iter(tokens.values()))
     try:
-        jobs = {_submit(one, looked_for, first, name): one.partition for one in new}
+        jobs = {}
+        for one in new:
+            try:
+                jobs[_submit(one, looked_for, first, name)] = one.partition
+            except InputError as error:
+                if one.partition not in among_others:
+                    raise
+                say(f"partition {one.partition}: not probed ({error})")
         for job, partition in jobs.items():
             state, code = _end(job, patience)
             if state not in ANSWERED:

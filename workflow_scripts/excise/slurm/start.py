@@ -15,9 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from excise.errors import InputError
 from excise.slurm import commands
-from excise.slurm.accounts import account_argument, check_accounts
+from excise.slurm.accounts import account_argument, check_accounts, names
 from excise.slurm.client import BIN
 from excise.slurm.interrupt import hear_ctrl_c
 from excise.slurm.ledger import Ledger
@@ -107,7 +109,9 @@ def _excess(
 def _excess_in(name: str, partition: commands.Partition, request: Request) -> str | None:
     if request.gpu and not partition.gpus:
         return f"{NO_GPU} {name} has none"
-    if partition.minutes and request.minutes and request.minutes > partition.minutes:
+    by_qos = any(one.startswith("--qos=") for one in request.extra)  # may lift the time limit
+    too_long = partition.minutes and request.minutes and request.minutes > partition.minutes
+    if too_long and not by_qos:
         return f"{request.minutes} minutes, but partition {name} allows {partition.minutes}"
     if request.memory_mb > partition.memory_mb:
         return (
@@ -247,6 +251,7 @@ def start(
     jobs = list(jobs)
     for job in jobs:
         rehearse(job.name, job.job, executor.workflow.executor_settings)
+        job.job.attempt = job.job.attempt  # settled anew at its submission: the model is there then
     tries = [
         [request_of(job.name, one, estimate(job.name), job.jobs) for one in job.attempts]
         for job in jobs
@@ -267,26 +272,39 @@ def start(
     executor.run_uuid = f"{job_prefix(experiment, results)}_{executor.run_uuid}"
     ask_nobody_at_submission(executor)
     cancel_by_name(executor)
-    hear_ctrl_c(executor)
     asking = _for_probes(requests, executor.workflow.executor_settings)
-    probe(asking, folders, files, executor.run_uuid, say)
+    probe(asking, folders, files, executor.run_uuid, say, among_others=_among_others(requests))
+    hear_ctrl_c(executor)
     watch(executor, Ledger(executor), say)
 
 
 def _for_probes(requests: Iterable[Request], settings: Any) -> list[Request]:
     """One a partition, with what the profile asks for all jobs.
 
-    One with GPUs where there is one: some partitions let no other job in.
+    Rather of a job that names this partition alone; rather with GPUs, for some partitions let no
+    other job in.
     """
     every = [
         f"--{key}={value}" for key in ("qos", "reservation") if (value := getattr(settings, key))
     ]
-    gpus_last = sorted(requests, key=lambda request: bool(request.gpu))
-    chosen = {name: request for request in gpus_last for name in request.partitions or [None]}
+    best_last = sorted(requests, key=lambda one: (len(one.partitions) == 1, bool(one.gpu)))
+    chosen = {name: request for request in best_last for name in request.partitions or [None]}
     return [
-        replace(request, partition=name, extra=(*every, *request.extra))
+        replace(
+            request,
+            partition=name,
+            account=next(iter(names(request.account)), None),
+            extra=(*every, *request.extra),
+        )
         for name, request in chosen.items()
     ]
+
+
+def _among_others(requests: Iterable[Request]) -> set[str]:
+    """Partitions that no job names alone: where one is closed to us, SLURM takes another."""
+    lists = [request.partitions for request in requests]
+    alone = {name for one in lists if len(one) == 1 for name in one}
+    return {name for one in lists for name in one} - alone
 
 
 def ask_nobody_at_submission(executor: Any) -> None:
@@ -303,8 +321,25 @@ def cancel_by_name(executor: Any) -> None:
 
     The plugin itself would leave out the jobs it asks about or submits at that moment.
     """
-    executor.cancel_jobs = lambda active: cancel(executor.run_uuid)
+
+    def cancel_jobs(active: list[Any]) -> None:
+        submissions = executor._job_submission_executor
+        submissions.shutdown(wait=False, cancel_futures=True)  # no more of those that wait
+        end_submissions()
+        cancel(executor.run_uuid)
+
+    executor.cancel_jobs = cancel_jobs
     atexit.register(cancel, executor.run_uuid)
+
+
+def end_submissions() -> None:
+    """End our own sbatch where it waits for a controller that is away."""
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if str(BIN / "sbatch") in child.cmdline():
+                child.terminate()
+        except psutil.Error:
+            continue  # gone by now
 
 
 def cancel(name: str) -> None:

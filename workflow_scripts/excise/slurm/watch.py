@@ -114,7 +114,7 @@ class Watch:
         stuck = [
             job
             for job in jobs
-            if job.state in ("PENDING", "SPECIAL_EXIT", "SUSPENDED")
+            if job.state in ("PENDING", "SPECIAL_EXIT")
             and (job.state != "PENDING" or any(word in job.reason for word in STUCK))
             and (job.id, job.reason) not in self.told
         ]
@@ -183,6 +183,9 @@ def watch(executor: Any, ledger: Ledger, say: Callable[[str], None]) -> None:
                 jobs = commands.jobs_named(executor.run_uuid)
             except (commands.SlurmSilentError, InputError):
                 jobs = None
+            except Exception as error:  # whatever it is, the next look is in a minute
+                say(f"the queue could not be looked at: {error!r}")
+                continue
             now = time.monotonic()
             for line in state.look(
                 jobs, ledger.ids(), now, ledger.to_submit(), ledger.unanswered_since
