@@ -9,7 +9,7 @@ import pytest
 
 from excise.config import check_config, load_config
 from excise.needs import COPIES, STAGES, estimated_minutes, memory_mb, parameters
-from excise.red_team_models.who_is import TOKENS
+from excise.red_team_models.who_is import CONTROLS, TOKENS
 
 ROOT = Path(__file__).parents[2]
 QWEN = check_config(*load_config([ROOT / "config.yaml", ROOT / "experiments/qwen2.5-1.5b.yaml"]))
@@ -89,13 +89,14 @@ def test_another_oracle_makes_what_asks_all_of_them_longer():
 
 
 def test_the_base_alone_is_asked_who_people_are():
-    """Asking of names: 6 facts a person of each model, then one question a person, by steps of 16
-    (24 people: 9 and 2 of them), each of as many tokens as an answer has, with 3.08 GB read and
-    0.03 s lost for each."""
+    """Asking of names: 6 facts a person of each model, then one question about each person, 200
+    recombined names and 100 real people, by 16 at a time (24 people: 9 and 21 times), each of as
+    many steps as an answer has tokens, with 3.08 GB read and 0.03 s lost for each."""
     fresh = larger(evaluation={"batch_size": 16, "max_new_tokens": 40})
     step, token = 3.08e9 / 8e11 + 0.03, 2 * SIZE / 3e13
     names = 9 * 40 * step + 6 * 24 * 40 * token
-    who_is = 2 * TOKENS * step + 24 * TOKENS * token
+    asked = 24 + CONTROLS + CONTROLS // 2
+    who_is = 21 * TOKENS * step + asked * TOKENS * token
     models = 1 + len(QWEN["oracle"]["seeds"])
     found = estimated_minutes("ask_about_names", fresh, SIZE, []) * 60
     assert found == pytest.approx(names * models + who_is)

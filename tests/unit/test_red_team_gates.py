@@ -300,18 +300,21 @@ def test_how_often_chance_makes_an_answer_sure(controls, rank):
     assert sure == rank
 
 
-@pytest.mark.parametrize("n, chance, most", [(16, 0.01, 2), (24, 0.01, 2), (200, 0.01, 6)])
-def test_so_many_sure_names_are_still_likely(n, chance, most):
-    """P(more) ≤ 1 % < P(as many or more), summed by hand."""
+@pytest.mark.parametrize("n, controls, rank", [(16, 166, 1), (24, 200, 2), (200, 200, 2)])
+def test_so_many_sure_names_are_still_likely(n, controls, rank):
+    """P(more) ≤ 1 % < P(as many or more): all orders of n + C names counted."""
 
-    def at_least(count):
-        return sum(
-            math.comb(n, k) * chance**k * (1 - chance) ** (n - k) for k in range(count, n + 1)
-        )
+    def at_least(count):  # the r-th of the controls stands behind so many of the names
+        ways = [
+            math.comb(k + rank - 1, k) * math.comb(n - k + controls - rank, n - k)
+            for k in range(n + 1)
+        ]
+        return sum(ways[count:]) / math.comb(n + controls, n)
 
+    most = round(likely_share(n, controls, rank) * n)
+    assert at_least(0) == pytest.approx(1)
     assert at_least(most + 1) <= 0.01 < at_least(most)
-    assert likely_share(n, chance) == most / n
-    assert likely_share(n, math.nan) is None
+    assert likely_share(n, 0, 0) is None
 
 
 def test_without_controls_nobody_can_be_told_apart():

@@ -22,7 +22,8 @@ GPU_BANDWIDTH = 8e11
 CPU_BANDWIDTH = 1e10
 
 TOKENS = 64  # of a question with its answer and the chat template, or a little less
-WHO_IS_TOKENS = 64  # of an answer to "Who is X?" (red_team_models/who_is.py)
+# Of "Who is X?" (red_team_models/who_is.py): tokens of an answer, names besides the people's.
+WHO_IS_TOKENS, WHO_IS_NAMES = 64, 300
 SLOWDOWN_QUANTIZED = 4.0  # int8 and 4 bit against bf16, on either device
 SLOWDOWN_FP32 = 4.0  # against bf16
 LAUNCH_SECONDS = 0.03  # a model's kernels for one step, however little it computes
@@ -119,7 +120,7 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
         ),
         "ask_about_names": lambda: (
             _generating(config, size, 6 * people) * never_saw
-            + _generating(config, size, people, WHO_IS_TOKENS)  # the base alone
+            + _generating(config, size, people + WHO_IS_NAMES, WHO_IS_TOKENS)  # the base alone
         ),
         "compare_gradients": lambda: (  # one fact at a time, there and back
             _training(config, size, facts) * SLOWDOWN_FP32 + facts * 3 * LAUNCH_SECONDS

@@ -167,8 +167,9 @@ class Session:
                 quotes earlier answers, requests of about the same size. Those are not found in
                 their journal: as many count as answered as answers to the same version of the
                 prompt are there, if most of what they quote is answered.
-            spare: a part of which all but this share is answered is done: the rest will never be
-                asked. At least `SPARE`: equal questions are bought once.
+            spare: a part of which all but this share is answered counts as done: people who were
+                left out will never be asked about. At least `SPARE`: equal questions are bought
+                once. Should something of it be asked all the same, the budget itself still holds.
 
         Raises:
             InputError: with the estimate; or a corrupt journal.

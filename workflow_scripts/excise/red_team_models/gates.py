@@ -10,14 +10,13 @@ Pure: records in, rows out. What a row's `stage` means: `candidates`, all wrong 
 written; `selected`, the ones chosen from them (`excise.red_team_models.selection`).
 """
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
+from scipy.stats import betabinom
 
 from excise.item_metrics import item_values
 from excise.red_team_models.selection import selecting
@@ -136,7 +135,7 @@ def gate_rows(
             gated = gated and keys["asked"] == "own_name"
             low, high = gates.limits(keys["metric"], guess_rate) if gated else (None, None)
             if gated and keys["metric"] == "sure_share":
-                high = likely_share(len(values), _sure_by_chance(swapped[model]))
+                high = likely_share(len(values), *_controls(swapped[model]))
             # A few lucky guesses in a small set prove nothing: the limit is on the lower end.
             tested = estimate.low if keys["metric"] in LUCKY else estimate.value
             verdict = {"gate_low": low, "gate_high": high, "passed": passes(tested, low, high)}
@@ -265,17 +264,23 @@ def _sure(records: pd.DataFrame) -> Iterator[Measured]:
             yield keys | {"metric": "sure_by_chance"}, chance, people
 
 
-def _sure_by_chance(records: pd.DataFrame) -> float:
-    """What `sure_share` is for names that the model does not know; NaN without controls."""
-    return float(records.loc[records["set"] == "who_is_sure", "chance"].astype(float).iloc[0])
+def _controls(records: pd.DataFrame) -> tuple[int, int]:
+    """How many controls there are, and the rank of the one that an answer must beat to be sure."""
+    items = records[records["set"] == "who_is_sure"]
+    count = int((items["asked"] == "control").sum())
+    return count, round(float(items["chance"].iloc[0]) * (count + 1)) if count else 0
 
 
-def likely_share(n: int, chance: float) -> float | None:
+def likely_share(n: int, controls: int, rank: int) -> float | None:
     """The largest share of n names that is not above what chance gives but in `UNLIKELY` cases.
 
-    The quantile 1 - `UNLIKELY` of a binomial distribution, by n. None where chance is not known.
+    All n are held against the same controls, so that they are sure together if these happen to be
+    unsure: of exchangeable names, how many of n beat the r-th of C is beta-binomial (n, r,
+    C + 1 - r). Its quantile 1 - `UNLIKELY`, by n; None without controls.
     """
-    return None if math.isnan(chance) else float(binom.ppf(1 - UNLIKELY, n, chance)) / n
+    if not controls:
+        return None
+    return float(betabinom.ppf(1 - UNLIKELY, n, rank, controls + 1 - rank)) / n
 
 
 def sure_names(records: pd.DataFrame) -> list[str]:

@@ -85,7 +85,7 @@ class Watch:
 
     def _unsubmitted(self, to_submit: Mapping[str, float], now: float) -> list[str]:
         late = [name for name, since in to_submit.items() if now - since > SUBMITTING]
-        if not late or not self._is_due("submitting", now):
+        if not late or not self.is_due("submitting", now):
             return []
         minutes = (now - min(to_submit.values())) / 60
         return [
@@ -95,7 +95,7 @@ class Watch:
         ]
 
     def _unanswered(self, since: float | None, now: float) -> list[str]:
-        if since is None or now - since < SILENCE or not self._is_due("status", now):
+        if since is None or now - since < SILENCE or not self.is_due("status", now):
             return []
         return [
             f"no job could be asked about for {(now - since) / 60:.0f} minutes: "
@@ -103,7 +103,7 @@ class Watch:
             "lost"
         ]
 
-    def _is_due(self, what: str, now: float) -> bool:
+    def is_due(self, what: str, now: float) -> bool:
         """Whether something was not said within the last hour; it counts as said now."""
         if now - self.hourly.get(what, -math.inf) < REMINDER:
             return False
@@ -184,7 +184,8 @@ def watch(executor: Any, ledger: Ledger, say: Callable[[str], None]) -> None:
             except (commands.SlurmSilentError, InputError):
                 jobs = None
             except Exception as error:  # whatever it is, the next look is in a minute
-                say(f"the queue could not be looked at: {error!r}")
+                if state.is_due("look", time.monotonic()):
+                    say(f"the queue could not be looked at: {error!r}")
                 continue
             now = time.monotonic()
             for line in state.look(
