@@ -61,6 +61,7 @@ GENERATED_PARTS = ["profiles", "facts", "qa", "forget_eval"]
 # the model answers. The other keys say how it is reached.
 MODEL_AUTHOR = ["excise.llm", "excise.generation.verbalising"]
 MODEL_KEYS = ["base_url", "model", "extra_body", "structured", "resample_max"]
+PEOPLE_KEYS = ["reserve"]  # of generation.llm too: who is drawn
 UTILITY = "data/utility_qa.jsonl"
 PUBLIC_FIGURES = "data/public_figures.txt"
 STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"]
@@ -147,6 +148,14 @@ def generation_settings(*keys):
     return as_json(chosen("generation", "backend", *keys) | model_asked())
 
 
+def people_settings():
+    """What decides who is drawn; of a model's people a few more, since it may leave some out."""
+    llm = config["generation"].get("llm", {}) if asks_model() else {}
+    drawn = chosen("generation", "backend", "preset", "people", "seed", "max_value_share")
+    more = {key: value for key, value in llm.items() if key in PEOPLE_KEYS}
+    return as_json(drawn | more | model_asked())
+
+
 def model_keys():
     """The keys of generation.llm that decide what a model answers."""
     llm = config["generation"].get("llm", {})
@@ -171,15 +180,15 @@ def client_settings():
     slower pace continues a run and makes nothing again.
     """
     llm = config["generation"].get("llm", {})
-    return as_json({key: value for key, value in llm.items() if key not in MODEL_KEYS})
+    tracked = MODEL_KEYS + PEOPLE_KEYS
+    return as_json({key: value for key, value in llm.items() if key not in tracked})
 
 
 def author_settings():
     """What else an author that is a model must know that decides no text: how much is to come, its
     judge among it, and how many people may stay without one."""
-    settings = chosen("generation", "forget_paraphrases") | chosen(
-        "validation", "incomplete_people"
-    )
+    settings = chosen("generation", "people", "forget_paraphrases")
+    settings |= chosen("validation", "incomplete_people")
     judge = config["red_team"]["judge"]
     asked = {key: judge[key] for key in ("cases", "planted")} if judge["enabled"] else None
     return as_json(settings | {"judge": asked})
@@ -316,6 +325,11 @@ def embedding_arguments(wildcards, input):
     """AUTHOR=FILE for each file of embeddings."""
     pairs = zip(authors(), input.embeddings, strict=True)
     return " ".join(shlex.quote(f"{author}={file}") for author, file in pairs)
+
+
+def validation_settings():
+    """What counts as a duplicate, how many people there are to be and how many may be missing."""
+    return as_json(config["validation"] | chosen("generation", "people"))
 
 
 def judge_settings():

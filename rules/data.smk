@@ -36,7 +36,7 @@ rule generate_profiles:
         runtime=growing(10),
         gpu=0,
     params:
-        hp=generation_settings("preset", "people", "seed", "max_value_share"),
+        hp=people_settings(),
         prompt="data/prompts/profiles.md",
         journal=folder("<data>/generated/journal/profiles.jsonl"),
     message:
@@ -176,7 +176,7 @@ rule validate_dataset:
         runtime=growing(30),
         gpu=0,
     params:
-        hp=as_json(config["validation"]),
+        hp=validation_settings(),
         out_dir=subpath(output[0], parent=True),
     message:
         "Checking the records"

@@ -29,6 +29,7 @@ def arguments(
     hp: dict,
     incomplete: float,
     judge: dict | None = None,
+    people: int | None = None,
 ) -> list[str]:
     """The command line of one of the four programs.
 
@@ -39,10 +40,12 @@ def arguments(
         hp: generation settings.
         incomplete: `validation.incomplete_people`.
         judge: what a judge will be asked, where there is one.
+        people: how many there are to be, where more are drawn.
     """
     made, figures = folder / "generated", folder / "public_figures.txt"
     made.mkdir(parents=True, exist_ok=True)
     figures.write_text(small_dataset.PUBLIC_FIGURES, encoding="utf-8")
+    author = {"incomplete_people": incomplete, "judge": judge, "people": people}
     model = {key: value for key, value in settings.items() if key in MODEL_KEYS}
     client = {key: value for key, value in settings.items() if key not in MODEL_KEYS}
     inputs = {
@@ -55,7 +58,7 @@ def arguments(
         *inputs[part],
         *("--hp", json.dumps(HP | hp | {"backend": "openai", "llm": model})),
         *("--client", json.dumps(client)),
-        *("--author", json.dumps({"incomplete_people": incomplete, "judge": judge})),
+        *("--author", json.dumps(author)),
         *("--prompt", str(ROOT / f"data/prompts/{part}.md")),
         *("--journal", str(made / f"journal/{part}.jsonl")),
         *("--usage", str(made / f"{part}.usage.json")),
@@ -63,10 +66,16 @@ def arguments(
     ]
 
 
-def generate(folder: Path, settings: dict, hp: dict | None = None, incomplete: float = 0) -> None:
+def generate(
+    folder: Path,
+    settings: dict,
+    hp: dict | None = None,
+    incomplete: float = 0,
+    people: int | None = None,
+) -> None:
     """Run all four programs."""
     for part, program in PROGRAMS.items():
-        program.main(arguments(part, folder, settings, hp or {}, incomplete))
+        program.main(arguments(part, folder, settings, hp or {}, incomplete, people=people))
 
 
 def digests(folder: Path) -> dict[str, bytes]:

@@ -15,7 +15,9 @@ import red_team_judge
 import small_dataset
 import stand_in_judge
 import validate_dataset
+from excise.dataset_export import subset_files
 from excise.errors import InputError
+from excise.items import read_benchmark
 from excise.llm.requests import endpoint_id
 from excise.records import read_json, read_jsonl
 from llm_server import FAULTS
@@ -274,6 +276,58 @@ def test_a_person_the_model_cannot_write_about_is_left_out_of_the_dataset(tmp_pa
     assert report["generation"]["forget_eval"]["left_out"] == ["p002"]
     sf = read_jsonl(tmp_path / "own/data/sf.jsonl", "item")
     assert {item["person_id"] for item in sf} == {"p000", "p001", "p003"}
+
+
+@pytest.mark.parametrize("part", ["facts", "qa", "forget_eval"])
+def test_a_spare_person_takes_the_place_of_one_refused_later_in_the_same_run(
+    tmp_path, writer, part
+):
+    hp, own = {"reserve": 0.25}, tmp_path / "own"
+    model_author.generate(tmp_path / "calm", writer().settings(), hp)
+    calm = read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")
+    assert len(calm) == 5
+    server = writer(refused_where(part, lambda text: calm[1]["name"] in text))
+    model_author.generate(own, server.settings(resample_max=1), hp, people=4)
+    assert not (own / "generated/journal/refused.json").exists()
+    report = checked(own, people=4)
+    assert report["generation"][part]["refused"] == ["p001"]
+    assert report["validation"]["people"] == 4
+    sf = read_jsonl(own / "data/sf.jsonl", "item")
+    assert {item["person_id"] for item in sf} == {"p000", "p002", "p003", "p004"}
+
+
+def test_more_refused_than_spare_people_are_drawn_again_by_the_next_run(tmp_path, writer):
+    hp, own = {"reserve": 0.25}, tmp_path / "own"
+    model_author.generate(tmp_path / "calm", writer().settings(), hp)
+    calm = read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")
+    refused = [calm[index]["name"] for index in (1, 3)]
+    server = writer(refused_where("qa", lambda text: any(name in text for name in refused)))
+    settings = server.settings(resample_max=1)
+    with pytest.raises(InputError, match="refuses to write about 2 of 5 people"):
+        model_author.generate(own, settings, hp, people=4)
+    model_author.generate(own, settings, hp, people=4)
+    assert checked(own, people=4)["validation"]["spare_people"] == 1
+
+
+def test_spare_people_are_in_no_file_of_the_dataset_nor_in_its_export(tmp_path, writer):
+    hp = {"reserve": 0.25}
+    model_author.generate(tmp_path, writer().settings(), hp, people=4)
+    offline = tmp_path / "offline"
+    offline.mkdir()
+    small_dataset.generate_offline(offline, json.dumps(model_author.HP))
+    people, first = (
+        read_jsonl(folder / "generated/profiles.jsonl", "profile") for folder in (tmp_path, offline)
+    )
+    assert [one["slots"] for one in people[:4]] == [one["slots"] for one in first]
+    report = checked(tmp_path, people=4)
+    assert report["validation"]["people"] == 4 and report["validation"]["spare_people"] == 1
+    for name, kind in (("sf", "item"), ("sr", "item"), ("forget_eval", "forget_eval")):
+        records = read_jsonl(tmp_path / f"data/{name}.jsonl", kind)
+        assert {record["person_id"] for record in records} == {one["person_id"] for one in first}
+    benchmark = read_benchmark(tmp_path / "data", answers="wrong_candidates")
+    utility = read_jsonl("data/utility_qa.jsonl", "utility")
+    exported = subset_files(benchmark, people, utility)["data/profiles.jsonl"]
+    assert [one["name"] for one in exported] == [one["name"] for one in first]
 
 
 def test_too_many_people_left_out_end_the_stage_with_one_line(tmp_path, writer):

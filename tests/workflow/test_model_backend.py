@@ -78,8 +78,9 @@ def test_how_the_model_is_reached_reruns_nothing(written):
     assert written.plan(REPORT, "--config", override, config=OVERLAY) == set()
 
 
-def test_another_model_writes_everything_again(written):
-    override = 'generation={"llm": {"model": "another"}}'
+@pytest.mark.parametrize("changed", ['"model": "another"', '"reserve": 0.5'])
+def test_another_model_or_more_people_write_everything_again(written, changed):
+    override = f'generation={{"llm": {{{changed}}}}}'
     planned = written.plan(REPORT, "--config", override, config=OVERLAY)
     assert planned == GENERATING | BEHIND_QUESTIONS
 
@@ -109,7 +110,8 @@ def test_lost_records_are_written_again_without_a_call(written, server):
     assert len(server.calls) == calls
 
 
-def test_who_is_refused_in_a_later_part_is_replaced_by_the_next_run(fresh, tmp_path):
+def refusing_first():
+    """A fault that refuses held-out questions about whoever is asked about first, and the name."""
     refused = []
 
     def fault(request, number):
@@ -120,9 +122,29 @@ def test_who_is_refused_in_a_later_part_is_replaced_by_the_next_run(fresh, tmp_p
         refused[:] = refused or [name]  # the first person that it is asked about
         return "refusal" if name in refused else None
 
+    return fault, refused
+
+
+def test_who_is_refused_in_a_later_part_is_replaced_in_the_same_run(fresh, tmp_path):
+    fault, refused = refusing_first()
     own = fresh.copy(tmp_path / "own")
     with FaultServer(answer=StandInWriter(), faults=fault) as server:
         settings = server.settings(limits={"max_in_flight": 1})
+        (own / OVERLAY).write_text(SETTINGS.format(llm=json.dumps(settings)))
+        own.run(REPORT, config=OVERLAY, EXCISE_TEST_KEY=KEY)
+        assert own.plan(REPORT, config=OVERLAY) == set()
+    report = json.loads((own / REPORT).read_text())
+    assert report["validation"]["people"] == 4
+    assert report["generation"]["forget_eval"]["refused"] == ["p000"]
+    asked = (own / "experiments/model/data/sf.jsonl").read_text()
+    assert refused and refused[0] not in asked
+
+
+def test_without_spare_people_they_are_replaced_by_the_next_run(fresh, tmp_path):
+    fault, refused = refusing_first()
+    own = fresh.copy(tmp_path / "own")
+    with FaultServer(answer=StandInWriter(), faults=fault) as server:
+        settings = server.settings(limits={"max_in_flight": 1}, reserve=0)
         (own / OVERLAY).write_text(SETTINGS.format(llm=json.dumps(settings)))
         failed = own.snakemake(REPORT, config=OVERLAY, EXCISE_TEST_KEY=KEY)
         assert failed.returncode != 0

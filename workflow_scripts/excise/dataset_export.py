@@ -83,6 +83,8 @@ def subset_files(
 ) -> dict[str, list[dict]]:
     """File name → its rows; all rows of a file have the same keys in the same order.
 
+    Profiles of people whom the benchmark asks nothing about (left out, spare) are not exported.
+
     Raises:
         InputError: a file would have no rows, which `load_dataset` cannot read.
     """
@@ -98,6 +100,8 @@ def subset_files(
         group: [fact for fact in facts.values() if fact["group"] == group]
         for group in ("sf", "correlated", "other")
     }
+    asked = {fact["person_id"] for fact in facts.values()}
+    people = [person for person in profiles if person["person_id"] in asked]
     authors = [record for record in utility if record["category"] == AUTHORS]
     others = [record for record in utility if record["category"] != AUTHORS]
     files = {
@@ -106,7 +110,7 @@ def subset_files(
         _RETAIN[1]: groups["other"],
         "data/forget_paraphrased.jsonl": list(benchmark.forget_eval),
         "data/utility.jsonl": list(utility),
-        "data/profiles.jsonl": _same_slots(profiles),
+        "data/profiles.jsonl": _same_slots(people),
         "tofu/forget_perturbed.jsonl": tofu_rows(groups["sf"]),
         "tofu/forget_paraphrased_perturbed.jsonl": tofu_rows(held_out),
         "tofu/retain_perturbed.jsonl": tofu_rows(groups["correlated"] + groups["other"]),

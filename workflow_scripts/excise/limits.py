@@ -20,11 +20,14 @@ class ValidationLimits:
         masked_near_duplicate: the same with the name and the values masked.
         incomplete_people: largest share of the people that may be dropped because a file lacks
             records of them; with 0, what is missing is a fault.
+        people: how many there are to be: the first complete ones; None takes all. With more in the
+            files, the others are spare: they take the places of incomplete ones.
     """
 
     near_duplicate: float = 90
     masked_near_duplicate: float = 85
     incomplete_people: float = 0
+    people: int | None = None
 
 
 @dataclass(frozen=True)

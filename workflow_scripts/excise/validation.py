@@ -107,7 +107,7 @@ def validate(generated: Generated, limits: ValidationLimits) -> Validated:
     Raises:
         InputError: there are faults; they are printed, the message names the first and counts.
     """
-    generated, incomplete = complete_people(generated, limits.incomplete_people)
+    generated, incomplete, spare = complete_people(generated, limits)
     faults = list(integrity_faults(generated))
     stop_at(faults)  # the checks below rely on records that agree
     faults = list(duplicate_faults(generated))
@@ -137,33 +137,75 @@ def validate(generated: Generated, limits: ValidationLimits) -> Validated:
             "forget_eval": len(kept),
             "forget_eval_dropped": len(dropped),
             "incomplete_people": len(incomplete),
+            "spare_people": len(spare),
             "faults": 0,
         },
         "dropped": dropped,
         "incomplete_people": incomplete,
+        "spare_people": spare,
         "near_duplicates": near_duplicates(generated, kept, limits),
     }
     return Validated(sf, sr, details, kept, report)
 
 
-def complete_people(generated: Generated, share: float) -> tuple[Generated, list[dict]]:
-    """The records of the people whom every file knows in full.
+def complete_people(
+    generated: Generated, limits: ValidationLimits
+) -> tuple[Generated, list[dict], list[str]]:
+    """The records of the people whom every file knows in full, as many as there are to be.
 
-    A model that writes the files may leave people out. A person is complete with a fact for every
-    slot, a question for every fact and a held-out question for every forget fact.
+    A model that writes the files may leave people out; spare people take their places.
 
     Args:
         generated: the four files.
-        share: largest share of the people that may be dropped; 0 drops nobody.
+        limits: `people`, how many there are to be, and `incomplete_people`, which share of them
+            may be missing; where nobody may and nobody is spare, nobody is dropped.
 
     Returns:
-        the records of complete people, and the others as {person_id, missing}.
+        the records of the first complete people; the incomplete ones as {person_id, missing}; ids
+        of the complete ones who were not needed.
 
     Raises:
-        InputError: more than `share` of the people are incomplete.
+        InputError: too many are missing.
     """
-    if not share:
-        return generated, []
+    there = [profile["person_id"] for profile in generated.profiles]
+    wanted = len(there) if limits.people is None else limits.people
+    if not limits.incomplete_people and len(there) <= wanted:
+        return generated, [], []
+    incomplete = missing_records(generated)
+    complete = [person_id for person_id in there if person_id not in incomplete]
+    lacking = wanted - len(complete)
+    if lacking > limits.incomplete_people * wanted:
+        told = ""
+        if incomplete:
+            first, missing = next(iter(incomplete.items()))
+            lacks = ", ".join(f"{number} in {kind}" for kind, number in missing.items())
+            told = f" ({first}: records missing: {lacks})"
+        raise InputError(
+            f"{generated.paths['profiles']}: {len(incomplete)} of {len(there)} people are "
+            f"incomplete{told}, and {lacking} of {wanted} would be missing; allowed: "
+            f"{limits.incomplete_people:.0%} (validation.incomplete_people)"
+        )
+    kept = set(complete[:wanted])
+    kinds = {
+        kind: [
+            (line, record)
+            for line, record in enumerate(getattr(generated, kind), start=1)
+            if record["person_id"] in kept
+        ]
+        for kind in generated.paths
+    }
+    records = {kind: [record for _, record in own] for kind, own in kinds.items()}
+    lines = {kind: [line for line, _ in own] for kind, own in kinds.items()}
+    dropped = [{"person_id": one, "missing": missing} for one, missing in incomplete.items()]
+    return Generated(**records, paths=generated.paths, lines=lines), dropped, complete[wanted:]
+
+
+def missing_records(generated: Generated) -> dict[str, dict[str, int]]:
+    """Incomplete people → file → how many of their records it lacks.
+
+    A person is complete with a fact for every slot, a question for every fact and a held-out
+    question for every forget fact.
+    """
     told = {record["id"] for record in generated.facts}
     asked = {record["id"] for record in generated.qa}
     asked_again = {record["fact_id"] for record in generated.forget_eval}
@@ -180,26 +222,7 @@ def complete_people(generated: Generated, share: float) -> tuple[Generated, list
             incomplete[profile["person_id"]] = {
                 kind: len(slots) for kind, slots in missing.items() if slots
             }
-    if len(incomplete) > share * len(generated.profiles):
-        first, missing = next(iter(incomplete.items()))
-        lacking = ", ".join(f"{number} in {kind}" for kind, number in missing.items())
-        raise InputError(
-            f"{generated.paths['profiles']}: {len(incomplete)} of {len(generated.profiles)} people "
-            f"are incomplete ({first}: records missing: {lacking}); allowed: {share:.0%} "
-            "(validation.incomplete_people)"
-        )
-    kinds = {
-        kind: [
-            (line, record)
-            for line, record in enumerate(getattr(generated, kind), start=1)
-            if record["person_id"] not in incomplete
-        ]
-        for kind in generated.paths
-    }
-    records = {kind: [record for _, record in kept] for kind, kept in kinds.items()}
-    lines = {kind: [line for line, _ in kept] for kind, kept in kinds.items()}
-    dropped = [{"person_id": one, "missing": missing} for one, missing in incomplete.items()]
-    return Generated(**records, paths=generated.paths, lines=lines), dropped
+    return incomplete
 
 
 def stop_at(faults: list[Fault]) -> None:

@@ -1,5 +1,6 @@
 """Sizes of the benchmark: how many people, facts and wrong answers."""
 
+import math
 from dataclasses import dataclass
 
 from excise.errors import InputError
@@ -45,3 +46,11 @@ def wrong_candidates(hp: dict) -> int:
     Without the key `wrong_candidates` as many as the preset asks for, all of them kept.
     """
     return hp.get("wrong_candidates") or resolve(hp).wrong_answers
+
+
+def reserve_people(hp: dict) -> int:
+    """How many people are drawn beyond those asked for, to take the places of who is left out.
+
+    `hp["reserve"]` is their share, rounded up; none where nobody can be left out.
+    """
+    return math.ceil(hp.get("reserve", 0) * resolve(hp).people)

@@ -81,6 +81,7 @@ class Sampler:
     Attributes:
         seed: of the one random stream.
         people: how many will be drawn at most (None: no end, no diversity caps).
+        reserve: how many more may be drawn, under the same caps.
         slots: the slots every person gets.
         max_value_share: no value of a slot is held by more than this share of the people.
         name_space: `benchmark` or `pretraining`.
@@ -91,6 +92,7 @@ class Sampler:
     people: int | None
     slots: list[Slot]
     max_value_share: float = 1.0
+    reserve: int = 0
     name_space: str = "benchmark"
     forbidden_names: frozenset[str] = frozenset()
     _taken: set[str] = field(default_factory=set, init=False)
@@ -107,17 +109,18 @@ class Sampler:
             self._check_capacity()
 
     def _check_capacity(self) -> None:
+        drawn = self.people + self.reserve
         for slot in self.slots:
             pool = POOLS.get(slot.value_type)
-            if pool is not None and len(pool) * self._cap < self.people:
+            if pool is not None and len(pool) * self._cap < drawn:
                 raise InputError(
                     f"generation.max_value_share: {self.max_value_share:g} lets {self._cap} of "
-                    f"{self.people} people share a value, and slot {slot.name!r} has only "
+                    f"{drawn} people share a value, and slot {slot.name!r} has only "
                     f"{len(pool)} values; allowed here: at least {1 / len(pool):.3f}"
                 )
         room = len(self._surnames) * SURNAME_REUSE
-        if self.people > room:
-            raise InputError(f"generation.people: {self.people} is more than {room} unique names")
+        if drawn > room:
+            raise InputError(f"generation.people: {drawn} is more than {room} unique names")
 
     def person(self, person_id: str) -> dict:
         """The next person: a profile record without its text."""

@@ -25,7 +25,7 @@ class Dataset:
         validation: the report of `validate_dataset`.
         files: where each kind of record stands: `profiles`, `sf`, …, one path each.
         people_in_file: person ids in the order of the profiles file, those included that
-            `validate_dataset` dropped as incomplete; empty: nobody was dropped.
+            `validate_dataset` dropped as incomplete or spare; empty: nobody was dropped.
     """
 
     profiles: dict[str, dict]
@@ -99,9 +99,10 @@ def read_dataset(
     files |= {"profiles": Path(profiles), "utility": Path(utility), "validation": Path(validation)}
     people = {record["person_id"]: record for record in read_jsonl(profiles, "profile")}
     report = read_validation(validation)
-    incomplete = {one["person_id"] for one in report.get("incomplete_people", [])}
+    dropped = {one["person_id"] for one in report.get("incomplete_people", [])}
+    dropped |= set(report.get("spare_people", []))
     return Dataset(
-        profiles={key: person for key, person in people.items() if key not in incomplete},
+        profiles={key: person for key, person in people.items() if key not in dropped},
         sf=benchmark.sf,
         sr=benchmark.sr,
         details=benchmark.details,

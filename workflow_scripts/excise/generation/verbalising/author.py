@@ -1,6 +1,6 @@
 """The author that asks a language model."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from excise.errors import InputError
@@ -34,8 +34,8 @@ class ModelAuthor:
         prompt: its prompt file.
         journal: its journal, of requests and answers.
         llm: config section `generation.llm`.
-        settings: `incomplete_people`, the largest share of the people that may stay without a
-            text; `forget_paraphrases`, where it is not the preset's; `judge`, what will be asked of
+        settings: `people`, how many are wanted, where more are drawn; `incomplete_people`, the
+            largest share of them that may stay without a text; `forget_paraphrases`, where it is not the preset's; `judge`, what will be asked of
             one afterwards, where one is.
 
     Raises:
@@ -49,6 +49,7 @@ class ModelAuthor:
         self.refused_file = self.journal.with_name("refused.json")
         self.prompt = read_prompt(prompt, PARTS[part].PLACEHOLDERS)
         self.settings = load_settings(llm)
+        self.people = settings.get("people")
         self.left_out_share = settings.get("incomplete_people", 0.0)
         self.paraphrases = settings.get("forget_paraphrases")
         self.judge = settings.get("judge")
@@ -92,7 +93,8 @@ class ModelAuthor:
         if self.judge:
             journals["judge"] = self.journal.with_name("red_team_judge.jsonl")
             judges = read_prompts(self.prompt_file.parent)
-            requests["judge"] = requests_of_judge(people, judges, hp, self.judge)
+            judged = people[: resolve(hp).people]  # spare people are in no dataset
+            requests["judge"] = requests_of_judge(judged, judges, hp, self.judge)
         parts = {journals[part]: own for part, own in requests.items()}
         self.session.check_budget(parts, spare=self.left_out_share)
 
@@ -168,14 +170,17 @@ class ModelAuthor:
         return entries
 
     def _stop_at_refusals(self, people: dict[str, dict], answers: Answers) -> None:
-        """Remember who was refused to the end; the next run draws others in their place.
+        """Remember who was refused to the end, if too few others are left to take their places.
 
-        Values are drawn with the profile, so this part cannot. Whose place was filled
-        `resample_max` times stays empty.
+        Values are drawn with the profile, so this part cannot: the next run draws others. Whose
+        place was filled `resample_max` times stays empty.
 
         Raises:
             InputError: somebody else can be drawn; what was answered is in the journal.
         """
+        left_out = {call.split(".")[0] for call in answers.failed}
+        if len(people) - len(left_out) >= self._wanted(people):
+            return
         known, new = self._refused_later(), []
         for person_id in dict.fromkeys(call.split(".")[0] for call in answers.refused):
             name = people[person_id]["name"]
@@ -193,8 +198,12 @@ class ModelAuthor:
             f"{self.journal}: the same command again draws others in their place"
         )
 
+    def _wanted(self, people: Collection[str]) -> int:
+        """How many people are to have texts; everybody beyond is spare."""
+        return len(people) if self.people is None else self.people
+
     def _settle(self, wanted: Iterable[str], records: list[dict], answers: Answers) -> None:
-        """Name the people without records; too many of them end the stage."""
+        """Name the people without records; too few with them end the stage."""
         wanted, there = list(wanted), {record["person_id"] for record in records}
         why = {}
         for call, errors in answers.failed.items():
@@ -205,9 +214,11 @@ class ModelAuthor:
         self.report = {
             "people": len(wanted),
             "left_out": left_out,
+            "refused": list(dict.fromkeys(call.split(".")[0] for call in answers.refused)),
             "resampled": answers.resampled,
         }
-        if len(left_out) > self.left_out_share * len(wanted):
+        needed = self._wanted(wanted)
+        if left_out and needed - len(there) > self.left_out_share * needed:
             first = left_out[0]
             raise InputError(
                 f"{self.part}: {len(left_out)} of {len(wanted)} people without a text that keeps "
