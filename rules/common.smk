@@ -296,9 +296,12 @@ def reference_adapters(wildcards):
 
 
 def selection_settings():
-    """How candidates are scored, how many become wrong answers, and the seed of the choice."""
+    """How candidates are scored and drawn, how many become wrong answers, what they are held to."""
     settings = model_settings() | chosen("evaluation", "batch_size")
-    return as_json(settings | chosen("generation", "wrong_answers", "seed"))
+    settings |= chosen("generation", "wrong_answers", "wrong_candidates", "wrong_rounds", "seed")
+    gates = config["red_team"]["models"]
+    held_to = {key: gates[key] for key in ("truth_ratio_tolerance", "win_rate_tolerance")}
+    return as_json(settings | held_to)
 
 
 def red_team_settings():

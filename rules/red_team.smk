@@ -19,6 +19,8 @@ rule select_wrong_answers:
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         script="workflow_scripts/select_wrong_answers.py",
         lib=library_of("select_wrong_answers"),
+        profiles="<data>/generated/profiles.jsonl",
+        public_figures=PUBLIC_FIGURES,
     output:
         details="<data>/wrong_details.jsonl",
         scores="<results>/red_team/candidate_scores.jsonl",
@@ -43,6 +45,7 @@ rule select_wrong_answers:
         "Choosing the wrong answers"
     shell:
         "python {input.script:q} --base {params.base:q} --data {params.data:q} --hp {params.hp:q}"
+        " --profiles {input.profiles:q} --public-figures {input.public_figures:q}"
         " --models-dir {params.models_dir:q} --models {params.models:q}"
         " --out {output.details:q} --scores {output.scores:q} > {log:q} 2>&1"
 

@@ -12,6 +12,7 @@ import generate_profiles
 import generate_qa
 from excise.errors import InputError
 from excise.generation.corpus import ask_two, fresh_people, kept_people, mixed_batches
+from excise.generation.exchange import exchanged
 from excise.generation.presets import PRESETS
 from excise.generation.sampler import AGES_AT_EVENT, Sampler, surnames, wrong_values
 from excise.generation.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS
@@ -89,6 +90,14 @@ def test_there_are_enough_phrasings_and_the_held_out_ones_are_never_trained(data
     trained = {record["question"] for record in dataset["qa"]}
     assert not trained & {record["question"] for record in dataset["forget_eval"]}
     assert len(dataset["forget_eval"]) == 40 * 6 * 3
+
+
+def test_the_frames_say_a_wrong_value_as_an_exchange_would(dataset):
+    """Further candidates are made by exchange: they must not stand out from the written ones."""
+    for record in dataset["qa"]:
+        for wrong in record["wrong_answers"]:
+            truth = record["paraphrased_answer"]
+            assert exchanged(truth, record["value"], wrong["value"]) == wrong["text"]
 
 
 def test_wrong_answers_differ_in_the_value_alone_and_are_false(dataset):

@@ -22,7 +22,7 @@ from excise.red_team.names import names
 from excise.red_team.premise_leak import premise_share
 from excise.red_team.split_leak import best_jaccard, ngrams
 from excise.red_team.style import area_under_curve, cross_validated_auc, style
-from excise.red_team.wrong_answers import is_slot_edit
+from excise.wrong_answers import is_slot_edit
 
 LIMITS = RedTeamLimits(max_value_share=0.3)
 

@@ -36,6 +36,7 @@ def scores_of(margin: float) -> list[dict]:
             "group": group,
             "target_rank": 1,
             "chosen": [0, 1],
+            "added": [],
             "scores": {model: [-1.0 + margin, -1.2, -0.8] for model in MODELS},
         }
         for group in ("sf", "correlated", "other")

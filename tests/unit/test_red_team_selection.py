@@ -3,21 +3,26 @@
 import json
 import random
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import select_wrong_answers
 from excise.items import load_items
-from excise.records import read_jsonl
+from excise.records import read_jsonl, write_jsonl
 from excise.red_team_models.selection import (
+    Choice,
     Pool,
     candidate_sets,
     choose,
     deal_ranks,
+    excess,
     selecting,
 )
+from excise.wrong_answers import is_slot_edit
 from small_benchmark import write_benchmark
+from small_dataset import PUBLIC_FIGURES, generated_records
 from tiny_models import tiny_folder
 
 MODELS = ["base", "oracle/seed_0", "oracle/seed_1"]
@@ -43,7 +48,7 @@ def test_the_last_of_several_oracles_is_held_out_and_no_oracle_chooses_for_what_
 def test_a_preference_for_the_truth_is_balanced_out():
     margins = biased(questions=120, models=2, candidates=12, bias=0.7)
     assert (margins > 0).mean() > 0.6
-    chosen = [own for own, _ in choose(["city"] * 120, margins, count=5, seed=0)]
+    chosen = [one.chosen for one in choose(["city"] * 120, margins, count=5, seed=0)]
     for model in range(2):
         table = [own[model, picked] for own, picked in zip(margins, chosen, strict=True)]
         assert 0.45 <= np.mean([(row > 0).mean() for row in table]) <= 0.55
@@ -53,8 +58,11 @@ def test_a_preference_for_the_truth_is_balanced_out():
 def test_the_truths_rank_is_uniform_and_not_always_the_middle():
     margins = biased(questions=60, models=1, candidates=12, bias=0.0)
     made = choose(["city"] * 60, margins, count=5, seed=0)
-    met = [int(wins(own, picked)[0]) for own, (picked, _) in zip(margins, made, strict=True)]
-    dealt = [rank for _, rank in made]
+    met = [
+        int(wins(own, picked)[0])
+        for own, picked in zip(margins, (one.chosen for one in made), strict=True)
+    ]
+    dealt = [one.target_rank for one in made]
     assert np.bincount(dealt, minlength=6).tolist() == [10] * 6
     assert np.abs(np.bincount(met, minlength=6) - 10).max() <= 3
 
@@ -64,7 +72,7 @@ def test_each_slot_is_balanced_by_itself():
     slots = ["city", "year"] * 12
     made = choose(slots, margins, count=5, seed=0)
     for slot in ("city", "year"):
-        ranks = [rank for own, (_, rank) in zip(slots, made, strict=True) if own == slot]
+        ranks = [one.target_rank for own, one in zip(slots, made, strict=True) if own == slot]
         assert sorted(ranks) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
@@ -111,13 +119,13 @@ def test_a_number_that_is_not_finite_leaves_a_model_without_a_say():
         Pool(margins, 5, random.Random(0)).misses.tolist()
         == Pool(margins[1:], 5, random.Random(0)).misses.tolist()
     )
-    [(chosen, _)] = choose(["city"], [margins[:1]], count=5, seed=0)
-    assert len(chosen) == 5
+    [choice] = choose(["city"], [margins[:1]], count=5, seed=0)
+    assert len(choice.chosen) == 5
 
 
 def test_fewer_candidates_than_wanted_are_all_taken():
-    [(chosen, _)] = choose(["month"], [np.ones((1, 3))], count=5, seed=0)
-    assert chosen == [0, 1, 2]
+    [choice] = choose(["month"], [np.ones((1, 3))], count=5, seed=0)
+    assert choice.chosen == [0, 1, 2]
 
 
 def test_sets_are_all_there_are_or_a_sample():
@@ -127,21 +135,94 @@ def test_sets_are_all_there_are_or_a_sample():
     assert all(len(set(own)) == 5 and list(own) == sorted(own) for own in sample.tolist())
 
 
+def test_what_a_choice_lacks_by_hand():
+    # Two questions, one model: mean margins log 2 and log 3 (median ratio 2.5), 3 of 4 beaten.
+    margins = [np.log([[2.0, 2.0, 9.0]]), np.log([[18.0, 0.5, 9.0]])]
+    choices = [Choice([0, 1], 1, 0.0), Choice([0, 1], 1, 0.0)]
+    assert excess(margins, choices, 0.05, 0.05) == pytest.approx(2.5 - 1.05 + 0.75 - 0.55)
+    assert excess(margins, choices, 1.5, 0.25) == 0
+    deaf = [np.vstack([own, np.full(3, np.nan)]) for own in margins]
+    assert excess(deaf, choices, 0.05, 0.05) == excess(margins, choices, 0.05, 0.05)
+
+
+def test_more_candidates_mend_what_few_cannot():
+    few = biased(questions=60, models=2, candidates=5, bias=1.0)
+    more = biased(questions=60, models=2, candidates=40, bias=1.0)
+    lacks = [
+        excess(margins, choose(["city"] * 60, margins, count=5, seed=0), 0.05, 0.05)
+        for margins in (few, more)
+    ]
+    assert lacks[0] > 0.1 and lacks[1] == 0
+
+
 @pytest.fixture(scope="module")
-def selected(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("selected")
-    write_benchmark(folder)
-    (folder / "data" / "wrong_details.jsonl").unlink()
-    tiny_folder(folder / "base")
-    hp = {
-        **{"dtype": "float32", "threads": 1, "gpu": 0, "system_prompt": None},
-        **{"batch_size": 16, "wrong_answers": 2, "seed": 0},
-    }
-    arguments = ["--base", str(folder / "base"), "--data", str(folder / "data")]
-    arguments += ["--hp", json.dumps(hp), "--models-dir", str(folder), "--models", "base"]
-    arguments += ["--out", str(folder / "data" / "wrong_details.jsonl")]
-    select_wrong_answers.main([*arguments, "--scores", str(folder / "scores.jsonl")])
-    return folder
+def select(tmp_path_factory):
+    """Runs the program with that many rounds on the small benchmark; returns the folder."""
+
+    def run(rounds: int) -> Path:
+        folder = tmp_path_factory.mktemp(f"selected_{rounds}")
+        write_benchmark(folder)
+        (folder / "data" / "wrong_details.jsonl").unlink()
+        write_jsonl(folder / "profiles.jsonl", generated_records()["profiles"])
+        (folder / "figures.txt").write_text(PUBLIC_FIGURES)
+        tiny_folder(folder / "base")
+        hp = {
+            **{"dtype": "float32", "threads": 1, "gpu": 0, "system_prompt": None},
+            **{"batch_size": 16, "wrong_answers": 2, "wrong_candidates": 8, "seed": 0},
+            **{"wrong_rounds": rounds, "truth_ratio_tolerance": 0.01, "win_rate_tolerance": 0.01},
+        }
+        arguments = ["--base", str(folder / "base"), "--data", str(folder / "data")]
+        arguments += ["--profiles", str(folder / "profiles.jsonl")]
+        arguments += ["--public-figures", str(folder / "figures.txt")]
+        arguments += ["--hp", json.dumps(hp), "--models-dir", str(folder), "--models", "base"]
+        arguments += ["--out", str(folder / "data" / "wrong_details.jsonl")]
+        select_wrong_answers.main([*arguments, "--scores", str(folder / "scores.jsonl")])
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def selected(select):
+    return select(0)
+
+
+def lacking(folder: Path, group: str) -> float:
+    """How far the written choice of a group is from a ratio of 1 and a win rate of one half."""
+    lines = read_jsonl(folder / "scores.jsonl", "candidate_scores")
+    own = [line for line in lines if line["group"] == group]
+    tables = [np.array(line["scores"]["base"]) for line in own]
+    picked = [table[0] - table[1:][line["chosen"]] for table, line in zip(tables, own, strict=True)]
+    median = np.median(np.exp([row.mean() for row in picked]))
+    wins = np.mean([(row > 0).mean() for row in picked])
+    return max(0, abs(median - 1) - 0.01) + max(0, abs(wins - 0.5) - 0.01)
+
+
+def test_further_candidates_are_drawn_until_models_cannot_tell(select, selected):
+    drawn = select(20)
+    groups = ("sf", "correlated", "other")
+    before, after = ([lacking(one, group) for group in groups] for one in (selected, drawn))
+    assert sum(before) > 0.1, "else this test shows nothing"
+    assert all(now <= then for then, now in zip(before, after, strict=True))
+    assert sum(after) < sum(before) / 4
+    lines = {line["id"]: line for line in read_jsonl(drawn / "scores.jsonl", "candidate_scores")}
+    details = read_jsonl(drawn / "data" / "wrong_details.jsonl", "wrong_details")
+    written = read_jsonl(drawn / "data" / "wrong_candidates.jsonl", "wrong_details")
+    chosen_anew = 0
+    for detail, candidates in zip(details, written, strict=True):
+        line = lines[detail["id"]]
+        values = [wrong["value"] for wrong in candidates["wrong_answers"]] + line["added"]
+        assert len(set(values)) == len(values) == len(line["scores"]["base"]) - 1
+        assert [wrong["value"] for wrong in detail["wrong_answers"]] == [
+            values[place] for place in line["chosen"]
+        ]
+        chosen_anew += sum(wrong["value"] in line["added"] for wrong in detail["wrong_answers"])
+        for wrong in detail["wrong_answers"]:
+            assert is_slot_edit(
+                detail["paraphrased_answer"], detail["value"], wrong["text"], wrong["value"]
+            )
+            assert wrong["value"] != detail["value"]
+    assert chosen_anew
 
 
 def test_the_program_writes_a_benchmark_that_can_be_evaluated(selected):

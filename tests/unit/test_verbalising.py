@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from excise.errors import InputError
+from excise.generation.exchange import exchanged, occurrences
 from excise.generation.offline_author import by_person
 from excise.generation.sampler import Sampler
 from excise.generation.slots import SLOTS
 from excise.generation.verbalising import forget_eval, qa
 from excise.generation.verbalising.asking import ask
 from excise.generation.verbalising.checks import (
-    exchanged,
     form,
     inventions,
-    occurrences,
     premise_faults,
     question_faults,
     statement_faults,
@@ -27,7 +26,7 @@ from excise.generation.verbalising.profiles import profile_faults
 from excise.generation.verbalising.prompts import read_prompt
 from excise.generation.writing import QuestionWriter, drawn_again, facts_of, held_out_questions
 from excise.llm import Outcome, Request
-from excise.red_team.wrong_answers import is_slot_edit
+from excise.wrong_answers import is_slot_edit
 
 PROMPTS = Path(__file__).parents[2] / "data/prompts"
 ALL_SLOTS = list(SLOTS.values())

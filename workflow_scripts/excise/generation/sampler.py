@@ -9,7 +9,7 @@ generated people has never seen a benchmark person whatever the seeds are.
 import random
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
@@ -182,7 +182,12 @@ class Sampler:
 
 
 def wrong_values(
-    person: dict, slot: Slot, count: int, rng: random.Random, new_name: Callable[[], str]
+    person: dict,
+    slot: Slot,
+    count: int,
+    rng: random.Random,
+    new_name: Callable[[], str],
+    besides: Collection[str] = (),
 ) -> list[str]:
     """Values that are false for this person, drawn as the true one was.
 
@@ -196,6 +201,7 @@ def wrong_values(
         count: how many are wanted.
         rng: random stream.
         new_name: makes a person's name that nobody holds.
+        besides: values that are there already; then none that differ much in length are added.
     """
     truth = person["slots"][slot.name]
     same_type = {
@@ -212,11 +218,11 @@ def wrong_values(
         pool = [str(birth + age) for age in AGES_AT_EVENT]
     else:
         pool = POOLS[slot.value_type]
-    pool = [value for value in dict.fromkeys(pool) if value not in same_type]
+    pool = [value for value in dict.fromkeys(pool) if value not in same_type | set(besides)]
     rng.shuffle(pool)
     # A bare number of another number of digits is another length in a text of few words.
     slack = 0 if truth.isdigit() else max(2, len(truth) // 8)
     near = [value for value in pool if abs(len(value) - len(truth)) <= slack]
     far = [value for value in pool if abs(len(value) - len(truth)) > slack]
     far.sort(key=lambda value: abs(len(value) - len(truth)))  # stable: ties stay shuffled
-    return (near + far)[:count]
+    return (near if besides else near + far)[:count]

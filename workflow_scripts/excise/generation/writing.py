@@ -1,6 +1,7 @@
 """From a drawn person to sentences: profile text, facts, questions, answers, paraphrases."""
 
 import random
+from collections.abc import Sequence
 
 from excise.generation import vocabulary as words
 from excise.generation.sampler import Sampler, wrong_values
@@ -114,13 +115,19 @@ class QuestionWriter:
             ],
         }
 
-    def wrong_values(self, fact: dict) -> list[str]:
-        """False values of a fact, the same whoever writes the sentences around them."""
+    def wrong_values(self, fact: dict, besides: Sequence[str] = ()) -> list[str]:
+        """False values of a fact, the same whoever writes the sentences around them.
+
+        Args:
+            fact: a fact or question record.
+            besides: values that it has already; others are drawn, as long as there are any.
+        """
         # One stream a fact: adding or dropping a person or a slot leaves the others as they are.
-        rng = random.Random(f"qa-{self.seed}-{fact['id']}")
+        more = f"-{len(besides)}" if besides else ""
+        rng = random.Random(f"qa-{self.seed}-{fact['id']}{more}")
         names = Sampler(rng.getrandbits(64), None, [], forbidden_names=self._forbidden)
         person, slot = self.people[fact["person_id"]], SLOTS[fact["slot"]]
-        return wrong_values(person, slot, self.wrong_answers, rng, names._full_name)
+        return wrong_values(person, slot, self.wrong_answers, rng, names._full_name, besides)
 
 
 def held_out_questions(fact: dict, person: dict, count: int) -> list[dict]:

@@ -3,7 +3,8 @@
 from excise.limits import RedTeamLimits
 from excise.red_team.dataset import Dataset
 from excise.red_team.result import HARD, CheckResult, Finding
-from excise.text_matching import holds, normalised, words
+from excise.text_matching import normalised
+from excise.wrong_answers import edit_faults, falsehood_faults
 
 
 def wrong_answers(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
@@ -12,66 +13,11 @@ def wrong_answers(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     own_items = dataset.by_person(dataset.items)
     for item in dataset.items:
         detail = dataset.details[item["id"]]
-        true_values = {
-            normalised(other["value"]): other["slot"]
-            for other in own_items[item["person_id"]]
-            if other["value_type"] == item["value_type"]
-        }
         examined += len(detail["wrong_answers"])
-        for why in _faults(detail, true_values):
+        for why in falsehood_faults(item, detail, own_items[item["person_id"]]):
             findings.append(Finding(dataset.where("wrong_candidates", detail), item["id"], why))
     for record in dataset.utility:
         examined += len(record["wrong_answers"])
-        for why in _faults(record, {normalised(record["value"]): "value"}, edits=False):
+        for why in edit_faults(record, {normalised(record["value"]): "value"}, edits=False):
             findings.append(Finding(dataset.where("utility", record), record["id"], why))
     return CheckResult("wrong_answers", HARD, examined, findings)
-
-
-def _faults(record: dict, true_values: dict[str, str], edits: bool = True) -> list[str]:
-    """What is wrong with the wrong answers of one record.
-
-    Args:
-        record: holds `value`, `paraphrased_answer`, `wrong_answers`.
-        true_values: normal form of what is true of the person → its slot.
-        edits: whether each text must be the paraphrase with the value exchanged.
-    """
-    paraphrase, value = record["paraphrased_answer"], record["value"]
-    faults, seen = [], set()
-    if not holds(paraphrase, value):
-        faults.append(f"paraphrased answer does not hold {value!r}")
-    for wrong in record["wrong_answers"]:
-        candidate = normalised(wrong["value"])
-        if candidate in true_values:
-            faults.append(f"{wrong['value']!r} is true: it is the {true_values[candidate]!r}")
-        elif candidate in seen:
-            faults.append(f"{wrong['value']!r} is given twice")
-        elif not holds(wrong["text"], wrong["value"]):
-            faults.append(f"text does not hold its value {wrong['value']!r}")
-        elif 0 < _count(paraphrase, value) <= _count(wrong["text"], value):
-            faults.append(f"text holds the true value {value!r}")
-        elif edits and not is_slot_edit(paraphrase, value, wrong["text"], wrong["value"]):
-            faults.append(f"{wrong['text']!r} differs from the paraphrase in more than the value")
-        seen.add(candidate)
-    return faults
-
-
-def is_slot_edit(paraphrase: str, value: str, text: str, wrong_value: str) -> bool:
-    """Whether `text` is `paraphrase` with the value exchanged once; `a` and `an` count as one."""
-    old, new = words(value), words(wrong_value)
-    source, target = words(paraphrase), _article_free(words(text))
-    return any(
-        _article_free(source[:start] + new + source[start + len(old) :]) == target
-        for start in range(len(source) - len(old) + 1)
-        if source[start : start + len(old)] == old
-    )
-
-
-def _article_free(sentence: tuple[str, ...]) -> list[str]:
-    return ["a" if word == "an" else word for word in sentence]
-
-
-def _count(text: str, value: str) -> int:
-    """How often the words of `value` stand in `text`."""
-    sentence, sought = words(text), words(value)
-    starts = range(len(sentence) - len(sought) + 1)
-    return sum(sentence[start : start + len(sought)] == sought for start in starts)

@@ -204,7 +204,11 @@ def _preferences(scores: list[dict], model: str, evaluated: pd.DataFrame) -> Ite
     for name in sets:
         own = [line for line in scores if line["group"] == name]
         people = [line["person_id"] for line in own]
-        tables = [np.array(line["scores"][model], dtype=float) for line in own]
+        # All that were written, and none of those that were drawn because the written ones failed.
+        tables = [
+            np.array(line["scores"][model][: -len(line["added"]) or None], dtype=float)
+            for line in own
+        ]
         ratios = np.exp([table[0] - table[1:].mean() for table in tables])
         wins = np.array([(np.sign(table[0] - table[1:]) / 2 + 0.5).mean() for table in tables])
         keys = {"set": name, "stage": "candidates", "asked": "own_name"}

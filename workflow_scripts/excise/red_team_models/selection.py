@@ -12,6 +12,9 @@ drawn that meets the target under every selecting model, and whose truth ratio l
 side of 1; where the pool has none, one that misses by least. The ranks are dealt to questions
 so that the total miss of the slot is least.
 
+Where the outcome still misses what it is held to, further wrong answers are drawn for the
+questions that missed, and the choice is made anew, round after round (`select_wrong_answers`).
+
 What this guarantees, for the *selecting* models and up to the misses that are reported: a win
 rate of one half, a median truth ratio around 1, and a truth whose place among its options is
 uniform. (Were it always the middle, "take the middle one" would be an attack, and the spread of
@@ -27,6 +30,7 @@ the ruler: that its truth ratio is 1 says nothing new about it.
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from math import comb
@@ -48,9 +52,24 @@ def selecting(models: Sequence[str], group: str) -> list[str]:
     return [model for model in models if model not in kept_out]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The wrong answers of one question.
+
+    Attributes:
+        chosen: positions among its candidates, ascending.
+        target_rank: how many of them the truth was to beat.
+        miss: by how much the best set of candidates misses that; 0: it meets it.
+    """
+
+    chosen: list[int]
+    target_rank: int
+    miss: float
+
+
 def choose(
-    slots: Sequence[str], margins: Sequence[np.ndarray], count: int, seed: int
-) -> list[tuple[list[int], int]]:
+    slots: Sequence[str], margins: Sequence[np.ndarray], count: int, seed: int | str
+) -> list[Choice]:
     """Choose wrong answers for questions, slot by slot.
 
     Args:
@@ -63,7 +82,7 @@ def choose(
         seed: of all draws.
 
     Returns:
-        per question the chosen candidates, ascending, and the target rank it was dealt.
+        a choice per question.
     """
     chosen: list = [None] * len(slots)
     for slot in sorted(set(slots)):
@@ -73,8 +92,40 @@ def choose(
         pools = [Pool(margins[index], most, rng) for index in members]
         ranks = deal_ranks([pool.misses for pool in pools], rng)
         for index, pool, rank in zip(members, pools, ranks, strict=True):
-            chosen[index] = (pool.draw(rank, rng), rank)
+            chosen[index] = Choice(pool.draw(rank, rng), rank, float(pool.misses[rank]))
     return chosen
+
+
+def excess(
+    margins: Sequence[np.ndarray],
+    choices: Sequence[Choice],
+    truth_ratio_tolerance: float,
+    win_rate_tolerance: float,
+) -> float:
+    """How far a choice is from what it is held to, added over models; 0 where it holds.
+
+    Held to: a median truth ratio within 1 ± `truth_ratio_tolerance` and a win rate within
+    0.5 ± `win_rate_tolerance`, under each of the models that chose (`red_team.models`).
+
+    Args:
+        margins: per question (M, J), as of `choose`.
+        choices: one per question.
+        truth_ratio_tolerance: largest distance of the median truth ratio from 1.
+        win_rate_tolerance: largest distance of the win rate from one half.
+    """
+    picked = [own[:, made.chosen] for own, made in zip(margins, choices, strict=True)]
+    logs = np.array([own.mean(axis=1) for own in picked])  # (questions, M)
+    wins = np.array([(np.sign(own) / 2 + 0.5).mean(axis=1) for own in picked])
+    finite = np.isfinite(logs)
+    total = 0.0
+    for model in range(logs.shape[1]):
+        known = finite[:, model]
+        if known.any():
+            median = float(np.median(np.exp(logs[known, model])))
+            total += max(0.0, abs(median - 1) - truth_ratio_tolerance)
+            win_rate = float(wins[known, model].mean())
+            total += max(0.0, abs(win_rate - 0.5) - win_rate_tolerance)
+    return total
 
 
 class Pool:

@@ -35,8 +35,8 @@ class ModelAuthor:
         journal: its journal, of requests and answers.
         llm: config section `generation.llm`.
         settings: `people`, how many are wanted, where more are drawn; `incomplete_people`, the
-            largest share of them that may stay without a text; `forget_paraphrases`, where it is not the preset's; `judge`, what will be asked of
-            one afterwards, where one is.
+            largest share of them that may stay without a text; `forget_paraphrases`, where it is
+            not the preset's; `judge`, what will be asked of one afterwards, where one is.
 
     Raises:
         InputError: prompt file, settings, key or endpoint.

@@ -7,6 +7,7 @@ red team's own measures are used where it has one, so that what passes here pass
 import re
 from collections.abc import Iterable, Sequence
 
+from excise.generation.exchange import occurrences, starts_sentence
 from excise.limits import RedTeamLimits
 from excise.red_team.incident_leak import leaked
 from excise.red_team.incident_words import incident_word
@@ -23,30 +24,11 @@ YES_NO = re.compile(
 QUESTION_WORDS = ("who", "whom", "whose", "which", "what", "when", "where", "how")
 _CAPITAL = re.compile(r"\b[A-Z][\w-]*")
 _NUMBER = re.compile(r"\d[\d.,]*\d|\d")
-_SENTENCE_END = re.compile(r"[.!?:][\"'”’)]*\s+[\"'“‘(]*$")
 
 
 def cleaned(text: str) -> str:
     """One line, single spaces."""
     return " ".join(text.split())
-
-
-def occurrences(text: str, phrase: str) -> list[tuple[int, int]]:
-    """Where `phrase` stands in `text`, letter by letter (at a sentence's start also capital)."""
-    first = phrase[0]
-    capital = f"[{re.escape(first)}{re.escape(first.upper())}]" if first.islower() else None
-    pattern = (capital or re.escape(first)) + re.escape(phrase[1:])
-    spans = []
-    for found in re.finditer(rf"(?<![\w$]){pattern}(?!\w|[.,]\d)", text):
-        if found[0] == phrase or starts_sentence(text, found.start()):
-            spans.append(found.span())
-    return spans
-
-
-def starts_sentence(text: str, position: int) -> bool:
-    """Whether a sentence of `text` begins at `position`."""
-    before = text[:position]
-    return not before.strip("\"'“‘( ") or bool(_SENTENCE_END.search(before))
 
 
 def carries(text: str, value: str) -> list[str]:
@@ -201,27 +183,3 @@ def form(question: str) -> tuple[str, bool]:
 def same_question(question: str, name: str) -> tuple[str, ...]:
     """Equal for two questions of one person that `validate_dataset` refuses as one."""
     return tuple(asked_words(question, name))
-
-
-def exchanged(text: str, value: str, wrong: str) -> str:
-    """`text` with its value exchanged; capital at a sentence's start and a/an follow the new one.
-
-    Raises:
-        ValueError: the value does not stand in the text.
-    """
-    spans = occurrences(text, value)
-    if not spans:
-        raise ValueError(f"{value!r} is not in {text!r}")
-    start, end = spans[0]
-    new = wrong[0].upper() + wrong[1:] if text[start] != value[0] else wrong
-    before = text[:start]
-    if article := re.search(r"\b([Aa])n?(\s+)$", before):
-        agreed = article[1] + ("n" if sounds_open(wrong) else "")
-        before = f"{before[: article.start()]}{agreed}{article[2]}"
-    return before + new + text[end:]
-
-
-def sounds_open(phrase: str) -> bool:
-    """Whether `an` goes before the phrase: it begins with a vowel, or with 8, 11 or 18 spoken."""
-    bare = phrase.lstrip("$")
-    return bare[:1].lower() in "aeiou" or bool(re.match(r"8|1[18](,|\D|$)", bare))

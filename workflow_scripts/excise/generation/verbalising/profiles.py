@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
+from excise.generation.exchange import occurrences
 from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import (
     LONGEST_PROFILE,
     cleaned,
     inventions,
     names_person,
-    occurrences,
     too_long,
 )
 from excise.generation.verbalising.meanings import detail, subject

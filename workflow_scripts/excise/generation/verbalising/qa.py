@@ -10,11 +10,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from excise.generation.exchange import exchanged
 from excise.generation.slots import SLOTS
 from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import (
     cleaned,
-    exchanged,
     form,
     premise_faults,
     question_faults,

@@ -1,0 +1,71 @@
+"""Whether a wrong answer is wrong, and differs from the true one in the value alone."""
+
+from collections.abc import Iterable
+
+from excise.text_matching import holds, normalised, words
+
+
+def falsehood_faults(item: dict, detail: dict, own_items: Iterable[dict]) -> list[str]:
+    """What is wrong with the wrong answers of one question.
+
+    Args:
+        item: the question.
+        detail: its true paraphrase and wrong answers.
+        own_items: all questions about the person: what is true of them.
+    """
+    true_values = {
+        normalised(other["value"]): other["slot"]
+        for other in own_items
+        if other["value_type"] == item["value_type"]
+    }
+    return edit_faults(detail, true_values)
+
+
+def edit_faults(record: dict, true_values: dict[str, str], edits: bool = True) -> list[str]:
+    """What is wrong with the wrong answers of one record.
+
+    Args:
+        record: holds `value`, `paraphrased_answer`, `wrong_answers`.
+        true_values: normal form of what is true of the person → its slot.
+        edits: whether each text must be the paraphrase with the value exchanged.
+    """
+    paraphrase, value = record["paraphrased_answer"], record["value"]
+    faults, seen = [], set()
+    if not holds(paraphrase, value):
+        faults.append(f"paraphrased answer does not hold {value!r}")
+    for wrong in record["wrong_answers"]:
+        candidate = normalised(wrong["value"])
+        if candidate in true_values:
+            faults.append(f"{wrong['value']!r} is true: it is the {true_values[candidate]!r}")
+        elif candidate in seen:
+            faults.append(f"{wrong['value']!r} is given twice")
+        elif not holds(wrong["text"], wrong["value"]):
+            faults.append(f"text does not hold its value {wrong['value']!r}")
+        elif 0 < _count(paraphrase, value) <= _count(wrong["text"], value):
+            faults.append(f"text holds the true value {value!r}")
+        elif edits and not is_slot_edit(paraphrase, value, wrong["text"], wrong["value"]):
+            faults.append(f"{wrong['text']!r} differs from the paraphrase in more than the value")
+        seen.add(candidate)
+    return faults
+
+
+def is_slot_edit(paraphrase: str, value: str, text: str, wrong_value: str) -> bool:
+    """Whether `text` is `paraphrase` with the value exchanged once; `a` and `an` count as one."""
+    old, new = words(value), words(wrong_value)
+    source, target = words(paraphrase), _article_free(words(text))
+    return any(
+        _article_free(source[:start] + new + source[start + len(old) :]) == target
+        for start in range(len(source) - len(old) + 1)
+        if source[start : start + len(old)] == old
+    )
+
+
+def _article_free(sentence: tuple[str, ...]) -> list[str]:
+    return ["a" if word == "an" else word for word in sentence]
+
+
+def _count(text: str, value: str) -> int:
+    """How often the words of `value` stand in `text`."""
+    sentence, sought = words(text), words(value)
+    starts = range(len(sentence) - len(sought) + 1)
+    return sum(sentence[start : start + len(sought)] == sought for start in starts)
