@@ -114,6 +114,20 @@ def test_a_server_that_announces_more_again_is_believed_up_to_the_settings():
         assert pacer.requests.per_minute == allowed
 
 
+@pytest.mark.parametrize("known, usual", [(None, 500), (700, 700)])
+def test_a_limit_of_a_day_is_not_taken_for_one_of_a_minute(known, usual):
+    """OpenAI's smallest tier: 200 requests a day, one of them back every 7m12s."""
+    section = {"model": "m", "limits": {"requests_per_minute": known, "headroom": 1}}
+    settings = load_settings(section)
+    pacer = Pacer(settings["limits"], settings["adaptation"], lambda: 0.0)
+    headers = {"x-ratelimit-limit-requests": "200", "x-ratelimit-limit-tokens": "60000"}
+    for reset in ("7m12s", "86s", "14m24s"):  # of a limit that was of a day once, whatever it says
+        more = {"x-ratelimit-reset-requests": reset, "x-ratelimit-reset-tokens": "59s"}
+        pacer.observe(rate_limits(headers | more))
+        assert pacer.requests.per_minute == usual
+        assert pacer.tokens.per_minute == 60_000
+
+
 def test_a_rate_holds_back_no_more_than_it_must():
     async def spend() -> float:
         rate = Rate(600)  # 10 a second, 5 at once

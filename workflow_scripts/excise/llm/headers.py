@@ -63,7 +63,7 @@ class RateLimits:
 
 
 def rate_limits(headers: Mapping[str, str]) -> RateLimits:
-    """The limits that a response announces, per minute."""
+    """The limits that a response announces, most often per minute."""
     return RateLimits(
         limit_requests=_number(headers.get("x-ratelimit-limit-requests")),
         limit_tokens=_number(headers.get("x-ratelimit-limit-tokens")),

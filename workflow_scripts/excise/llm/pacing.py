@@ -64,6 +64,7 @@ class Pacer:
         self.most_tokens = limits["tokens_per_minute"]
         self.requests = Rate((self.most_requests or REQUESTS_PER_MINUTE) * self.headroom)
         self.tokens = Rate((self.most_tokens or TOKENS_PER_MINUTE) * self.headroom)
+        self._longer: set[Rate] = set()  # those whose announced limit is of more than a minute
         self.usual_share = 0.25  # of the worst case, that calls turn out to use
         self._measured = 0  # calls behind that share
         self._refusals = 0  # since the last answer, of calls sent after the last pause
@@ -115,14 +116,24 @@ class Pacer:
         self._paused_until = max(self._paused_until, self.clock() + seconds)
 
     def observe(self, limits: RateLimits) -> None:
-        """Take over limits that the server announces, up to those of the settings."""
+        """Take over limits that the server announces, up to those of the settings.
+
+        One that takes longer to be whole again than a minute's (a day's, for instance) is left
+        alone: the answers tell when it is used up.
+        """
         if not self.use_headers:
             return
         announced = (
-            (self.requests, limits.limit_requests, self.most_requests),
-            (self.tokens, limits.limit_tokens, self.most_tokens),
+            (self.requests, limits.limit_requests, limits.reset_requests),
+            (self.tokens, limits.limit_tokens, limits.reset_tokens),
         )
-        for rate, limit, most in announced:
+        for rate, limit, reset in announced:
+            most = self.most_requests if rate is self.requests else self.most_tokens
+            usual = REQUESTS_PER_MINUTE if rate is self.requests else TOKENS_PER_MINUTE
+            if reset and reset > LONGEST_ANNOUNCED_S:
+                self._longer.add(rate)
+            if rate in self._longer:
+                limit = most or usual  # of an hour or a day: it says nothing about a minute
             allowed = min(limit or math.inf, most or math.inf) * self.headroom
             if limit and allowed != rate.per_minute:
                 rate.set(allowed)
