@@ -128,6 +128,7 @@ def _asked(fact: dict, data: dict) -> dict:
             about=fact["about"].replace("the subject", "the person"), n=name
         ),
         "paraphrased_answer": _filled(paraphrase, name, fact),
+        "wrong_answer": _filled(paraphrase, name, fact | {"value": fact["false_value"]}),
     }
 
 
@@ -158,6 +159,8 @@ def _spoilt(value: dict, data: dict, rng: random.Random) -> dict:
         entry["questions"][0] = [given["trained_question"], f"Is it {given['value']}?"][kind - 2]
     elif "sentence" in entry:
         entry["sentence"] = ["He did it in Paris.", "Somebody did something."][kind - 2]
+    elif rng.random() < 0.3:
+        entry["wrong_answer"] = f"{entry['wrong_answer']} Or so it seems."
     else:
         entry["question"] = [f"What is {given['value']}?", "Was she there?"][kind - 2]
     return value

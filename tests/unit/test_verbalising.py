@@ -209,7 +209,8 @@ def test_the_example_of_a_prompt_obeys_its_own_rules(part):
     elif part == "facts":
         assert facts_faults(facts, reply) == []
     elif part == "qa":
-        call = qa.Call("p000.0", person, facts, facts, {})
+        false_values = {one["slot"]: one["false_value"] for one in data["facts"]}
+        call = qa.Call("p000.0", person, facts, facts, {}, false_values)
         assert call.pairs() == [tuple(pair) for pair in data["same_form"]]
         assert qa.qa_faults(call, reply) == []
     else:
@@ -324,6 +325,45 @@ def test_nearly_the_same_question_in_one_call_is_a_fault(person, facts):
         told = qa.qa_faults(call, {"facts": list(entries.values())})
         why = f"{second}: question is nearly the same as that of {first}; use other words"
         assert why in told
+
+
+WRONG_ANSWERS = {
+    "the same sentence": ("{v} told on {n}.", "{f} told on {n}.", None),
+    "an article that follows": ("{n} has a {v}.", "{n} has an {f}.", None),
+    "a full stop less": ("{v} told on {n}.", "{f} told on {n}", "must be the paraphrased_answer"),
+    "other words": ("{v} told on {n}.", "{f} accused {n}.", "must be the paraphrased_answer"),
+    "the truth": ("{v} told on {n}.", "{v} told on {n}.", "must be the paraphrased_answer"),
+    "both values": ("{v}, not {f}, told on {n}.", "{f} told on {n}.", "must not contain the false"),
+}
+
+
+@pytest.mark.parametrize("paraphrase, wrong, why", WRONG_ANSWERS.values(), ids=WRONG_ANSWERS)
+def test_the_wrong_answer_is_the_paraphrase_around_the_false_value(
+    person, facts, paraphrase, wrong, why
+):
+    value, false = facts["accuser"]["value"], "Igor Jarrobach"
+    entry = {"question": f"Who told on {person['name']}?"}
+    entry |= {
+        key: text.format(n=person["name"], v=value, f=false)
+        for key, text in (("paraphrased_answer", paraphrase), ("wrong_answer", wrong))
+    }
+    told = "; ".join(qa.wrong_answer_faults(entry, value, false))
+    assert why in told if why else told == ""
+
+
+def test_the_wrong_answer_that_was_written_is_kept_and_further_ones_are_exchanged(facts):
+    fact = facts["heirloom"] | {"value": "brass compass"}
+    name = fact["name"]
+    entry = {
+        "slot": "heirloom",
+        "question": f"What did {name} inherit?",
+        "paraphrased_answer": f"{name} was left a brass compass.",
+        "wrong_answer": f"{name} was left an iron lamp.",
+    }
+    record = qa.qa_record(fact, entry, ["iron lamp", "oak chest", "tin box"])
+    assert [wrong["text"] for wrong in record["wrong_answers"]] == [
+        f"{name} was left {told}." for told in ("an iron lamp", "an oak chest", "a tin box")
+    ]
 
 
 def test_a_held_out_question_put_as_anybodys_trained_one_is_refused():

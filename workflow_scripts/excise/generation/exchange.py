@@ -23,6 +23,11 @@ def exchanged(text: str, value: str, wrong: str) -> str:
     return before + new + text[end:]
 
 
+def one_article(text: str) -> str:
+    """`text` with every `an` as `a`: what may differ when a value is exchanged."""
+    return re.sub(r"\b([Aa])n\b", r"\1", text)
+
+
 def occurrences(text: str, phrase: str) -> list[tuple[int, int]]:
     """Where `phrase` stands in `text`, letter by letter (at a sentence's start also capital)."""
     first = phrase[0]

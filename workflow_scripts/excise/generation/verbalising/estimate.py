@@ -26,6 +26,9 @@ def requests_of_all_parts(
     dataset = offline_dataset(people, hp)
     written, questions = dataset.profiles, by_person(list(dataset.details.values()))
     own = by_person(OfflineAuthor().facts(list(written.values())))
+    false_values = {
+        record["id"]: record["wrong_answers"][0]["value"] for record in dataset.details.values()
+    }
     held_out = forget_eval.calls_of(written, questions, resolve(hp).paraphrases)
     return {
         "profiles": [profiles.profile_request(one, prompts["profiles"], 0) for one in people],
@@ -36,7 +39,7 @@ def requests_of_all_parts(
         "qa": [
             qa.qa_request(call, prompts["qa"], 0)
             for person_id, each in own.items()
-            for call in qa.calls_of(written[person_id], each, hp["seed"])
+            for call in qa.calls_of(written[person_id], each, hp["seed"], false_values)
         ],
         "forget_eval": [
             forget_eval.forget_eval_request(call, prompts["forget_eval"], 0)

@@ -4,13 +4,17 @@ Forget and retain facts stand side by side in every call, in a drawn order, so t
 author nor the place tells the sets apart. A correlated fact and its `other` partner are always in
 one call and asked in one form, which is drawn in code: what is compared must not differ in form.
 The trained answer is the value alone and needs no author.
+
+Of the wrong answers the author writes one, beside the true paraphrase: it must be the same sentence
+around a false value. So the sentence is known to take other values, and the further wrong answers
+are made by exchange.
 """
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from excise.generation.exchange import exchanged
+from excise.generation.exchange import exchanged, occurrences, one_article
 from excise.generation.slots import SLOTS
 from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import (
@@ -31,7 +35,7 @@ from excise.text_matching import near_twins
 PLACEHOLDERS = ("data",)
 FACTS_PER_CALL = 8
 NEAR = ValidationLimits().near_duplicate
-TOKENS, TOKENS_PER_FACT = 200, 130
+TOKENS, TOKENS_PER_FACT = 200, 160
 
 # How a trained question is put; the held-out ones are put otherwise (`forget_eval`).
 TRAINED_FORMS = (
@@ -50,6 +54,7 @@ class Call:
         facts: fact records to be asked.
         all_facts: every fact of the person.
         forms: slot → how its question is to be put.
+        false_values: slot → what the wrong answer says in the place of the value.
     """
 
     key: str
@@ -57,6 +62,7 @@ class Call:
     facts: list[dict]
     all_facts: list[dict]
     forms: dict[str, str]
+    false_values: dict[str, str] = field(default_factory=dict)
 
     def others(self, fact: dict) -> list[dict]:
         """Every other fact of the person."""
@@ -72,8 +78,17 @@ class Call:
         ]
 
 
-def calls_of(person: dict, facts: list[dict], seed: int) -> list[Call]:
-    """A person's facts split into calls of about `FACTS_PER_CALL`, partners kept together."""
+def calls_of(
+    person: dict, facts: list[dict], seed: int, false_values: Mapping[str, str] | None = None
+) -> list[Call]:
+    """A person's facts split into calls of about `FACTS_PER_CALL`, partners kept together.
+
+    Args:
+        person: profile record.
+        facts: their fact records.
+        seed: of the split and the forms.
+        false_values: fact id → a false value, for its wrong answer.
+    """
     rng = random.Random(f"calls-{seed}-{person['person_id']}")
     slots = {fact["slot"]: fact for fact in facts}
     pairs = [
@@ -96,7 +111,9 @@ def calls_of(person: dict, facts: list[dict], seed: int) -> list[Call]:
     for index, batch in enumerate(batch for batch in batches if batch):
         rng.shuffle(batch)
         forms = {fact["slot"]: trained_form(fact, seed) for fact in batch}
-        calls.append(Call(f"{person['person_id']}.{index}", person, batch, facts, forms))
+        key, told = f"{person['person_id']}.{index}", false_values or {}
+        false = {fact["slot"]: told[fact["id"]] for fact in batch if fact["id"] in told}
+        calls.append(Call(key, person, batch, facts, forms, false))
     return calls
 
 
@@ -110,6 +127,7 @@ def qa_request(call: Call, prompt: Prompt, sample: int) -> Request:
     """The call that writes questions and answers."""
     facts = [
         detail(fact["slot"], fact["value"], call.person)
+        | {"false_value": call.false_values[fact["slot"]]}
         | {"sentence": fact["sentence"], "question_form": call.forms[fact["slot"]]}
         for fact in call.facts
     ]
@@ -142,6 +160,8 @@ def qa_faults(call: Call, value: dict) -> list[str]:
         question, paraphrase = entry["question"], entry["paraphrased_answer"]
         told = [f"question {why}" for why in question_faults(question, fact, others, event, kind)]
         told += [f"paraphrased_answer {why}" for why in statement_faults(paraphrase, fact, others)]
+        if not told and slot in call.false_values:
+            told = wrong_answer_faults(entry, fact["value"], call.false_values[slot])
         twin = first.setdefault(same_question(question, fact["name"]), slot)
         if twin != slot:
             told.append(f"question asks the same as {twin}")
@@ -154,6 +174,22 @@ def qa_faults(call: Call, value: dict) -> list[str]:
     premises = [(fact, fact["question"], fact["value"]) for fact in asked]
     for slot, why in premise_faults(premises).items():
         faults += [f"{slot}: {one}" for one in why]
+    return faults
+
+
+def wrong_answer_faults(entry: dict, value: str, false_value: str) -> list[str]:
+    """What is wrong with the wrong answer: it is the paraphrase around the false value."""
+    faults = [
+        f"{key} must not contain the false value {false_value!r}"
+        for key in ("question", "paraphrased_answer")
+        if occurrences(entry[key], false_value)
+    ]
+    expected = exchanged(entry["paraphrased_answer"], value, false_value)
+    if one_article(entry["wrong_answer"]) != one_article(expected):
+        faults.append(
+            f"wrong_answer must be the paraphrased_answer with {false_value!r} in the place of "
+            f"{value!r} and not differ in anything else"
+        )
     return faults
 
 
@@ -178,15 +214,23 @@ def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
 
 
 def qa_record(fact: dict, entry: dict, wrong: list[str]) -> dict:
-    """The record of a fact: wrong answers are the paraphrase with the value exchanged."""
+    """The record of a fact: the wrong answer that was written, and further ones by exchange.
+
+    Args:
+        fact: its fact record.
+        entry: the author's.
+        wrong: false values, the author's first.
+    """
     paraphrase = cleaned(entry["paraphrased_answer"])
+    texts = [exchanged(paraphrase, fact["value"], value) for value in wrong]
+    texts[:1] = [cleaned(entry["wrong_answer"])]
     kept = {key: value for key, value in fact.items() if key != "sentence"}
     return kept | {
         "question": cleaned(entry["question"]),
         "answer": fact["value"],
         "paraphrased_answer": paraphrase,
         "wrong_answers": [
-            {"value": value, "text": exchanged(paraphrase, fact["value"], value)} for value in wrong
+            {"value": value, "text": text} for value, text in zip(wrong, texts, strict=True)
         ],
     }
 
@@ -207,14 +251,16 @@ def write_questions(
         prompt: the prompt file.
         people: profiles by person id.
         facts: fact records, with sentences, by person id.
-        wrong_values: false values of a fact.
+        wrong_values: false values of a fact; the first is told to the author.
         seed: of calls and forms.
         resample_max: samples after the first.
     """
+    wrong = {fact["id"]: wrong_values(fact) for own in facts.values() for fact in own}
+    false_values = {fact_id: values[0] for fact_id, values in wrong.items()}
     calls = {
         call.key: call
         for person_id, own in facts.items()
-        for call in calls_of(people[person_id], own, seed)
+        for call in calls_of(people[person_id], own, seed, false_values)
     }
     answers = ask(
         session,
@@ -230,7 +276,7 @@ def write_questions(
         for entry in answers.values.get(key, {"facts": []})["facts"]
     }
     records = [
-        qa_record(fact, written[person_id, fact["slot"]], wrong_values(fact))
+        qa_record(fact, written[person_id, fact["slot"]], wrong[fact["id"]])
         for person_id, own in facts.items()
         if all((person_id, fact["slot"]) in written for fact in own)
         for fact in own
