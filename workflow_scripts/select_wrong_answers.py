@@ -83,8 +83,9 @@ def choice_of_group(
             f"{len(missed)} missed their rank, {over:.3f} beyond the gates",
             flush=True,
         )
-        if not over or number == hp["wrong_rounds"] or not pools.draw_more(missed or items):
+        if not over or number == hp["wrong_rounds"]:
             break
+        pools.draw_more(missed or items)
         seed = f"{hp['seed']}-{number + 1}"
     return {item["id"]: one for item, one in zip(items, best, strict=True)}
 
@@ -134,8 +135,8 @@ class Pools:
             "scores": self._scores[item_id],
         }
 
-    def draw_more(self, items: Sequence[dict]) -> bool:
-        """As many further candidates again as were written; False where no values are left.
+    def draw_more(self, items: Sequence[dict]) -> None:
+        """As many further candidates again as were written, where there are values left.
 
         Raises:
             InputError: a candidate that is no falsehood in the words of the truth; the values are
@@ -163,7 +164,6 @@ class Pools:
                 raise InputError(f"{item_id}: a further wrong answer is none: {why}")
         if new:
             self._score(new)
-        return bool(new)
 
     def _question_writer(self) -> QuestionWriter:
         if self._writer is None:
