@@ -24,6 +24,7 @@ from excise.slurm.start import (
     job_prefix,
     mark_of,
     too_large_retries,
+    with_default_partition,
 )
 from excise.slurm.watch import (
     ENDING,
@@ -36,8 +37,8 @@ from excise.slurm.watch import (
 )
 
 SINFO = """\
-cpu|1:00:00|(null)|4000
-cpu|1:00:00|(null)|8000+
+cpu*|1:00:00|(null)|4000
+cpu*|1:00:00|(null)|8000+
 gpu|2-00:00:00|gpu:a100:4(S:0-1)|512000
 long|infinite|craynetwork:4|4000
 """
@@ -46,7 +47,7 @@ PARTITIONS = commands.parse_partitions(SINFO)
 
 def test_partitions_from_the_lines_of_sinfo():
     assert {
-        "cpu": commands.Partition(60, False, 8000),
+        "cpu": commands.Partition(60, False, 8000, default=True),
         "gpu": commands.Partition(2880, True, 512000),
         "long": commands.Partition(None, False, 4000),
     } == PARTITIONS
@@ -64,6 +65,20 @@ def test_a_request_holds_what_is_settled():
     resources = {"slurm_partition": "gpu", "slurm_account": 1234, "gpu": 1, "runtime": 30}
     request = request_of("unlearn", resources | {"mem_mb": "<TBD>"}, 12.0)
     assert request == Request("unlearn", "gpu", "1234", ("--gpus=1",), 30, 0, 12.0)
+
+
+def test_a_job_that_names_no_partition_is_held_to_the_default_one():
+    [request] = with_default_partition([Request("unlearn", None, gpu=("--gpus=1",))], PARTITIONS)
+    with pytest.raises(InputError, match="asks for a GPU, but partition cpu has none"):
+        check_requests([request], PARTITIONS)
+    named = Request("plot", "long")
+    assert with_default_partition([named], PARTITIONS) == [named]
+
+
+def test_without_a_default_partition_a_job_must_name_one():
+    line = r"plot names no partition \(slurm_partition\), and this site has no default; there are x"
+    with pytest.raises(InputError, match=line):
+        with_default_partition([Request("plot")], {"x": commands.Partition(None)})
 
 
 def test_a_gpu_as_gres():
@@ -337,7 +352,7 @@ def test_the_queue_and_the_nodes_of_a_site(tmp_path, monkeypatch):
         "echo '7|excise-x_1|RUNNING|None|gpu[1-2]'; echo '8|excise-x_1|PENDING|Priority|'"
         "; echo '9|mine|RUNNING|None|cpu1'; echo '10|excise-x_1|COMPLETED|None|cpu1'",
         "sinfo": 'case "$*" in *--all*) echo "secret|1:00|(null)|4000" ;; esac; '
-        'case "$*" in *--exact*) printf "cpu|1:00|(null)|4000\\ncpu|1:00|(null)|8000\\n";;'
+        'case "$*" in *--exact*) printf "cpu*|1:00|(null)|4000\\ncpu*|1:00|(null)|8000\\n";;'
         ' *) echo "cpu|1:00|(null)|4000+";; esac',
     }
     for name, body in programs.items():

@@ -30,12 +30,14 @@ class Partition:
         gpus: whether any of its nodes has GPUs.
         memory_mb: memory of its largest node.
         hidden: whether it is not to be named to those who do not know it.
+        default: whether a job that names no partition goes there.
     """
 
     minutes: int | None
     gpus: bool = False
     memory_mb: int = 0
     hidden: bool = False
+    default: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def ask(*command: str, timeout: float = 30) -> str:
 def partitions() -> dict[str, Partition]:
     """The partitions of the site by name, hidden ones too."""
     # Not exact, it lists nodes of different sizes as one, with the memory of the smallest.
-    query = ["sinfo", "--noheader", "--exact", "--format=%R|%l|%G|%m"]
+    query = ["sinfo", "--noheader", "--exact", "--format=%P|%l|%G|%m"]
     found, shown = parse_partitions(ask(*query, "--all")), parse_partitions(ask(*query))
     for name in found.keys() - shown.keys():
         found[name].hidden = True
@@ -88,7 +90,8 @@ def parse_partitions(text: str) -> dict[str, Partition]:
     found: dict[str, Partition] = {}
     for line in text.splitlines():
         name, limit, resources, memory = line.split("|")
-        partition = found.setdefault(name, Partition(minutes_of(limit)))
+        is_default, name = name.endswith("*"), name.rstrip("*")
+        partition = found.setdefault(name, Partition(minutes_of(limit), default=is_default))
         partition.gpus |= bool(re.search(r"\bgpu\b", resources))
         partition.memory_mb = max(partition.memory_mb, int(memory.rstrip("+")))
     return found

@@ -86,6 +86,26 @@ def _check_names(request: Request, partitions: Mapping[str, commands.Partition])
         )
 
 
+def with_default_partition(
+    requests: Iterable[Request], partitions: Mapping[str, commands.Partition]
+) -> list[Request]:
+    """The requests, those that name no partition with the one that SLURM will take.
+
+    Raises:
+        InputError: one names none, and the site has no default.
+    """
+    default = next((name for name, one in partitions.items() if one.default), None)
+    settled = []
+    for request in requests:
+        if request.partition is None and default is None:
+            raise InputError(
+                f"{PROFILE}: {request.rule} names no partition (slurm_partition), and this site "
+                f"has no default; {_those_here(partitions)}"
+            )
+        settled.append(request if request.partition else replace(request, partition=default))
+    return settled
+
+
 def _those_here(partitions: Mapping[str, commands.Partition]) -> str:
     return f"there are {_named(partitions)}"
 
@@ -262,7 +282,8 @@ def start(
         settings = commands.settings()
         # Otherwise SLURM takes a job if one partition of its list can (22.05, tried).
         every = settings.get("EnforcePartLimits") == "ALL"
-        check_requests(requests, partitions, every)
+        check_requests(with_default_partition(requests, partitions), partitions, every)
+        tries = [with_default_partition(one, partitions) for one in tries]
         warnings = [check_accounting(settings, requests), check_accounts(requests)]
         check_no_orphans(mark_of(results), commands.jobs_named)
     except commands.SlurmSilentError as error:
