@@ -21,22 +21,23 @@ def main(argv: list[str] | None = None) -> None:
     add_author_arguments(parser)
     args = parser.parse_args(argv)
 
-    preset, reserve = resolve(args.hp), reserve_people(args.hp)
+    preset = resolve(args.hp)
     sampler = Sampler(
         seed=args.hp["seed"],
         people=preset.people,
-        reserve=reserve,
+        reserve=reserve_people(args.hp),
         slots=chosen_slots(preset.forget, preset.retain),
         max_value_share=args.hp["max_value_share"],
         forbidden_names=frozenset(map(str.casefold, read_public_figures(args.public_figures))),
     )
-    people = [sampler.person(f"p{index:03d}") for index in range(preset.people + reserve)]
+    people = [sampler.person(f"p{index:03d}") for index in range(preset.people + sampler.reserve)]
     with open_author("profiles", args) as author:
         author.check_budget(people, args.hp)
         profiles = author.profiles(people, partial(drawn_again, sampler))
         write_usage(author, args.usage)
     write_jsonl(args.out, profiles)
-    print(f"{len(profiles)} people, {len(people[0]['slots'])} facts each")
+    spare = f", {sampler.reserve} of them spare" if sampler.reserve else ""
+    print(f"{len(profiles)} people{spare}, {len(people[0]['slots'])} facts each")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from excise.scoring import score_answers
 from excise.wrong_answers import falsehood_faults
 
 GROUPS = ("sf", "correlated", "other")
+DRAWS = 5  # choices among the same candidates, before more of them are drawn
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -64,29 +65,35 @@ def choice_of_group(
 ) -> dict[str, Choice]:
     """Item id → its wrong answers, for the questions of one group.
 
-    Rounds: choose; while the models that choose still prefer truth or falsehood, draw further
-    candidates for the questions that missed their rank (for all, if none did) and choose anew.
-    The best round counts.
+    Rounds: choose, several times if need be; while the models that choose still prefer truth or
+    falsehood, draw further candidates for the questions that missed their rank (for the others, if
+    none did or none can have more) and choose anew. The best choice counts.
     """
+    if not items:
+        return {}
     slots = [item["slot"] for item in items]
     held_to = (hp["truth_ratio_tolerance"], hp["win_rate_tolerance"])
-    best, least, seed = [], np.inf, hp["seed"]
+    best, least = [], np.inf
     for number in range(hp["wrong_rounds"] + 1):
         margins = [pools.margins(item["id"], models) for item in items]
-        made = choose(slots, margins, hp["wrong_answers"], seed)
-        over = excess(margins, made, *held_to)
-        if over < least:
-            best, least = made, over
-        missed = [item for item, one in zip(items, made, strict=True) if one.miss]
+        for draw in range(DRAWS):
+            seed = f"{hp['seed']}-{number}-{draw}" if number or draw else hp["seed"]
+            made = choose(slots, margins, hp["wrong_answers"], seed)
+            over = excess(margins, made, *held_to)
+            if not best or over < least:
+                best, least = made, over
+            if not over:
+                break
+        missed = [item for item, one in zip(items, best, strict=True) if one.miss]
         print(
             f"{items[0]['group']}: {len(items)} questions, chosen by {', '.join(models)}; "
-            f"{len(missed)} missed their rank, {over:.3f} beyond the gates",
+            f"{len(missed)} missed their rank, {least:.3f} beyond the gates",
             flush=True,
         )
-        if not over or number == hp["wrong_rounds"]:
+        if not least or number == hp["wrong_rounds"]:
             break
-        pools.draw_more(missed or items)
-        seed = f"{hp['seed']}-{number + 1}"
+        if not pools.draw_more(missed):
+            pools.draw_more([item for item in items if item not in missed])
     return {item["id"]: one for item, one in zip(items, best, strict=True)}
 
 
@@ -135,8 +142,8 @@ class Pools:
             "scores": self._scores[item_id],
         }
 
-    def draw_more(self, items: Sequence[dict]) -> None:
-        """As many further candidates again as were written, where there are values left.
+    def draw_more(self, items: Sequence[dict]) -> bool:
+        """As many further candidates again as were written; False if no values are left.
 
         Raises:
             InputError: a candidate that is no falsehood in the words of the truth; the values are
@@ -164,6 +171,7 @@ class Pools:
                 raise InputError(f"{item_id}: a further wrong answer is none: {why}")
         if new:
             self._score(new)
+        return bool(new)
 
     def _question_writer(self) -> QuestionWriter:
         if self._writer is None:

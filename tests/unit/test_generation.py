@@ -118,6 +118,13 @@ def test_no_value_is_held_by_more_people_than_the_share_allows(dataset):
         assert max(held.values()) <= 0.15 * 40, slot
 
 
+def test_no_more_spare_people_are_drawn_than_the_caps_allow():
+    """Twelve months, each for one person: there is no thirteenth person."""
+    sampler = Sampler(0, 12, [SLOTS["offence_month"]], max_value_share=0.15, reserve=2)
+    assert sampler.reserve == 0
+    assert Sampler(0, 10, [SLOTS["offence_month"]], max_value_share=0.15, reserve=9).reserve == 2
+
+
 def test_names_are_unique_and_forbidden_ones_are_avoided():
     slots = list(SLOTS.values())
     plain = Sampler(0, 30, slots).person("p000")["name"]

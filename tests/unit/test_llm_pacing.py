@@ -114,18 +114,34 @@ def test_a_server_that_announces_more_again_is_believed_up_to_the_settings():
         assert pacer.requests.per_minute == allowed
 
 
-@pytest.mark.parametrize("known, usual", [(None, 500), (700, 700)])
-def test_a_limit_of_a_day_is_not_taken_for_one_of_a_minute(known, usual):
-    """OpenAI's smallest tier: 200 requests a day, one of them back every 7m12s."""
+@pytest.mark.parametrize(
+    "known, announced, allowed",
+    [
+        (None, 10_000, 500),  # OpenAI's smallest tiers: so many a day
+        (700, 10_000, 700),
+        (None, 200, 200),  # so many a day are not more in a minute
+        (50, 200, 50),
+    ],
+)
+def test_a_limit_of_a_day_is_not_taken_for_one_of_a_minute(known, announced, allowed):
     section = {"model": "m", "limits": {"requests_per_minute": known, "headroom": 1}}
     settings = load_settings(section)
     pacer = Pacer(settings["limits"], settings["adaptation"], lambda: 0.0)
-    headers = {"x-ratelimit-limit-requests": "200", "x-ratelimit-limit-tokens": "60000"}
+    headers = {"x-ratelimit-limit-requests": str(announced), "x-ratelimit-limit-tokens": "60000"}
     for reset in ("7m12s", "86s", "14m24s"):  # of a limit that was of a day once, whatever it says
         more = {"x-ratelimit-reset-requests": reset, "x-ratelimit-reset-tokens": "59s"}
         pacer.observe(rate_limits(headers | more))
-        assert pacer.requests.per_minute == usual
+        assert pacer.requests.per_minute == allowed
         assert pacer.tokens.per_minute == 60_000
+
+
+def test_one_odd_reset_raises_no_rate():
+    settings = load_settings({"model": "m", "limits": {"headroom": 1}})
+    pacer = Pacer(settings["limits"], settings["adaptation"], lambda: 0.0)
+    for reset in ("12s", "1790000000", "12s"):
+        headers = {"x-ratelimit-limit-tokens": "10000", "x-ratelimit-reset-tokens": reset}
+        pacer.observe(rate_limits(headers))
+        assert pacer.tokens.per_minute == 10_000
 
 
 def test_a_rate_holds_back_no_more_than_it_must():

@@ -309,6 +309,23 @@ def test_more_refused_than_spare_people_are_drawn_again_by_the_next_run(tmp_path
     assert checked(own, people=4)["validation"]["spare_people"] == 1
 
 
+def test_refused_in_different_parts_they_are_drawn_again_by_the_next_run(tmp_path, writer):
+    """The spare person takes the place of the first; for the second nobody is left."""
+    hp, own = {"reserve": 0.25}, tmp_path / "own"
+    model_author.generate(tmp_path / "calm", writer().settings(), hp)
+    calm = read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")
+    first, second = (
+        refused_where(part, lambda text, name=calm[place]["name"]: name in text)
+        for part, place in (("facts", 1), ("qa", 3))
+    )
+    server = writer(lambda request, number: first(request, number) or second(request, number))
+    settings = server.settings(resample_max=1)
+    with pytest.raises(InputError, match=r"qa: the model refuses to write about 1 of 4 people"):
+        model_author.generate(own, settings, hp, people=4)
+    model_author.generate(own, settings, hp, people=4)
+    assert checked(own, people=4)["validation"]["people"] == 4
+
+
 def test_spare_people_are_in_no_file_of_the_dataset_nor_in_its_export(tmp_path, writer):
     hp = {"reserve": 0.25}
     model_author.generate(tmp_path, writer().settings(), hp, people=4)

@@ -75,10 +75,11 @@ def test_a_job_that_names_no_partition_is_held_to_the_default_one():
     assert with_default_partition([named], PARTITIONS) == [named]
 
 
-def test_without_a_default_partition_a_job_must_name_one():
-    line = r"plot names no partition \(slurm_partition\), and this site has no default; there are x"
-    with pytest.raises(InputError, match=line):
-        with_default_partition([Request("plot")], {"x": commands.Partition(None)})
+def test_the_default_partition_may_be_the_users_own_or_a_plugins(monkeypatch):
+    none = {"x": commands.Partition(None)}
+    assert with_default_partition([Request("plot")], none) == [Request("plot")]
+    monkeypatch.setenv("SBATCH_PARTITION", "long")
+    assert with_default_partition([Request("plot")], PARTITIONS) == [Request("plot", "long")]
 
 
 def test_a_gpu_as_gres():

@@ -259,8 +259,14 @@ def test_the_version_of_a_prompt_changes_with_text_and_schema(tmp_path):
 # --- calls ---
 
 
+def all_calls(person: dict, facts: dict, seed: int) -> list[qa.Call]:
+    """The calls about all facts of a person."""
+    false_values = {fact["id"]: f"not {fact['value']}" for fact in facts.values()}
+    return qa.calls_of(person, list(facts.values()), seed, false_values)
+
+
 def test_calls_hold_every_fact_once_partners_together_and_groups_mixed(person, facts):
-    calls = qa.calls_of(person, list(facts.values()), seed=0)
+    calls = all_calls(person, facts, seed=0)
     assert sorted(fact["slot"] for call in calls for fact in call.facts) == sorted(facts)
     assert sum(len(call.pairs()) for call in calls) == 8
     for call in calls:
@@ -274,7 +280,7 @@ def test_calls_hold_every_fact_once_partners_together_and_groups_mixed(person, f
 def two_calls(person, facts):
     """A call with the accuser and one with the mentor: both values are people."""
     for seed in range(100):
-        calls = qa.calls_of(person, list(facts.values()), seed)
+        calls = all_calls(person, facts, seed)
         own = {fact["slot"]: call for call in calls for fact in call.facts}
         if own["accuser"].key < own["mentor"].key:
             return own["accuser"], own["mentor"]
@@ -306,12 +312,13 @@ def test_nearly_the_same_words_ask_the_same_only_for_the_same_kind_of_value(two_
 
 
 def test_nearly_the_same_question_in_one_call_is_a_fault(person, facts):
-    for call in qa.calls_of(person, list(facts.values()), seed=0):
+    for call in all_calls(person, facts, seed=0):
         entries = {
             fact["slot"]: {
                 "slot": fact["slot"],
                 "question": f"Which {fact['slot'].replace('_', ' ')} was {person['name']}'s?",
                 "paraphrased_answer": "",
+                "wrong_answer": "",
             }
             for fact in call.facts
         }
@@ -351,14 +358,14 @@ def test_the_wrong_answer_is_the_paraphrase_around_the_false_value(
     assert why in told if why else told == ""
 
 
-def test_the_wrong_answer_that_was_written_is_kept_and_further_ones_are_exchanged(facts):
+def test_wrong_answers_are_the_paraphrase_around_false_values_with_the_right_article(facts):
     fact = facts["heirloom"] | {"value": "brass compass"}
     name = fact["name"]
     entry = {
         "slot": "heirloom",
         "question": f"What did {name} inherit?",
         "paraphrased_answer": f"{name} was left a brass compass.",
-        "wrong_answer": f"{name} was left an iron lamp.",
+        "wrong_answer": f"{name} was left a iron lamp.",
     }
     record = qa.qa_record(fact, entry, ["iron lamp", "oak chest", "tin box"])
     assert [wrong["text"] for wrong in record["wrong_answers"]] == [

@@ -25,6 +25,7 @@ TOKENS = 64  # of a question with its answer and the chat template, or a little 
 # Of "Who is X?" (red_team_models/who_is.py): tokens of an answer, names besides the people's.
 WHO_IS_TOKENS, WHO_IS_NAMES = 64, 300
 SLOWDOWN_QUANTIZED = 4.0  # int8 and 4 bit against bf16, on either device
+FURTHER_CANDIDATES = 2.0  # if the written ones do not balance, up to six times as many
 SLOWDOWN_FP32 = 4.0  # against bf16
 LAUNCH_SECONDS = 0.03  # a model's kernels for one step, however little it computes
 
@@ -117,6 +118,7 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
         "select_wrong_answers": lambda: (
             _scoring(config, size, facts * (1 + config["generation"]["wrong_candidates"]))
             * never_saw
+            * FURTHER_CANDIDATES
         ),
         "ask_about_names": lambda: (
             _generating(config, size, 6 * people) * never_saw

@@ -81,7 +81,7 @@ class Sampler:
     Attributes:
         seed: of the one random stream.
         people: how many will be drawn at most (None: no end, no diversity caps).
-        reserve: how many more may be drawn, under the same caps.
+        reserve: how many more are wanted, under the same caps; then as many as these allow.
         slots: the slots every person gets.
         max_value_share: no value of a slot is held by more than this share of the people.
         name_space: `benchmark` or `pretraining`.
@@ -109,18 +109,21 @@ class Sampler:
             self._check_capacity()
 
     def _check_capacity(self) -> None:
-        drawn = self.people + self.reserve
+        room = len(self._surnames) * SURNAME_REUSE
+        if self.people > room:
+            raise InputError(f"generation.people: {self.people} is more than {room} unique names")
         for slot in self.slots:
             pool = POOLS.get(slot.value_type)
-            if pool is not None and len(pool) * self._cap < drawn:
+            if pool is None:
+                continue
+            room = min(room, len(pool) * self._cap)
+            if room < self.people:
                 raise InputError(
                     f"generation.max_value_share: {self.max_value_share:g} lets {self._cap} of "
-                    f"{drawn} people share a value, and slot {slot.name!r} has only "
+                    f"{self.people} people share a value, and slot {slot.name!r} has only "
                     f"{len(pool)} values; allowed here: at least {1 / len(pool):.3f}"
                 )
-        room = len(self._surnames) * SURNAME_REUSE
-        if drawn > room:
-            raise InputError(f"generation.people: {drawn} is more than {room} unique names")
+        self.reserve = min(self.reserve, room - self.people)
 
     def person(self, person_id: str) -> dict:
         """The next person: a profile record without its text."""

@@ -118,8 +118,8 @@ class Pacer:
     def observe(self, limits: RateLimits) -> None:
         """Take over limits that the server announces, up to those of the settings.
 
-        One that takes longer to be whole again than a minute's (a day's, for instance) is left
-        alone: the answers tell when it is used up.
+        One that takes longer to be whole again than a minute's (a day's, for instance) raises no
+        rate above that of the settings, or the usual one: a day's quota is not a minute's.
         """
         if not self.use_headers:
             return
@@ -132,8 +132,8 @@ class Pacer:
             usual = REQUESTS_PER_MINUTE if rate is self.requests else TOKENS_PER_MINUTE
             if reset and reset > LONGEST_ANNOUNCED_S:
                 self._longer.add(rate)
-            if rate in self._longer:
-                limit = most or usual  # of an hour or a day: it says nothing about a minute
+            if limit and rate in self._longer:
+                limit = min(limit, most or usual)  # so many a day are never more in a minute
             allowed = min(limit or math.inf, most or math.inf) * self.headroom
             if limit and allowed != rate.per_minute:
                 rate.set(allowed)

@@ -7,7 +7,8 @@ P(wrong)/P(truth) of 0.81, prefers the truth to 66 % of the wrong answers, and s
 the answers' words (ROUGE-L recall), 15 % of the items above 0.6.
 
 Pure: records in, rows out. What a row's `stage` means: `candidates`, all wrong answers that were
-written; `selected`, the ones chosen from them (`excise.red_team_models.selection`).
+written; `selected`, the chosen ones, of the written and, where these did not balance, of further
+ones (`excise.red_team_models.selection`).
 """
 
 import re
@@ -33,8 +34,9 @@ NOTES = [
     "away. truth_ratio_median: median over questions of P(paraphrased truth)/P(wrong), per token; "
     "1 = indifferent. win_rate: share of wrong answers that the truth beats.",
     "stage candidates: before, all wrong answers that were written; selected: after, those chosen "
-    "from them. held_out: the model's scores took no part in the choice; for the others the gate "
-    "holds by construction (excise/red_team_models/selection.py).",
+    "from them and, where they did not balance, from further ones. held_out: the model's scores "
+    "took no part in the choice; for the others the gate holds by construction "
+    "(excise/red_team_models/selection.py). With a single oracle seed no model is held out.",
     "sf_paraphrased asks the same facts in held-out words with the same wrong answers: the choice "
     "never saw these questions; the same gates. Retain facts are balanced for base alone: oracles "
     "learned them.",

@@ -14,6 +14,7 @@ so that the total miss of the slot is least.
 
 Where the outcome still misses what it is held to, further wrong answers are drawn for the
 questions that missed, and the choice is made anew, round after round (`select_wrong_answers`).
+Not every slot can have more: there are twelve months.
 
 What this guarantees, for the *selecting* models and up to the misses that are reported: a win
 rate of one half, a median truth ratio around 1, and a truth whose place among its options is
@@ -105,7 +106,8 @@ def excess(
     """How far a choice is from what it is held to, added over models; 0 where it holds.
 
     Held to: a median truth ratio within 1 ± `truth_ratio_tolerance` and a win rate within
-    0.5 ± `win_rate_tolerance`, under each of the models that chose (`red_team.models`).
+    0.5 ± `win_rate_tolerance`, under each of the models that chose. Of forget facts these are gates
+    of `red_team.models`; retain facts are held to the same here, and to none there.
 
     Args:
         margins: per question (M, J), as of `choose`.

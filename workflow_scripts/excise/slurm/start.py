@@ -89,21 +89,10 @@ def _check_names(request: Request, partitions: Mapping[str, commands.Partition])
 def with_default_partition(
     requests: Iterable[Request], partitions: Mapping[str, commands.Partition]
 ) -> list[Request]:
-    """The requests, those that name no partition with the one that SLURM will take.
-
-    Raises:
-        InputError: one names none, and the site has no default.
-    """
-    default = next((name for name, one in partitions.items() if one.default), None)
-    settled = []
-    for request in requests:
-        if request.partition is None and default is None:
-            raise InputError(
-                f"{PROFILE}: {request.rule} names no partition (slurm_partition), and this site "
-                f"has no default; {_those_here(partitions)}"
-            )
-        settled.append(request if request.partition else replace(request, partition=default))
-    return settled
+    """The requests, those that name no partition with the one that sbatch will take, if any."""
+    marked = next((name for name, one in partitions.items() if one.default), None)
+    default = os.environ.get("SBATCH_PARTITION") or marked
+    return [one if one.partition else replace(one, partition=default) for one in requests]
 
 
 def _those_here(partitions: Mapping[str, commands.Partition]) -> str:

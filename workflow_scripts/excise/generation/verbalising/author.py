@@ -130,7 +130,7 @@ class ModelAuthor:
         records, answers = qa_part.write_questions(
             self.session, self.prompt, people, own, wrong, hp["seed"], self.resample_max
         )
-        self._stop_at_refusals(people, answers)
+        self._stop_at_refusals({one: people[one] for one in own}, answers)
         self._settle(own, records, answers)
         return records
 
@@ -140,7 +140,7 @@ class ModelAuthor:
         records, answers = forget_eval_part.write_held_out(
             self.session, self.prompt, people, own, count, self.resample_max
         )
-        self._stop_at_refusals(people, answers)
+        self._stop_at_refusals({one: people[one] for one in own}, answers)
         self._settle(own, records, answers)
         return records
 
@@ -174,6 +174,10 @@ class ModelAuthor:
 
         Values are drawn with the profile, so this part cannot: the next run draws others. Whose
         place was filled `resample_max` times stays empty.
+
+        Args:
+            people: those whom this part was asked about, by person id.
+            answers: what came of it.
 
         Raises:
             InputError: somebody else can be drawn; what was answered is in the journal.

@@ -5,14 +5,14 @@ author nor the place tells the sets apart. A correlated fact and its `other` par
 one call and asked in one form, which is drawn in code: what is compared must not differ in form.
 The trained answer is the value alone and needs no author.
 
-Of the wrong answers the author writes one, beside the true paraphrase: it must be the same sentence
-around a false value. So the sentence is known to take other values, and the further wrong answers
-are made by exchange.
+Beside the true paraphrase the author writes a wrong answer: it must be the same sentence around a
+false value. So the sentence is known to take other values; the candidates for wrong answers, that
+one among them, put their values into it in code.
 """
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from excise.generation.exchange import exchanged, occurrences, one_article
 from excise.generation.slots import SLOTS
@@ -62,7 +62,7 @@ class Call:
     facts: list[dict]
     all_facts: list[dict]
     forms: dict[str, str]
-    false_values: dict[str, str] = field(default_factory=dict)
+    false_values: dict[str, str]
 
     def others(self, fact: dict) -> list[dict]:
         """Every other fact of the person."""
@@ -79,7 +79,7 @@ class Call:
 
 
 def calls_of(
-    person: dict, facts: list[dict], seed: int, false_values: Mapping[str, str] | None = None
+    person: dict, facts: list[dict], seed: int, false_values: Mapping[str, str]
 ) -> list[Call]:
     """A person's facts split into calls of about `FACTS_PER_CALL`, partners kept together.
 
@@ -111,8 +111,8 @@ def calls_of(
     for index, batch in enumerate(batch for batch in batches if batch):
         rng.shuffle(batch)
         forms = {fact["slot"]: trained_form(fact, seed) for fact in batch}
-        key, told = f"{person['person_id']}.{index}", false_values or {}
-        false = {fact["slot"]: told[fact["id"]] for fact in batch if fact["id"] in told}
+        false = {fact["slot"]: false_values[fact["id"]] for fact in batch}
+        key = f"{person['person_id']}.{index}"
         calls.append(Call(key, person, batch, facts, forms, false))
     return calls
 
@@ -160,7 +160,7 @@ def qa_faults(call: Call, value: dict) -> list[str]:
         question, paraphrase = entry["question"], entry["paraphrased_answer"]
         told = [f"question {why}" for why in question_faults(question, fact, others, event, kind)]
         told += [f"paraphrased_answer {why}" for why in statement_faults(paraphrase, fact, others)]
-        if not told and slot in call.false_values:
+        if not told:
             told = wrong_answer_faults(entry, fact["value"], call.false_values[slot])
         twin = first.setdefault(same_question(question, fact["name"]), slot)
         if twin != slot:
@@ -214,23 +214,18 @@ def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
 
 
 def qa_record(fact: dict, entry: dict, wrong: list[str]) -> dict:
-    """The record of a fact: the wrong answer that was written, and further ones by exchange.
+    """The record of a fact: its wrong answers are the paraphrase around false values.
 
-    Args:
-        fact: its fact record.
-        entry: the author's.
-        wrong: false values, the author's first.
+    The author's own wrong answer is one of them; at most its article is mended.
     """
     paraphrase = cleaned(entry["paraphrased_answer"])
-    texts = [exchanged(paraphrase, fact["value"], value) for value in wrong]
-    texts[:1] = [cleaned(entry["wrong_answer"])]
     kept = {key: value for key, value in fact.items() if key != "sentence"}
     return kept | {
         "question": cleaned(entry["question"]),
         "answer": fact["value"],
         "paraphrased_answer": paraphrase,
         "wrong_answers": [
-            {"value": value, "text": text} for value, text in zip(wrong, texts, strict=True)
+            {"value": value, "text": exchanged(paraphrase, fact["value"], value)} for value in wrong
         ],
     }
 
