@@ -197,3 +197,79 @@ def test_a_refused_submission_fails_at_once(played):
     done = subprocess.run(["sbatch", "--wrap=true"], capture_output=True, text=True)
     assert done.returncode == 1
     assert "invalid partition" in done.stderr
+
+
+# --- a limit of how many jobs we may have ---
+
+LIMIT = (
+    "sbatch: error: AssocMaxSubmitJobLimit\n"
+    "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit "
+    "limit, the size and/or time limits of the user)"
+)
+QUEUE_FULL = (
+    "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying.\n"
+    "sbatch: error: Batch job submission failed: Resource temporarily unavailable"
+)
+
+
+@pytest.mark.parametrize("said", [LIMIT, QUEUE_FULL, "QOSMaxSubmitJobPerUserLimit"])
+def test_a_full_queue_is_known_by_what_sbatch_says(said):
+    assert client.no_room(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, …)",
+        "QOSMaxWallDurationPerJobLimit",
+        "AssocMaxNodePerJobLimit",
+    ],
+)
+def test_a_limit_that_the_end_of_other_jobs_does_not_lift_is_no_full_queue(said):
+    assert not client.no_room(said)
+
+
+@pytest.fixture
+def room(hasty, tmp_path, monkeypatch) -> Path:
+    """The file in which a submission says that it waits; there is little patience."""
+    monkeypatch.setenv(client.ROOM_FILE, str(tmp_path / "no_room"))
+    monkeypatch.setattr(client, "ROOM_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.3)
+    return tmp_path / "no_room"
+
+
+def refuses(folder: Path, times: int, said: str = LIMIT) -> str:
+    """An sbatch for which there is no room at first."""
+    return (
+        f"echo once >> {folder}/tries\n"
+        f"test $(wc -l < {folder}/tries) -gt {times} && echo 12 && exit\n"
+        f"echo '{said}' >&2; exit 1"
+    )
+
+
+@pytest.mark.parametrize("said", [LIMIT, QUEUE_FULL])
+def test_a_submission_waits_for_room_as_long_as_we_have_jobs(played, room, tmp_path, capsys, said):
+    """Longer than its patience."""
+    played(sbatch=refuses(tmp_path, 8, said), squeue="echo 11")
+    assert client.sbatch(["--wrap=true"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("12\n", ""), "the plugin reads both"
+    assert client.waits_for_room() == " ".join(said.split())
+    os.utime(room, (0, 0))
+    assert client.waits_for_room() is None, "it no longer waits"
+
+
+@pytest.mark.parametrize("queue", ["true", "exit 1"])
+def test_without_jobs_of_ours_nothing_makes_room(played, room, tmp_path, capsys, queue):
+    played(sbatch=refuses(tmp_path, 1000), squeue=queue)
+    assert client.sbatch(["--wrap=true"]) == 1
+    assert "AssocMaxSubmitJobLimit" in capsys.readouterr().err
+    assert 1 < len((tmp_path / "tries").read_text().split()) < 10
+
+
+def test_nothing_waits_where_nobody_would_tell(played, tmp_path, monkeypatch):
+    """The probes at the start, for example."""
+    monkeypatch.delenv(client.ROOM_FILE, raising=False)
+    played(sbatch=refuses(tmp_path, 1), squeue="echo 11")
+    assert client.sbatch(["--wrap=true"]) == 1
+    assert client.waits_for_room() is None

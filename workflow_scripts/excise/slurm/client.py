@@ -2,10 +2,11 @@
 
 profiles/slurm/bin puts them before the real ones, in the PATH of Snakemake itself. The plugin
 (2.8.0) forgets its jobs when a status query fails, does not know all of sacct's words, and gives
-a job up when the controller is away for the moment of its submission. The faults, one by one:
-docs/cluster.md.
+a job up when the controller is away for the moment of its submission, or takes no more for now. The
+faults, one by one: docs/cluster.md.
 """
 
+import contextlib
 import itertools
 import os
 import re
@@ -28,6 +29,11 @@ SUBMIT_SECONDS = 180
 PATIENCE_SECONDS = 20 * 60
 # Between questions to it; and what it gets to work off a submission that broke off.
 PAUSE_SECONDS = 5
+# Between two tries of a submission that waits for room.
+ROOM_PAUSE_SECONDS = 30
+# Environment variable with a file into which such a submission writes why, at every try. Without it
+# nobody would tell the user: then it does not wait.
+ROOM_FILE = "EXCISE_NO_ROOM"
 
 # What sacct says of a job that SLURM may have put back into the queue: only squeue knows.
 MAYBE_REQUEUED = {"PREEMPTED", "NODE_FAIL", "REQUEUED"}
@@ -35,6 +41,13 @@ MAYBE_REQUEUED = {"PREEMPTED", "NODE_FAIL", "REQUEUED"}
 CONTROLLER_AWAY = re.compile(
     "unable to contact slurm controller|socket timed out|connection refused|connect failure"
     "|communication connection failure|zero bytes were transmitted",
+    re.IGNORECASE,
+)
+# A limit of how many jobs a user, an account or a cluster may have: there is room when some end. The
+# second line is sbatch's own, once it has tried for two minutes.
+NO_ROOM = re.compile(
+    r"\b(?:Assoc|QOS)(?:Max|Grp)SubmitJobs?\w*Limit\b"
+    "|job queue full|temporarily un(?:available|able to accept job)",
     re.IGNORECASE,
 )
 
@@ -116,7 +129,7 @@ def _table(command: list[str]) -> dict[str, str] | None:
 
 
 def sbatch(arguments: Sequence[str]) -> int:
-    """Submit a job; while the controller is away, wait for it instead of failing.
+    """Submit a job; while the controller is away or has no room, wait for it instead of failing.
 
     A controller that broke off may have taken the job all the same: it is looked up by its name and
     what it runs before it is submitted again, and never submitted again without that.
@@ -126,9 +139,16 @@ def sbatch(arguments: Sequence[str]) -> int:
         print("sbatch: there is none on this machine", file=sys.stderr)
         return 1
     script = sys.stdin.read() if arguments and arguments[-1] == "/dev/stdin" else None
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = room_deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         done = _submit([program, *arguments], script)
+        if done.returncode and no_room(done.stderr) and ROOM_FILE in os.environ:
+            if _have_jobs():
+                room_deadline = time.monotonic() + PATIENCE_SECONDS
+            if time.monotonic() < room_deadline:
+                _tell(done.stderr)
+                time.sleep(ROOM_PAUSE_SECONDS)
+                continue
         away = done.returncode and CONTROLLER_AWAY.search(done.stderr)
         found = _taken(list(arguments), script, deadline) if away else None
         if found:
@@ -139,6 +159,36 @@ def sbatch(arguments: Sequence[str]) -> int:
             sys.stdout.write("".join(done.stdout.splitlines(keepends=True)[-1:]))
             sys.stderr.write(done.stderr)
             return done.returncode
+
+
+def no_room(said: str) -> bool:
+    """Whether SLURM takes no more jobs for now, by what sbatch says."""
+    return bool(NO_ROOM.search(said))
+
+
+def _have_jobs() -> bool:
+    """Whether the user has jobs in the queue: each that ends makes room."""
+    try:
+        return bool(_answer("squeue", "--all", "--noheader", f"--user={os.getuid()}"))
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
+def _tell(said: str) -> None:
+    """Leave word of what sbatch said: `waits_for_room` finds it, in the Snakemake that submits."""
+    with contextlib.suppress(OSError):
+        Path(os.environ[ROOM_FILE]).write_text(" ".join(said.split()))
+
+
+def waits_for_room() -> str | None:
+    """What sbatch says to a submission that waits for room; None if none does."""
+    file = Path(os.environ.get(ROOM_FILE, ""))
+    try:
+        age = time.time() - file.stat().st_mtime
+        # A try may take as long as an sbatch that hangs.
+        return file.read_text() if age < SUBMIT_SECONDS + 2 * ROOM_PAUSE_SECONDS else None
+    except OSError:
+        return None
 
 
 def _submit(command: list[str], script: str | None) -> subprocess.CompletedProcess:
