@@ -4,9 +4,10 @@
     python tests/slurm/one_machine.py stop
 
 Nodes cpu1, cpu2 and gpu1 are three slurmd, each in a process namespace of its own, so that a node
-can die with everything on it, or its slurmd alone. gpu1 has two GPUs that do not exist: SLURM hands them out like real
-ones, no program can compute on them. Partitions: cpu (default), gpu, urgent (preempts on the
-CPU nodes) and elsewhere: cpu2 seen as a node that does not mount the folder `hidden`.
+can die with everything on it, or its slurmd alone. gpu1 has two GPUs that do not exist: SLURM
+hands them out like real ones, no program can compute on them. Partitions: cpu (default), gpu,
+urgent (preempts on the CPU nodes) and elsewhere: cpu2 seen as a node that does not mount the
+folder `hidden`.
 
 Ours are the daemons, their state below one folder, and links in /etc/slurm: jobs of the plugin
 drop SLURM_CONF, so the built-in place it must be. A machine that has a SLURM already is left alone.
@@ -21,7 +22,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -96,6 +98,7 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort=16819
 AccountingStorageTRES=gres/gpu
+AccountingStorageEnforce=limits
 AccountingStoreFlags=job_comment
 """
 
@@ -310,6 +313,16 @@ class OneMachine:
         self.clear()
         self.stop_daemon("slurmctld")
         self.mend()
+
+    @contextmanager
+    def submit_limit(self, jobs: int) -> Iterator[None]:
+        """The user may have so many jobs, waiting or running, and no more."""
+        modify = ["sacctmgr", "-i", "modify", "user", "root", "where", "account=study", "set"]
+        output(*modify, f"MaxSubmitJobs={jobs}")
+        try:
+            yield
+        finally:
+            output(*modify, "MaxSubmitJobs=-1")
 
     def start_daemon(self, name: str) -> None:
         """Start a daemon and wait until it answers."""

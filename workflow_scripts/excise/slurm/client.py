@@ -43,8 +43,8 @@ CONTROLLER_AWAY = re.compile(
     "|communication connection failure|zero bytes were transmitted",
     re.IGNORECASE,
 )
-# A limit of how many jobs a user, an account or a cluster may have: there is room when some end. The
-# second line is sbatch's own, once it has tried for two minutes.
+# A limit of how many jobs a user, an account or a cluster may have: there is room when some end.
+# The second line says that the cluster is full; sbatch itself has tried for two minutes by then.
 NO_ROOM = re.compile(
     r"\b(?:Assoc|QOS)(?:Max|Grp)SubmitJobs?\w*Limit\b"
     "|job queue full|temporarily un(?:available|able to accept job)",
