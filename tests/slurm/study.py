@@ -385,9 +385,11 @@ class Trouble(threading.Thread):
         return True
 
     def preempt(self, job: Seen) -> bool:
-        """Something urgent takes the node; the job waits for that, its program standing still."""
-        if not signal_program(job.id, self.folder, signal.SIGSTOP):
-            return False
+        """Something urgent takes the node; the job stands still until then."""
+        processes = list(job_processes(self.folder))
+        stopped = [pid for pid, one, _ in processes if one == job.id and send(pid, signal.SIGSTOP)]
+        if not stopped:
+            return False  # not there yet
         preempt(job)
         self.tell(f"job {job.id} preempted ({job.what})")
         return True
