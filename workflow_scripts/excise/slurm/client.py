@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -31,9 +32,9 @@ PATIENCE_SECONDS = 20 * 60
 PAUSE_SECONDS = 5
 # Between two tries of a submission that waits for room.
 ROOM_PAUSE_SECONDS = 30
-# Environment variable with a file into which such a submission writes why, at every try. Without it
-# nobody would tell the user: then it does not wait.
-ROOM_FILE = "EXCISE_NO_ROOM"
+# Environment variable with a folder in which such a submission leaves word of why it waits. Without
+# it nobody would tell the user: then it does not wait.
+ROOM_FOLDER = "EXCISE_NO_ROOM"
 
 # What sacct says of a job that SLURM may have put back into the queue: only squeue knows.
 MAYBE_REQUEUED = {"PREEMPTED", "NODE_FAIL", "REQUEUED"}
@@ -139,16 +140,9 @@ def sbatch(arguments: Sequence[str]) -> int:
         print("sbatch: there is none on this machine", file=sys.stderr)
         return 1
     script = sys.stdin.read() if arguments and arguments[-1] == "/dev/stdin" else None
-    deadline = room_deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        done = _submit([program, *arguments], script)
-        if done.returncode and no_room(done.stderr) and ROOM_FILE in os.environ:
-            if _have_jobs():
-                room_deadline = time.monotonic() + PATIENCE_SECONDS
-            if time.monotonic() < room_deadline:
-                _tell(done.stderr)
-                time.sleep(ROOM_PAUSE_SECONDS)
-                continue
+        done = _submit_with_room([program, *arguments], script)
         away = done.returncode and CONTROLLER_AWAY.search(done.stderr)
         found = _taken(list(arguments), script, deadline) if away else None
         if found:
@@ -159,6 +153,26 @@ def sbatch(arguments: Sequence[str]) -> int:
             sys.stdout.write("".join(done.stdout.splitlines(keepends=True)[-1:]))
             sys.stderr.write(done.stderr)
             return done.returncode
+
+
+def _submit_with_room(command: list[str], script: str | None) -> subprocess.CompletedProcess[str]:
+    """The real sbatch, again and again while there is no room and our own jobs may make some."""
+    word = Path(os.environ.get(ROOM_FOLDER, os.devnull)) / str(os.getpid())
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    try:
+        while True:
+            done = _submit(command, script)
+            if not done.returncode or not no_room(done.stderr) or not word.parent.is_dir():
+                return done
+            if _have_jobs():
+                deadline = time.monotonic() + PATIENCE_SECONDS
+            if time.monotonic() > deadline:
+                return done
+            word.write_text(" ".join(done.stderr.split()))
+            time.sleep(ROOM_PAUSE_SECONDS)
+    finally:
+        with contextlib.suppress(OSError):
+            word.unlink()
 
 
 def no_room(said: str) -> bool:
@@ -174,25 +188,21 @@ def _have_jobs() -> bool:
         return False
 
 
-def _tell(said: str) -> None:
-    """Leave word of what sbatch said: `waits_for_room` finds it, in the Snakemake that submits."""
-    with contextlib.suppress(OSError):
-        Path(os.environ[ROOM_FILE]).write_text(" ".join(said.split()))
-
-
 def waits_for_room() -> str | None:
     """What sbatch says to a submission that waits for room; None if none does."""
-    file = Path(os.environ.get(ROOM_FILE, ""))
-    try:
-        age = time.time() - file.stat().st_mtime
-        # A try may take as long as an sbatch that hangs.
-        return file.read_text() if age < SUBMIT_SECONDS + 2 * ROOM_PAUSE_SECONDS else None
-    except OSError:
-        return None
+    for word in Path(os.environ.get(ROOM_FOLDER, os.devnull)).glob("*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            return word.read_text()
+    return None
 
 
-def _submit(command: list[str], script: str | None) -> subprocess.CompletedProcess:
-    """The real sbatch; one that does not return counts as a controller that is away."""
+def _submit(command: list[str], script: str | None) -> subprocess.CompletedProcess[str]:
+    """The real sbatch; one that does not return counts as a controller that is away.
+
+    Not if who asked is gone meanwhile: the next run would submit the same job.
+    """
+    if _nobody_listens():
+        return subprocess.CompletedProcess(command, 1, "", "")
     try:
         return subprocess.run(
             command, input=script, capture_output=True, text=True, timeout=SUBMIT_SECONDS
@@ -200,6 +210,13 @@ def _submit(command: list[str], script: str | None) -> subprocess.CompletedProce
     except subprocess.TimeoutExpired:
         said = f"sbatch: error: Socket timed out (ended after {SUBMIT_SECONDS} s)\n"
         return subprocess.CompletedProcess(command, 1, "", said)
+
+
+def _nobody_listens() -> bool:
+    """Whether the other end of our output is closed, as it is when Snakemake was killed."""
+    output = select.poll()
+    output.register(1, 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def _taken(arguments: list[str], script: str | None, deadline: float) -> str | None:

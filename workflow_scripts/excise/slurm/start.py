@@ -21,7 +21,7 @@ import psutil
 from excise.errors import InputError
 from excise.slurm import commands
 from excise.slurm.accounts import account_argument, check_accounts, names
-from excise.slurm.client import BIN, ROOM_FILE
+from excise.slurm.client import BIN, ROOM_FOLDER
 from excise.slurm.folders import watch_folder
 from excise.slurm.interrupt import hear_ctrl_c
 from excise.slurm.ledger import Ledger
@@ -278,7 +278,7 @@ def start(
     cancel_by_name(executor)
     asking = _for_probes(requests, executor.workflow.executor_settings)
     probe(asking, folders, files, executor.run_uuid, say, among_others=_among_others(requests))
-    os.environ[ROOM_FILE] = new_room_file()
+    os.environ[ROOM_FOLDER] = new_room_folder()
     hear_ctrl_c(executor)
     watch(executor, Ledger(executor), say)
 
@@ -321,11 +321,11 @@ def ask_nobody_at_submission(executor: Any) -> None:
     executor._fallback_partition = ""  # none named: sbatch takes the default one by itself
 
 
-def new_room_file() -> str:
+def new_room_folder() -> str:
     """Where submissions that wait for room leave word; on this machine, until this process ends."""
     folder = tempfile.TemporaryDirectory(prefix="excise-")
     atexit.register(folder.cleanup)
-    return str(Path(folder.name) / "no_room")
+    return folder.name
 
 
 def cancel_by_name(executor: Any) -> None:
