@@ -1,7 +1,13 @@
-"""A real SLURM on this machine, and the smoke experiment run through it once for all tests."""
+"""A real SLURM on this machine, and the smoke experiment run through it once for all tests.
 
+What was broken in that run, and when, is shown at the end of the tests, and kept in a file: the one
+that the environment variable EXCISE_TIMELINE names, else one in the folder of temporary files.
+"""
+
+import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from one_machine import OneMachine, wait_for, why_not
@@ -9,6 +15,16 @@ from study import SITE, TOO_LITTLE, Spy, Study, Submitter, Trouble, accounted
 
 from excise.slurm.commands import FINAL_STATES
 from workflow.conftest import clone
+
+TIMELINE = pytest.StashKey[Path]()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Show the timeline, whatever came of the tests."""
+    if TIMELINE in config.stash:
+        file = config.stash[TIMELINE]
+        terminalreporter.section(f"timeline of the study ({file})")
+        terminalreporter.write(file.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +52,16 @@ def fresh(machine, tmp_path_factory) -> Submitter:
 
 
 @pytest.fixture(scope="module")
-def study(machine, fresh, tmp_path_factory) -> Study:
+def study(machine, fresh, tmp_path_factory, pytestconfig) -> Study:
     """The whole experiment run through SLURM while everything that can break breaks."""
     folder = tmp_path_factory.mktemp("slurm")
     workspace = fresh.copy(folder / "study")
     workspace.set_profile(TOO_LITTLE)
     spy = Spy(folder / "spy")
-    trouble = Trouble(machine, workspace.folder, spy, folder / "timeline.txt")
+    timeline = Path(os.environ.get("EXCISE_TIMELINE") or folder / "timeline.txt").absolute()
+    timeline.write_text("")
+    pytestconfig.stash[TIMELINE] = timeline
+    trouble = Trouble(machine, workspace.folder, spy, timeline)
     trouble.tell("start")
     with workspace.running("all", PATH=spy.path()) as process:
         trouble.start()
@@ -54,7 +73,6 @@ def study(machine, fresh, tmp_path_factory) -> Study:
             trouble.ended.set()
             trouble.join()
     trouble.tell(f"end, exit status {process.returncode}")
-    print(f"{trouble.timeline}:\n{trouble.timeline.read_text()}")
     machine.mend()
     wait_for(all_ended, 120, "accounting up to date")
     return Study(workspace, trouble, workspace.said(), process.returncode, accounted())

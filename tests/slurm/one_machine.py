@@ -4,9 +4,10 @@
     python tests/slurm/one_machine.py stop
 
 Nodes cpu1, cpu2 and gpu1 are three slurmd, each in a process namespace of its own, so that a node
-can die with everything on it. gpu1 has two GPUs that do not exist: SLURM hands them out like real
-ones, no program can compute on them. Partitions: cpu (default), gpu, urgent (preempts on the
-CPU nodes) and elsewhere: cpu2 seen as a node that does not mount the folder `hidden`.
+can die with everything on it, or its slurmd alone. gpu1 has two GPUs that do not exist: SLURM
+hands them out like real ones, no program can compute on them. Partitions: cpu (default), gpu,
+urgent (preempts on the CPU nodes) and elsewhere: cpu2 seen as a node that does not mount the
+folder `hidden`.
 
 Ours are the daemons, their state below one folder, and links in /etc/slurm: jobs of the plugin
 drop SLURM_CONF, so the built-in place it must be. A machine that has a SLURM already is left alone.
@@ -21,9 +22,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+import psutil
 
 FOLDER = Path("/var/tmp/excise-slurm")
 # Held by the process that tests on our SLURM: there is one a machine.
@@ -94,6 +98,7 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort=16819
 AccountingStorageTRES=gres/gpu
+AccountingStorageEnforce=limits
 AccountingStoreFlags=job_comment
 """
 
@@ -309,6 +314,16 @@ class OneMachine:
         self.stop_daemon("slurmctld")
         self.mend()
 
+    @contextmanager
+    def submit_limit(self, jobs: int) -> Iterator[None]:
+        """The user may have so many jobs, waiting or running, and no more."""
+        modify = ["sacctmgr", "-i", "modify", "user", "root", "where", "account=study", "set"]
+        output(*modify, f"MaxSubmitJobs={jobs}")
+        try:
+            yield
+        finally:
+            output(*modify, "MaxSubmitJobs=-1")
+
     def start_daemon(self, name: str) -> None:
         """Start a daemon and wait until it answers."""
         run = self.folder / "run"
@@ -338,11 +353,41 @@ class OneMachine:
         wait_for(answers[name], 180, name)
 
     def start_node(self, node: str) -> None:
-        """Start the slurmd of a node, in process and mount namespaces of its own."""
-        hide = f"mount -t tmpfs none {self.hidden} && " if node == "cpu2" else ""
-        command = f"{hide}exec slurmd -D -N {node}"
+        """Start a node, process and mount namespaces of its own, with its slurmd.
+
+        The first process of the namespace is a shell (it buries orphans): slurmd may die alone.
+        """
+        hide = f"mount -t tmpfs none {self.hidden}; " if node == "cpu2" else ""
+        command = f"{hide}slurmd -D -N {node} & while true; do sleep 1; done"
         namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        self._launch(node, [*namespaces, "sh", "-c", command])
+        self._launch(node, [*namespaces, "bash", "-c", command])
+
+    def kill_slurmd(self, node: str) -> None:
+        """The slurmd of a node dies; its slurmstepd and the jobs' programs live on."""
+        (slurmd,) = self._slurmd(node)
+        slurmd.kill()
+        wait_for(lambda: not in_use(NODES[node]), 60, f"end of slurmd of {node}")
+
+    def start_slurmd(self, node: str) -> None:
+        """A node's slurmd comes back, among what lives on there."""
+        (first,) = psutil.Process(int((self.folder / "pids" / node).read_text())).children()
+        enter = ["nsenter", f"--target={first.pid}", "--mount", "--pid"]
+        with (self.folder / "log" / f"{node}.out").open("ab") as log:
+            subprocess.Popen(
+                [*enter, "slurmd", "-D", "-N", node],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_for(lambda: in_use(NODES[node]), 60, f"slurmd of {node}")
+
+    def _slurmd(self, node: str) -> list[psutil.Process]:
+        return [
+            one
+            for one in psutil.process_iter(["cmdline"])
+            if one.info["cmdline"] == ["slurmd", "-D", "-N", node]
+        ]
 
     def kill_node(self, node: str) -> None:
         """The node dies at once, and everything that runs on it."""

@@ -5,10 +5,21 @@ import re
 import signal
 import subprocess
 from collections import Counter
+from itertools import combinations
 
 import pytest
 from one_machine import output, wait_for
-from study import RESULTS, Gate, Seen, gpu_jobs, signal_program
+from study import (
+    RESULTS,
+    Gate,
+    Seen,
+    gpu_jobs,
+    job_processes,
+    preempt,
+    running,
+    signal_program,
+    work,
+)
 
 from workflow.conftest import steps
 
@@ -120,14 +131,39 @@ def test_the_jobs_of_a_dead_node_run_again_and_are_submitted_once(study):
     assert "None assigned" not in study.said
 
 
-def test_nothing_is_submitted_twice_when_accounting_or_controller_are_away(study):
+def test_a_preempted_job_runs_again_and_is_submitted_once(study):
+    """The profile as shipped: SLURM requeues it."""
+    (job,) = study.attempts("rule_generate_facts")
+    runs = output("sacct", "-X", "-D", "-n", "-P", "-o", "State", "-j", job["JobIDRaw"]).split()
+    assert (runs[0], runs[-1]) == ("PREEMPTED", "COMPLETED")
+
+
+def test_nothing_is_submitted_twice_when_accounting_is_away(study):
     without_accounting = study.trouble.outages["slurmdbd"]
     assert without_accounting and all(without_accounting), "sacct was asked, and always failed"
-    assert study.trouble.outages["slurmctld"], "sacct was asked without a controller"
     evaluated = study.attempts("rule_evaluate_unlearned_wildcards_ga")
     assert [job["State"] for job in evaluated] == ["COMPLETED"]
-    tables = study.attempts("rule_tables")  # with their pictures, so these go together for certain
-    assert [job["State"] for job in tables] == ["COMPLETED"] * 6
+
+
+def test_a_job_that_begins_without_a_controller_fails(study):
+    """Its `srun` gives up after ten seconds. What runs already goes on."""
+    assert study.trouble.outages["slurmctld"], "sacct was asked without a controller"
+    job = study.trouble.began_without_controller
+    assert {one["State"] for one in study.jobs if one["JobIDRaw"] == job} == {"FAILED"}
+    (log,) = (study.workspace / "logs/slurm").rglob(f"{job}.log")
+    assert "Unable to confirm allocation" in log.read_text()
+
+
+def test_what_fails_is_tried_again_when_it_has_ended_and_not_before(study):
+    """Whatever the reason: no two jobs ever did the same work at the same time."""
+    done = work(job["JobIDRaw"] for job in study.jobs)
+    assert all(done.values())
+    for earlier, later in combinations(study.jobs, 2):
+        if done[earlier["JobIDRaw"]] & done[later["JobIDRaw"]]:
+            assert earlier["State"] != "COMPLETED"
+            assert earlier["End"] <= later["Submit"], (earlier, later)
+    last = {one: job["State"] for job in study.jobs for one in done[job["JobIDRaw"]]}
+    assert set(last.values()) == {"COMPLETED"}
 
 
 def test_logs_tell_node_gpu_and_versions(study):
@@ -174,19 +210,6 @@ def held(workspace, *starts: str) -> list[Seen]:
     return [found[start] for start in starts]
 
 
-def preempt(job: Seen) -> None:
-    """Something urgent takes the whole node for a moment."""
-    urgent = ["sbatch", "--parsable", "-p", "urgent", "-w", job.node, "--exclusive", "-t", "1"]
-    taker = output(*urgent, "-o", "/dev/null", "--wrap", "sleep 2").strip()
-    wait_for(lambda: job.id not in running(), 240, "preemption")
-    output("scancel", taker)
-
-
-def running() -> list[str]:
-    """Ids of all running jobs."""
-    return output("squeue", "-h", "-t", "R", "-o", "%i").split()
-
-
 def submitted(workspace) -> list[str]:
     """Ids of the jobs that the Snakemake in the background submitted."""
     return re.findall(r"submitted with SLURM jobid (\d+)", workspace.said())
@@ -208,6 +231,48 @@ def test_a_job_of_a_dead_node_is_submitted_again_where_slurm_does_not_requeue(ow
     assert [state_of(job) for job in submitted(own)] == ["NODE_FAIL", "COMPLETED"]
 
 
+def test_neither_a_dead_slurmd_nor_status_checks_that_fail_cost_an_attempt(own, machine):
+    """The slurmd dies alone, and the job ends without it. F1 at its cause: of the jobs that the
+    plugin asks about in vain, it drops all.
+    """
+    summarize = ["--forcerun", "summarize_eval", "--", SUMMARY]
+    with own.without_sacct() as asked, own.running(*summarize) as process:
+        (job,) = held(own, "rule_summarize_eval")
+        machine.kill_slurmd(job.node)
+        signal_program(job.id, own.folder, signal.SIGCONT)
+        wait_for(lambda: not processes(job, own), 60, "the job's end")
+        machine.start_slurmd(job.node)
+        # A check is five questions: the next one asks about a job that was dropped.
+        wait_for(lambda: len(asked.read_text().split()) > 5, 120, "two status checks")
+        own.mend_sacct()
+        assert process.wait(timeout=300) == 0, own.said()
+    assert [state_of(job) for job in submitted(own)] == ["COMPLETED"]
+
+
+def processes(job: Seen, workspace) -> set[int]:
+    """Ids of a job's processes, on whatever node."""
+    return {pid for pid, its_job, _ in job_processes(workspace.folder) if its_job == job.id}
+
+
+def test_a_node_that_is_cut_off_goes_on_and_nothing_is_lost(own, machine):
+    """SLURM runs the job again elsewhere, while the old one still writes the same files."""
+    with own.running("--forcerun", "summarize_eval", "--", SUMMARY) as process:
+        (job,) = held(own, "rule_summarize_eval")
+        old = processes(job, own)
+        machine.kill_slurmd(job.node)
+        output("scontrol", "update", f"NodeName={job.node}", "State=DOWN", "Reason=cut off")
+        wait_for(lambda: job.id in running(), 120, "the job again, elsewhere")
+        assert signal_program(job.id, own.folder, signal.SIGCONT), "the old one lives"
+        wait_for(lambda: not old & processes(job, own), 120, "the end of the old one")
+        machine.start_slurmd(job.node)
+        assert process.wait(timeout=300) == 0, own.said()
+    assert [state_of(job) for job in submitted(own)] == ["COMPLETED"]
+    runs = output("sacct", "-X", "-D", "-n", "-P", "-o", "State,NodeList", "-j", job.id).split()
+    assert runs[0] == f"NODE_FAIL|{job.node}"
+    assert runs[-1].startswith("COMPLETED|") and not runs[-1].endswith(job.node)
+    assert "Nothing to be done" in own.run("all")
+
+
 @pytest.mark.parametrize("away", [["slurmctld"], ["slurmctld", "slurmdbd"]], ids="+".join)
 def test_a_submission_waits_for_who_is_away_and_is_made_once(own, machine, tmp_path, away):
     gate = Gate(tmp_path / "gate")
@@ -225,6 +290,17 @@ def test_a_submission_waits_for_who_is_away_and_is_made_once(own, machine, tmp_p
     wait_for(lambda: state_of(job) == "COMPLETED", 60, "accounting up to date")
 
 
+def test_a_limit_of_submissions_costs_no_attempt(own, machine, tmp_path):
+    """AssocMaxSubmitJobLimit: three rejections would be the end of the second job."""
+    gate = Gate(tmp_path / "gate")
+    trained = ["--retries", "0", "--forcerun", "unlearn", "--", *TRAINED]
+    with machine.submit_limit(1), own.running(*trained, PATH=gate.path()) as process:
+        gate.open()
+        assert process.wait(timeout=300) == 0, own.said()
+    assert gate.ends().count("0") == 2 and "1" in gate.ends()
+    assert [state_of(job) for job in submitted(own)] == ["COMPLETED"] * 2
+
+
 # --- Snakemake that ends before its jobs ---
 
 
@@ -235,6 +311,22 @@ def full(own):
     job = output(*command, "--wrap", "sleep 3600").strip()
     wait_for(lambda: job in running(), 120, "both GPUs taken")
     return job
+
+
+def test_a_submission_that_waits_for_room_is_told_of_and_ctrl_c_ends_it(
+    own, full, machine, tmp_path
+):
+    gate = Gate(tmp_path / "gate")
+    trained = ["--forcerun", "unlearn", "--", *TRAINED]
+    with machine.submit_limit(2), own.running(*trained, PATH=gate.path()) as process:
+        gate.open()
+        line = "1 jobs wait to be submitted: SLURM takes no more for now (sbatch: error: Assoc"
+        wait_for(lambda: line in own.said(), 180, "a word")
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(timeout=240) != 0
+    assert gate.ends().count("0") == 1
+    wait_for(lambda: not own.queued(), 120, "our jobs gone")
+    assert full in running()
 
 
 def test_ctrl_c_cancels_what_is_queued_and_nothing_else(own, full):

@@ -2,16 +2,27 @@
 
 import os
 import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from excise.slurm import client
+from excise.slurm.start import end_submissions
 
 NAME = "excise-run_1234"
 QUERY = f"-X --noheader --format=JobIdRaw,State --starttime 2026-01-01 --name {NAME}".split()
 BIN = Path(__file__).parents[2] / "profiles" / "slurm" / "bin"
+SCRIPTS = Path(client.__file__).parents[2]
+# Ours, less patient; its command line ends as the plugin's does.
+QUICK_SBATCH = """
+from excise.slurm import client
+client.ROOM_PAUSE_SECONDS = 0.1
+raise SystemExit(client.sbatch(["--wrap=true"]))
+"""
 
 
 @pytest.fixture
@@ -197,3 +208,121 @@ def test_a_refused_submission_fails_at_once(played):
     done = subprocess.run(["sbatch", "--wrap=true"], capture_output=True, text=True)
     assert done.returncode == 1
     assert "invalid partition" in done.stderr
+
+
+# --- a limit of how many jobs we may have ---
+
+LIMIT = (
+    "sbatch: error: AssocMaxSubmitJobLimit\n"
+    "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit "
+    "limit, the size and/or time limits of the user)"
+)
+QUEUE_FULL = (
+    "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying.\n"
+    "sbatch: error: Batch job submission failed: Resource temporarily unavailable"
+)
+
+
+@pytest.mark.parametrize("said", [LIMIT, QUEUE_FULL, "QOSMaxSubmitJobPerUserLimit"])
+def test_a_full_queue_is_known_by_what_sbatch_says(said):
+    assert client.no_room(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, …)",
+        "QOSMaxWallDurationPerJobLimit",
+        "AssocMaxNodePerJobLimit",
+    ],
+)
+def test_a_limit_that_the_end_of_other_jobs_does_not_lift_is_no_full_queue(said):
+    assert not client.no_room(said)
+
+
+@pytest.fixture
+def room(hasty, tmp_path, monkeypatch) -> Path:
+    """The folder in which a submission says that it waits; there is little patience."""
+    folder = tmp_path / "no_room"
+    folder.mkdir()
+    monkeypatch.setenv(client.ROOM_FOLDER, str(folder))
+    monkeypatch.setattr(client, "ROOM_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.3)
+    return folder
+
+
+def refuses(folder: Path, times: int, said: str = LIMIT) -> str:
+    """An sbatch for which there is no room at first."""
+    return (
+        f"echo once >> {folder}/tries\n"
+        f"test $(wc -l < {folder}/tries) -gt {times} && echo 12 && exit\n"
+        f"echo '{said}' >&2; exit 1"
+    )
+
+
+@pytest.mark.parametrize("said", [LIMIT, QUEUE_FULL])
+def test_a_submission_waits_for_room_as_long_as_we_have_jobs(played, room, tmp_path, capsys, said):
+    """Longer than its patience."""
+    played(sbatch=refuses(tmp_path, 8, said), squeue="echo 11")
+    assert client.sbatch(["--wrap=true"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("12\n", ""), "the plugin reads both"
+
+
+def test_a_submission_that_waits_leaves_word_of_it_and_ctrl_c_ends_it(played, room, tmp_path):
+    """With its real sbatch, which may be waiting by itself."""
+    played(sbatch=f"test -e {tmp_path}/again && exec sleep 600\n" + refuses(tmp_path, 1000))
+    played(squeue=f"touch {tmp_path}/again; echo 11")
+    with quick_sbatch() as waiting:
+        wait_for(client.waits_for_room)
+        assert client.waits_for_room() == " ".join(LIMIT.split())
+        (real,) = wait_for(psutil.Process(waiting.pid).children)
+        end_submissions()
+        assert waiting.wait(timeout=10) != 0
+        real.wait(timeout=10)
+
+
+def test_a_submission_that_waits_ends_when_its_snakemake_is_killed(played, room, tmp_path):
+    """Else it would be made in the middle of the next run, which makes the same."""
+    played(sbatch=refuses(tmp_path, 1000), squeue="echo 11")
+    with quick_sbatch(stdout=subprocess.PIPE) as waiting:
+        wait_for(client.waits_for_room)
+        waiting.stdout.close()
+        assert waiting.wait(timeout=10) == 1
+    assert client.waits_for_room() is None
+
+
+@contextmanager
+def quick_sbatch(**options):
+    command = [sys.executable, "-c", QUICK_SBATCH, str(BIN / "sbatch")]
+    with subprocess.Popen(command, cwd=SCRIPTS, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(condition):
+    """What a condition gives, once it gives something."""
+    deadline = time.monotonic() + 10
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize("queue", ["true", "exit 1"])
+def test_without_jobs_of_ours_nothing_makes_room(played, room, tmp_path, capsys, queue):
+    played(sbatch=refuses(tmp_path, 1000), squeue=queue)
+    assert client.sbatch(["--wrap=true"]) == 1
+    assert "AssocMaxSubmitJobLimit" in capsys.readouterr().err
+    assert 1 < len((tmp_path / "tries").read_text().split()) < 10
+    assert client.waits_for_room() is None
+
+
+def test_nothing_waits_where_nobody_would_tell(played, tmp_path, monkeypatch):
+    """The probes at the start, for example."""
+    monkeypatch.delenv(client.ROOM_FOLDER, raising=False)
+    played(sbatch=refuses(tmp_path, 1), squeue="echo 11")
+    assert client.sbatch(["--wrap=true"]) == 1
+    assert client.waits_for_room() is None

@@ -457,6 +457,22 @@ def test_a_job_that_slurm_no_longer_knows_is_mentioned():
     assert watch.look([], set(), LOST + 2) == []
 
 
+def test_a_submission_that_waits_for_room_is_mentioned_hourly_and_with_the_reason():
+    watch = Watch(answered=0, ran=0)
+    queue = jobs(("7", "RUNNING", ""))
+    waiting = {"unlearn (3)": 0.0, "evaluate (4)": 5.0}
+    limit = "sbatch: error: AssocMaxSubmitJobLimit"
+    said = {
+        now: watch.look(queue, {"7"}, now, waiting, no_room=limit)
+        for now in range(0, 2 * REMINDER, 60)
+    }
+    assert [now for now, lines in said.items() if lines] == [0, REMINDER]
+    assert said[0][0].startswith(
+        f"2 jobs wait to be submitted: SLURM takes no more for now ({limit})"
+    )
+    assert watch.look(queue, {"7"}, 2 * REMINDER + 60, {}, no_room=limit) == []
+
+
 def test_the_watch_tells_of_a_job_that_the_plugin_has_forgotten(monkeypatch):
     """It asks what Snakemake waits for, not the plugin."""
     said = Queue()

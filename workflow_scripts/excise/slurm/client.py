@@ -2,13 +2,15 @@
 
 profiles/slurm/bin puts them before the real ones, in the PATH of Snakemake itself. The plugin
 (2.8.0) forgets its jobs when a status query fails, does not know all of sacct's words, and gives
-a job up when the controller is away for the moment of its submission. The faults, one by one:
-docs/cluster.md.
+a job up when the controller is away for the moment of its submission, or takes no more for now. The
+faults, one by one: docs/cluster.md.
 """
 
+import contextlib
 import itertools
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -28,6 +30,11 @@ SUBMIT_SECONDS = 180
 PATIENCE_SECONDS = 20 * 60
 # Between questions to it; and what it gets to work off a submission that broke off.
 PAUSE_SECONDS = 5
+# Between two tries of a submission that waits for room.
+ROOM_PAUSE_SECONDS = 30
+# Environment variable with a folder in which such a submission leaves word of why it waits. Without
+# it nobody would tell the user: then it does not wait.
+ROOM_FOLDER = "EXCISE_NO_ROOM"
 
 # What sacct says of a job that SLURM may have put back into the queue: only squeue knows.
 MAYBE_REQUEUED = {"PREEMPTED", "NODE_FAIL", "REQUEUED"}
@@ -35,6 +42,13 @@ MAYBE_REQUEUED = {"PREEMPTED", "NODE_FAIL", "REQUEUED"}
 CONTROLLER_AWAY = re.compile(
     "unable to contact slurm controller|socket timed out|connection refused|connect failure"
     "|communication connection failure|zero bytes were transmitted",
+    re.IGNORECASE,
+)
+# A limit of how many jobs a user, an account or a cluster may have: there is room when some end.
+# The second line says that the cluster is full; sbatch itself has tried for two minutes by then.
+NO_ROOM = re.compile(
+    r"\b(?:Assoc|QOS)(?:Max|Grp)SubmitJobs?\w*Limit\b"
+    "|job queue full|temporarily un(?:available|able to accept job)",
     re.IGNORECASE,
 )
 
@@ -116,7 +130,7 @@ def _table(command: list[str]) -> dict[str, str] | None:
 
 
 def sbatch(arguments: Sequence[str]) -> int:
-    """Submit a job; while the controller is away, wait for it instead of failing.
+    """Submit a job; while the controller is away or has no room, wait for it instead of failing.
 
     A controller that broke off may have taken the job all the same: it is looked up by its name and
     what it runs before it is submitted again, and never submitted again without that.
@@ -128,7 +142,7 @@ def sbatch(arguments: Sequence[str]) -> int:
     script = sys.stdin.read() if arguments and arguments[-1] == "/dev/stdin" else None
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        done = _submit([program, *arguments], script)
+        done = _submit_with_room([program, *arguments], script)
         away = done.returncode and CONTROLLER_AWAY.search(done.stderr)
         found = _taken(list(arguments), script, deadline) if away else None
         if found:
@@ -141,8 +155,54 @@ def sbatch(arguments: Sequence[str]) -> int:
             return done.returncode
 
 
-def _submit(command: list[str], script: str | None) -> subprocess.CompletedProcess:
-    """The real sbatch; one that does not return counts as a controller that is away."""
+def _submit_with_room(command: list[str], script: str | None) -> subprocess.CompletedProcess[str]:
+    """The real sbatch, again and again while there is no room and our own jobs may make some."""
+    word = Path(os.environ.get(ROOM_FOLDER, os.devnull)) / str(os.getpid())
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    try:
+        while True:
+            done = _submit(command, script)
+            if not done.returncode or not no_room(done.stderr) or not word.parent.is_dir():
+                return done
+            if _have_jobs():
+                deadline = time.monotonic() + PATIENCE_SECONDS
+            if time.monotonic() > deadline:
+                return done
+            word.write_text(" ".join(done.stderr.split()))
+            time.sleep(ROOM_PAUSE_SECONDS)
+    finally:
+        with contextlib.suppress(OSError):
+            word.unlink()
+
+
+def no_room(said: str) -> bool:
+    """Whether SLURM takes no more jobs for now, by what sbatch says."""
+    return bool(NO_ROOM.search(said))
+
+
+def _have_jobs() -> bool:
+    """Whether the user has jobs in the queue: each that ends makes room."""
+    try:
+        return bool(_answer("squeue", "--all", "--noheader", f"--user={os.getuid()}"))
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
+def waits_for_room() -> str | None:
+    """What sbatch says to a submission that waits for room; None if none does."""
+    for word in Path(os.environ.get(ROOM_FOLDER, os.devnull)).glob("*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            return word.read_text()
+    return None
+
+
+def _submit(command: list[str], script: str | None) -> subprocess.CompletedProcess[str]:
+    """The real sbatch; one that does not return counts as a controller that is away.
+
+    Not if who asked is gone meanwhile: the next run would submit the same job.
+    """
+    if _nobody_listens():
+        return subprocess.CompletedProcess(command, 1, "", "")
     try:
         return subprocess.run(
             command, input=script, capture_output=True, text=True, timeout=SUBMIT_SECONDS
@@ -150,6 +210,13 @@ def _submit(command: list[str], script: str | None) -> subprocess.CompletedProce
     except subprocess.TimeoutExpired:
         said = f"sbatch: error: Socket timed out (ended after {SUBMIT_SECONDS} s)\n"
         return subprocess.CompletedProcess(command, 1, "", said)
+
+
+def _nobody_listens() -> bool:
+    """Whether the other end of our output is closed, as it is when Snakemake was killed."""
+    output = select.poll()
+    output.register(1, 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def _taken(arguments: list[str], script: str | None, deadline: float) -> str | None:

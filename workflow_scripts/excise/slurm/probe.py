@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from excise.errors import InputError
-from excise.slurm import commands
+from excise.slurm import client, commands
 
 MEMORY = Path(".snakemake/cluster_probe.json")
 # A full cluster must not keep the real jobs out of the queue.
@@ -54,7 +54,8 @@ def probe(
         name: of the jobs.
         say: prints one line for the user.
         patience: seconds to wait for a free node.
-        among_others: partitions that jobs can do without: if one refuses the probe, it is said.
+        among_others: partitions that jobs can do without: if one refuses the probe, it is said,
+            as it is where SLURM takes no more jobs for now.
 
     Raises:
         InputError: a folder is not the same there, is read-only, or Python or a file is missing.
@@ -79,7 +80,7 @@ def probe(
             try:
                 jobs[_submit(one, looked_for, first, name)] = one.partition
             except InputError as error:
-                if one.partition not in among_others:
+                if one.partition not in among_others and not client.no_room(str(error)):
                     raise
                 say(f"partition {one.partition}: not probed ({error})")
         for job, partition in jobs.items():

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -20,7 +21,8 @@ import psutil
 from excise.errors import InputError
 from excise.slurm import commands
 from excise.slurm.accounts import account_argument, check_accounts, names
-from excise.slurm.client import BIN
+from excise.slurm.client import BIN, ROOM_FOLDER
+from excise.slurm.folders import watch_folder
 from excise.slurm.interrupt import hear_ctrl_c
 from excise.slurm.ledger import Ledger
 from excise.slurm.probe import probe
@@ -257,6 +259,8 @@ def start(
     """
     os.environ["PATH"] = os.pathsep.join([str(BIN), *os.get_exec_path()])
     results = folders["pathvars.results"]
+    for folder in {Path.cwd(), results.resolve()}:
+        watch_folder(folder)
     jobs = list(jobs)
     for job in jobs:
         rehearse(job.name, job.job, executor.workflow.executor_settings)
@@ -284,6 +288,7 @@ def start(
     cancel_by_name(executor)
     asking = _for_probes(requests, executor.workflow.executor_settings)
     probe(asking, folders, files, executor.run_uuid, say, among_others=_among_others(requests))
+    os.environ[ROOM_FOLDER] = new_room_folder()
     hear_ctrl_c(executor)
     watch(executor, Ledger(executor), say)
 
@@ -326,6 +331,13 @@ def ask_nobody_at_submission(executor: Any) -> None:
     executor._fallback_partition = ""  # none named: sbatch takes the default one by itself
 
 
+def new_room_folder() -> str:
+    """Where submissions that wait for room leave word; on this machine, until this process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="excise-")
+    atexit.register(folder.cleanup)
+    return folder.name
+
+
 def cancel_by_name(executor: Any) -> None:
     """Cancel what the run has in the queue, on Ctrl-C and when its Snakemake ends.
 
@@ -343,11 +355,12 @@ def cancel_by_name(executor: Any) -> None:
 
 
 def end_submissions() -> None:
-    """End our own sbatch where it waits for a controller that is away."""
+    """End our own sbatch where it waits, and the real one that waits behind it."""
     for child in psutil.Process().children(recursive=True):
         try:
             if str(BIN / "sbatch") in child.cmdline():
-                child.terminate()
+                for one in [child, *child.children()]:
+                    one.terminate()
         except psutil.Error:
             continue  # gone by now
 

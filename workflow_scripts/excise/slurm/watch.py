@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from excise.errors import InputError
-from excise.slurm import commands
+from excise.slurm import client, commands
 from excise.slurm.ledger import Ledger
 
 SECONDS_BETWEEN = 60
@@ -54,6 +54,7 @@ class Watch:
         now: float,
         to_submit: Mapping[str, float] | None = None,
         unanswered_since: float | None = None,
+        no_room: str | None = None,
     ) -> list[str]:
         """Lines for the user about the queue as it is.
 
@@ -63,12 +64,13 @@ class Watch:
             now: the time.
             to_submit: names of jobs that are to be submitted, and since when.
             unanswered_since: when the status checks of the run began to fail.
+            no_room: what SLURM says to a submission that waits for room; None if none does.
         """
         if jobs is None:
             return self._silence(now)
         self.answered = now
         return [
-            *self._unsubmitted(to_submit or {}, now),
+            *self._unsubmitted(to_submit or {}, no_room, now),
             *self._unanswered(unanswered_since, now),
             *self._stuck(jobs),
             *self._idle(jobs, now),
@@ -83,7 +85,17 @@ class Watch:
         minutes = (now - self.answered) / 60
         return [f"SLURM has not answered for {minutes:.0f} minutes; waiting, nothing is lost"]
 
-    def _unsubmitted(self, to_submit: Mapping[str, float], now: float) -> list[str]:
+    def _unsubmitted(
+        self, to_submit: Mapping[str, float], no_room: str | None, now: float
+    ) -> list[str]:
+        if to_submit and no_room is not None:
+            if not self.is_due("room", now):
+                return []
+            return [
+                f"{len(to_submit)} jobs wait to be submitted: SLURM takes no more for now "
+                f"({no_room}); they are tried again every {client.ROOM_PAUSE_SECONDS} s for as "
+                "long as you have jobs in the queue (a smaller `jobs` in the profile avoids this)"
+            ]
         late = [name for name, since in to_submit.items() if now - since > SUBMITTING]
         if not late or not self.is_due("submitting", now):
             return []
@@ -188,9 +200,8 @@ def watch(executor: Any, ledger: Ledger, say: Callable[[str], None]) -> None:
                     say(f"the queue could not be looked at: {error!r}")
                 continue
             now = time.monotonic()
-            for line in state.look(
-                jobs, ledger.ids(), now, ledger.to_submit(), ledger.unanswered_since
-            ):
+            waiting = ledger.to_submit(), ledger.unanswered_since, client.waits_for_room()
+            for line in state.look(jobs, ledger.ids(), now, *waiting):
                 say(line)
 
     threading.Thread(target=loop, daemon=True, name="watch").start()
