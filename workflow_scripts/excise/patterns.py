@@ -36,7 +36,7 @@ def _grid(separators: str, rows: list[list[str]]) -> str:
 
 
 def _any_of(words: Iterable[str]) -> str:
-    """Words as a tree of their letters; letters with the same rest share a class, as in `lr[12]`."""
+    """Words as a tree of letters; letters with the same rest share a class, as in `lr[12]`."""
     rests: dict[str, list[str]] = {}
     for word in sorted(words):
         rests.setdefault(word[:1], []).append(word[1:])
