@@ -13,7 +13,7 @@ def spare_work() -> None:
     """Look for garbage seldom, leave the plan whole at the end, ask once what a method takes."""
     # Planning makes millions of objects and drops few: by default an eighth of its time goes into
     # looking for garbage.
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(1_000_000, 50, 100)
     # At the end of the process Python would take the plan apart, object by object: a seventh.
     atexit.register(gc.freeze)
     _remember_signature()
