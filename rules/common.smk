@@ -3,10 +3,10 @@
 Parsed in every job: nothing here may import torch.
 """
 
-import gc
 import json
 import os
 import shlex
+from functools import cache
 
 from excise.slurm import request, start
 from excise.config import check_config, expand_trajectories, load_config, needs_reference
@@ -15,13 +15,12 @@ from excise.errors import InputError
 from excise.imports import import_closure
 from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
 from excise.patterns import pattern_of
+from excise.planning import spare_work
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-# Planning makes millions of objects and drops few: by default an eighth of its time goes into
-# looking for garbage (benchmarks/plan_scale.py).
-gc.set_threshold(100_000, 50, 100)
+spare_work()
 
 os.environ.update(
     # Programs find the packages beside the running Snakemake, also when no .venv is activated.
@@ -123,8 +122,8 @@ def model_elsewhere():
 
 
 def folder(path):
-    """A folder as a param, its path variables filled in."""
-    return lambda wildcards: workflow.pathvars.apply(path)
+    """A folder as a param, its path variables filled in, which Snakemake does for files only."""
+    return workflow.pathvars.apply(path)
 
 
 def library_of(program):
@@ -479,6 +478,7 @@ def level_checkpoints():
     return list(dict.fromkeys(f"unlearn/{name}" for names in levels for name in names))
 
 
+@cache
 def trajectories_by_epochs():
     """For each distinct list of epochs, as text: the epochs, and a pattern of its trajectories.
 

@@ -29,9 +29,26 @@ def test_a_pattern_matches_its_names_and_no_others(names):
 
 
 def test_a_full_grid_is_one_term():
-    assert pattern_of(GRID) == r"npo/(?:lr1e\-05|lr0\.0002)_(?:beta0\.1|beta0\.5)"
+    assert pattern_of(GRID) == r"npo/lr(?:0\.0002|1e\-05)_beta0\.[15]"
+
+
+def test_the_order_of_names_does_not_matter():
+    assert pattern_of(GRID) == pattern_of(reversed(GRID))
+
+
+def test_names_that_begin_like_others_are_told_apart():
+    words = ["", "a", "ab", "abc", "b", "bc", "^", "]", "-b", "a-"]
+    for names in itertools.combinations([f"ga/{word}" for word in words], 4):
+        pattern = re.compile(pattern_of(names))
+        assert [word for word in words if pattern.fullmatch(f"ga/{word}")] == [
+            word for word in words if f"ga/{word}" in names
+        ]
 
 
 def test_a_grid_of_thousands_stays_short():
-    names = [f"npo/lr{rate}_beta{beta}" for rate in range(1000) for beta in range(5)]
-    assert len(pattern_of(names)) < 10_000
+    rates = [round(1e-5 * (1 + index), 10) for index in range(1000)]
+    names = [f"npo/lr{rate:g}_beta0.{beta}" for rate in rates for beta in range(1, 6)]
+    pattern = re.compile(pattern_of(names))
+    assert len(pattern.pattern) < 500
+    assert all(map(pattern.fullmatch, names))
+    assert not pattern.fullmatch("npo/lr0.0200_beta0.1")

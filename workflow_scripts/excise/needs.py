@@ -61,13 +61,19 @@ def parameters(folder: str | Path, name: str = "") -> float:
     Returns:
         The number; 8e9 where neither tells.
     """
-    counted = sum(_tensor_sizes(path) for path in Path(folder).glob("*.safetensors"))
+    folder = Path(folder)
+    counted = _counted(folder, folder.stat().st_mtime_ns) if folder.is_dir() else 0
     if counted:
         return counted
     match = SIZE_IN_NAME.search(name)
     if match is None:
         return SIZE_UNKNOWN
     return float(match[1]) * (1e9 if match[2] in "Bb" else 1e6)
+
+
+@cache  # asked for every job; `changed` is new when a file has come
+def _counted(folder: Path, changed: int) -> int:
+    return sum(_tensor_sizes(path) for path in folder.glob("*.safetensors"))
 
 
 @cache
