@@ -123,7 +123,8 @@ def model_elsewhere():
 
 def folder(path):
     """A folder as a param, its path variables filled in, which Snakemake does for files only."""
-    return workflow.pathvars.apply(path)
+    filled_in = workflow.pathvars.apply(path)  # once a rule, not once a job
+    return lambda wildcards: filled_in
 
 
 def library_of(program):

@@ -260,6 +260,8 @@ class OneMachine:
         for node in NODES:
             if not self.is_running(node):
                 self.start_node(node)
+            elif not in_use(NODES[node]):
+                self.start_slurmd(node)
         self.clear()
         self.wait_for_gpus()
 

@@ -145,13 +145,16 @@ def test_nothing_is_submitted_twice_when_accounting_is_away(study):
     assert [job["State"] for job in evaluated] == ["COMPLETED"]
 
 
-def test_a_job_that_begins_without_a_controller_fails(study):
-    """Its `srun` gives up after ten seconds. What runs already goes on."""
+def test_a_job_that_begins_without_a_controller_may_fail_and_is_done_in_the_end(study):
+    """Its `srun` gives up after ten seconds, if it had to ask. What runs already goes on."""
     assert study.trouble.outages["slurmctld"], "sacct was asked without a controller"
     job = study.trouble.began_without_controller
-    assert {one["State"] for one in study.jobs if one["JobIDRaw"] == job} == {"FAILED"}
+    (state,) = {one["State"] for one in study.jobs if one["JobIDRaw"] == job}
     (log,) = (study.workspace / "logs/slurm").rglob(f"{job}.log")
-    assert "Unable to confirm allocation" in log.read_text()
+    assert (state == "FAILED") == ("Unable to confirm allocation" in log.read_text())
+    wanted = work([job])[job]
+    again = [one for one in study.jobs if work([one["JobIDRaw"]])[one["JobIDRaw"]] & wanted]
+    assert again[-1]["State"] == "COMPLETED"
 
 
 def test_what_fails_is_tried_again_when_it_has_ended_and_not_before(study):
@@ -318,7 +321,8 @@ def test_a_submission_that_waits_for_room_is_told_of_and_ctrl_c_ends_it(
 ):
     gate = Gate(tmp_path / "gate")
     trained = ["--forcerun", "unlearn", "--", *TRAINED]
-    with machine.submit_limit(2), own.running(*trained, PATH=gate.path()) as process:
+    # The job of `full` is in another account, which this limit leaves alone.
+    with machine.submit_limit(1), own.running(*trained, PATH=gate.path()) as process:
         gate.open()
         line = "1 jobs wait to be submitted: SLURM takes no more for now (sbatch: error: Assoc"
         wait_for(lambda: line in own.said(), 180, "a word")
