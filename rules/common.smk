@@ -15,7 +15,7 @@ from excise.errors import InputError
 from excise.imports import import_closure
 from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
 from excise.patterns import pattern_of
-from excise.planning import spare_work
+from excise.planning import remember_signature, spare_work
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -122,9 +122,9 @@ def model_elsewhere():
 
 
 def folder(path):
-    """A folder as a param, its path variables filled in, which Snakemake does for files only."""
-    filled_in = workflow.pathvars.apply(path)  # once a rule, not once a job
-    return lambda wildcards: filled_in
+    """A folder as a param, its path variables filled in."""
+    filled = workflow.pathvars.apply(path)
+    return remember_signature(lambda wildcards: filled)
 
 
 def library_of(program):
@@ -367,7 +367,7 @@ def result_config(*sections):
 
 def growing(amount):
     """A resource of which every further attempt of a job gets more."""
-    return lambda wildcards, attempt: amount * attempt
+    return remember_signature(lambda wildcards, attempt: amount * attempt)
 
 
 def model_size():
@@ -379,7 +379,9 @@ def model_size():
 def memory(kind):
     """Main memory of a model job in MB, as configured or from the model's size."""
     given = config["resources"]["mem_mb"]
-    return lambda wildcards, attempt: attempt * (given or memory_mb(kind, config, model_size()))
+    return remember_signature(
+        lambda wildcards, attempt: attempt * (given or memory_mb(kind, config, model_size()))
+    )
 
 
 def estimate(stage, epochs=()):
@@ -390,7 +392,9 @@ def estimate(stage, epochs=()):
 def walltime(stage, epochs=()):
     """Wall time of a model job in minutes: as configured, or three times the estimate."""
     given = config["resources"]["runtime"]
-    return lambda wildcards, attempt: attempt * (given or round(3 * estimate(stage, epochs)) + 10)
+    return remember_signature(
+        lambda wildcards, attempt: attempt * (given or round(3 * estimate(stage, epochs)) + 10)
+    )
 
 
 def estimate_of_rule(name):

@@ -5,7 +5,7 @@ from inspect import signature
 from snakemake.common import get_function_params
 from snakemake.resources import Resource
 
-from excise.planning import spare_work
+from excise.planning import remember_signature, spare_work
 
 
 def test_the_remembered_signature_is_the_method_s_own():
@@ -19,3 +19,11 @@ def test_a_resource_still_gets_what_it_asks_for():
     spare_work()
     asks = Resource("mem_mb", lambda wildcards, attempt: 100 * attempt)
     assert asks.evaluate(None, attempt=2, input=[], threads=1).value == 200
+
+
+def test_a_remembered_function_is_the_same_function():
+    def asks(wildcards, attempt):
+        return 100 * attempt
+
+    assert remember_signature(asks) is asks
+    assert list(get_function_params(asks)) == ["wildcards", "attempt"]

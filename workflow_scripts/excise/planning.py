@@ -5,6 +5,7 @@ Measured by benchmarks/plan_scale.py. Parsed in every job: no torch here.
 
 import atexit
 import gc
+from collections.abc import Callable
 from contextlib import suppress
 from inspect import signature
 
@@ -16,17 +17,21 @@ def spare_work() -> None:
     gc.set_threshold(1_000_000, 50, 100)
     # At the end of the process Python would take the plan apart, object by object: a seventh.
     atexit.register(gc.freeze)
-    _remember_signature()
-
-
-def _remember_signature() -> None:
-    """Twice for each resource of each job Snakemake inspects this method's signature: a twentieth.
-
-    It has a place for answers that are known, which other functions of its own use.
-    """
-    with suppress(ImportError, AttributeError):  # another version: slower, and nothing else
-        from snakemake.common import overwrite_function_params
+    with suppress(ImportError, AttributeError):
         from snakemake.resources import Resource
 
-        parameters = signature(Resource("any", 0).evaluate).parameters
-        overwrite_function_params(Resource.evaluate, parameters)
+        remember_signature(Resource.evaluate, Resource("any", 0).evaluate)  # a method, without self
+
+
+def remember_signature(function: Callable, as_called: Callable | None = None) -> Callable:
+    """The function, of which Snakemake need not find out again and again what arguments it takes.
+
+    It does so two or three times for each param and each resource of each job. It has a place for
+    answers that are known, which other functions of its own use; a version without it is slower,
+    and nothing else.
+    """
+    with suppress(ImportError):
+        from snakemake.common import overwrite_function_params
+
+        overwrite_function_params(function, signature(as_called or function).parameters)
+    return function
