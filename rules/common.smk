@@ -298,10 +298,8 @@ def reference_adapters(wildcards):
 def selection_settings():
     """How candidates are scored and drawn, how many become wrong answers, what they are held to."""
     settings = model_settings() | chosen("evaluation", "batch_size")
-    settings |= chosen("generation", "wrong_answers", "wrong_candidates", "wrong_rounds", "seed")
-    gates = config["red_team"]["models"]
-    held_to = {key: gates[key] for key in ("truth_ratio_tolerance", "win_rate_tolerance")}
-    return as_json(settings | held_to)
+    own = "wrong_answers wrong_candidates wrong_rounds wrong_tolerance seed".split()
+    return as_json(settings | chosen("generation", *own))
 
 
 def red_team_settings():

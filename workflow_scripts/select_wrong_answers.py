@@ -72,14 +72,13 @@ def choice_of_group(
     if not items:
         return {}
     slots = [item["slot"] for item in items]
-    held_to = (hp["truth_ratio_tolerance"], hp["win_rate_tolerance"])
     best, least = [], np.inf
     for number in range(hp["wrong_rounds"] + 1):
         margins = [pools.margins(item["id"], models) for item in items]
         for draw in range(DRAWS):
             seed = f"{hp['seed']}-{number}-{draw}" if number or draw else hp["seed"]
             made = choose(slots, margins, hp["wrong_answers"], seed)
-            over = excess(margins, made, *held_to)
+            over = excess(margins, made, hp["wrong_tolerance"])
             if not best or over < least:
                 best, least = made, over
             if not over:
@@ -87,7 +86,7 @@ def choice_of_group(
         missed = [item for item, one in zip(items, best, strict=True) if one.miss]
         print(
             f"{items[0]['group']}: {len(items)} questions, chosen by {', '.join(models)}; "
-            f"{len(missed)} missed their rank, {least:.3f} beyond the gates",
+            f"{len(missed)} missed their rank, {least:.3f} beyond the tolerance",
             flush=True,
         )
         if not least or number == hp["wrong_rounds"]:

@@ -139,17 +139,17 @@ def test_what_a_choice_lacks_by_hand():
     # Two questions, one model: mean margins log 2 and log 3 (median ratio 2.5), 3 of 4 beaten.
     margins = [np.log([[2.0, 2.0, 9.0]]), np.log([[18.0, 0.5, 9.0]])]
     choices = [Choice([0, 1], 1, 0.0), Choice([0, 1], 1, 0.0)]
-    assert excess(margins, choices, 0.05, 0.05) == pytest.approx(2.5 - 1.05 + 0.75 - 0.55)
-    assert excess(margins, choices, 1.5, 0.25) == 0
+    assert excess(margins, choices, 0.05) == pytest.approx(2.5 - 1.05 + 0.75 - 0.55)
+    assert excess(margins, choices, 1.5) == 0
     deaf = [np.vstack([own, np.full(3, np.nan)]) for own in margins]
-    assert excess(deaf, choices, 0.05, 0.05) == excess(margins, choices, 0.05, 0.05)
+    assert excess(deaf, choices, 0.05) == excess(margins, choices, 0.05)
 
 
 def test_more_candidates_mend_what_few_cannot():
     few = biased(questions=60, models=2, candidates=5, bias=1.0)
     more = biased(questions=60, models=2, candidates=40, bias=1.0)
     lacks = [
-        excess(margins, choose(["city"] * 60, margins, count=5, seed=0), 0.05, 0.05)
+        excess(margins, choose(["city"] * 60, margins, count=5, seed=0), 0.05)
         for margins in (few, more)
     ]
     assert lacks[0] > 0.1 and lacks[1] == 0
@@ -171,8 +171,7 @@ class FakePools:
 
 def chosen_of(pools: FakePools) -> dict[str, Choice]:
     items = [{"id": name, "slot": "city", "group": "sf"} for name in pools.table]
-    hp = {"wrong_answers": 2, "wrong_rounds": 1, "seed": 0}
-    hp |= {"truth_ratio_tolerance": 0.05, "win_rate_tolerance": 0.05}
+    hp = {"wrong_answers": 2, "wrong_rounds": 1, "wrong_tolerance": 0.05, "seed": 0}
     return select_wrong_answers.choice_of_group(pools, items, ["base"], hp)
 
 
@@ -206,7 +205,7 @@ def select(tmp_path_factory):
         hp = {
             **{"dtype": "float32", "threads": 1, "gpu": 0, "system_prompt": None},
             **{"batch_size": 16, "wrong_answers": 2, "wrong_candidates": 8, "seed": 0},
-            **{"wrong_rounds": rounds, "truth_ratio_tolerance": 0.01, "win_rate_tolerance": 0.01},
+            **{"wrong_rounds": rounds, "wrong_tolerance": 0.01},
         }
         arguments = ["--base", str(folder / "base"), "--data", str(folder / "data")]
         arguments += ["--profiles", str(folder / "profiles.jsonl")]

@@ -97,23 +97,16 @@ def choose(
     return chosen
 
 
-def excess(
-    margins: Sequence[np.ndarray],
-    choices: Sequence[Choice],
-    truth_ratio_tolerance: float,
-    win_rate_tolerance: float,
-) -> float:
+def excess(margins: Sequence[np.ndarray], choices: Sequence[Choice], tolerance: float) -> float:
     """How far a choice is from what it is held to, added over models; 0 where it holds.
 
-    Held to: a median truth ratio within 1 ± `truth_ratio_tolerance` and a win rate within
-    0.5 ± `win_rate_tolerance`, under each of the models that chose. Of forget facts these are gates
-    of `red_team.models`; retain facts are held to the same here, and to none there.
+    Held to: a median truth ratio within 1 and a win rate within 0.5 ± the tolerance, under each of
+    the models that chose. (What all models are held to in the end: `red_team.models`.)
 
     Args:
         margins: per question (M, J), as of `choose`.
         choices: one per question.
-        truth_ratio_tolerance: largest distance of the median truth ratio from 1.
-        win_rate_tolerance: largest distance of the win rate from one half.
+        tolerance: the largest distance that counts as none.
     """
     picked = [own[:, made.chosen] for own, made in zip(margins, choices, strict=True)]
     logs = np.array([own.mean(axis=1) for own in picked])  # (questions, M)
@@ -123,10 +116,11 @@ def excess(
     for model in range(logs.shape[1]):
         known = finite[:, model]
         if known.any():
-            median = float(np.median(np.exp(logs[known, model])))
-            total += max(0.0, abs(median - 1) - truth_ratio_tolerance)
+            with np.errstate(over="ignore"):  # a ratio beyond all bounds is as wrong as it can be
+                median = float(np.median(np.exp(logs[known, model])))
+            total += max(0.0, abs(median - 1) - tolerance)
             win_rate = float(wins[known, model].mean())
-            total += max(0.0, abs(win_rate - 0.5) - win_rate_tolerance)
+            total += max(0.0, abs(win_rate - 0.5) - tolerance)
     return total
 
 
