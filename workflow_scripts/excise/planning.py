@@ -17,7 +17,7 @@ def spare_work() -> None:
     gc.set_threshold(1_000_000, 50, 100)
     # At the end of the process Python would take the plan apart, object by object: a seventh.
     atexit.register(gc.freeze)
-    with suppress(ImportError, AttributeError):
+    with suppress(ImportError, AttributeError):  # another version: slower, and nothing else
         from snakemake.resources import Resource
 
         remember_signature(Resource.evaluate, Resource("any", 0).evaluate)  # a method, without self
