@@ -14,7 +14,7 @@ rule represent:
         base_files(),
         adapters,
         reference_adapters,
-        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
+        collect("<data>/{name}.jsonl", name=["sf", "sr"]),
         script="workflow_scripts/represent.py",
         lib=library_of("represent"),
         utility=UTILITY,
@@ -64,7 +64,7 @@ for epochs, trajectories in trajectories_by_epochs():
                 name=ADAPTER_FILES,
             ),
             adapter_of("finetuned"),
-            collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
+            collect("<data>/{name}.jsonl", name=["sf", "sr"]),
             script="workflow_scripts/represent.py",
             lib=library_of("represent"),
             utility=UTILITY,
@@ -93,7 +93,7 @@ for epochs, trajectories in trajectories_by_epochs():
             models_dir=folder("<results>/models"),
             out_dir=folder("<results>/repr"),
             reference="finetuned",
-            models=collect("unlearn/{{trajectory}}/epoch_{epoch}", epoch=epochs),
+            models=recorded_models,
         message:
             "Looking into {wildcards.trajectory}"
         shell:
