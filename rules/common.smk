@@ -130,9 +130,12 @@ def folder(path):
     return remember_signature(lambda wildcards: filled)
 
 
-def library_of(program):
-    """Our own files behind a program, as inputs: editing one reruns what uses it, no more."""
-    return import_closure(f"workflow_scripts/{program}.py")
+def library_of(program, unread=()):
+    """Our own files behind a program, as inputs: editing one reruns what uses it, no more.
+
+    unread: kinds of records that a module could read and this program never does.
+    """
+    return import_closure(f"workflow_scripts/{program}.py", unread=unread)
 
 
 def generation_library_of(program):

@@ -16,9 +16,9 @@ rule select_wrong_answers:
     input:
         base_files(),
         [adapter_of(model) for model in never_saw()],
-        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
+        collect("<data>/{name}.jsonl", name=["sf", "sr", "wrong_candidates"]),
         script="workflow_scripts/select_wrong_answers.py",
-        lib=library_of("select_wrong_answers"),
+        lib=library_of("select_wrong_answers", unread=["forget_eval", "utility"]),
         profiles="<data>/generated/profiles.jsonl",
         public_figures=PUBLIC_FIGURES,
     output:

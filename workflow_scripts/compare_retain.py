@@ -3,8 +3,8 @@
 Per-question records in; per model and metric the two groups and their paired gap out.
 """
 
-from excise.completeness import asked_questions
 from excise.errors import run
+from excise.items import asked_questions
 from excise.results import summary_parser, write_result
 from excise.summaries import GAP_NOTES, compare_retain
 

@@ -8,9 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from excise.completeness import asked_questions, check_ids
+from excise.completeness import check_ids
 from excise.errors import InputError, run
-from excise.items import read_benchmark
+from excise.items import asked_questions, read_benchmark
 from excise.public_figures import read_public_figures
 from excise.records import read_jsonl
 from excise.red_team_models.gates import NOTES, Gates, failures, gate_rows, sure_names

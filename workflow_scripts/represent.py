@@ -8,10 +8,9 @@ import json
 from pathlib import Path
 
 from excise.adapters import AdapterHost
-from excise.drift_summaries import LOOKED_INTO
 from excise.errors import run
 from excise.hidden_states import POSITIONS, Reader, Reference
-from excise.items import load_items
+from excise.items import LOOKED_INTO, load_items
 from excise.models import pick_device, set_determinism
 from excise.records import write_jsonl
 

@@ -3,8 +3,8 @@
 Per-question records in, one row per model × set × metric with its interval out.
 """
 
-from excise.completeness import asked_questions
 from excise.errors import run
+from excise.items import asked_questions
 from excise.results import summary_parser, write_result
 from excise.summaries import EVAL_NOTES, summarize_eval
 

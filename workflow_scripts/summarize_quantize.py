@@ -4,8 +4,8 @@ Records of the quantized models and of the same models at full precision in; met
 and the size of the weight update out. `--hp` names the precisions.
 """
 
-from excise.completeness import asked_questions
 from excise.errors import run
+from excise.items import asked_questions
 from excise.results import summary_parser, write_result
 from excise.summaries import QUANTIZE_NOTES, summarize_quantize
 

@@ -4,9 +4,9 @@ Drift per question and layer in; per model × set × position the mean with its 
 noise floor out. `--hp '{"layer": 3}'`; "last" and "all" are layers too.
 """
 
-from excise.completeness import asked_questions
 from excise.drift_summaries import DRIFT_NOTES, summarize_representations
 from excise.errors import run
+from excise.items import asked_questions
 from excise.results import summary_parser, write_result
 
 

@@ -8,14 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from excise.errors import InputError
-from excise.items import SETS, Item, load_items
-
-
-def asked_questions(data: str | Path | None, utility: str | Path | None) -> dict[str, Item] | None:
-    """Id → question of everything that models are asked; None if no benchmark is named."""
-    if data is None or utility is None:
-        return None
-    return {item.id: item for item in load_items(data, utility, SETS, answers=None)}
 
 
 def check_ids(path: str | Path, found: Iterable[str], expected: Iterable[str], whose: str) -> None:

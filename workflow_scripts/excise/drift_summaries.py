@@ -12,13 +12,10 @@ import pandas as pd
 
 from excise.completeness import check_ids
 from excise.errors import InputError
-from excise.items import Item
+from excise.items import LOOKED_INTO, Item
 from excise.results import estimate_columns, model_columns
 from excise.statistics import bootstrap_columns
 from excise.summaries import BASIC_NOTES, SETS, Bootstrap, people_of, read_items
-
-LOOKED_INTO = ("sf", "correlated", "other", "utility")
-"""Sets whose hidden states are read (`represent`)."""
 
 DRIFT_NOTES = [
     *BASIC_NOTES,

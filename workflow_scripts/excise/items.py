@@ -13,6 +13,8 @@ from excise.paired_questions import Pair, pairs_of
 from excise.records import read_jsonl
 
 SETS = ("sf", "sf_paraphrased", "correlated", "other", "utility", "sf_paired", "sr_paired")
+LOOKED_INTO = ("sf", "correlated", "other", "utility")
+"""Sets whose hidden states are read."""
 NO_ANSWERS = {"paraphrased_answer": None, "wrong_answers": []}
 PAIRED_SETS = SETS[-2:]
 """A forget and a retain question in one prompt: what is said of the one, and of the other."""
@@ -86,6 +88,13 @@ def load_items(
         if not items[name]:
             raise InputError(f"{data_dir}: no question of the set {name!r}; at least one is needed")
     return [item for name in sets for item in items[name]]
+
+
+def asked_questions(data: str | Path | None, utility: str | Path | None) -> dict[str, Item] | None:
+    """Id → question of everything that models are asked; None if no benchmark is named."""
+    if data is None or utility is None:
+        return None
+    return {item.id: item for item in load_items(data, utility, SETS, answers=None)}
 
 
 @dataclass(frozen=True)
