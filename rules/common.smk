@@ -13,6 +13,8 @@ from excise.config import check_config, expand_trajectories, load_config, needs_
 from excise.dataset_export import FILES as EXPORTED_FILES
 from excise.errors import InputError
 from excise.imports import import_closure
+from excise.lifeline import VARIABLE as WAITING
+from excise.lifeline import this_process
 from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
 from excise.patterns import pattern_of
 from excise.planning import remember_signature, spare_work
@@ -34,6 +36,9 @@ os.environ.update(
     # Compute nodes often have no internet: only download_model may ask the hub.
     HF_HUB_OFFLINE="1",
 )
+# Who waits for the programs: this Snakemake, and the one that started it on this machine.
+above = [os.environ.get(WAITING)] if workflow.subprocess_exec else []
+os.environ[WAITING] = ";".join(filter(None, [*above, this_process()]))
 
 ADAPTER_FILES = ["adapter_model.safetensors", "adapter_config.json"]
 BASE_MODEL_FILES = [

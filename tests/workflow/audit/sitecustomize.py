@@ -1,34 +1,40 @@
-"""Write down every file that a program of the workflow opens or renames (for tests)."""
+"""Write down every file of the workspace that a program of the workflow opens or renames.
+
+Python imports this module at its start where it is in PYTHONPATH (tests/workflow/reads.py).
+"""
 
 import json
 import os
 import sys
+from pathlib import Path
 
-_folder = os.environ.get("EXCISE_AUDIT")
-_program = next((one for one in sys.orig_argv[1:2] if one.endswith(".py")), "")
+folder = os.environ.get("EXCISE_AUDIT")
+program = next((one for one in sys.orig_argv[1:2] if one.endswith(".py")), "")
 
-if _folder and _program.startswith("workflow_scripts/"):
-    _root = os.getcwd() + os.sep
-    _log = os.open(
-        os.path.join(_folder, f"{os.path.basename(_program)}.{os.getpid()}.jsonl"),
-        os.O_WRONLY | os.O_CREAT | os.O_APPEND,
-    )
 
-    def _note(what, path):
-        try:
-            path = os.path.abspath(os.fsdecode(path))
-        except TypeError:
+def listen() -> None:
+    """Hear of every file from now on; files of Rust and C libraries are not heard of."""
+    root = str(Path.cwd()) + os.sep
+    name = f"{Path(program).name}.{os.getpid()}.jsonl"
+    log = os.open(Path(folder) / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def note(what: str, path: object) -> None:
+        if not isinstance(path, str | bytes | os.PathLike):
             return
-        if path.startswith(_root):
-            os.write(_log, (json.dumps([what, path[len(_root) :]]) + "\n").encode())
+        path = os.path.normpath(Path(root, os.fsdecode(path)))
+        if path.startswith(root):
+            os.write(log, (json.dumps([what, path.removeprefix(root)]) + "\n").encode())
 
-    def _heard(event, arguments):
-        if event == "open" and not isinstance(arguments[0], int):
-            flags = arguments[2] or 0
-            mode = arguments[1] or ""
-            writes = flags & (os.O_WRONLY | os.O_RDWR) or any(c in mode for c in "wax+")
-            _note("write" if writes else "read", arguments[0])
+    def heard(event: str, arguments: tuple) -> None:
+        if event == "open":
+            path, mode, flags = arguments
+            changes = (flags or 0) & (os.O_WRONLY | os.O_RDWR) or set(mode or "") & set("wax+")
+            note("write" if changes else "read", path)
         elif event == "os.rename":
-            _note("make", arguments[1])
+            note("make", arguments[1])
 
-    sys.addaudithook(_heard)
+    sys.addaudithook(heard)
+
+
+if folder and program.startswith("workflow_scripts/"):
+    listen()
