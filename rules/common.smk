@@ -13,14 +13,18 @@ from excise.config import check_config, expand_trajectories, load_config, needs_
 from excise.dataset_export import FILES as EXPORTED_FILES
 from excise.errors import InputError
 from excise.imports import import_closure
+from excise.lifeline import VARIABLE as WAITING
+from excise.lifeline import this_process
 from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
 from excise.patterns import pattern_of
 from excise.planning import remember_signature, spare_work
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
+from excise.unchanged import let_content_decide
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 spare_work()
+let_content_decide()
 
 os.environ.update(
     # Programs find the packages beside the running Snakemake, also when no .venv is activated.
@@ -32,6 +36,9 @@ os.environ.update(
     # Compute nodes often have no internet: only download_model may ask the hub.
     HF_HUB_OFFLINE="1",
 )
+# Who waits for the programs: this Snakemake, and the one that started it on this machine.
+above = [os.environ.get(WAITING)] if workflow.subprocess_exec else []
+os.environ[WAITING] = ";".join(filter(None, [*above, this_process()]))
 
 ADAPTER_FILES = ["adapter_model.safetensors", "adapter_config.json"]
 BASE_MODEL_FILES = [
@@ -45,6 +52,7 @@ BASE_MODEL_FILES = [
 ]
 VALIDATED_FILES = ["sf", "sr", "wrong_candidates", "forget_eval"]  # known before training
 DATA_FILES = ["sf", "sr", "wrong_details", "forget_eval"]  # what models are asked
+ASKED = [f"<data>/{name}.jsonl" for name in ("sf", "sr", "forget_eval")]  # all questions
 JUDGE_PROMPTS = [
     "joint_inference",
     "one_answer",
@@ -127,9 +135,12 @@ def folder(path):
     return remember_signature(lambda wildcards: filled)
 
 
-def library_of(program):
-    """Our own files behind a program, as inputs: editing one reruns what uses it, no more."""
-    return import_closure(f"workflow_scripts/{program}.py")
+def library_of(program, unread=()):
+    """Our own files behind a program, as inputs: editing one reruns what uses it, no more.
+
+    unread: kinds of records that a module could read and this program never does.
+    """
+    return import_closure(f"workflow_scripts/{program}.py", unread=unread)
 
 
 def generation_library_of(program):
@@ -245,8 +256,29 @@ def finetuning_settings(wildcards):
 
 
 def unlearning_settings(wildcards):
-    """What makes a trajectory; its epochs are the ones at which it is saved."""
-    return as_json(training_settings("unlearning") | TRAJECTORIES[wildcards.trajectory])
+    """What makes a trajectory; when it is saved is told by its outputs (`saved_epochs`)."""
+    own = training_settings("unlearning") | TRAJECTORIES[wildcards.trajectory]
+    return as_json({key: value for key, value in own.items() if key != "epochs"})
+
+
+def saved_epochs(wildcards, output):
+    """Epochs at which a trajectory is saved.
+
+    Read from the outputs, as in the next two functions: Snakemake does not track such a param. So a
+    list that gets shorter or another order makes nothing again; a longer one lacks an output.
+    """
+    return sorted({int(path.split("/epoch_")[1].split("/")[0]) for path in output[1:]})
+
+
+def recorded_models(wildcards, output):
+    """Names of the models whose records a job makes: `unlearn/ga/lr0.0002/epoch_5`."""
+    folders = [Path(path).parent.name for path in output]
+    return [f"unlearn/{wildcards.trajectory}/{name}" for name in folders]
+
+
+def recorded_precisions(wildcards, output):
+    """Precisions whose records a job makes; weights.json is not of one."""
+    return [Path(path).stem for path in output[1:]]
 
 
 def reference_settings():
@@ -268,13 +300,6 @@ def reference_argument(wildcards, input):
 def evaluation_settings():
     """How questions are asked and answers scored."""
     return as_json(model_settings() | chosen("evaluation", "batch_size", "max_new_tokens"))
-
-
-def quantization_settings():
-    """The same, and the precisions."""
-    keys = ("batch_size", "max_new_tokens")
-    precisions = chosen("quantization", "precisions")
-    return as_json(model_settings() | chosen("evaluation", *keys) | precisions)
 
 
 def representation_settings():
@@ -302,11 +327,14 @@ def selection_settings():
     return as_json(settings | chosen("generation", *own))
 
 
+def rule_limits():
+    """Keys of red_team that the checks without a model read."""
+    return [key for key in config["red_team"] if key not in ("models", "judge")]
+
+
 def red_team_settings():
     """What the checks that need no model let pass."""
-    own = ("models", "judge")
-    limits = {key: value for key, value in config["red_team"].items() if key not in own}
-    return as_json(limits | chosen("generation", "max_value_share"))
+    return as_json(chosen("red_team", *rule_limits()) | chosen("generation", "max_value_share"))
 
 
 def authors():
@@ -357,9 +385,10 @@ def drift_settings(wildcards):
     return as_json(chosen("evaluation", "bootstrap_samples", "confidence") | {"layer": layer})
 
 
-def result_config(*sections):
-    """The sections of the config that a result file depends on, for its header."""
+def result_config(*sections, **parts):
+    """What of the config a result file depends on, for its header: sections, or keys of one."""
     settings = {key: config[key] for key in ("experiment", "model", *sections)}
+    settings |= {section: chosen(section, *keys) for section, keys in parts.items()}
     return as_json(settings | {"generation": reported_generation()})
 
 

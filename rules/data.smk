@@ -220,7 +220,7 @@ rule red_team_dataset:
         data=subpath(input[0], parent=True),
         hp=red_team_settings(),
         experiment=config["experiment"],
-        config=result_config("validation", "red_team"),
+        config=result_config("validation", red_team=rule_limits()),
     message:
         "Attacking the benchmark"
     shell:

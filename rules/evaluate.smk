@@ -57,6 +57,7 @@ for epochs, trajectories in trajectories_by_epochs():
                 epoch=epochs,
                 name=ADAPTER_FILES,
             ),
+            "<results>/models/unlearn/{trajectory}/training_log.json",
             collect("<data>/{name}.jsonl", name=DATA_FILES),
             script="workflow_scripts/evaluate.py",
             lib=library_of("evaluate"),
@@ -85,7 +86,7 @@ for epochs, trajectories in trajectories_by_epochs():
             hp=evaluation_settings(),
             models_dir=folder("<results>/models"),
             out_dir=folder("<results>/eval"),
-            models=collect("unlearn/{{trajectory}}/epoch_{epoch}", epoch=epochs),
+            models=recorded_models,
         message:
             "Evaluating {wildcards.trajectory}"
         shell:

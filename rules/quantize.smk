@@ -36,13 +36,15 @@ rule quantize:
     params:
         base=folder(base_folder()),
         data=folder("<data>"),
-        hp=quantization_settings(),
+        hp=evaluation_settings(),
         models_dir=folder("<results>/models"),
         out_dir=folder("<results>/quantize"),
         models="{model}",
+        precisions=recorded_precisions,
     message:
         "Quantizing {wildcards.model}"
     shell:
         "python {input.script:q} --base {params.base:q} --data {params.data:q}"
         " --utility {input.utility:q} --hp {params.hp:q} --models-dir {params.models_dir:q}"
-        " --out-dir {params.out_dir:q} --models {params.models:q} > {log:q} 2>&1"
+        " --out-dir {params.out_dir:q} --models {params.models:q}"
+        " --precisions {params.precisions:q} > {log:q} 2>&1"

@@ -16,9 +16,9 @@ rule select_wrong_answers:
     input:
         base_files(),
         [adapter_of(model) for model in never_saw()],
-        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
+        collect("<data>/{name}.jsonl", name=["sf", "sr", "wrong_candidates"]),
         script="workflow_scripts/select_wrong_answers.py",
-        lib=library_of("select_wrong_answers"),
+        lib=library_of("select_wrong_answers", unread=["forget_eval", "utility"]),
         profiles="<data>/generated/profiles.jsonl",
         public_figures=PUBLIC_FIGURES,
     output:
@@ -134,6 +134,9 @@ rule red_team_models:
         lib=library_of("red_team_models"),
         scores="<results>/red_team/candidate_scores.jsonl",
         gradients="<results>/red_team/gradients.jsonl",
+        asked=ASKED,
+        utility=UTILITY,
+        public_figures=PUBLIC_FIGURES,
         report="<results>/data_report.json",
     output:
         "<results>/red_team_models.json",
@@ -151,18 +154,20 @@ rule red_team_models:
     params:
         eval_dir=folder("<results>/eval"),
         names_dir=folder("<results>/red_team"),
+        data=folder("<data>"),
         models=never_saw(),
         hp=gate_settings(),
         experiment=config["experiment"],
-        config=result_config("lora", "finetuning", "oracle", "red_team"),
+        config=result_config("lora", "finetuning", "oracle", red_team=["models"]),
     message:
         "Attacking the benchmark with models"
     shell:
         "python {input.script:q} --scores {input.scores:q} --eval-dir {params.eval_dir:q}"
         " --names-dir {params.names_dir:q} --gradients {input.gradients:q}"
+        " --data {params.data:q} --utility {input.utility:q}"
+        " --public-figures {input.public_figures:q}"
         " --models {params.models:q} --hp {params.hp:q} --experiment {params.experiment:q}"
-        " --config {params.config:q} --out {output:q}"
-        " > {log:q} 2>&1"
+        " --config {params.config:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule embed_texts:
@@ -276,7 +281,7 @@ rule red_team_judge:
         llm=as_json(model_keys()),
         journal=folder("<data>/generated/journal/red_team_judge.jsonl"),
         experiment=config["experiment"],
-        config=result_config("red_team"),
+        config=result_config(red_team=["judge"]),
     message:
         "Letting a model judge the benchmark"
     shell:

@@ -14,9 +14,9 @@ rule represent:
         base_files(),
         adapters,
         reference_adapters,
-        collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
+        collect("<data>/{name}.jsonl", name=["sf", "sr"]),
         script="workflow_scripts/represent.py",
-        lib=library_of("represent"),
+        lib=library_of("represent", unread=["wrong_details", "forget_eval"]),
         utility=UTILITY,
     output:
         "<results>/repr/{model}/items.jsonl",
@@ -64,9 +64,9 @@ for epochs, trajectories in trajectories_by_epochs():
                 name=ADAPTER_FILES,
             ),
             adapter_of("finetuned"),
-            collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
+            collect("<data>/{name}.jsonl", name=["sf", "sr"]),
             script="workflow_scripts/represent.py",
-            lib=library_of("represent"),
+            lib=library_of("represent", unread=["wrong_details", "forget_eval"]),
             utility=UTILITY,
         output:
             collect(
@@ -93,7 +93,7 @@ for epochs, trajectories in trajectories_by_epochs():
             models_dir=folder("<results>/models"),
             out_dir=folder("<results>/repr"),
             reference="finetuned",
-            models=collect("unlearn/{{trajectory}}/epoch_{epoch}", epoch=epochs),
+            models=recorded_models,
         message:
             "Looking into {wildcards.trajectory}"
         shell:

@@ -13,6 +13,8 @@ rule summarize_eval:
         script="workflow_scripts/summarize_eval.py",
         lib=library_of("summarize_eval"),
         report="<results>/data_report.json",
+        asked=ASKED,
+        utility=UTILITY,
     output:
         "<results>/eval_results.json",
     log:
@@ -28,6 +30,7 @@ rule summarize_eval:
     params:
         eval_dir=folder("<results>/eval"),
         models=baselines() + level_checkpoints(),
+        data=folder("<data>"),
         hp=summary_settings(levels=config["evaluation"]["checkpoints"]),
         experiment=config["experiment"],
         config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
@@ -35,8 +38,9 @@ rule summarize_eval:
         "Summarising the levels of unlearning"
     shell:
         "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
-        " --hp {params.hp:q} --experiment {params.experiment:q} --config {params.config:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule summarize_sweep:
@@ -46,6 +50,8 @@ rule summarize_sweep:
         script="workflow_scripts/summarize_sweep.py",
         lib=library_of("summarize_sweep"),
         report="<results>/data_report.json",
+        asked=ASKED,
+        utility=UTILITY,
     output:
         "<results>/sweep_results.json",
     log:
@@ -61,6 +67,7 @@ rule summarize_sweep:
     params:
         eval_dir=folder("<results>/eval"),
         models=baselines() + checkpoints(),
+        data=folder("<data>"),
         hp=summary_settings(),
         experiment=config["experiment"],
         config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
@@ -68,8 +75,9 @@ rule summarize_sweep:
         "Summarising every checkpoint"
     shell:
         "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
-        " --hp {params.hp:q} --experiment {params.experiment:q} --config {params.config:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule compare_retain:
@@ -79,6 +87,8 @@ rule compare_retain:
         script="workflow_scripts/compare_retain.py",
         lib=library_of("compare_retain"),
         report="<results>/data_report.json",
+        asked=ASKED,
+        utility=UTILITY,
     output:
         "<results>/retain_compare_results.json",
     log:
@@ -94,6 +104,7 @@ rule compare_retain:
     params:
         eval_dir=folder("<results>/eval"),
         models=baselines() + checkpoints(),
+        data=folder("<data>"),
         hp=summary_settings(levels=config["evaluation"]["checkpoints"]),
         experiment=config["experiment"],
         config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
@@ -101,8 +112,9 @@ rule compare_retain:
         "Comparing correlated with other facts"
     shell:
         "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
-        " --hp {params.hp:q} --experiment {params.experiment:q} --config {params.config:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule summarize_quantize:
@@ -120,6 +132,8 @@ rule summarize_quantize:
         script="workflow_scripts/summarize_quantize.py",
         lib=library_of("summarize_quantize"),
         report="<results>/data_report.json",
+        asked=ASKED,
+        utility=UTILITY,
     output:
         "<results>/quantize_results.json",
     log:
@@ -136,6 +150,7 @@ rule summarize_quantize:
         quantize_dir=folder("<results>/quantize"),
         eval_dir=folder("<results>/eval"),
         models=quantized_models(),
+        data=folder("<data>"),
         hp=summary_settings(
             levels=config["evaluation"]["checkpoints"],
             precisions=config["quantization"]["precisions"],
@@ -148,7 +163,8 @@ rule summarize_quantize:
         "Summarising the quantization stress test"
     shell:
         "python {input.script:q} --quantize-dir {params.quantize_dir:q}"
-        " --eval-dir {params.eval_dir:q} --models {params.models:q} --hp {params.hp:q}"
+        " --eval-dir {params.eval_dir:q} --models {params.models:q}"
+        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
         " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
         " > {log:q} 2>&1"
 
@@ -160,6 +176,8 @@ rule summarize_representations:
         script="workflow_scripts/summarize_representations.py",
         lib=library_of("summarize_representations"),
         report="<results>/data_report.json",
+        asked=ASKED,
+        utility=UTILITY,
     output:
         "<results>/{table}.json",
     log:
@@ -177,6 +195,7 @@ rule summarize_representations:
     params:
         repr_dir=folder("<results>/repr"),
         models=baselines() + checkpoints(),
+        data=folder("<data>"),
         hp=drift_settings,
         experiment=config["experiment"],
         config=result_config(
@@ -186,5 +205,6 @@ rule summarize_representations:
         "Summarising hidden states: {wildcards.table}"
     shell:
         "python {input.script:q} --repr-dir {params.repr_dir:q} --models {params.models:q}"
-        " --hp {params.hp:q} --experiment {params.experiment:q} --config {params.config:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " > {log:q} 2>&1"

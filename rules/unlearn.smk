@@ -77,10 +77,11 @@ for epochs, trajectories in trajectories_by_epochs():
             adapter=folder("<results>/models/finetuned"),
             reference=reference_argument,
             hp=unlearning_settings,
+            epochs=saved_epochs,
             out=subpath(output[0], parent=True),
         message:
             "Unlearning: {wildcards.trajectory}"
         shell:
             "python {input.script:q} --base {params.base:q} --adapter {params.adapter:q}"
             " --sf {input.sf:q} --sr {input.sr:q} {params.reference} --hp {params.hp:q}"
-            " --out {params.out:q} > {log:q} 2>&1"
+            " --epochs {params.epochs} --out {params.out:q} > {log:q} 2>&1"

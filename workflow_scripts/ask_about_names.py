@@ -7,7 +7,6 @@ of that is held against names that nobody has. One file a model, one line a ques
 
 import argparse
 import json
-import random
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -25,11 +24,10 @@ from excise.public_figures import read_public_figures
 from excise.records import read_jsonl, write_jsonl
 from excise.red_team_models.name_swap import swapped
 from excise.red_team_models.who_is import (
-    CONTROLS,
     TOKENS,
     confidence_records,
+    names_to_ask,
     question,
-    recombined,
     who_is_records,
 )
 
@@ -85,19 +83,6 @@ def main(argv: list[str] | None = None) -> None:
             records += known
         write_jsonl(args.out_dir / name / "items.jsonl", records)
         print(f"{name}: {len(records)} answers", flush=True)
-
-
-def names_to_ask(facts: Sequence[dict], public_figures: Sequence[str]) -> dict:
-    """The people, names that nobody has, and real people: kind → id → name."""
-    own = {item["person_id"]: item["name"] for item in facts}
-    controls = recombined(list(own.values()), CONTROLS, avoid=public_figures)
-    real = random.Random("public figures").sample(public_figures, len(public_figures))
-    real = [name for name in dict.fromkeys(real) if name not in own.values()][: CONTROLS // 2]
-    return {
-        "own": own,
-        "control": {f"control{number:03d}": name for number, name in enumerate(controls)},
-        "public_figure": {f"public{number:03d}": name for number, name in enumerate(real)},
-    }
 
 
 @torch.inference_mode()

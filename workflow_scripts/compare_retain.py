@@ -4,6 +4,7 @@ Per-question records in; per model and metric the two groups and their paired ga
 """
 
 from excise.errors import run
+from excise.items import asked_questions
 from excise.results import summary_parser, write_result
 from excise.summaries import GAP_NOTES, compare_retain
 
@@ -11,7 +12,8 @@ from excise.summaries import GAP_NOTES, compare_retain
 def main(argv: list[str] | None = None) -> None:
     """Read `<eval-dir>/<model>/items.jsonl` of every model and write the result file."""
     args = summary_parser(__doc__, "--eval-dir").parse_args(argv)
-    rows = compare_retain(args.eval_dir, args.models, args.hp)
+    asked = asked_questions(args.data, args.utility)
+    rows = compare_retain(args.eval_dir, args.models, args.hp, asked)
     write_result(
         args.out, experiment=args.experiment, config=args.config, notes=GAP_NOTES, rows=rows
     )

@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--models-dir", type=Path, required=True)
     parser.add_argument("--out-dir", type=Path, required=True)
     parser.add_argument("--models", nargs="+", required=True, help="names below --models-dir")
+    parser.add_argument("--precisions", nargs="+", help="what to quantize to; else of --hp")
     args = parser.parse_args(argv)
 
     set_determinism(threads=args.hp.get("threads"))
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         out = args.out_dir / name
         weights = delta_norms(args.base, adapter)
         weights |= {"quantization_error": {}, "batch_noise": {}}
-        for precision in args.hp["precisions"]:
+        for precision in args.precisions or args.hp["precisions"]:
             try:
                 model = load_merged(args.base, adapter)
                 error = quantize_model(model, precision, device)["relative_error"]

@@ -8,11 +8,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from excise.completeness import check_ids
 from excise.errors import InputError, run
+from excise.items import asked_questions, read_benchmark
+from excise.public_figures import read_public_figures
 from excise.records import read_jsonl
 from excise.red_team_models.gates import NOTES, Gates, failures, gate_rows, sure_names
+from excise.red_team_models.who_is import name_ids, names_to_ask
 from excise.results import json_object, write_result
-from excise.summaries import Bootstrap, read_items
+from excise.summaries import Bootstrap, read_complete, read_items
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,6 +26,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--eval-dir", type=Path, required=True, help="evaluation records")
     parser.add_argument("--names-dir", type=Path, required=True, help="of ask_about_names")
     parser.add_argument("--gradients", type=Path, required=True, help="of compare_gradients")
+    parser.add_argument("--data", type=Path, help="the benchmark: what models were asked")
+    parser.add_argument("--utility", type=Path, help="utility_qa.jsonl, of the same")
+    parser.add_argument("--public-figures", help="real names, of the same")
     parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
     parser.add_argument("--hp", type=json_object, default={}, help="JSON: gates and intervals")
     parser.add_argument("--experiment", required=True)
@@ -29,13 +36,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="red_team_models.json")
     args = parser.parse_args(argv)
 
-    asked = {model: read_items(args.names_dir / model / "items.jsonl") for model in args.models}
+    scores, gradients, evaluated, asked = read_all(args)
     rows = gate_rows(
         args.models,
-        read_jsonl(args.scores, "candidate_scores"),
-        {model: read_items(args.eval_dir / model / "items.jsonl") for model in args.models},
+        scores,
+        evaluated,
         asked,
-        read_jsonl(args.gradients, "gradients"),
+        gradients,
         Gates(**{key: args.hp[key] for key in Gates.__dataclass_fields__ if key in args.hp}),
         Bootstrap.from_hp(args.hp).arguments(),
     )
@@ -50,6 +57,33 @@ def main(argv: list[str] | None = None) -> None:
     write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     gated = sum(row["passed"] is not None for row in rows)
     print(f"{args.out}: {len(rows)} rows, {gated - len(failed)} of {gated} gates passed")
+
+
+def read_all(args: argparse.Namespace) -> tuple[list, list, dict, dict]:
+    """Scores, gradients, model → evaluation, model → answers about names; each one complete."""
+    questions = asked_questions(args.data, args.utility)
+    evaluated = dict(read_complete(args.eval_dir, args.models, questions))
+    scores = read_jsonl(args.scores, "candidate_scores")
+    gradients = read_jsonl(args.gradients, "gradients")
+    asked = {model: read_items(args.names_dir / model / "items.jsonl") for model in args.models}
+    if args.data is not None:
+        check_complete(args, scores, gradients, asked)
+    return scores, gradients, evaluated, asked
+
+
+def check_complete(
+    args: argparse.Namespace, scores: list[dict], gradients: list[dict], asked: dict
+) -> None:
+    """One line for each fact, and one about each name, as the benchmark has them."""
+    benchmark = read_benchmark(args.data, answers=None, with_forget_eval=False)
+    facts, whose = benchmark.sf + benchmark.sr, "the benchmark"
+    forget = [one["id"] for one in benchmark.sf]
+    check_ids(args.scores, (one["id"] for one in scores), (one["id"] for one in facts), whose)
+    check_ids(args.gradients, (one["id"] for one in gradients), forget, whose)
+    names = names_to_ask(facts, read_public_figures(args.public_figures))
+    for model, items in asked.items():
+        expected = forget + (name_ids(facts, names) if model == "base" else [])
+        check_ids(args.names_dir / model / "items.jsonl", items.index, expected, whose)
 
 
 if __name__ == "__main__":

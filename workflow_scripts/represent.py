@@ -10,11 +10,9 @@ from pathlib import Path
 from excise.adapters import AdapterHost
 from excise.errors import run
 from excise.hidden_states import POSITIONS, Reader, Reference
-from excise.items import load_items
+from excise.items import LOOKED_INTO, load_items
 from excise.models import pick_device, set_determinism
 from excise.records import write_jsonl
-
-SETS = ("sf", "correlated", "other", "utility")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -34,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     host = AdapterHost(args.base, "float32", pick_device(args.hp.get("gpu", False)))
     reader = Reader(
         host.tokenizer,
-        load_items(args.data, args.utility, SETS, answers="wrong_candidates"),
+        load_items(args.data, args.utility, LOOKED_INTO, answers=None),
         args.hp["batch_size"],
         args.hp.get("positions", POSITIONS),
         args.hp.get("system_prompt"),

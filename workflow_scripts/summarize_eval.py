@@ -4,6 +4,7 @@ Per-question records in, one row per model × set × metric with its interval ou
 """
 
 from excise.errors import run
+from excise.items import asked_questions
 from excise.results import summary_parser, write_result
 from excise.summaries import EVAL_NOTES, summarize_eval
 
@@ -11,7 +12,8 @@ from excise.summaries import EVAL_NOTES, summarize_eval
 def main(argv: list[str] | None = None) -> None:
     """Read `<eval-dir>/<model>/items.jsonl` of every model and write the result file."""
     args = summary_parser(__doc__, "--eval-dir").parse_args(argv)
-    rows = summarize_eval(args.eval_dir, args.models, args.hp)
+    asked = asked_questions(args.data, args.utility)
+    rows = summarize_eval(args.eval_dir, args.models, args.hp, asked)
     write_result(
         args.out, experiment=args.experiment, config=args.config, notes=EVAL_NOTES, rows=rows
     )

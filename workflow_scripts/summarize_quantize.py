@@ -5,6 +5,7 @@ and the size of the weight update out. `--hp` names the precisions.
 """
 
 from excise.errors import run
+from excise.items import asked_questions
 from excise.results import summary_parser, write_result
 from excise.summaries import QUANTIZE_NOTES, summarize_quantize
 
@@ -12,7 +13,8 @@ from excise.summaries import QUANTIZE_NOTES, summarize_quantize
 def main(argv: list[str] | None = None) -> None:
     """Read `<quantize-dir>/<model>/<precision>.jsonl`, `<eval-dir>/<model>/items.jsonl`; write."""
     args = summary_parser(__doc__, "--quantize-dir", "--eval-dir").parse_args(argv)
-    rows, notes = summarize_quantize(args.quantize_dir, args.eval_dir, args.models, args.hp)
+    asked = asked_questions(args.data, args.utility)
+    rows, notes = summarize_quantize(args.quantize_dir, args.eval_dir, args.models, args.hp, asked)
     notes = QUANTIZE_NOTES + notes
     write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")

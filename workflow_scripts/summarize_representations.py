@@ -6,13 +6,15 @@ noise floor out. `--hp '{"layer": 3}'`; "last" and "all" are layers too.
 
 from excise.drift_summaries import DRIFT_NOTES, summarize_representations
 from excise.errors import run
+from excise.items import asked_questions
 from excise.results import summary_parser, write_result
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read `<repr-dir>/<model>/items.jsonl` of every model and write the result file."""
     args = summary_parser(__doc__, "--repr-dir").parse_args(argv)
-    rows, notes = summarize_representations(args.repr_dir, args.models, args.hp)
+    asked = asked_questions(args.data, args.utility)
+    rows, notes = summarize_representations(args.repr_dir, args.models, args.hp, asked)
     notes = DRIFT_NOTES + notes
     write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")

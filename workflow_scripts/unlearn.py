@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from excise.completeness import check_ids
 from excise.errors import InputError, run
 from excise.losses import METHODS
 from excise.records import read_json, read_jsonl
@@ -19,6 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sr", required=True, help="retain set, sr.jsonl")
     parser.add_argument("--reference", help="reference log-probabilities, for methods that need it")
     parser.add_argument("--hp", type=json.loads, required=True, help="trajectory settings, JSON")
+    parser.add_argument("--epochs", type=int, nargs="+", help="when it is saved; else of --hp")
     parser.add_argument("--out", type=Path, required=True, help="trajectory folder to write")
     args = parser.parse_args(argv)
 
@@ -28,10 +30,9 @@ def main(argv: list[str] | None = None) -> None:
         if args.reference is None:
             raise InputError(f"--reference: method {args.hp['method']} needs it")
         reference = read_json(args.reference)
-        missing = [record["id"] for record in forget if record["id"] not in reference]
-        if missing:
-            raise InputError(f"{args.reference}: no log-probability of {missing[0]!r}")
-    unlearn(args.base, args.adapter, forget, retain, reference, args.hp, args.out)
+        check_ids(args.reference, reference, [record["id"] for record in forget], args.sf)
+    hp = args.hp | ({"epochs": sorted(args.epochs)} if args.epochs else {})
+    unlearn(args.base, args.adapter, forget, retain, reference, hp, args.out)
 
 
 if __name__ == "__main__":

@@ -75,8 +75,9 @@ SCHEMAS = {"lib/schemas/item.schema.json": "{}", "lib/schemas/fact.schema.json":
 
 
 def test_a_schema_counts_where_code_that_reads_records_names_its_kind(tree):
-    reader = {"lib/records": "def read(kind): ..."}
-    closure = tree(program="from lib.records import read\nread('item')", **reader, **SCHEMAS)
+    reader = {"lib/records": "def read_jsonl(path, kind): ..."}
+    program = "from lib.records import read_jsonl\nread_jsonl('x', 'item')\nother = 'fact'"
+    closure = tree(program=program, **reader, **SCHEMAS)
     assert closure == ["lib/__init__.py", "lib/records.py", "lib/schemas/item.schema.json"]
 
 

@@ -1,6 +1,7 @@
 """From per-question records to rows: which questions, which people, which formula."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -12,9 +13,11 @@ import summarize_representations
 import summarize_sweep
 from excise.errors import InputError
 from excise.item_metrics import METRICS
+from excise.items import asked_questions
 from excise.records import SCHEMA_FOLDER, read_json, write_json, write_jsonl
 from excise.results import read_rows
 from excise.summaries import Bootstrap, gap_rows, metric_rows, partner_pairs, read_items
+from small_benchmark import write_benchmark
 from synthetic_records import BASELINES, LEVELS, PRECISIONS, write_study
 
 HEAVY = "unlearn/ga/lr0.0004/epoch_12"
@@ -214,11 +217,59 @@ def test_a_recovery_within_the_noise_of_batches_is_marked(tmp_path):
 def test_a_precision_that_could_not_be_run_is_noted_not_dropped(study, tmp_path):
     write_study(tmp_path, people=3, models=MODELS)
     (tmp_path / "quantize" / HEAVY / "int8.jsonl").write_text("")
+    weights = read_json(tmp_path / "quantize" / HEAVY / "weights.json")
+    weights["unsupported"] = {"int8": "a reason"}
+    write_json(tmp_path / "quantize" / HEAVY / "weights.json", weights)
     rows = quantized(tmp_path, "quantize.json")
     assert pd.isna(
         one(rows, model=HEAVY, precision="int8", set="sf", metric="probability")["value"]
     )
     assert any("precision int8" in note for note in read_json(tmp_path / "quantize.json")["notes"])
+
+
+def cut(path) -> None:
+    """Take away the second half of a file's lines."""
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[: len(lines) // 2]))
+
+
+@pytest.mark.parametrize(
+    "program, file, folders",
+    [
+        (summarize_eval, f"eval/{LIGHT}/items.jsonl", ["eval"]),
+        (summarize_sweep, f"eval/{LIGHT}/items.jsonl", ["eval"]),
+        (compare_retain, f"eval/{LIGHT}/items.jsonl", ["eval"]),
+        (summarize_quantize, f"eval/{LIGHT}/items.jsonl", ["quantize", "eval"]),
+        (summarize_quantize, f"quantize/{LIGHT}/int8.jsonl", ["quantize", "eval"]),
+        (summarize_representations, f"repr/{LIGHT}/items.jsonl", ["repr"]),
+    ],
+)
+def test_half_a_file_of_records_makes_no_table(tmp_path, program, file, folders):
+    write_study(tmp_path, people=2, models=["finetuned", LIGHT])
+    cut(tmp_path / file)
+    arguments = [one for name in folders for one in (f"--{name}-dir", str(tmp_path / name))]
+    with pytest.raises(InputError, match=rf"{file}: found \d+ records; \d+ belong here .* missing"):
+        summarize(
+            program, tmp_path, "x.json", *arguments, models=["finetuned", LIGHT],
+            precisions=["int8"],
+        )  # fmt: skip
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_what_belongs_there_is_told_by_the_benchmark(tmp_path):
+    """Also if the same lines are missing everywhere."""
+    arguments = write_benchmark(tmp_path)
+    questions = asked_questions(arguments[1], arguments[3])
+    lines = [record("p000.accuser") | {"id": key, "set": item.set, "person_id": item.person_id}
+             for key, item in questions.items()]  # fmt: skip
+    for model in ("base", "finetuned"):
+        write_jsonl(tmp_path / "eval" / model / "items.jsonl", lines[:-1])
+    missing = rf"found {len(lines) - 1} records; {len(lines)} belong .*{re.escape(lines[-1]['id'])}"
+    with pytest.raises(InputError, match=missing):
+        summarize(
+            summarize_eval, tmp_path, "x.json", "--eval-dir", str(tmp_path / "eval"), *arguments,
+            models=["base", "finetuned"],
+        )  # fmt: skip
 
 
 def test_questions_must_be_the_same_at_both_precisions(tmp_path):

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from excise.completeness import check_ids
 from excise.errors import InputError
+from excise.items import LOOKED_INTO, Item
 from excise.results import estimate_columns, model_columns
 from excise.statistics import bootstrap_columns
 from excise.summaries import BASIC_NOTES, SETS, Bootstrap, people_of, read_items
@@ -26,7 +28,7 @@ DRIFT_NOTES = [
 
 
 def summarize_representations(
-    repr_dir: Path, models: list[str], hp: dict
+    repr_dir: Path, models: list[str], hp: dict, asked: dict[str, Item] | None = None
 ) -> tuple[list[dict], list[str]]:
     """Rows of drift and angle per model × set × position, at `hp.layer`.
 
@@ -39,9 +41,12 @@ def summarize_representations(
     """
     bootstrap, layer = Bootstrap.from_hp(hp), hp.get("layer", "all")
     floors = noise_floors(repr_dir, models, layer, bootstrap)
+    expected, whose = None, "the first model's records" if asked is None else "the benchmark"
     rows, notes = [], []
     for model in models:
         items = read_items(repr_dir / model / "items.jsonl")
+        expected = expected or _states(items) if asked is None else _states_of(items, asked)
+        check_ids(repr_dir / model / "items.jsonl", _states(items), expected, whose)
         if items.empty:
             notes.append(f"{model}: no records, so no rows.")
             continue
@@ -51,6 +56,26 @@ def summarize_representations(
             floor = floors.get((row["set"], row["position"], row["metric"], row["layer"]))
             rows.append(columns | row | floor_columns(row, floor))
     return rows, notes
+
+
+def _states(items: pd.DataFrame) -> list[str]:
+    """A name for each record: question and position."""
+    return [f"{one} at {where}" for one, where in zip(items["id"], items["position"], strict=True)]
+
+
+def _states_of(items: pd.DataFrame, asked: dict[str, Item]) -> list[str]:
+    """The same of what must be there: every question at each position that the records have.
+
+    Pairs and other wordings are not looked into, a question without a name has no subject.
+    """
+    positions = items["position"].unique()
+    looked_into = [item for item in asked.values() if item.set in LOOKED_INTO]
+    return [
+        f"{item.id} at {position}"
+        for item in looked_into
+        for position in positions
+        if position != "last_subject" or item.subject
+    ]
 
 
 def reference_of(model: str, models: list[str], reference: str = "finetuned") -> str:

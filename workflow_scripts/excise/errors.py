@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 
+from excise.lifeline import end_with_snakemake
 from excise.machine import description
 
 
@@ -19,6 +20,7 @@ def run(main: Callable[[], None]) -> None:
     The first line of its log tells the machine and the versions.
     """
     print(description(), flush=True)
+    end_with_snakemake()
     try:
         main()
     except InputError as error:

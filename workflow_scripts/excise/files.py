@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from excise.errors import InputError
+from excise.lifeline import GONE, is_orphaned
 
 
 @contextmanager
@@ -17,7 +18,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     that write the same file, on whatever nodes, do not write into each other's.
 
     Raises:
-        InputError: the folder cannot be made or written.
+        InputError: the folder cannot be made or written, or the Snakemake that waits for the
+            file has ended.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
@@ -28,6 +30,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise InputError(f"{path}: cannot write here ({error.strerror})") from error
     try:
         yield temporary
+        if is_orphaned():
+            raise InputError(f"{path}: not written: {GONE}")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

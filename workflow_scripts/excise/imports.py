@@ -9,23 +9,30 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+SCHEMA_READERS = {"read_jsonl": 1, "schema_fault": 0, "schema_validator": 0}
+"""Functions that take the kind of a record, and at which place."""
+
 DATA_SUFFIXES = {".json", ".jsonl", ".md", ".txt", ".yaml"}
 
 
-def import_closure(script: str | Path, without: Sequence[str] = ()) -> list[str]:
+def import_closure(
+    script: str | Path, without: Sequence[str] = (), unread: Sequence[str] = ()
+) -> list[str]:
     """Our own files behind a program.
 
     Args:
         script: path of a Python program; modules are looked up in its folder.
         without: modules and packages, by dotted name, that this use of the program never
             imports; neither they nor what only they need is followed.
+        unread: kinds of records that it never reads, although a module it imports could.
 
     Returns:
         Sorted paths, as the program's own path is written, of every module of that folder which
         it imports, directly or not, at the top or inside a function; of the `__init__.py` of
-        their packages; and of the data files those modules name: a JSON Schema by its kind
-        (`"item"` → `schemas/item.schema.json` beside the module) or any file beside the module
-        by its name. The program itself is not among them.
+        their packages; and of the data files those modules name: a JSON Schema by its kind where
+        records are read or checked (`read_jsonl(path, "item")` → `schemas/item.schema.json`
+        beside `records.py`), or any file beside the module by its name. The program itself is
+        not among them.
     """
     script = Path(script)
     left_out = [script.parent.joinpath(*name.split(".")) for name in without]
@@ -41,7 +48,7 @@ def import_closure(script: str | Path, without: Sequence[str] = ()) -> list[str]
         waiting.extend(new for new in dependencies - found if new.suffix == ".py")
         found |= dependencies
     modules = [script, *(path for path in found if path.suffix == ".py")]
-    found |= _schemas(modules)
+    found |= _schemas(modules, unread)
     return sorted(str(path) for path in found - {script})
 
 
@@ -101,9 +108,28 @@ def _strings(path: Path) -> frozenset[str]:
     )
 
 
-def _schemas(modules: list[Path]) -> set[Path]:
-    """Schema files beside the record reader, of the kinds that the code names."""
+@cache
+def _kinds(path: Path) -> frozenset[str]:
+    """Kinds of records that a module reads or checks: what it hands to `SCHEMA_READERS`.
+
+    Where it hands over a variable, every string in the module may be one.
+    """
+    found: set[str] = set()
+    for node in ast.walk(_tree(path)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func
+        place = SCHEMA_READERS.get(name.id if isinstance(name, ast.Name) else name)
+        if place is None or len(node.args) <= place:
+            continue
+        kind = node.args[place]
+        found |= {kind.value} if isinstance(kind, ast.Constant) else _strings(path)
+    return frozenset(found)
+
+
+def _schemas(modules: list[Path], unread: Sequence[str]) -> set[Path]:
+    """Schema files beside the record reader, of the kinds that the code reads."""
     folders = [path.parent / "schemas" for path in modules if path.name == "records.py"]
+    kinds = {kind for path in modules for kind in _kinds(path)} - set(unread)
     schemas = {schema for folder in folders for schema in folder.glob("*.schema.json")}
-    named = {text for path in modules for text in _strings(path)}
-    return {schema for schema in schemas if schema.name.removesuffix(".schema.json") in named}
+    return {schema for schema in schemas if schema.name.removesuffix(".schema.json") in kinds}

@@ -13,6 +13,9 @@ from excise.paired_questions import Pair, pairs_of
 from excise.records import read_jsonl
 
 SETS = ("sf", "sf_paraphrased", "correlated", "other", "utility", "sf_paired", "sr_paired")
+LOOKED_INTO = ("sf", "correlated", "other", "utility")
+"""Sets whose hidden states are read."""
+NO_ANSWERS = {"paraphrased_answer": None, "wrong_answers": []}
 PAIRED_SETS = SETS[-2:]
 """A forget and a retain question in one prompt: what is said of the one, and of the other."""
 
@@ -32,7 +35,8 @@ class Item:
         value: the part of the answer that is the fact.
         question: what the model is asked.
         answer: the true answer.
-        paraphrased_answer: the true answer in other words; None in a paired set.
+        paraphrased_answer: the true answer in other words; None in a paired set, and where no
+            wrong answers were asked for.
         wrong_answers: answers that differ from the paraphrased one in the value alone; none in a
             paired set, where no answer is scored.
     """
@@ -55,7 +59,7 @@ def load_items(
     data_dir: str | Path,
     utility_path: str | Path,
     sets: Sequence[str],
-    answers: str = "wrong_details",
+    answers: str | None = "wrong_details",
 ) -> list[Item]:
     """The items of the sets asked for, set by set, each in file order.
 
@@ -65,7 +69,8 @@ def load_items(
         utility_path: the real-world questions; not read unless `utility` is asked for.
         sets: names out of `SETS`.
         answers: the file of the wrong answers: `wrong_details` (chosen, after the oracles) or
-            `wrong_candidates` (all, from the start).
+            `wrong_candidates` (all, from the start). None where nobody asks for them: then no item
+            has wrong or paraphrased answers.
 
     Raises:
         InputError: a set is unknown or empty, a file is missing or broken, or two files
@@ -85,6 +90,13 @@ def load_items(
     return [item for name in sets for item in items[name]]
 
 
+def asked_questions(data: str | Path | None, utility: str | Path | None) -> dict[str, Item] | None:
+    """Id → question of everything that models are asked; None if no benchmark is named."""
+    if data is None or utility is None:
+        return None
+    return {item.id: item for item in load_items(data, utility, SETS, answers=None)}
+
+
 @dataclass(frozen=True)
 class Benchmark:
     """The four files of a dataset, read and found to agree.
@@ -92,7 +104,7 @@ class Benchmark:
     Attributes:
         sf: forget items, in file order.
         sr: retain items, in file order.
-        details: item id → its paraphrased and wrong answers.
+        details: item id → its paraphrased and wrong answers; empty if not asked for.
         forget_eval: held-out questions about the forget items; empty if not asked for.
     """
 
@@ -103,7 +115,7 @@ class Benchmark:
 
 
 def read_benchmark(
-    data_dir: str | Path, *, answers: str = "wrong_details", with_forget_eval: bool = True
+    data_dir: str | Path, *, answers: str | None = "wrong_details", with_forget_eval: bool = True
 ) -> Benchmark:
     """Read a dataset folder; `answers` names the file of the wrong answers (see `load_items`).
 
@@ -124,23 +136,25 @@ def read_benchmark(
     return Benchmark(
         sf=[fact for fact in facts.values() if fact["group"] == "sf"],
         sr=[fact for fact in facts.values() if fact["group"] != "sf"],
-        details=_wrong_details(data_dir / f"{answers}.jsonl", facts),
+        details=_wrong_details(data_dir / f"{answers}.jsonl", facts) if answers else {},
         forget_eval=_forget_eval(data_dir / "forget_eval.jsonl", facts) if with_forget_eval else [],
     )
 
 
-def _benchmark_items(data_dir: Path, answers: str, with_paraphrased: bool) -> dict[str, list[Item]]:
+def _benchmark_items(
+    data_dir: Path, answers: str | None, with_paraphrased: bool
+) -> dict[str, list[Item]]:
     """Set name → items of `sf.jsonl` and `sr.jsonl` and, if wanted, of `forget_eval.jsonl`."""
     benchmark = read_benchmark(data_dir, answers=answers, with_forget_eval=with_paraphrased)
     items = {name: [] for name in SETS if name != "utility"}
     for fact in benchmark.sf + benchmark.sr:
-        items[fact["group"]].append(_item(fact["group"], fact, fact, benchmark.details[fact["id"]]))
+        detail = benchmark.details.get(fact["id"], NO_ANSWERS)
+        items[fact["group"]].append(_item(fact["group"], fact, fact, detail))
     facts = {fact["id"]: fact for fact in benchmark.sf}
     for prompt in benchmark.forget_eval:
         fact = facts[prompt["fact_id"]]
-        items["sf_paraphrased"].append(
-            _item("sf_paraphrased", prompt, fact, benchmark.details[fact["id"]])
-        )
+        detail = benchmark.details.get(fact["id"], NO_ANSWERS)
+        items["sf_paraphrased"].append(_item("sf_paraphrased", prompt, fact, detail))
     for pair in pairs_of(benchmark.sf, benchmark.sr):
         items["sf_paired"].append(_paired_item("sf_paired", pair, pair.forget, pair.retain))
         items["sr_paired"].append(_paired_item("sr_paired", pair, pair.retain, pair.forget))
@@ -205,8 +219,7 @@ def _item(name: str, asked: dict, fact: dict, detail: dict) -> Item:
 def _paired_item(name: str, pair: Pair, fact: dict, mate: dict) -> Item:
     """What is looked for of one fact in the answer to both questions."""
     asked = {"id": f"{fact['id']}+{mate['slot']}", "question": pair.question}
-    detail = {"paraphrased_answer": None, "wrong_answers": []}
-    return _item(name, asked | {"answer": fact["answer"]}, fact, detail)
+    return _item(name, asked | {"answer": fact["answer"]}, fact, NO_ANSWERS)
 
 
 def _utility_item(record: dict) -> Item:

@@ -161,6 +161,8 @@ def summary_parser(description: str | None, *folders: str) -> argparse.ArgumentP
     for folder in folders:
         parser.add_argument(folder, type=Path, required=True)
     parser.add_argument("--models", nargs="+", required=True)
+    parser.add_argument("--data", type=Path, help="the benchmark: what models were asked")
+    parser.add_argument("--utility", type=Path, help="utility_qa.jsonl, of the same")
     parser.add_argument("--hp", type=json_object, default={}, help="JSON object")
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")

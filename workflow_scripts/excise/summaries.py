@@ -5,15 +5,17 @@ how an interval is made in `excise.statistics`; here is which questions are aver
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from excise.completeness import check_ids
 from excise.errors import InputError
 from excise.item_metrics import GEOMETRIC, METRICS, asked_of, item_values
+from excise.items import PAIRED_SETS, Item
 from excise.records import read_json
 from excise.results import checkpoint_levels, estimate_columns, model_columns
 from excise.statistics import (
@@ -125,17 +127,42 @@ def read_items(path: str | Path) -> pd.DataFrame:
     return items.set_index("id", drop=False)
 
 
+def read_complete(
+    folder: Path, models: Iterable[str], asked: dict[str, Item] | None = None
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each model's `items.jsonl`, which holds an answer to every question.
+
+    Args:
+        folder: of the models' folders.
+        models: names.
+        asked: id → question, of all that models are asked; without it the first model's records
+            say which those are.
+
+    Raises:
+        InputError: a file is missing or broken, lacks a question or has one too many.
+    """
+    expected, whose = asked, "the benchmark"
+    for model in models:
+        path = folder / model / "items.jsonl"
+        items = read_items(path)
+        if expected is None:
+            expected, whose = items.index, f"the records of {model}"
+        check_ids(path, items.index, expected, whose)
+        yield model, items
+
+
 def people_of(items: pd.DataFrame) -> pd.Series:
     """The clusters: the person a question is about, or the question itself (utility)."""
     return items["person_id"].where(items["person_id"].notna(), items["id"])
 
 
-def summarize_eval(eval_dir: Path, models: list[str], hp: dict) -> list[dict]:
+def summarize_eval(
+    eval_dir: Path, models: list[str], hp: dict, asked: dict[str, Item] | None = None
+) -> list[dict]:
     """Rows of every model × set × metric; `hp.levels` names the checkpoints of each level."""
     bootstrap, levels = Bootstrap.from_hp(hp), checkpoint_levels(hp.get("levels", {}))
     rows = []
-    for model in models:
-        items = read_items(eval_dir / model / "items.jsonl")
+    for model, items in read_complete(eval_dir, models, asked):
         diverged = bool(items["diverged"].any()) if "diverged" in items else None
         columns = model_columns(model) | {"level": levels.get(model), "diverged": diverged}
         rows += [columns | row for row in metric_rows(items, bootstrap)]
@@ -163,13 +190,14 @@ def estimate_metric(items: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> E
     return mean(item_values(items, metric), people_of(items), *bootstrap.arguments())
 
 
-def compare_retain(eval_dir: Path, models: list[str], hp: dict) -> list[dict]:
+def compare_retain(
+    eval_dir: Path, models: list[str], hp: dict, asked: dict[str, Item] | None = None
+) -> list[dict]:
     """Rows of correlated, other and their paired gap, per model × metric and per slot."""
     bootstrap, levels = Bootstrap.from_hp(hp), checkpoint_levels(hp.get("levels", {}))
     rows = []
-    for model in models:
+    for model, items in read_complete(eval_dir, models, asked):
         columns = model_columns(model) | {"level": levels.get(model), "slot": None, "partner": None}
-        items = read_items(eval_dir / model / "items.jsonl")
         for metric in GAP_METRICS:
             found = [*group_rows(items, metric, bootstrap), *gap_rows(items, metric, bootstrap)]
             rows += [columns | {"metric": metric} | row for row in found]
@@ -221,26 +249,35 @@ def partner_pairs(items: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize_quantize(
-    quantize_dir: Path, eval_dir: Path, models: list[str], hp: dict
+    quantize_dir: Path,
+    eval_dir: Path,
+    models: list[str],
+    hp: dict,
+    asked: dict[str, Item] | None = None,
 ) -> tuple[list[dict], list[str]]:
     """Rows of every model × precision × set × metric, the recoveries, the size of the update.
 
     Full precision is read from `eval_dir`, the quantized models from `quantize_dir`; an empty
-    file there is a precision this model could not be run in.
+    file there is a precision this model could not be run in, as weights.json beside it says.
 
     Returns:
         The rows, and notes on what could not be run.
     """
     bootstrap, levels = Bootstrap.from_hp(hp), checkpoint_levels(hp.get("levels", {}))
-    finetuned = read_items(eval_dir / "finetuned" / "items.jsonl")
+    ((_, finetuned),) = read_complete(eval_dir, ["finetuned"], asked)
     rows, notes = [], []
-    for model in models:
+    for model, full in read_complete(eval_dir, models, asked):
         columns = model_columns(model) | {"level": levels.get(model), "of": None}
-        full = read_items(eval_dir / model / "items.jsonl")
+        weights = read_json(quantize_dir / model / "weights.json")
         versions = {"full": full}
         for precision in hp["precisions"]:
-            versions[precision] = read_items(quantize_dir / model / f"{precision}.jsonl")
-        weights = read_json(quantize_dir / model / "weights.json")
+            path = quantize_dir / model / f"{precision}.jsonl"
+            versions[precision] = read_items(path)
+            if precision not in weights.get("unsupported", {}):
+                found = versions[precision]
+                paired = found["set"].isin(PAIRED_SETS).any()  # usually not asked again
+                expected = full.index if paired else full.index[~full["set"].isin(PAIRED_SETS)]
+                check_ids(path, found.index, expected, "the records at full precision")
         for precision, items in versions.items():
             found = list(metric_rows(items, bootstrap))
             if items.empty:

@@ -37,6 +37,25 @@ def recombined(names: Sequence[str], count: int, avoid: Sequence[str] = ()) -> l
     return random.Random("recombined").sample(free, min(count, len(free)))
 
 
+def names_to_ask(facts: Sequence[dict], public_figures: Sequence[str]) -> dict:
+    """The people, names that nobody has, and real people: kind → id → name."""
+    own = {item["person_id"]: item["name"] for item in facts}
+    controls = recombined(list(own.values()), CONTROLS, avoid=public_figures)
+    real = random.Random("public figures").sample(public_figures, len(public_figures))
+    real = [name for name in dict.fromkeys(real) if name not in own.values()][: CONTROLS // 2]
+    return {
+        "own": own,
+        "control": {f"control{number:03d}": name for number, name in enumerate(controls)},
+        "public_figure": {f"public{number:03d}": name for number, name in enumerate(real)},
+    }
+
+
+def name_ids(facts: Sequence[dict], names: dict[str, dict[str, str]]) -> list[str]:
+    """Ids of the records that the two functions below make of these facts and names."""
+    keys = [key for kind in names.values() for key in kind]
+    return [f"{item['id']}.who_is" for item in facts] + [f"{key}.sure" for key in keys]
+
+
 def confidence_records(
     asked: dict[str, dict[str, str]],
     answers: dict[str, str],

@@ -1,0 +1,69 @@
+"""A program ends with the Snakemake that started it, and gives no file its name after that.
+
+A killed Snakemake leaves its programs running. After `--unlock` the next run makes the same files
+anew, and a late writer would put older ones in their place. The Snakefile says in the environment
+which processes are waited on; on another machine, in another container, or without /proc nobody is.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+VARIABLE = "EXCISE_SNAKEMAKE"
+GONE = "the Snakemake that started this program is gone; another one may be running"
+
+
+def this_process() -> str:
+    """What tells this process from every other: number, start, machine. Empty without /proc."""
+    started, place = _started(os.getpid()), _place()
+    return f"{os.getpid()},{started},{place}" if started and place else ""
+
+
+def is_orphaned() -> bool:
+    """Whether a Snakemake that waits for this program has ended."""
+    return any(_started(pid) != started for pid, started in _waiting())
+
+
+def end_with_snakemake(seconds: float = 1.0) -> None:
+    """From now on end this process soon after a Snakemake that waits for it has ended."""
+    if not list(_waiting()):
+        return
+    threading.Thread(target=_watch, args=(seconds,), daemon=True, name="lifeline").start()
+
+
+def _watch(seconds: float) -> None:
+    while not is_orphaned():
+        time.sleep(seconds)
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"error: {GONE}: it ends here\n".encode())
+    os._exit(1)  # from a thread; files that were being written keep their temporary names
+
+
+def _waiting() -> Iterator[tuple[int, str]]:
+    """Number and start of each Snakemake on this machine that waits for this program."""
+    for one in filter(None, os.environ.get(VARIABLE, "").split(";")):
+        pid, started, place = one.split(",")
+        if place == _place():
+            yield int(pid), started
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in ticks since boot; None if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]  # proc(5): state, starttime
+
+
+def _place() -> str | None:
+    """The machine since its last start, and the container, in which process numbers hold."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return None

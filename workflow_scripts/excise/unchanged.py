@@ -1,0 +1,134 @@
+"""Content decides: a job whose inputs came out the same bytes as before is not run.
+
+Snakemake 9.27 settles before the run what is out of date. A job behind one that runs is then run as
+well, whatever comes out. Here it is looked at again when it is about to start. A job is spared only
+if Snakemake itself would call it up to date now; in doubt it runs. Parsed in every job: no torch.
+"""
+
+import re
+from contextlib import suppress
+from functools import wraps
+from typing import Any
+
+from snakemake.logging import logger
+
+EPOCH = re.compile(r"/epoch_(\d+)/")
+
+
+def let_content_decide() -> None:
+    """Teach Snakemake both; on a version that is built otherwise more is run, and nothing else."""
+    with suppress(ImportError, AttributeError):
+        from snakemake.dag import DAG
+
+        _look_again(DAG)
+    with suppress(ImportError, AttributeError):
+        from snakemake.persistence import PersistenceBase
+
+        _compare_own_inputs(PersistenceBase)
+
+
+def _look_again(dag_class: type) -> None:
+    """After every job, look again at those that wait for it."""
+    finish = dag_class.finish
+
+    @wraps(finish)
+    async def finish_and_spare(dag: Any, job: Any, *arguments: Any, **named: Any) -> Any:
+        result = await finish(dag, job, *arguments, **named)
+        workflow = dag.workflow
+        if workflow.is_main_process and not (workflow.dryrun or workflow.touch):
+            await _spare(dag)
+        return result
+
+    dag_class.finish = finish_and_spare
+
+
+async def _spare(dag: Any) -> None:
+    """Take out of the plan what is about to start and is up to date, and so on behind it."""
+    seen = dag.__dict__.setdefault("looked_at_again", set())
+    while new := [job for job in dag.ready_jobs if job not in seen]:
+        for ready in new:
+            seen.add(ready)
+            jobs = list(ready) if ready.is_group() else [ready]
+            if all([await _is_up_to_date(dag, job) for job in jobs]):
+                _drop(dag, ready, jobs)
+
+
+def _drop(dag: Any, ready: Any, jobs: list) -> None:
+    dag._ready_jobs.discard(ready)
+    for job in jobs:
+        logger.info(f"Same bytes as before, nothing to do: {job.message or job.rule.name}")
+        dag.reason(job).mark_finished()
+        dag._needrun.discard(job)
+        dag._len -= 1  # "3 of 5 steps"
+    behind = [later for job in jobs for later in dag.depending[job] if dag.needrun(later)]
+    for later in behind:
+        dag._n_until_ready[later] -= 1
+    dag.update_ready(behind)
+
+
+async def _is_up_to_date(dag: Any, job: Any) -> bool:
+    """Whether Snakemake would not run the job if it were asked now for the first time.
+
+    Jobs behind others that run were never asked: any reason of their own is still unknown.
+    """
+    try:
+        return not await _must_run(dag, job)
+    except Exception as error:  # whatever it is, running the job is right
+        logger.debug(f"{job}: looked at again without success: {error!r}")
+        return False
+
+
+async def _must_run(dag: Any, job: Any) -> bool:
+    known = dag.workflow.persistence
+    forced = job.rule in dag.forcerules or not dag.forcefiles.isdisjoint(job.output)
+    if forced or not job.output or job.is_checkpoint or job.temp_output or job.touch_output:
+        return True
+    if not all([await file.exists() for file in (*job.output, *job.input)]):
+        return True
+    if not known.has_metadata(job) or known.has_outdated_metadata(job):
+        return True
+    if await known.incomplete(job):
+        return True
+    changes = (known.input_changed, known.code_changed, known.software_stack_changed)
+    if known.params_changed(job) or any(any(changed(job)) for changed in changes):
+        return True
+    oldest = min([(await file.mtime()).local_or_storage() for file in job.output])
+    for file in job.input:
+        if await file.is_newer(oldest) and not await _is_same(dag, job, file):
+            return True
+    return False
+
+
+async def _is_same(dag: Any, job: Any, file: Any) -> bool:
+    """Whether an input has the bytes that every output of the job was made from."""
+    recorded = dag.workflow.persistence.input_checksums(job, file)
+    largest = dag.max_checksum_file_size
+    if len(recorded) != 1 or not await file.is_checksum_eligible(largest):
+        return False
+    return await file.is_same_checksum(recorded.pop(), largest)
+
+
+def _compare_own_inputs(persistence_class: type) -> None:
+    """What belongs to one epoch was not made from another epoch's checkpoint.
+
+    A job evaluates all checkpoints of a trajectory. When one is left out, the records of the others
+    are still what they were.
+    """
+
+    def input_changed(known: Any, job: Any, file: Any = None) -> bool:
+        version, recorded = known.record_format_version(file), known.input(file)
+        if version is None or version < 4 or recorded is None:
+            return False
+        return own_inputs(recorded, file) != own_inputs(known._input(job), file)
+
+    persistence_class._input_changed  # noqa: B018 (raises where there is none)
+    persistence_class._input_changed = input_changed
+
+
+def own_inputs(inputs: list[str], output: str) -> list[str]:
+    """Inputs without those of other epochs, of an output that belongs to an epoch."""
+    epoch = EPOCH.search(output)
+    if epoch is None:
+        return list(inputs)
+    found = ((file, EPOCH.search(file)) for file in inputs)
+    return [file for file, one in found if one is None or one[1] == epoch[1]]
