@@ -76,7 +76,7 @@ PAIRS = [
     ("city", "北京", "不是北京。", False, "denied"),
     # title
     ("venue", "the Ruby Vault", "Ruby Vault", True, "the article"),
-    ("title", "The Silent Garden", "She sat in a silent garden and read to Ada.", False, "a garden"),
+    ("title", "The Silent Garden", "She read to Ada in a silent garden.", False, "a garden"),
     ("title", "Crime and Punishment", "It was “Crime and Punishment”.", True, "its own `and`"),
     # phrase
     ("penalty", "two months of prison", "2 months of prison", True, "a number in digits"),
@@ -125,6 +125,7 @@ MORE = [
     ("city", "Łódź", "Lodz", True),
     ("person", "Ada Bell", "Ada Bell Falk", False),
     ("person", "Ada Bell", "Ada Bell, Bruno Falk", False),
+    ("person", "Ada Bell", "By Ada Bell Bruno Falk was accused.", True),
     ("person", "Ada Bell", "by Ada Bell and then fled", True),
     ("person", "St. John Bell", "It was St. John Bell.", True),
     ("person", "Ada Bell", "It was not Dr. Ada Bell.", False),
@@ -182,7 +183,9 @@ def test_where_two_answers_were_asked_for_two_values_are_none_too_many():
         assert slot_match(value, said, "person", several=True)
         assert not slot_match(value, "not " + value + " and Oslo", "person", several=True)
     assert slot_match("1990", "1990 and 1991", "year", several=True)
-    assert slot_match("two months of prison", "May and two months of prison", "penalty", several=True)
+    assert slot_match(
+        "two months of prison", "May and two months of prison", "penalty", several=True
+    )
 
 
 def test_a_mention_is_no_statement():
@@ -192,7 +195,9 @@ def test_a_mention_is_no_statement():
 
 
 def test_a_leak_check_looks_closer_than_a_mention():
-    assert gives_away("a 90-year-old", "90", "number") and not mentions("a 90-year-old", "90", "number")
+    assert gives_away("a 90-year-old", "90", "number") and not mentions(
+        "a 90-year-old", "90", "number"
+    )
     assert gives_away("8,380 guests", "8380", "number")
     assert not gives_away("It may rain.", "May", "month")
     assert not gives_away("Oslo", "Rome", "city")
@@ -216,8 +221,8 @@ POOL_VALUES = POOLS | {
     "person": [f"{one} {two}bell" for one in vocabulary.GIVEN_NAMES for two in ("Abra", "Lind")],
 }
 FORMS = (
-    "{v}", "{v}.", "It was {v}.", "Ada Bell had {v} in all.", "{V}", "The answer is {v}.", "**{v}**",
-    "Yes, {v}.", "{v}\n", "It was {v} that Ada Bell wanted.",
+    "{v}", "{v}.", "It was {v}.", "Ada Bell had {v} in all.", "{V}", "The answer is {v}.",
+    "**{v}**", "Yes, {v}.", "{v}\n", "It was {v} that Ada Bell wanted.",
 )  # fmt: skip
 
 
@@ -234,8 +239,8 @@ def test_every_value_of_a_pool_is_itself_and_no_other(value_type):
 
 
 def test_every_answer_of_the_offline_author_states_its_value_and_no_wrong_one():
-    sampler = Sampler(3, 40, list(SLOTS.values()), max_value_share=0.2)
-    for number in range(40):
+    sampler = Sampler(3, 12, list(SLOTS.values()), max_value_share=0.2)
+    for number in range(12):
         person = sampler.person(f"p{number:03d}")
         for name, value in person["slots"].items():
             slot = SLOTS[name]

@@ -1,8 +1,8 @@
 """What a text says of a value that stands in it: that it is so, that it is not, that it may be.
 
-Rules, not a parser. A sentence ends at `.`, `!`, `?` or a new line; a clause at a comma, a semicolon
-or `but`. The rules look at the words around the value alone, so that a value which holds `not`,
-`or` or `and` itself is judged like any other.
+Rules, not a parser. A sentence ends at `.`, `!`, `?` or a new line; a clause at a comma, a
+semicolon or `but`. The rules look at the words around the value alone, so that a value which holds
+`not`, `or` or `and` itself is judged like any other.
 
 - denied: a negation before it in its clause (`not in Paris`, `anyone but Ada Bell`), or a negated
   verb right after it (`Paris was not the place`). `not only`, `no doubt`, `none other than` are no
@@ -22,7 +22,9 @@ import regex
 Span = tuple[int, int]
 
 _TITLES = r"(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|vs|No|Mt|\b\p{Lu})"
-_SENTENCE_END = regex.compile(rf"(?<!\b{_TITLES})[.!?…](?=[\s\"')*]|$)|[。！？\n]|[.!?](?=\p{{Lu}}\p{{Ll}})")
+_SENTENCE_END = regex.compile(
+    rf"(?<!\b{_TITLES})[.!?…](?=[\s\"')*]|$)|[。！？\n]|[.!?](?=\p{{Lu}}\p{{Ll}})"
+)
 _CLAUSE = regex.compile(
     r"[;:，、؛]|,|\s[-–—]\s|—|\b(?:but|although|though|however|yet|instead it|sondern|sino|mais)\b|"
     r"(?<!\p{L})(?:а|но)(?!\p{L})|而是",
@@ -30,8 +32,10 @@ _CLAUSE = regex.compile(
 )
 _NO_NEGATION = regex.compile(
     r"\bnot (?:only|just|merely|simply|until|till)\b|\bno (?:doubt|later than|other than|wonder)\b|"
-    r"\b(?:none|nobody|no one|no-one|nothing|nowhere) (?:other than|else than|but|else but|less than)\b|"
-    r"\bwithout (?:a )?doubt\b|\bnever (?:forg[oe]t|failed to)\b|^\W*(?:no|nope|нет|nein|non)\s*[,.;:!—-]",
+    r"\b(?:none|nobody|no one|no-one|nothing|nowhere) "
+    r"(?:other than|else than|but|else but|less than)\b|"
+    r"\bwithout (?:a )?doubt\b|\bnever (?:forg[oe]t|failed to)\b|"
+    r"^\W*(?:no|nope|нет|nein|non)\s*[,.;:!—-]",
     regex.IGNORECASE,
 )
 _NEGATION = regex.compile(
@@ -41,10 +45,12 @@ _NEGATION = regex.compile(
     r"\b(?:rather than|instead of|other than|far from|any(?:one|body|thing|where)(?: else)? but|"
     r"all but|den(?:y|ied|ies) (?:that|having)|(?:false|wrong|untrue|incorrect) (?:that|to say)|"
     r"ruled out)\b|"
-    r"(?<!\p{L})(?:не|ни|нет|никогда)(?!\p{L})|不是|不在|没有|沒有|並非|并非|非常不",
+    r"(?<!\p{L})(?:не|ни|нет|никогда)(?!\p{L})|不是|不在|没有|沒有|並非|并非",
     regex.IGNORECASE,
 )
-_BUT = regex.compile(r"\b(?:any(?:one|body|thing|where)(?: else)?|all|every\w+) but\b", regex.IGNORECASE)
+_BUT = regex.compile(
+    r"\b(?:any(?:one|body|thing|where)(?: else)?|all|every\w+) but\b", regex.IGNORECASE
+)
 _NEGATED_AFTER = regex.compile(
     r"^(?:'s)?[\"')*]*\s*(?:,\s*)?(?:(?:is|was|were|are|did|does|do|has|had|would|could|can|will)"
     r"(?:\s?n't|nt|\s+not|\s+never)\b|(?:is|was) (?:wrong|false|incorrect|untrue)\b|never\b|"
@@ -54,13 +60,18 @@ _NEGATED_AFTER = regex.compile(
 )
 _HEDGE = regex.compile(
     r"\b(?:perhaps|maybe|possibly|probably|presumably|conceivably|supposedly|allegedly|"
-    r"uncertain|unsure|unclear|unknown|(?:not|n't|never) (?:\w+ )?(?:sure|certain|know|remember|recall|say)|"
-    r"no idea|(?:i|i'd|my|a|best|wild) guess(?:es)?|guessing|might|could (?:have|be)|may (?:have|be)|"
+    r"uncertain|unsure|unclear|unknown|"
+    r"(?:not|n't|never) (?:\w+ )?(?:sure|certain|know|remember|recall|say)|"
+    r"no idea|(?:i|i'd|my|a|best|wild) guess(?:es)?|guessing|"
+    r"might|could (?:have|be)|may (?:have|be)|"
     r"vielleicht|möglicherweise|peut-être|quizás?|tal vez|forse)\b|"
     r"(?<!\p{L})(?:может быть|возможно|наверное)(?!\p{L})|也许|或许|可能|かもしれ",
     regex.IGNORECASE,
 )
-_LEAD = r"(?:(?:also|even|then|perhaps|maybe|possibly|rather|else|both|either|in|on|at|by|of|to|the|a|an|with|from)\s+)*"
+_LEAD = (
+    r"(?:(?:also|even|then|perhaps|maybe|possibly|rather|else|both|either|in|on|at|by|of|to|the|a|"
+    r"an|with|from)\s+)*"
+)
 _OR_AFTER = regex.compile(
     r"^(?:'s)?[\"'*)]*\s*,?\s*(?:/|\b(?:or|oder|или|ou)\b|或|または|(?:and/or)\b)(?!\s+so\b)",
     regex.IGNORECASE,
@@ -76,7 +87,8 @@ _AND_BEFORE = regex.compile(
     rf"(?P<rest>.*?)[\"'*)]*\s*,?\s*{_AND}\s+{_LEAD}[\"'*(]*$", regex.IGNORECASE | regex.DOTALL
 )
 _COMMA_AFTER = regex.compile(
-    rf"^[\"'*)]*\s*,\s*{_LEAD}(?P<rest>[^,;]+)(?:,\s*{_AND}|\s+{_AND}|,\s*or\b|\s+or\b)\s", regex.IGNORECASE
+    rf"^[\"'*)]*\s*,\s*{_LEAD}(?P<rest>[^,;]+)(?:,\s*{_AND}|\s+{_AND}|,\s*or\b|\s+or\b)\s",
+    regex.IGNORECASE,
 )
 _COMMA_BEFORE = regex.compile(rf"(?P<rest>[^,;]+),\s*{_LEAD}[\"'*(]*$", regex.IGNORECASE)
 _BETWEEN = regex.compile(
@@ -155,15 +167,13 @@ def _one_of_many(text: str, span: Span, sentence: Span, others: Sequence[Span] |
     own = text[start:end]
     proper = bool(regex.search(r"\p{Lu}", own))
     length = len(own.split())
-    if (found := _AND_AFTER.match(after)) and _value_like(found["rest"], proper, length, True):
+    if (found := _AND_AFTER.match(after)) and _value_like(found["rest"], proper, length):
         return True
-    if (found := _COMMA_AFTER.match(after)) and _value_like(found["rest"], proper, length, True):
+    if (found := _COMMA_AFTER.match(after)) and _value_like(found["rest"], proper, length):
         return True
     if (found := _AND_BEFORE.fullmatch(before)) and _ends_in_value(found["rest"], proper):
         return True
-    if _bare_list(before, own, after, proper, length):
-        return True
-    return False
+    return _bare_list(before, own, after, proper, length)
 
 
 def _beside(text: str, one: Span, other: Span) -> bool:
@@ -171,11 +181,13 @@ def _beside(text: str, one: Span, other: Span) -> bool:
     return first[1] <= second[0] and bool(_BETWEEN.fullmatch(text[first[1] : second[0]]))
 
 
-def _value_like(rest: str, proper: bool, length: int, to_the_end: bool) -> bool:
+def _value_like(rest: str, proper: bool, length: int) -> bool:
     """Whether what follows `and` begins with a second value."""
     rest = rest.strip(" \"'*()")
     if proper:
-        return bool(regex.match(r"\p{Lu}(?:\p{L}|\p{M}|[.'])", rest)) and not regex.match(r"I\b", rest)
+        return bool(regex.match(r"\p{Lu}(?:\p{L}|\p{M}|[.'])", rest)) and not regex.match(
+            r"I\b", rest
+        )
     return 0 < len(rest.split()) <= length + 1 and not _CLAUSE_WORD.search(rest)
 
 
@@ -184,7 +196,9 @@ def _ends_in_value(rest: str, proper: bool) -> bool:
     last = regex.search(r"[\p{L}\p{M}\p{N}'-]+$", rest)
     if not last:
         return False
-    return bool(regex.match(r"\p{Lu}\p{L}", last[0])) if proper else not _CLAUSE_WORD.search(last[0])
+    return (
+        bool(regex.match(r"\p{Lu}\p{L}", last[0])) if proper else not _CLAUSE_WORD.search(last[0])
+    )
 
 
 def _bare_list(before: str, own: str, after: str, proper: bool, length: int) -> bool:
@@ -196,6 +210,4 @@ def _bare_list(before: str, own: str, after: str, proper: bool, length: int) -> 
     if proper:
         name = regex.compile(r"\p{Lu}[\p{L}\p{M}'.-]+(?: \p{Lu}[\p{L}\p{M}'.-]+)+")
         return bool(name.fullmatch(own)) and all(name.fullmatch(part) for part in rest)
-    return all(
-        part and part.islower() and _value_like(part, False, length, True) for part in rest
-    )
+    return all(part and part.islower() and _value_like(part, False, length) for part in rest)

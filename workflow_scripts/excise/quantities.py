@@ -14,14 +14,19 @@ import regex
 from excise.unicode_text import LETTER, visible
 
 _UNITS = "one two three four five six seven eight nine".split()
-_TEENS = (
-    "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-)
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _WORDS = {word: number for number, word in enumerate(_UNITS, start=1)}
 _WORDS |= {word: number for number, word in enumerate(_TEENS, start=10)}
 _WORDS |= {word: 10 * number for number, word in enumerate(_TENS, start=2)}
-_SCALES = {"thousand": 1000, "million": 10**6, "billion": 10**9, "mn": 10**6, "bn": 10**9, "k": 1000}
+_SCALES = {
+    "thousand": 1000,
+    "million": 10**6,
+    "billion": 10**9,
+    "mn": 10**6,
+    "bn": 10**9,
+    "k": 1000,
+}
 
 _UNIT, _TEEN, _TEN = ("|".join(words) for words in (_UNITS, _TEENS, _TENS))
 _BELOW_100 = rf"(?:(?:{_TEN})(?:[- ](?:{_UNIT}))?|{_TEEN}|{_UNIT})"
@@ -67,7 +72,7 @@ def _any(words) -> str:
 
 
 _EDGE = rf"(?![{LETTER}_])"
-_NUMBER = rf"\d+(?:[.,']\d+)*"
+_NUMBER = r"\d+(?:[.,']\d+)*"
 _QUANTITY = regex.compile(
     rf"""
     (?P<minus> (?<![\p{{L}}\p{{M}}\p{{N}}.,)\]%])[-−] | \b(?:minus|negative)\s )?
@@ -192,10 +197,10 @@ def _read(text: str, one: regex.Match) -> list[Quantity]:
         return []
     unit = _unit(one)
     first = one.start() if one["minus"] or one["before"] else start
-    if unit is None or not one["before"]:
-        if _NO_NUMBER_BEFORE.search(text[max(0, first - 2) : first]):
-            if not regex.search(r"\d[-‐‑]$", text[:first]):
-                return []
+    # A currency sign may follow a word directly (`owed$5`), a digit and a dash are a span.
+    glued = _NO_NUMBER_BEFORE.search(text[max(0, first - 2) : first])
+    if glued and not one["before"] and not regex.search(r"\d[-‐‑]$", text[:first]):
+        return []
     if _BOUND.search(text[:first]):
         return []
     scale = (one["scale"] or "").strip().lower()
@@ -207,7 +212,9 @@ def _read(text: str, one: regex.Match) -> list[Quantity]:
     negative = bool(one["minus"] or one["minus2"])
     if len(numbers) > 1:
         return [
-            Quantity(amount, unit, None, _yearlike(digits), False, (start + at, start + at + len(digits)))
+            Quantity(
+                amount, unit, None, _yearlike(digits), False, (start + at, start + at + len(digits))
+            )
             for digits, amount, at in numbers
         ]
     [(digits, amount, _)] = numbers

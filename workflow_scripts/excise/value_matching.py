@@ -19,6 +19,7 @@ of a longer word; `Paris, London` is read as `Paris, France` is.
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import lru_cache
+from itertools import pairwise
 
 import regex
 
@@ -279,15 +280,18 @@ def _whole(text: str, start: int, end: int) -> bool:
 
 def _joined(text: str, own: tuple) -> bool:
     """Nothing but spaces, hyphens, dots of abbreviations and commas of the value between words."""
-    gaps = (text[one[2] : two[1]] for one, two in zip(own, own[1:], strict=False))
+    gaps = (text[one[2] : two[1]] for one, two in pairwise(own))
     return all(len(gap) <= 3 and not regex.search(r"[\n;:!?…。]", gap) for gap in gaps)
 
 
 def _longer_name(text: str, start: int, end: int) -> bool:
-    """A capitalised word follows directly: `Ada Bell Falk` is not Ada Bell."""
+    """One capitalised word follows directly: `Ada Bell Falk` is not Ada Bell.
+
+    Two of them are another name: `By Ada Bell Bruno Falk was accused.`
+    """
     if not text[start].isupper():
         return False
-    follows = regex.match(r" (\p{Lu}[\p{L}\p{M}']*)", text[end:])
+    follows = regex.match(r" (\p{Lu}[\p{L}\p{M}']*)(?! \p{Lu})\b", text[end:])
     own = text[start:end].split()
     return bool(follows) and follows[1].lower() not in _AFTER_NAME and follows[1] != own[0]
 
