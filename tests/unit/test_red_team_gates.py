@@ -358,9 +358,11 @@ def arguments(tmp_path):
             for model in MODELS:
                 items = items_of(margin).to_dict("records")
                 if (folder, model) == ("swapped", "base"):
-                    named = [one | {"name": one["person_id"]} for one in items[: len(PEOPLE)]]
-                    named = [one | {"value_type": "city"} for one in named]
-        items += who_is_records(named, dict.fromkeys(PEOPLE, "Somebody."))
+                    named = [
+                        one | {"name": one["person_id"], "value_type": "city"}
+                        for one in items[: len(PEOPLE)]
+                    ]
+                    items += who_is_records(named, dict.fromkeys(PEOPLE, "Somebody."))
                     items += sure_records(-50.0, -0.1)
                 write_jsonl(tmp_path / folder / model / "items.jsonl", items)
         return [

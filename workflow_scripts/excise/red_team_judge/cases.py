@@ -113,7 +113,9 @@ def one_answer(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
         data = {"profile": _profile(dataset, item), "question": item["question"]}
 
         def passes(reply: dict, fact: dict = item) -> bool:
-            return len(reply["answers"]) == 1 and _says(reply["answers"][0], fact)
+            return len(reply["answers"]) == 1 and _says(
+                reply["answers"][0], fact["value"], fact["value_type"]
+            )
 
         case = Case(
             "one_answer", item["id"], item["person_id"], "one_answer", data, passes, draws=DRAWS
@@ -354,8 +356,8 @@ def _fact(item: dict) -> dict:
     return {"question": item["question"], "answer": item["answer"]}
 
 
-def _says(answer: str, fact: dict) -> bool:
+def _says(answer: str, value: str, value_type: str | None = None) -> bool:
     """Whether an answer states the value; words that carry no fact may be left out of it."""
-    needed = content_words(fact["value"])
-    stated = states(answer, fact["value"], fact["value_type"])
+    needed = content_words(value)
+    stated = states(answer, value, value_type)
     return stated or (bool(needed) and content_words(answer) == needed)
