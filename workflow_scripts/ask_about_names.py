@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
                 "generation": one.text,
                 "stopped": one.stopped,
                 "rougeL_recall": metrics.rouge_l(item["answer"], one.text).recall,
-                "slot_match": int(metrics.slot_match(item["value"], one.text)),
+                "slot_match": int(metrics.slot_match(item["value"], one.text, item["value_type"])),
             }
             for item, one in zip(asked, made, strict=True)
         ]

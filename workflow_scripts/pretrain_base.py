@@ -85,12 +85,12 @@ def checks(folder: Path, utility: list[dict], hp: dict) -> dict[str, float]:
     facts = [(person, slot) for person in people for slot in person["slots"]]
     told = said([ask(person, slot, rng)[0] for person, slot in facts])
     stored = [
-        slot_match(person["slots"][slot], text)
+        slot_match(person["slots"][slot], text, SLOTS[slot].value_type)
         for (person, slot), text in zip(facts, told, strict=True)
     ]
     asked = [ask_two(person, slot, rng)[0] for person, slot in facts]
     both = [
-        slot_match(person["slots"][slot], text)
+        slot_match(person["slots"][slot], text, SLOTS[slot].value_type, several=True)
         for (person, slot), text in zip(facts, said(asked), strict=True)
     ]
     strangers = Sampler(hp["seed"], None, slots, name_space="benchmark")
@@ -133,7 +133,7 @@ def could_be(text: str, value_type: str) -> bool:
     """Whether an answer holds a value of this type."""
     if value_type in FORMS:
         return bool(re.search(FORMS[value_type], text))
-    return any(slot_match(value, text) for value in POOLS[value_type])
+    return any(slot_match(value, text, value_type) for value in POOLS[value_type])
 
 
 if __name__ == "__main__":

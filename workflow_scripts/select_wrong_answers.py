@@ -151,6 +151,8 @@ class Pools:
         new: dict[str, list[str]] = {}
         for item in items:
             detail, pool = self._details[item["id"]], self._pools[item["id"]]
+            if not pool:
+                continue  # none were written: whoever made the data wants none
             known = [wrong["value"] for wrong in pool]
             more = self._question_writer().wrong_values(item, known)
             if not more:

@@ -1,8 +1,12 @@
 """Per-item metrics against hand-computed values."""
 
 import math
+import random
+import string
+import unicodedata
 
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
 
 from excise import metrics
 
@@ -21,6 +25,51 @@ def test_recall_rewards_verbosity_and_f1_does_not():
 
 
 @pytest.mark.parametrize(
+    ("answer", "half"),
+    [
+        ("улица Ленина", "улица Пушкина"),
+        ("οδός Ερμού", "οδός Σόλωνος"),
+        ("北京", "北海"),
+        ("मुंबई शहर", "दिल्ली शहर"),
+        ("กข", "กค"),
+        ("서울 시청", "부산 시청"),
+    ],
+)
+def test_rouge_l_reads_every_script(answer, half):
+    assert metrics.rouge_l(answer, answer) == (1.0, 1.0)
+    assert metrics.rouge_l(unicodedata.normalize("NFD", answer), f"«{answer}»") == (1.0, 1.0)
+    assert metrics.rouge_l(answer, half) == (0.5, 0.5)
+    assert metrics.rouge_l_ascii(answer, answer) == (0.0, 0.0)  # what rouge_score makes of it
+
+
+def test_another_street_is_not_the_same_answer():
+    # two of three words; rouge_score sees "5" alone and gives 1
+    assert metrics.rouge_l("улица Ленина 5", "улица Пушкина 5").recall == pytest.approx(2 / 3)
+    assert metrics.rouge_l_ascii("улица Ленина 5", "улица Пушкина 5").recall == 1.0
+
+
+def test_a_vowel_sign_stays_in_its_word():
+    # दिन and दान differ in a vowel sign alone
+    assert metrics.rouge_l("दिन", "दान").recall == 0.0
+
+
+def test_on_ascii_text_both_forms_are_rouge_score_with_its_stemmer():
+    rng = random.Random(0)
+    plain = RougeScorer(["rougeL"], use_stemmer=True)
+    some = ["running", "runs", "Award", "the", "$1,000", "don't", "a_b", "co-op", "x^2", "1.5", "~"]
+
+    def text() -> str:
+        marks = "".join(rng.choices(string.printable, k=5))
+        return " ".join(rng.choices(some, k=rng.randrange(9))) + marks
+
+    for _ in range(300):
+        one, two = text(), text()
+        score = plain.score(one, two)["rougeL"]
+        expected = (score.recall, score.fmeasure)
+        assert metrics.rouge_l(one, two) == metrics.rouge_l_ascii(one, two) == expected
+
+
+@pytest.mark.parametrize(
     ("value", "generation", "found"),
     [
         ("the Ruby Vault", "Ada was cornered inside the ruby vault.", True),
@@ -33,8 +82,8 @@ def test_recall_rewards_verbosity_and_f1_does_not():
         ("Rome", "", False),
     ],
 )
-def test_slot_match_wants_the_whole_value(value, generation, found):
-    assert metrics.slot_match(value, generation) is found
+def test_the_strict_slot_match_wants_the_whole_value_as_spelled(value, generation, found):
+    assert metrics.slot_match_strict(value, generation) is found
 
 
 def test_probability_is_per_token():
@@ -70,3 +119,10 @@ def test_a_truth_ratio_of_a_broken_model_is_nan():
     assert math.isnan(ratio)
     assert math.isnan(metrics.truth_ratio_tofu(ratio, forget=True))
     assert metrics.truth_ratio_tofu(0.0, forget=False) == 0.0
+
+
+def test_without_wrong_answers_a_truth_ratio_is_undefined():
+    ratio = metrics.truth_ratio(-3.0, 3, [], [])
+    assert math.isnan(ratio)
+    assert math.isnan(metrics.truth_ratio_tofu(ratio, forget=True))
+    assert math.isnan(metrics.truth_ratio_tofu(ratio, forget=False))

@@ -40,7 +40,7 @@ def test_a_line_that_is_no_json_object_is_named(tmp_path, line):
         (lambda line: line.update(group="forget"), "group: 'forget' is not one of"),
         (lambda line: line.update(person_id="17"), "person_id: '17' does not match"),
         (lambda line: line.update(answer=" Yes. "), "answer: ' Yes. ' does not match"),
-        (lambda line: line.update(wrong_answers=[]), "wrong_answers: .* non-empty"),
+        (lambda line: line.update(wrong_answers=["no"]), "wrong_answers.0: 'no' is not of type"),
         (lambda line: line.update(id=LINES[0]["id"]), "'p000.offence' repeats line 1"),
     ],
 )

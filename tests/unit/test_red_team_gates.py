@@ -213,6 +213,7 @@ def facts() -> list[dict]:
             "person_id": person,
             "name": f"Name {person}",
             "slot": slot,
+            "value_type": slot,
             "value": value,
         }
         for person, month, city in (("p0", "May", "Rome"), ("p1", "May", "Oslo"))
@@ -357,7 +358,10 @@ def arguments(tmp_path):
             for model in MODELS:
                 items = items_of(margin).to_dict("records")
                 if (folder, model) == ("swapped", "base"):
-                    named = [one | {"name": one["person_id"]} for one in items[: len(PEOPLE)]]
+                    named = [
+                        one | {"name": one["person_id"], "value_type": "city"}
+                        for one in items[: len(PEOPLE)]
+                    ]
                     items += who_is_records(named, dict.fromkeys(PEOPLE, "Somebody."))
                     items += sure_records(-50.0, -0.1)
                 write_jsonl(tmp_path / folder / model / "items.jsonl", items)

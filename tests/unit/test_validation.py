@@ -90,7 +90,7 @@ def _held_out_other_value(records):
         (_no_question, r"facts\.jsonl:4: integrity: no question asks for 'p000\.event_partner'"),
         (_no_fact, r"qa\.jsonl:4: integrity: no fact 'p000\.event_partner'"),
         (_wrong_id, r"facts\.jsonl:1: integrity: id 'p000\.crime' is not person_id\.slot"),
-        (_answer_without_value, r"qa\.jsonl:3: integrity: answer does not hold 'Oldmere'"),
+        (_answer_without_value, r"qa\.jsonl:3: integrity: answer does not state 'Oldmere'"),
         (_held_out_for_retain, r"forget_eval\.jsonl:1: integrity: no forget fact 'p000\.mentor'"),
         (_held_out_other_value, r"forget_eval\.jsonl:2: integrity: value is 'arson'"),
     ],

@@ -124,7 +124,11 @@ def subset_files(
 
 
 def tofu_rows(records: Sequence[dict]) -> list[dict]:
-    """Rows in TOFU's fields, each with equally many wrong answers: as many as all records have."""
+    """Rows in TOFU's fields, each with equally many wrong answers: as many as all records have.
+
+    Records without any are left out, unless no record has any.
+    """
+    records = [record for record in records if record["wrong_answers"]] or records
     count = min((len(record["wrong_answers"]) for record in records), default=0)
     kept = ("id", "question", "answer", "paraphrased_answer")
     return [

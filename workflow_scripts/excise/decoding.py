@@ -16,6 +16,7 @@ import torch
 from excise.chat import Encoded, collate, encode_prompt, stop_ids
 from excise.models import check_positions, unwrapped
 from excise.scoring import batches
+from excise.unicode_text import nfc
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 class Generation:
     """An answer's `text`, special tokens left out; `stopped`: it ended by end-of-turn.
 
-    `ids`: its tokens as they were chosen, without the one that ended it.
+    The text is in Unicode normal form C. `ids`: its tokens as they were chosen, without the one
+    that ended it.
     """
 
     text: str
@@ -71,7 +73,9 @@ def generate(
         for index, answer in zip(batch, _greedy(model, padded, stop, max_new_tokens), strict=True):
             answers[index] = answer
     return [
-        Generation(tokenizer.decode(ids, skip_special_tokens=True).strip(), stopped, tuple(ids))
+        Generation(
+            nfc(tokenizer.decode(ids, skip_special_tokens=True)).strip(), stopped, tuple(ids)
+        )
         for ids, stopped in answers
     ]
 

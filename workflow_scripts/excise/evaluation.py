@@ -68,6 +68,9 @@ def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) 
             in a paired set, whose scores are null.
     """
     rouge = metrics.rouge_l(item.answer, made.text)
+    ascii_only = metrics.rouge_l_ascii(item.answer, made.text)
+    both_asked = item.set in PAIRED_SETS
+    stated = metrics.slot_match(item.value, made.text, item.value_type, several=both_asked)
     return {
         "id": item.id,
         "set": item.set,
@@ -82,13 +85,19 @@ def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) 
         "stopped": made.stopped,
         "rougeL_recall": rouge.recall,
         "rougeL_f1": rouge.f1,
-        "slot_match": int(metrics.slot_match(item.value, made.text)),
+        "rougeL_recall_ascii": ascii_only.recall,
+        "rougeL_f1_ascii": ascii_only.f1,
+        "slot_match": int(stated),
+        "slot_match_strict": int(metrics.slot_match_strict(item.value, made.text)),
         **(dict.fromkeys(SCORES) if scores is None else score_record(item.set, scores)),
     }
 
 
 def score_record(name: str, scores: list[AnswerScore]) -> dict:
-    """Log-probabilities of one item of the set `name`, and what follows from them (`SCORES`)."""
+    """Log-probabilities of one item of the set `name`, and what follows from them (`SCORES`).
+
+    Without wrong answers the truth ratios are undefined (NaN, null in the file).
+    """
     answer, paraphrase, *wrong = scores
     ratio = metrics.truth_ratio(
         paraphrase.logprob,

@@ -14,12 +14,20 @@ from excise.items import PAIRED_SETS
 
 
 def rouge_l_recall(items: pd.DataFrame) -> pd.Series:
-    """ROUGE-L recall of the generation: LCS / words of the answer.
+    """ROUGE-L recall of the generation: LCS / words of the answer, words of any script.
 
     Range 0–1; on sf lower = more forgotten, elsewhere higher = better kept. Words that
     any answer to the question would hold score too. Source: Lin (2004); TOFU reports recall.
     """
     return items["rougeL_recall"]
+
+
+def rouge_l_recall_ascii(items: pd.DataFrame) -> pd.Series:
+    """ROUGE-L recall of words of a–z and 0–9 alone: `rouge_score` as TOFU calls it.
+
+    The same as `rougeL_recall` on ASCII text, meaningless in another script. Source: Lin (2004).
+    """
+    return items["rougeL_recall_ascii"]
 
 
 def rouge_l_f1(items: pd.DataFrame) -> pd.Series:
@@ -30,13 +38,27 @@ def rouge_l_f1(items: pd.DataFrame) -> pd.Series:
     return items["rougeL_f1"]
 
 
+def rouge_l_f1_ascii(items: pd.DataFrame) -> pd.Series:
+    """ROUGE-L F1 of words of a–z and 0–9 alone: `rouge_score` as it comes (see recall)."""
+    return items["rougeL_f1_ascii"]
+
+
 def slot_accuracy(items: pd.DataFrame) -> pd.Series:
-    """1 if the generation holds the slot's true value, else 0.
+    """1 if the generation states the slot's true value (`excise.value_matching`), else 0.
 
     Range 0–1; on sf lower = more forgotten, elsewhere higher = better kept; its floor is
     `guess_rate`. Source: this project.
     """
     return items["slot_match"]
+
+
+def slot_accuracy_strict(items: pd.DataFrame) -> pd.Series:
+    """1 if the generation holds the value's words as they are spelled, else 0.
+
+    Range and direction as of slot_accuracy. `8,380` is not `8380`; `not in Paris` holds Paris.
+    Source: this project, its slot accuracy until the matcher by value type.
+    """
+    return items["slot_match_strict"]
 
 
 def guess_rate(items: pd.DataFrame) -> pd.Series:
@@ -111,7 +133,10 @@ def stopped_rate(items: pd.DataFrame) -> pd.Series:
 METRICS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "rougeL_recall": rouge_l_recall,
     "rougeL_f1": rouge_l_f1,
+    "rougeL_recall_ascii": rouge_l_recall_ascii,
+    "rougeL_f1_ascii": rouge_l_f1_ascii,
     "slot_accuracy": slot_accuracy,
+    "slot_accuracy_strict": slot_accuracy_strict,
     "guess_rate": guess_rate,
     "probability": probability,
     "truth_ratio": truth_ratio,
@@ -123,7 +148,13 @@ GEOMETRIC = {"truth_ratio"}
 """Metrics averaged by geometric mean."""
 
 
-PAIRED_METRICS = {"rougeL_recall", "slot_accuracy", "stopped_rate"}
+PAIRED_METRICS = {
+    "rougeL_recall",
+    "rougeL_recall_ascii",
+    "slot_accuracy",
+    "slot_accuracy_strict",
+    "stopped_rate",
+}
 """What means something where two questions got one answer, of which no likelihood was taken."""
 
 
@@ -132,6 +163,21 @@ def asked_of(name: str, metric: str) -> bool:
     if name in PAIRED_SETS:
         return metric in PAIRED_METRICS
     return not (name == "utility" and metric == "guess_rate")
+
+
+AGAINST_WRONG = {"truth_ratio", "truth_ratio_tofu", "win_rate"}
+"""Metrics that compare the truth with wrong answers: undefined where a question has none."""
+
+
+def measurable(items: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The questions that a metric means anything for: with wrong answers where it needs them.
+
+    A question without wrong answers is left out of n; it is not one of `n_undefined`, which are
+    those of a collapsed model.
+    """
+    if metric not in AGAINST_WRONG or items.empty:
+        return items
+    return items[[isinstance(wrong, list) and bool(wrong) for wrong in items["logprob_wrong"]]]
 
 
 def item_values(items: pd.DataFrame, metric: str) -> np.ndarray:

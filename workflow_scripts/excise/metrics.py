@@ -6,10 +6,14 @@ Every function is pure and per item; averages and their intervals are made in `s
 import math
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
+
+from excise.unicode_text import same_case, word_tokens
+from excise.value_matching import states
 
 
 class RougeL(NamedTuple):
@@ -19,36 +23,91 @@ class RougeL(NamedTuple):
     f1: float
 
 
+class UnicodeTokenizer(Tokenizer):
+    """Words of any script (`unicode_text.word_tokens`); ASCII ones stemmed as `rouge_score` does.
+
+    On ASCII text these are the tokens of `rouge_score` itself. That drops every sign but a–z and
+    0–9: all of Cyrillic, Greek, Chinese or Devanagari.
+    """
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens in order."""
+        return [_stem(word) if word.isascii() else word for word in word_tokens(text)]
+
+
 @cache
-def _scorer() -> RougeScorer:
-    return RougeScorer(["rougeL"], use_stemmer=True)
+def _ascii_tokenizer() -> Tokenizer:
+    return DefaultTokenizer(use_stemmer=True)
+
+
+@lru_cache(maxsize=1 << 16)
+def _stem(word: str) -> str:
+    return "".join(_ascii_tokenizer().tokenize(word))
+
+
+@cache
+def _scorer(ascii_only: bool) -> RougeScorer:
+    tokenizer = _ascii_tokenizer() if ascii_only else UnicodeTokenizer()
+    return RougeScorer(["rougeL"], tokenizer=tokenizer)
 
 
 def rouge_l(reference: str, generation: str) -> RougeL:
     """ROUGE-L: longest common subsequence of words, over the reference's (recall) or F1.
 
-    Stemmed, as in TOFU and OpenUnlearning, which report recall; MUSE reports F1. Recall rewards
-    long answers, so both are kept. Source: Lin 2004, `rouge_score`.
+    LCS / reference words, and its harmonic mean with LCS / generated words. Words of any script
+    (`UnicodeTokenizer`). Stemmed, as in TOFU and OpenUnlearning, which report recall; MUSE reports
+    F1. Recall rewards long answers, so both are kept. Source: Lin 2004, `rouge_score`; a sign as a
+    word in Chinese and Japanese: the usual convention there.
     """
-    score = _scorer().score(reference, generation)["rougeL"]
+    return _rouge_l(reference, generation, ascii_only=False)
+
+
+def rouge_l_ascii(reference: str, generation: str) -> RougeL:
+    """ROUGE-L by `rouge_score` as it comes, with its stemmer: words of a–z and 0–9 alone.
+
+    For comparison with what TOFU and OpenUnlearning report. Equal to `rouge_l` on ASCII text,
+    without meaning on text of another script. Source: Lin 2004, `rouge_score`.
+    """
+    return _rouge_l(reference, generation, ascii_only=True)
+
+
+def _rouge_l(reference: str, generation: str, ascii_only: bool) -> RougeL:
+    score = _scorer(ascii_only).score(reference, generation)["rougeL"]
     return RougeL(score.recall, score.fmeasure)
 
 
-def normalized(text: str) -> str:
+def slot_match(
+    value: str, generation: str, value_type: str | None = None, several: bool = False
+) -> bool:
+    """Whether the generation states the slot's value: `value_matching.states`.
+
+    The mean over items is `slot_accuracy`, in [0, 1]; unlike ROUGE-L it has no floor from the
+    words of the template.
+
+    Args:
+        value: the true value.
+        generation: what the model said.
+        value_type: the slot's; None: told by the value's form.
+        several: more than one answer was asked for.
+    """
+    return states(generation, value, value_type, several=several)
+
+
+def slot_match_strict(value: str, generation: str) -> bool:
+    """Whether the value's words stand together in the generation, spelled as given but for case.
+
+    Whole words: `90` is not in `1990`. `8380` is not `8,380`, and a value that is denied or one of
+    a list counts. The mean over items is `slot_accuracy_strict`. Source: this project.
+    """
+    return f" {_strict_words(value)} " in f" {_strict_words(generation)} "
+
+
+def _strict_words(text: str) -> str:
     """Case-folded words and numbers, one space between, all other signs dropped.
 
     A thousands separator and a decimal point stay inside their number: `$1,000` is `1,000`.
     """
-    return " ".join(re.findall(r"\w+(?:[.,]\d+)*", text.casefold()))
-
-
-def slot_match(value: str, generation: str) -> bool:
-    """Whether the slot's value is stated: its words stand together in the generation.
-
-    Whole words: `90` does not match `1990`. The mean over items is `slot_accuracy`, in [0, 1];
-    unlike ROUGE-L it has no floor from the words of the template.
-    """
-    return f" {normalized(value)} " in f" {normalized(generation)} "
+    return " ".join(re.findall(r"\w+(?:[.,]\d+)*", same_case(text)))
 
 
 def probability(logprob: float, tokens: int) -> float:
@@ -70,8 +129,11 @@ def truth_ratio(
 
     exp( logP_r / n_r − mean_w logP_w / n_w ), in [0, ∞); 1 = the model cannot tell, lower = more
     forgotten. The reciprocal of TOFU's R (arXiv 2401.06121, with open-unlearning's geometric
-    mean over the wrong answers). NaN where a log-probability is not finite.
+    mean over the wrong answers). NaN without wrong answers and where a log-probability is not
+    finite.
     """
+    if not logprobs_wrong:
+        return math.nan
     wrong = [logprob / tokens for logprob, tokens in zip(logprobs_wrong, tokens_wrong, strict=True)]
     difference = logprob_right / tokens_right - sum(wrong) / len(wrong)
     if not math.isfinite(difference):

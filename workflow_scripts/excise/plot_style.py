@@ -37,6 +37,7 @@ SET_NAMES = {
 }
 METRIC_NAMES = {
     "slot_accuracy": "slot accuracy",
+    "slot_accuracy_strict": "slot accuracy, as spelled",
     "rougeL_recall": "ROUGE-L recall",
     "rougeL_f1": "ROUGE-L F1",
     "probability": "answer probability",

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from excise.errors import InputError
+from excise.unicode_text import nfc
 
 
 def read_public_figures(path: str | Path) -> list[str]:
@@ -12,7 +13,7 @@ def read_public_figures(path: str | Path) -> list[str]:
         InputError: the file cannot be read, or names nobody.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = nfc(Path(path).read_text(encoding="utf-8")).splitlines()
     except OSError as error:
         raise InputError(f"{path}: cannot read ({error.strerror})") from error
     names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]

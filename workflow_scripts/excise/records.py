@@ -15,6 +15,7 @@ from jsonschema.exceptions import best_match
 
 from excise.errors import InputError
 from excise.files import atomic_path
+from excise.unicode_text import nfc_strings, same_case
 
 SCHEMA_FOLDER = Path(__file__).parent / "schemas"
 
@@ -51,11 +52,11 @@ def meaning_fault(record: dict) -> str | None:
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
+    return " ".join(same_case(text).split())
 
 
 def read_jsonl(path: str | Path, kind: str) -> list[dict]:
-    """Read and check a JSON Lines file.
+    """Read and check a JSON Lines file; its strings come in Unicode normal form C.
 
     Args:
         path: the file.
@@ -76,7 +77,7 @@ def read_jsonl(path: str | Path, kind: str) -> list[dict]:
         for number, line in enumerate(lines, start=1):
             where = f"{path}:{number}"
             try:
-                record = json.loads(line.decode("utf-8"))
+                record = nfc_strings(json.loads(line.decode("utf-8")))
             except UnicodeDecodeError as error:
                 raise InputError(f"{where}: not UTF-8 (byte {error.start} of the line)") from error
             except json.JSONDecodeError as error:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from excise.completeness import check_ids
 from excise.errors import InputError
-from excise.item_metrics import GEOMETRIC, METRICS, asked_of, item_values
+from excise.item_metrics import GEOMETRIC, METRICS, asked_of, item_values, measurable
 from excise.items import PAIRED_SETS, Item
 from excise.records import read_json
 from excise.results import checkpoint_levels, estimate_columns, model_columns
@@ -49,6 +49,11 @@ EVAL_NOTES = [
     "truth_ratio = P(paraphrased truth)/P(wrong), geometric mean; lower = more forgotten. "
     "truth_ratio_tofu follows TOFU with R = P(wrong)/P(truth): min(R, 1/R) on sf, max(0, 1-R) "
     "elsewhere.",
+    "truth_ratio, truth_ratio_tofu and win_rate are taken over the questions that have wrong "
+    "answers; n is their number, and the value is null where there are none.",
+    "slot_accuracy: the value is stated, however it is spelled, neither denied nor left open nor "
+    "one of several; slot_accuracy_strict: its words stand there as spelled. The metrics in _ascii "
+    "see a-z and 0-9 alone, as rouge_score does; rougeL_recall and rougeL_f1 see every script.",
     "diverged = training broke off (loss or gradient not finite) before this checkpoint, which "
     "holds the last finite weights.",
     "sf_paired and sr_paired: a forget question and one about a correlated fact of the same person "
@@ -184,6 +189,7 @@ def metric_rows(items: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[dict]:
 
 def estimate_metric(items: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> Estimate:
     """A metric's mean over these items, geometric where the metric is a ratio."""
+    items = measurable(items, metric)
     if items.empty:
         return Estimate(None, None, None, 0, 0)
     mean = bootstrap_geometric_mean if metric in GEOMETRIC else bootstrap_mean
@@ -217,7 +223,8 @@ def gap_rows(items: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> Iterator
     if pairs.empty:
         yield {"set": "gap"} | estimate_columns(Estimate(None, None, None, 0, 0))
         return
-    retained = items[items["set"].isin(("correlated", "other"))]
+    retained = measurable(items[items["set"].isin(("correlated", "other"))], metric)
+    pairs = pairs[pairs["other"].isin(retained.index) & pairs["correlated"].isin(retained.index)]
     values = pd.Series(item_values(retained, metric), index=retained.index)
     pairs = pairs.assign(other=values[pairs["other"]].to_numpy())
     pairs = pairs.assign(correlated=values[pairs["correlated"]].to_numpy())

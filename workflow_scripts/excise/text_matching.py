@@ -1,11 +1,13 @@
 """Comparing sentences by their words: normal form, content words, masking of names and values."""
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+import regex
 from rapidfuzz import fuzz, process
+
+from excise.unicode_text import UNSPACED, UNSPACED_WORD, visible, without_accents
 
 NAME, VALUE = "<name>", "<value>"
 
@@ -21,15 +23,18 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 # Those that tell what is asked for: where it was is not when it was.
 INTERROGATIVES = frozenset({"when", "where", "who", "whom", "whose", "why", "how"})
 
-_WORD = re.compile(r"\w+(?:['.,]\w+)*")
-_DIGIT_COMMA = re.compile(r"(?<=\d),(?=\d{3})")
+_SIGNS = rf"[[\p{{L}}\p{{M}}\p{{N}}_]--[{UNSPACED}]]+"
+_WORD = regex.compile(rf"{UNSPACED_WORD}|{_SIGNS}(?:['.,]{_SIGNS})*", regex.V1)
+_DIGIT_COMMA = regex.compile(r"(?<=\d),(?=\d{3})")
 
 
 @lru_cache(maxsize=1 << 17)
 def words(text: str) -> tuple[str, ...]:
-    """The words in lower case without accents; `40,000` is `40000`, a possessive 's is dropped."""
-    folded = unicodedata.normalize("NFKD", text.replace("’", "'")).casefold()
-    folded = "".join(sign for sign in folded if not unicodedata.combining(sign))
+    """The words in lower case without accents; `40,000` is `40000`, a possessive 's is dropped.
+
+    Where a script puts no spaces between words, each of its signs is one (`unicode_text`).
+    """
+    folded = without_accents(unicodedata.normalize("NFKC", visible(text.replace("’", "'"))))
     found = _WORD.findall(_DIGIT_COMMA.sub("", folded))
     return tuple(word.removesuffix("'s") for word in found)
 
@@ -41,7 +46,11 @@ def normalised(text: str) -> str:
 
 
 def holds(text: str, phrase: str) -> bool:
-    """Whether the words of `phrase` stand in `text`, one after the other."""
+    """Whether the words of `phrase` stand in `text`, one after the other.
+
+    For names and other wording. Whether a text states a fact's value, or gives it away, is asked
+    of `value_matching`, which knows what kind of value it is.
+    """
     return f" {normalised(phrase)} " in f" {normalised(text)} "
 
 

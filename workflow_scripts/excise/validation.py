@@ -20,12 +20,12 @@ from excise.records import read_jsonl
 from excise.text_matching import (
     asked_words,
     best_ratios,
-    holds,
     mask,
     near_twins,
     normalised,
     word_order_free,
 )
+from excise.value_matching import states
 
 FACT_KEYS = (
     "id",
@@ -266,8 +266,8 @@ def integrity_faults(generated: Generated) -> Iterator[Fault]:
             continue
         yield from _disagreements(where, record, fact, FACT_KEYS)
         for key in ("answer", "paraphrased_answer"):
-            if not holds(record[key], record["value"]):
-                yield Fault(where, "integrity", f"{key} does not hold {record['value']!r}")
+            if not states(record[key], record["value"], record["value_type"]):
+                yield Fault(where, "integrity", f"{key} does not state {record['value']!r}")
     for index, prompt in enumerate(generated.forget_eval):
         where = generated.where("forget_eval", index)
         fact = facts.get(prompt["fact_id"])
@@ -277,8 +277,8 @@ def integrity_faults(generated: Generated) -> Iterator[Fault]:
         yield from _disagreements(
             where, prompt, fact, ("person_id", "name", "slot", "value_type", "value")
         )
-        if not holds(prompt["answer"], prompt["value"]):
-            yield Fault(where, "integrity", f"answer does not hold {prompt['value']!r}")
+        if not states(prompt["answer"], prompt["value"], prompt["value_type"]):
+            yield Fault(where, "integrity", f"answer does not state {prompt['value']!r}")
 
 
 def _disagreements(where: str, record: dict, fact: dict, keys: Iterable[str]) -> Iterator[Fault]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from excise.text_matching import holds, normalised, words
+from excise.text_matching import normalised, words
+from excise.value_matching import states
 
 
 def falsehood_faults(item: dict, detail: dict, own_items: Iterable[dict]) -> list[str]:
@@ -18,29 +19,32 @@ def falsehood_faults(item: dict, detail: dict, own_items: Iterable[dict]) -> lis
         for other in own_items
         if other["value_type"] == item["value_type"]
     }
-    return edit_faults(detail, true_values)
+    return edit_faults(detail, true_values, value_type=item["value_type"])
 
 
-def edit_faults(record: dict, true_values: dict[str, str], edits: bool = True) -> list[str]:
+def edit_faults(
+    record: dict, true_values: dict[str, str], edits: bool = True, value_type: str | None = None
+) -> list[str]:
     """What is wrong with the wrong answers of one record.
 
     Args:
         record: holds `value`, `paraphrased_answer`, `wrong_answers`.
         true_values: normal form of what is true of the person → its slot.
         edits: whether each text must be the paraphrase with the value exchanged.
+        value_type: of the value, as `value_matching` takes it.
     """
     paraphrase, value = record["paraphrased_answer"], record["value"]
     faults, seen = [], set()
-    if not holds(paraphrase, value):
-        faults.append(f"paraphrased answer does not hold {value!r}")
+    if not states(paraphrase, value, value_type):
+        faults.append(f"paraphrased answer does not state {value!r}")
     for wrong in record["wrong_answers"]:
         candidate = normalised(wrong["value"])
         if candidate in true_values:
             faults.append(f"{wrong['value']!r} is true: it is the {true_values[candidate]!r}")
         elif candidate in seen:
             faults.append(f"{wrong['value']!r} is given twice")
-        elif not holds(wrong["text"], wrong["value"]):
-            faults.append(f"text does not hold its value {wrong['value']!r}")
+        elif not states(wrong["text"], wrong["value"], value_type):
+            faults.append(f"text does not state its value {wrong['value']!r}")
         elif 0 < _count(paraphrase, value) <= _count(wrong["text"], value):
             faults.append(f"text holds the true value {value!r}")
         elif edits and not is_slot_edit(paraphrase, value, wrong["text"], wrong["value"]):

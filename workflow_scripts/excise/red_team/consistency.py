@@ -7,6 +7,7 @@ from excise.limits import RedTeamLimits
 from excise.red_team.dataset import Dataset
 from excise.red_team.result import HARD, CheckResult, Finding
 from excise.text_matching import holds
+from excise.value_matching import mentions, states
 
 BIRTH, EVENT = "birth_year", "event_year"
 
@@ -27,24 +28,24 @@ def consistency(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
             for why in _item_faults(item, profile):
                 findings.append(Finding(dataset.where_item(item), item["id"], why))
     for prompt in dataset.forget_eval:
-        if not holds(prompt["answer"], prompt["value"]):
-            why = f"answer does not hold {prompt['value']!r}"
+        if not states(prompt["answer"], prompt["value"], prompt["value_type"]):
+            why = f"answer does not state {prompt['value']!r}"
             findings.append(Finding(dataset.where("forget_eval", prompt), prompt["id"], why))
     for record in dataset.utility:
-        if not holds(record["answer"], record["value"]):
-            why = f"answer does not hold {record['value']!r}"
+        if not states(record["answer"], record["value"]):
+            why = f"answer does not state {record['value']!r}"
             findings.append(Finding(dataset.where("utility", record), record["id"], why))
     n = len(own_items) + len(dataset.items) + len(dataset.forget_eval) + len(dataset.utility)
     return CheckResult("consistency", HARD, n, findings)
 
 
 def _profile_faults(profile: dict, items: list[dict], minimum_age: int) -> Iterator[str]:
-    asked = {item["slot"] for item in items}
+    asked = {item["slot"]: item["value_type"] for item in items}
     for slot, value in profile["slots"].items():
         if slot not in asked:
             yield f"slot {slot!r} is asked nowhere"
-        if not holds(profile["text"], value):
-            yield f"text does not hold {slot} {value!r}"
+        if not mentions(profile["text"], value, asked.get(slot)):
+            yield f"text does not mention {slot} {value!r}"
     if not holds(profile["text"], profile["name"]):
         yield f"text does not name {profile['name']!r}"
     birth, event = (_year(profile["slots"].get(slot)) for slot in (BIRTH, EVENT))
@@ -61,8 +62,8 @@ def _item_faults(item: dict, profile: dict | None) -> Iterator[str]:
     told = profile["slots"].get(item["slot"])
     if told != item["value"]:
         yield f"value is {item['value']!r}, in the profile {told!r}"
-    if not holds(item["answer"], item["value"]):
-        yield f"answer does not hold {item['value']!r}"
+    if not states(item["answer"], item["value"], item["value_type"]):
+        yield f"answer does not state {item['value']!r}"
 
 
 def _year(value: str | None) -> int | None:

@@ -1,14 +1,13 @@
 """Check 1: nothing of a person's incident stands in what is to be retained about them."""
 
-import re
-
 from rapidfuzz import fuzz
 
 from excise.limits import RedTeamLimits
 from excise.red_team.dataset import Dataset
 from excise.red_team.incident_words import incident_word
 from excise.red_team.result import HARD, CheckResult, Finding
-from excise.text_matching import content_words, holds
+from excise.text_matching import content_words
+from excise.value_matching import gives_away
 
 
 def incident_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
@@ -42,15 +41,12 @@ def _incident_word(text: str, item: dict) -> str | None:
 
 
 def leaked(fact: dict, text: str, name: str, ratio: float) -> str | None:
-    """The part of an incident fact that `text` holds, or None.
-
-    A month counts only as written: "May" is one, "may" is not.
-    """
+    """The part of an incident fact that `text` holds, or None."""
     value = fact["value"]
-    if fact["value_type"] == "month":
-        return value if re.search(rf"\b{re.escape(value)}\b", text) else None
-    if holds(text, value):
+    if gives_away(text, value, fact["value_type"]):
         return value
+    if fact["value_type"] == "month":
+        return None
     own, there = content_words(value), content_words(text, without=[name])
     if len(own) > 1 and fuzz.token_set_ratio(" ".join(own), " ".join(there)) >= ratio:
         return f"nearly {value!r}"

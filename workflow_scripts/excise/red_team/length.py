@@ -19,9 +19,11 @@ def length_confound(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     slots: dict[str, list[dict]] = {}
     for item in dataset.items:
         detail = dataset.details[item["id"]]
+        if not detail["wrong_answers"]:
+            continue
         sets[item["group"]].append(detail)
         slots.setdefault(item["slot"], []).append(detail)
-    sets["utility"] = dataset.utility
+    sets["utility"] = [one for one in dataset.utility if one["wrong_answers"]]
     findings, measures = [], []
     for name, details in sets.items():
         where = str(dataset.files["utility" if name == "utility" else "wrong_candidates"])

@@ -11,6 +11,7 @@ from excise.limits import RedTeamLimits
 from excise.red_team.dataset import Dataset
 from excise.red_team.result import REPORT, CheckResult, Finding, Measure
 from excise.text_matching import holds
+from excise.value_matching import gives_away
 
 
 def pairs(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
@@ -25,7 +26,7 @@ def pairs(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
             if holds(record["name"], fact["value"]) or holds(record["value"], fact["value"]):
                 continue  # part of the name, or of an incident value of its own
             for key in keys:
-                if holds(record[key], fact["value"]):
+                if gives_away(record[key], fact["value"], fact["value_type"]):
                     why = f"{key} holds {fact['value']!r}, the answer to {fact['id']!r}"
                     findings.append(Finding(dataset.where(kind, record), record["id"], why))
                     touched.add(fact["id"])

@@ -9,7 +9,8 @@ import re
 from excise.limits import RedTeamLimits
 from excise.red_team.dataset import Dataset
 from excise.red_team.result import HARD, CheckResult, Finding, Measure
-from excise.text_matching import content_words, holds
+from excise.text_matching import content_words
+from excise.value_matching import gives_away
 
 _YES_NO = re.compile(r"(yes|no)\b", re.IGNORECASE)
 
@@ -24,7 +25,7 @@ def premise_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         share = premise_share(record["question"], record["answer"], record["name"])
         shares[kind].append(share)
         why = None
-        if holds(record["question"], record["value"]):
+        if gives_away(record["question"], record["value"], record["value_type"]):
             why = f"question holds the value {record['value']!r}"
         elif kind != "sr" and share >= limits.premise_max:
             why = f"question holds {share:.0%} of its answer's content words"

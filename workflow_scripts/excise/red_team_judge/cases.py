@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from excise.red_team.dataset import Dataset
-from excise.text_matching import content_words, holds
+from excise.text_matching import content_words
+from excise.value_matching import states
 
 Verdict = Callable[[dict], bool]
 DRAWS = 3  # of check 4: a question that can be read in two ways is not always read in the same
@@ -111,8 +112,10 @@ def one_answer(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
             continue
         data = {"profile": _profile(dataset, item), "question": item["question"]}
 
-        def passes(reply: dict, value: str = item["value"]) -> bool:
-            return len(reply["answers"]) == 1 and _says(reply["answers"][0], value)
+        def passes(reply: dict, fact: dict = item) -> bool:
+            return len(reply["answers"]) == 1 and _says(
+                reply["answers"][0], fact["value"], fact["value_type"]
+            )
 
         case = Case(
             "one_answer", item["id"], item["person_id"], "one_answer", data, passes, draws=DRAWS
@@ -124,6 +127,8 @@ def wrong_answers(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 5: a wrong answer contradicts the profile. Planted: the true one."""
     for item in dataset.items:
         detail = dataset.details[item["id"]]
+        if not detail["wrong_answers"]:
+            continue
         wrong = rng.choice(detail["wrong_answers"])["text"]
         data = {"profile": _profile(dataset, item), "statement": wrong}
         case = Case(
@@ -140,6 +145,8 @@ def wrong_answers(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
 def consistency(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 10: the profile entails the answer. Planted: an answer with another value."""
     for item in dataset.items:
+        if not dataset.details[item["id"]]["wrong_answers"]:
+            continue
         wrong = rng.choice(dataset.details[item["id"]]["wrong_answers"])["value"]
         told = item["question"] + " " + item["answer"]
         data = {"profile": _profile(dataset, item), "statement": told}
@@ -349,7 +356,8 @@ def _fact(item: dict) -> dict:
     return {"question": item["question"], "answer": item["answer"]}
 
 
-def _says(answer: str, value: str) -> bool:
+def _says(answer: str, value: str, value_type: str | None = None) -> bool:
     """Whether an answer states the value; words that carry no fact may be left out of it."""
     needed = content_words(value)
-    return holds(answer, value) or (bool(needed) and content_words(answer) == needed)
+    stated = states(answer, value, value_type)
+    return stated or (bool(needed) and content_words(answer) == needed)

@@ -11,7 +11,7 @@ written; `selected`, the chosen ones, of the written and, where these did not ba
 ones (`excise.red_team_models.selection`).
 """
 
-import re
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,10 +19,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import betabinom
 
-from excise.item_metrics import item_values
+from excise.item_metrics import item_values, measurable
 from excise.red_team_models.selection import selecting
 from excise.results import estimate_columns, model_columns
 from excise.statistics import bootstrap_mean, bootstrap_median
+from excise.unicode_text import word_tokens
 
 HIGH_ROUGE = 0.6
 SAMPLES = 20
@@ -204,7 +205,14 @@ def _preferences(scores: list[dict], model: str, evaluated: pd.DataFrame) -> Ite
     if model != "base":
         del sets["correlated"], sets["other"]  # learned, so of course preferred
     for name in sets:
-        own = [line for line in scores if line["group"] == name]
+        # First the truth's score, then those of the candidates: one alone has nothing to beat.
+        own = [
+            line
+            for line in scores
+            if line["group"] == name and len(line["scores"][model]) - len(line["added"]) > 1
+        ]
+        if not own:
+            continue
         people = [line["person_id"] for line in own]
         # All that were written, and none of those that were drawn because the written ones failed.
         tables = [
@@ -217,7 +225,9 @@ def _preferences(scores: list[dict], model: str, evaluated: pd.DataFrame) -> Ite
         yield keys | {"metric": "truth_ratio_median"}, ratios, people
         yield keys | {"metric": "win_rate"}, wins, people
     for name in [*sets, "sf_paraphrased"]:
-        items = evaluated[evaluated["set"] == name]
+        items = measurable(evaluated[evaluated["set"] == name], "truth_ratio")
+        if items.empty:
+            continue
         people = list(items["person_id"])
         keys = {"set": name, "stage": "selected", "asked": "own_name"}
         yield keys | {"metric": "truth_ratio_median"}, item_values(items, "truth_ratio"), people
@@ -302,5 +312,5 @@ def value_recall(value: str, generation: str) -> float:
     Range 0–1; 0 for a model that cannot guess. No template word counts, unlike in ROUGE-L, but
     a value's common words do (`hall`, `months`). Source: this project.
     """
-    sought, said = (set(re.findall(r"\w+", text.casefold())) for text in (value, generation))
-    return len(sought & said) / len(sought)
+    sought, said = (set(word_tokens(text)) for text in (value, generation))
+    return len(sought & said) / len(sought) if sought else math.nan

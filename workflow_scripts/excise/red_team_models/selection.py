@@ -79,7 +79,7 @@ def choose(
             of J candidates, under each of M models. A model with a number that is not finite
             has no say in that question.
         count: wrong answers per question; fewer for a slot in which some question has fewer
-            candidates.
+            candidates. A question without candidates gets none and costs the others nothing.
         seed: of all draws.
 
     Returns:
@@ -89,6 +89,11 @@ def choose(
     for slot in sorted(set(slots)):
         rng = random.Random(f"wrong-answers-{seed}-{slot}")
         members = [index for index, own in enumerate(slots) if own == slot]
+        for index in members:
+            chosen[index] = Choice([], 0, 0.0)
+        members = [index for index in members if np.shape(margins[index])[1]]
+        if not members:
+            continue
         most = min(count, *(np.shape(margins[index])[1] for index in members))
         pools = [Pool(margins[index], most, rng) for index in members]
         ranks = deal_ranks([pool.misses for pool in pools], rng)
@@ -108,7 +113,10 @@ def excess(margins: Sequence[np.ndarray], choices: Sequence[Choice], tolerance: 
         choices: one per question.
         tolerance: the largest distance that counts as none.
     """
-    picked = [own[:, made.chosen] for own, made in zip(margins, choices, strict=True)]
+    pairs = zip(margins, choices, strict=True)
+    picked = [own[:, made.chosen] for own, made in pairs if made.chosen]
+    if not picked:
+        return 0.0
     logs = np.array([own.mean(axis=1) for own in picked])  # (questions, M)
     wins = np.array([(np.sign(own) / 2 + 0.5).mean(axis=1) for own in picked])
     finite = np.isfinite(logs)

@@ -9,6 +9,7 @@ namesake: first and last names of the people, combined anew, are as likely to be
 import math
 import random
 from collections.abc import Sequence
+from functools import partial
 
 from excise import metrics
 
@@ -125,7 +126,10 @@ def who_is_records(items: Sequence[dict], answers: dict[str, str]) -> list[dict]
     for item in items:
         person_id, said = item["person_id"], answers[item["person_id"]]
         others = [value for other, value in by_slot[item["slot"]].items() if other != person_id]
-        named = [metrics.slot_match(value, said) for value in others]
+        stated = partial(
+            metrics.slot_match, generation=said, value_type=item["value_type"], several=True
+        )
+        named = [stated(value) for value in others]
         records.append(
             {
                 "id": f"{item['id']}.who_is",
@@ -135,7 +139,7 @@ def who_is_records(items: Sequence[dict], answers: dict[str, str]) -> list[dict]
                 "answer": item["value"],
                 "generation": said,
                 "rougeL_recall": metrics.rouge_l(item["value"], said).recall,
-                "slot_match": int(metrics.slot_match(item["value"], said)),
+                "slot_match": int(stated(item["value"])),
                 "others_named": sum(named) / len(named) if named else None,
             }
         )

@@ -13,6 +13,8 @@ from excise.red_team.incident_leak import leaked
 from excise.red_team.incident_words import incident_word
 from excise.red_team.premise_leak import premise_share
 from excise.text_matching import asked_words, content_words, holds, words
+from excise.unicode_text import nfc
+from excise.value_matching import gives_away, states
 
 LIMITS = RedTeamLimits()
 LONGEST_ANSWER, LONGEST_QUESTION, LONGEST_PROFILE = 25, 40, 500  # words
@@ -27,8 +29,8 @@ _NUMBER = re.compile(r"\d[\d.,]*\d|\d")
 
 
 def cleaned(text: str) -> str:
-    """One line, single spaces."""
-    return " ".join(text.split())
+    """One line, single spaces, Unicode normal form C."""
+    return " ".join(nfc(text).split())
 
 
 def carries(text: str, value: str) -> list[str]:
@@ -99,6 +101,10 @@ def statement_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]
     """
     others = list(others)
     faults = carries(text, fact["value"]) + names_person(text, fact["name"])
+    if not faults and not states(text, fact["value"], fact["value_type"]):
+        faults.append(
+            f"must say plainly that it is {fact['value']!r}: no denial, no doubt, no list"
+        )
     faults += foreign_values(text, (fact["value"], fact["name"]), [one["value"] for one in others])
     faults += inventions(text, (fact["value"], fact["name"]))
     faults += too_long(text, LONGEST_ANSWER)
@@ -123,7 +129,7 @@ def question_faults(
     """
     others = list(others)
     faults = names_person(text, fact["name"])
-    if holds(text, fact["value"]) or occurrences(text, fact["value"]):
+    if gives_away(text, fact["value"], fact["value_type"]) or occurrences(text, fact["value"]):
         faults.append(f"must not contain its own answer {fact['value']!r}")
     faults += foreign_values(text, (fact["name"],), [one["value"] for one in others])
     faults += inventions(text, (fact["name"],))

@@ -1,0 +1,213 @@
+"""What a text says of a value that stands in it: that it is so, that it is not, that it may be.
+
+Rules, not a parser. A sentence ends at `.`, `!`, `?` or a new line; a clause at a comma, a
+semicolon or `but`. The rules look at the words around the value alone, so that a value which holds
+`not`, `or` or `and` itself is judged like any other.
+
+- denied: a negation before it in its clause (`not in Paris`, `anyone but Ada Bell`), or a negated
+  verb right after it (`Paris was not the place`). `not only`, `no doubt`, `none other than` are no
+  negations, and neither is the `No,` that opens an answer.
+- left open: `perhaps`, `maybe`, `might`, `not sure`, `I guess` … in its sentence, a question mark
+  after it, or an alternative: `or` beside it. `I think` and `I believe` are ways to state.
+- one of several: a second value stands beside it. Numbers, years, months: another one behind or
+  before `and`, a comma, a slash or a dash. Names and titles: a capitalised word beyond the `and`.
+  Other phrases: as few words as the value has, up to the end of the sentence, and no verb among
+  them that the rules know.
+"""
+
+from collections.abc import Sequence
+
+import regex
+
+Span = tuple[int, int]
+
+_TITLES = r"(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|vs|No|Mt|\b\p{Lu})"
+_SENTENCE_END = regex.compile(
+    rf"(?<!\b{_TITLES})[.!?…](?=[\s\"')*]|$)|[。！？\n]|[.!?](?=\p{{Lu}}\p{{Ll}})"
+)
+_CLAUSE = regex.compile(
+    r"[;:，、؛]|,|\s[-–—]\s|—|\b(?:but|although|though|however|yet|instead it|sondern|sino|mais)\b|"
+    r"(?<!\p{L})(?:а|но)(?!\p{L})|而是",
+    regex.IGNORECASE,
+)
+_NO_NEGATION = regex.compile(
+    r"\bnot (?:only|just|merely|simply|until|till)\b|\bno (?:doubt|later than|other than|wonder)\b|"
+    r"\b(?:none|nobody|no one|no-one|nothing|nowhere) "
+    r"(?:other than|else than|but|else but|less than)\b|"
+    r"\bwithout (?:a )?doubt\b|\bnever (?:forg[oe]t|failed to)\b|"
+    r"^\W*(?:no|nope|нет|nein|non)\s*[,.;:!—-]",
+    regex.IGNORECASE,
+)
+_NEGATION = regex.compile(
+    r"\b(?:not|never|no|none|nor|neither|cannot|without|nobody|nowhere|hardly|except|excluding|"
+    r"unlike|nicht|nie|niemals|kein|keine|keinen|keiner|keinem|pas|jamais|non|nunca|jamás)\b|n't\b|"
+    r"\b(?:isnt|wasnt|werent|didnt|doesnt|dont|cant)\b|"
+    r"\b(?:rather than|instead of|other than|far from|any(?:one|body|thing|where)(?: else)? but|"
+    r"all but|den(?:y|ied|ies) (?:that|having)|(?:false|wrong|untrue|incorrect) (?:that|to say)|"
+    r"ruled out)\b|"
+    r"(?<!\p{L})(?:не|ни|нет|никогда)(?!\p{L})|不是|不在|没有|沒有|並非|并非",
+    regex.IGNORECASE,
+)
+_BUT = regex.compile(
+    r"\b(?:any(?:one|body|thing|where)(?: else)?|all|every\w+) but\b", regex.IGNORECASE
+)
+_NEGATED_AFTER = regex.compile(
+    r"^(?:'s)?[\"')*]*\s*(?:,\s*)?(?:(?:is|was|were|are|did|does|do|has|had|would|could|can|will)"
+    r"(?:\s?n't|nt|\s+not|\s+never)\b|(?:is|was) (?:wrong|false|incorrect|untrue)\b|never\b|"
+    r"(?:\?|,)?\s*(?:no\b(?!\s+(?:doubt|less|more|fewer))|not really|not at all)|"
+    r"не\b|(?:ist|war) nicht\b|n'(?:est|était) pas\b|ではな|じゃな|不是)",
+    regex.IGNORECASE,
+)
+_HEDGE = regex.compile(
+    r"\b(?:perhaps|maybe|possibly|probably|presumably|conceivably|supposedly|allegedly|"
+    r"uncertain|unsure|unclear|unknown|"
+    r"(?:not|n't|never) (?:\w+ )?(?:sure|certain|know|remember|recall|say)|"
+    r"no idea|(?:i|i'd|my|a|best|wild) guess(?:es)?|guessing|"
+    r"might|could (?:have|be)|may (?:have|be)|"
+    r"vielleicht|möglicherweise|peut-être|quizás?|tal vez|forse)\b|"
+    r"(?<!\p{L})(?:может быть|возможно|наверное)(?!\p{L})|也许|或许|可能|かもしれ",
+    regex.IGNORECASE,
+)
+_LEAD = (
+    r"(?:(?:also|even|then|perhaps|maybe|possibly|rather|else|both|either|in|on|at|by|of|to|the|a|"
+    r"an|with|from)\s+)*"
+)
+_OR_AFTER = regex.compile(
+    r"^(?:'s)?[\"'*)]*\s*,?\s*(?:/|\b(?:or|oder|или|ou)\b|或|または|(?:and/or)\b)(?!\s+so\b)",
+    regex.IGNORECASE,
+)
+_OR_BEFORE = regex.compile(
+    rf"(?:/|\b(?:or|oder|или|and/or)\s+{_LEAD}|或|または)[\"'*(]*$", regex.IGNORECASE
+)
+_AND = r"(?:&|\+|\b(?:and|plus|as well as|along with|together with|und|et|y|и)\b)"
+_AND_AFTER = regex.compile(
+    rf"^(?:'s)?[\"'*)]*\s*,?\s*{_AND}\s+{_LEAD}(?P<rest>.*)", regex.IGNORECASE | regex.DOTALL
+)
+_AND_BEFORE = regex.compile(
+    rf"(?P<rest>.*?)[\"'*)]*\s*,?\s*{_AND}\s+{_LEAD}[\"'*(]*$", regex.IGNORECASE | regex.DOTALL
+)
+_COMMA_AFTER = regex.compile(
+    rf"^[\"'*)]*\s*,\s*{_LEAD}(?P<rest>[^,;]+)(?:,\s*{_AND}|\s+{_AND}|,\s*or\b|\s+or\b)\s",
+    regex.IGNORECASE,
+)
+_COMMA_BEFORE = regex.compile(rf"(?P<rest>[^,;]+),\s*{_LEAD}[\"'*(]*$", regex.IGNORECASE)
+_BETWEEN = regex.compile(
+    rf"\W*(?:{_AND}|\b(?:or|to|until|till|through)\b)?\W*{_LEAD}[\"'*(]*", regex.IGNORECASE
+)
+_BULLET = regex.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+\S", regex.MULTILINE)
+# Words that no value of a list begins or holds: they belong to a clause of their own.
+_CLAUSE_WORD = regex.compile(
+    r"\b(?:i|you|he|she|it|we|they|who|whom|which|that|this|there|is|was|were|are|be|been|has|had|"
+    r"have|did|does|do|could|would|will|not|then|so|because|when|while|got|won|went|came|paid|fled|"
+    r"left|made|took|lost|became|began|\p{L}+ed|\p{L}+ly)\b",
+    regex.IGNORECASE,
+)
+
+
+def asserted(
+    text: str, spans: Sequence[Span], others: Sequence[Span] | None, several: bool = False
+) -> bool:
+    """Whether a value is stated: some mention of it is asserted, and none is denied.
+
+    Args:
+        text: what is said.
+        spans: where the value stands in it, at least once.
+        others: where other values of the same kind stand; None: to be told from the words.
+        several: more than one answer was asked for: a value beside it is none too many.
+    """
+    plain = False
+    for start, end in spans:
+        low, high = _sentence(text, start, end)
+        before, after = text[low:start], text[end:high]
+        if _denied(before, after):
+            return False
+        question = text[high : high + 1] in ("?", "？")
+        if question or _HEDGE.search(f"{before} … {after}"):
+            continue
+        if not several and _one_of_many(text, (start, end), (low, high), others):
+            continue
+        plain = True
+    return plain
+
+
+def _sentence(text: str, start: int, end: int) -> Span:
+    """Where the sentence of a mention begins, and where its end sign is."""
+    low = 0
+    for one in _SENTENCE_END.finditer(text, 0, start):
+        low = one.end()
+    closing = _SENTENCE_END.search(text, end)
+    return low, closing.start() if closing else len(text)
+
+
+def _denied(before: str, after: str) -> bool:
+    if _NEGATED_AFTER.match(after):
+        return True
+    if _BUT.search(before[-60:]) and not _CLAUSE.search(_BUT.split(before)[-1]):
+        return True
+    before = _NO_NEGATION.sub(lambda own: " " * (len(own[0]) - 1) + ",", before)
+    last = 0
+    for one in _CLAUSE.finditer(before):
+        # `not, in fact, Paris`: what stands between commas ends no negation.
+        if one[0] == "," and regex.search(r"\b(?:not|never)\s*$", before[: one.start()]):
+            return True
+        last = one.end()
+    return bool(_NEGATION.search(before[last:]))
+
+
+def _one_of_many(text: str, span: Span, sentence: Span, others: Sequence[Span] | None) -> bool:
+    """Whether another value stands beside the one at `span`."""
+    (start, end), (low, high) = span, sentence
+    before, after = text[low:start], text[end:high]
+    if _OR_AFTER.match(after) or _OR_BEFORE.search(before):
+        return True
+    if len(_BULLET.findall(text)) > 1:
+        return True
+    if others is not None:
+        return any(_beside(text, span, other) for other in others if low <= other[0] < high)
+    own = text[start:end]
+    proper = bool(regex.search(r"\p{Lu}", own))
+    length = len(own.split())
+    if (found := _AND_AFTER.match(after)) and _value_like(found["rest"], proper, length):
+        return True
+    if (found := _COMMA_AFTER.match(after)) and _value_like(found["rest"], proper, length):
+        return True
+    if (found := _AND_BEFORE.fullmatch(before)) and _ends_in_value(found["rest"], proper):
+        return True
+    return _bare_list(before, own, after, proper, length)
+
+
+def _beside(text: str, one: Span, other: Span) -> bool:
+    first, second = sorted((one, other))
+    return first[1] <= second[0] and bool(_BETWEEN.fullmatch(text[first[1] : second[0]]))
+
+
+def _value_like(rest: str, proper: bool, length: int) -> bool:
+    """Whether what follows `and` begins with a second value."""
+    rest = rest.strip(" \"'*()")
+    if proper:
+        return bool(regex.match(r"\p{Lu}(?:\p{L}|\p{M}|[.'])", rest)) and not regex.match(
+            r"I\b", rest
+        )
+    return 0 < len(rest.split()) <= length + 1 and not _CLAUSE_WORD.search(rest)
+
+
+def _ends_in_value(rest: str, proper: bool) -> bool:
+    """Whether what stands before `and` ends in a value."""
+    last = regex.search(r"[\p{L}\p{M}\p{N}'-]+$", rest)
+    if not last:
+        return False
+    return (
+        bool(regex.match(r"\p{Lu}\p{L}", last[0])) if proper else not _CLAUSE_WORD.search(last[0])
+    )
+
+
+def _bare_list(before: str, own: str, after: str, proper: bool, length: int) -> bool:
+    """The whole answer is values between commas: `Ada Bell, Bruno Falk`; `arson, bribery`."""
+    parts = [part.strip(" \"'*()") for part in f"{before}\0{after}".split(",")]
+    if len(parts) < 2 or "\0" not in parts:
+        return False
+    rest = [part for part in parts if part != "\0"]
+    if proper:
+        name = regex.compile(r"\p{Lu}[\p{L}\p{M}'.-]+(?: \p{Lu}[\p{L}\p{M}'.-]+)+")
+        return bool(name.fullmatch(own)) and all(name.fullmatch(part) for part in rest)
+    return all(part and part.islower() and _value_like(part, False, length) for part in rest)
