@@ -40,14 +40,18 @@ def main(argv: list[str] | None = None) -> None:
     for name in args.models:
         adapter = None if name == "base" else args.models_dir / name
         out = args.out_dir / name
-        weights = delta_norms(args.base, adapter) | {"quantization_error": {}}
+        weights = delta_norms(args.base, adapter)
+        weights |= {"quantization_error": {}, "quantized_share": {}, "not_quantized": []}
         for precision in args.hp["precisions"]:
             try:
                 model = load_merged(args.base, adapter)
-                error = quantize_model(model, precision, device)["relative_error"]
+                report = quantize_model(model, precision, device)
+                error = report["relative_error"]
                 records = evaluate(model, tokenizer, items, args.hp)
                 print(f"{name} {precision}: {len(records)} questions, |Q(W)-W|/|W| {error:.4f}")
                 weights["quantization_error"][precision] = error
+                weights["quantized_share"][precision] = report["share"]
+                weights["not_quantized"] = report["left_out"]
             except QuantizationUnsupported as reason:
                 records = []
                 print(f"{name} {precision}: unsupported, left empty: {reason}")

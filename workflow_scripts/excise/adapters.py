@@ -8,7 +8,7 @@ import json
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -453,27 +453,32 @@ def load_merged(
     return load_adapter(model, adapter_folder).merge_and_unload().eval()
 
 
-def delta_norms(base_folder: str | Path, adapter_folder: str | Path | None) -> dict[str, float]:
-    """How large the adapter's update is: ‖ΔW‖, ‖W‖ and ‖ΔW‖/‖W‖.
+def delta_norms(base_folder: str | Path, adapter_folder: str | Path | None) -> dict[str, Any]:
+    """How large the adapter's update is, and how much of the model it is on.
 
     ΔW, the merged weight minus the base's, and W are stacked over all adapted matrices; norms are
     Frobenius, in fp64. Without an adapter ΔW is 0 and W all linear layers and experts but the
     output head and the gates.
 
     Returns:
-        `delta_norm`, `weight_norm`, `relative_delta`.
+        `delta_norm` ‖ΔW‖, `weight_norm` ‖W‖, `relative_delta` ‖ΔW‖/‖W‖, `adapted_share` (null
+        without an adapter) and `not_adapted` (`adapted_share`'s lines).
 
     Raises:
         InputError: either folder cannot be used.
     """
     base = load_base(base_folder, torch.float32)
+    check_reach(base, str(base_folder))
     if adapter_folder is None:
-        return _norms(0.0, [matrix.parameter for matrix in reachable(base)])
-    return adapter_norms(load_adapter(base, adapter_folder))
+        norms = _norms(0.0, [matrix.parameter for matrix in reachable(base)])
+        return norms | {"adapted_share": None, "not_adapted": []}
+    model = load_adapter(base, adapter_folder)
+    share = adapted_share(model)
+    return adapter_norms(model) | {"adapted_share": share.share, "not_adapted": share.left_out}
 
 
 def adapter_norms(model: "PeftModel") -> dict[str, float]:
-    """`delta_norms` of a peft model that is already loaded, in fp32."""
+    """The three norms of `delta_norms`, of a peft model that is already loaded, in fp32."""
     layers = _lora_layers(model)
     squared = sum(_delta_squared(layer, parameter) for layer, parameter in layers)
     return _norms(squared, [parameter for _, parameter in layers])
