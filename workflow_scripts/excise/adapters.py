@@ -14,7 +14,6 @@ import torch
 
 from excise.errors import InputError
 from excise.experts import (
-    CONVERTED_BY_PEFT,
     compute_lora_beside_weights,
     lora_factors,
     use_expert_by_expert,
@@ -64,12 +63,13 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
 
     check_reach(model, unwrapped(model).config.name_or_path or "the model")
     chosen = _chosen(model, lora.get("target_modules", "all-linear"))
-    modules = [matrix for matrix in chosen if not _as_parameter(matrix, chosen)]
-    parameters = [matrix for matrix in chosen if _as_parameter(matrix, chosen)]
+    mistaken = _mistaken_by_peft(model, chosen)
+    parameters = [m for m in chosen if m.kind == "expert" or m.layer in mistaken]
+    modules = [matrix for matrix in chosen if matrix not in parameters]
     if parameters and lora.get("dropout"):
         raise InputError(
             f"lora.dropout: found {lora['dropout']}; on a mixture of experts allowed is 0: "
-            "peft has none for experts"
+            "peft has none there"
         )
     config = LoraConfig(
         r=lora["rank"],
@@ -81,9 +81,13 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
         task_type="CAUSAL_LM",
         bias="none",
     )
-    model = _wrap(model, config, seed)
-    missed = share_of(chosen, lambda matrix: id(matrix.parameter) in adapted_parameters(model))
-    assert missed.share == 1, missed.left_out
+    try:
+        model = _wrap(model, config, seed)
+    except ValueError as error:
+        raise InputError(f"lora: peft puts no adapter on this model ({one_line(error)})") from error
+    adapted = adapted_parameters(model)
+    if adapted != {id(matrix.parameter) for matrix in chosen}:
+        raise RuntimeError(f"lora: peft adapted {len(adapted)} matrices of {len(chosen)} chosen")
     return model
 
 
@@ -135,11 +139,32 @@ def _is_word_layer(model: torch.nn.Module, module: torch.nn.Module) -> bool:
     return isinstance(module, torch.nn.Embedding) or module is model.get_output_embeddings()
 
 
-def _as_parameter(matrix: Matrix, chosen: list[Matrix]) -> bool:
-    """Whether peft must be told of it in `target_parameters`."""
-    beside_experts = any(other.kind == "expert" for other in chosen)
-    mistaken = matrix.layer.rpartition(".")[2] in CONVERTED_BY_PEFT
-    return matrix.kind == "expert" or (beside_experts and mistaken)
+def _mistaken_by_peft(model: torch.nn.Module, chosen: list[Matrix]) -> set[str]:
+    """The layers among the chosen that peft takes for the experts of an older transformers.
+
+    In `target_modules` of a mixture of experts it reads `gate_proj`, say, as all experts' and
+    leaves out the layer of that name in a shared expert or a dense block. In `target_parameters`
+    names are what they say.
+    """
+    from peft import LoraConfig
+
+    try:
+        from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+    except ImportError:  # a peft that converts nothing
+        return set()
+
+    def mistaken(name: str) -> bool:
+        config = LoraConfig(target_modules=[name])
+        try:
+            convert_peft_config_for_transformers(config, model=model, conversions=None)
+        except ValueError:  # it misses others that belong to the same experts
+            return True
+        return config.target_modules != {name}
+
+    layers = {matrix.layer for matrix in chosen if matrix.kind != "expert"}
+    names = {layer.rpartition(".")[2] for layer in layers}
+    wrong = {name for name in names if mistaken(name)}
+    return {layer for layer in layers if layer.rpartition(".")[2] in wrong}
 
 
 def _shortest(model: torch.nn.Module, chosen: list[Matrix]) -> list[str]:

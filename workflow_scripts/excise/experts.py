@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 IMPLEMENTATION = "expert_by_expert"
 """The name under which transformers knows `expert_by_expert`."""
 
-CONVERTED_BY_PEFT = {"gate", "w1", "w2", "w3", "gate_proj", "up_proj", "down_proj"}
-"""Layers that peft takes for the experts of an older transformers where `target_modules` names
-them, also where they are layers of a shared expert. As `target_parameters` it leaves them alone."""
-
 
 def expert_modules(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
     """The modules of stacked experts whose computation transformers lets others take over."""
