@@ -12,15 +12,23 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
     Qwen2Tokenizer,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 
 ARCHITECTURES = ("qwen2", "llama", "gpt2")
+MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe")
+"""Mixtures of experts; qwen2_moe also has a shared expert with a gate of its own."""
 
 CHATML = (
     "{% for message in messages %}"
@@ -130,6 +138,7 @@ def gpt2_tokenizer(template: str = PLAIN) -> PreTrainedTokenizerFast:
 def tiny_tokenizer(architecture: str) -> PreTrainedTokenizerBase:
     """The tokenizer that goes with an architecture."""
     makers = {"qwen2": qwen2_tokenizer, "llama": llama_tokenizer, "gpt2": gpt2_tokenizer}
+    makers |= dict.fromkeys(MIXTURES, qwen2_tokenizer)
     return makers[architecture]()
 
 
@@ -160,6 +169,8 @@ def tiny_model(architecture: str, seed: int = 0, layers: int = 3) -> PreTrainedM
         model = Qwen2ForCausalLM(Qwen2Config(**shared, **rope, tie_word_embeddings=True))
     elif architecture == "llama":
         model = LlamaForCausalLM(LlamaConfig(**shared, **rope, tie_word_embeddings=False))
+    elif architecture in MIXTURES:
+        model = _mixture(architecture, shared | rope)
     else:
         size = {"n_embd": 64, "n_layer": layers, "n_head": 2, "n_positions": 512}
         model = GPT2LMHeadModel(GPT2Config(**shared, **size))
@@ -168,6 +179,18 @@ def tiny_model(architecture: str, seed: int = 0, layers: int = 3) -> PreTrainedM
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
+
+
+def _mixture(architecture: str, settings: dict) -> PreTrainedModel:
+    """Four experts, two a token; each expert's matrices are (128, 64) and (64, 64)."""
+    if architecture == "mixtral":
+        experts = {"intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2}
+        return MixtralForCausalLM(MixtralConfig(**settings | experts))
+    experts = {"moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2}
+    if architecture == "qwen2_moe":
+        experts["shared_expert_intermediate_size"] = 128
+        return Qwen2MoeForCausalLM(Qwen2MoeConfig(**settings | experts))
+    return Qwen3MoeForCausalLM(Qwen3MoeConfig(**settings | experts | {"head_dim": 32}))
 
 
 def tiny_folder(folder: Path, architecture: str = "qwen2", seed: int = 0, layers: int = 3) -> Path:

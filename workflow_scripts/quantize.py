@@ -45,16 +45,20 @@ def main(argv: list[str] | None = None) -> None:
         out = args.out_dir / name
         weights = delta_norms(args.base, adapter)
         weights |= {"quantization_error": {}, "batch_noise": {}}
+        weights |= {"quantized_share": {}, "not_quantized": []}
         for precision in args.precisions or args.hp["precisions"]:
             try:
                 model = load_merged(args.base, adapter)
-                error = quantize_model(model, precision, device)["relative_error"]
+                report = quantize_model(model, precision, device)
+                error = report["relative_error"]
                 records = evaluate(model, tokenizer, items, args.hp)
                 weights["batch_noise"][precision] = noise_of_batches(
                     model, tokenizer, items, records, args.hp
                 )
                 print(f"{name} {precision}: {len(records)} questions, |Q(W)-W|/|W| {error:.4f}")
                 weights["quantization_error"][precision] = error
+                weights["quantized_share"][precision] = report["share"]
+                weights["not_quantized"] = report["left_out"]
             except QuantizationUnsupported as reason:
                 records = []
                 print(f"{name} {precision}: unsupported, left empty: {reason}")

@@ -194,6 +194,10 @@ def test_quantize_results_hold_full_precision_recovery_and_update_size(study):
     expected = (int8["value"] - full["value"]) / (tuned["value"] - full["value"])
     assert one(rows, model=HEAVY, **keys)["value"] == pytest.approx(expected)
     assert one(rows, model=HEAVY, metric="relative_delta")["value"] == 0.01
+    assert one(rows, model=HEAVY, metric="adapted_share", precision="full")["value"] == 0.96
+    assert one(rows, model=HEAVY, metric="quantized_share", precision="int8")["value"] == 1
+    notes = json.loads((study / "quantize.json").read_text())["notes"]
+    assert notes.count("adapted_share: without 4 % of it.") == 1
     assert set(rows[rows["metric"] == "recovery"]["model"]) == {HEAVY, LIGHT}
 
 

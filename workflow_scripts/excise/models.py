@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from excise.errors import InputError
+from excise.experts import use_expert_by_expert
 from excise.machine import slurm_gave_gpu
+from excise.weight_files import quantized_already
 
 if TYPE_CHECKING:  # transformers takes seconds to import: functions do it when called
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -131,10 +133,13 @@ def load_base(folder: str | Path, dtype: str | torch.dtype = "float32") -> "PreT
     """The causal language model of a folder: on the CPU, in eval mode, with sdpa attention.
 
     Raises:
-        InputError: no config, no weights, broken or incomplete weights, or not a causal LM.
+        InputError: no config, no weights, broken, incomplete or quantized weights, or not a
+            causal LM.
     """
     dtype = torch_dtype(dtype)
     folder = _model_folder(folder)
+    if found := quantized_already(folder):
+        raise InputError(f"{folder}: {found}")
     _quiet()
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -174,6 +179,7 @@ def load_base(folder: str | Path, dtype: str | torch.dtype = "float32") -> "PreT
             f"{folder}: the weights are incomplete: {len(missing)} missing or misshapen, "
             f"such as {missing[0]}"
         )
+    use_expert_by_expert(model)
     return model.eval()
 
 

@@ -2,7 +2,8 @@
 
 Input is a *merged* fp32 model: an adapter left beside quantized weights would never be quantized
 itself, and what unlearning changed would survive in full precision. All linear layers but the
-output head are replaced; embeddings, norms and biases stay fp32.
+output head are replaced, and of a mixture of experts each matrix of each expert, by a layer of its
+own; embeddings, norms, biases and the gates that choose experts stay fp32.
 
 What bitsandbytes 0.50 computes in eval mode:
 
@@ -23,11 +24,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from excise.models import linear_layers
+from excise.experts import expert_weight, use_expert_by_expert
+from excise.matrices import Matrix, reachable, share_of, weight_matrices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -67,8 +69,8 @@ def load_bitsandbytes() -> ModuleType:
 
 def quantize_model(
     model: "PreTrainedModel", precision: str, device: str | torch.device = "cpu"
-) -> dict[str, float]:
-    """Replace a merged fp32 model's linear layers by quantized ones, in place.
+) -> dict[str, Any]:
+    """Replace a merged fp32 model's linear layers and experts by quantized ones, in place.
 
     Args:
         model: from `adapters.load_merged`; GPT-2's Conv1D layers become linear ones.
@@ -76,8 +78,9 @@ def quantize_model(
         device: where the model goes.
 
     Returns:
-        `layers`, how many were replaced, and `relative_error`, ‖Q(W) − W‖/‖W‖ (Frobenius over
-        all of them): the size of the rounding, to compare with that of an update.
+        `layers`, how many were made; `relative_error`, ‖Q(W) − W‖/‖W‖ (Frobenius over all of
+        them): the size of the rounding, to compare with that of an update; `share`, the part of
+        the matrix weights that is quantized; `left_out`, a line on each kind of matrix that is not.
 
     Raises:
         QuantizationUnsupported: bitsandbytes cannot take a layer's size on this device.
@@ -88,23 +91,57 @@ def quantize_model(
     device = torch.device(device)
     squared_error = squared_weight = 0.0
     model.to(device).eval()  # not later: moving a layer that has computed may lose its scales
-    layers = linear_layers(model)
+    use_expert_by_expert(model)
+    matrices, replaced = weight_matrices(model), reachable(model)
+    names = {matrix.name for matrix in replaced}
+    share = share_of(matrices, lambda matrix: matrix.name in names)
     tried: set[tuple[int, int]] = set()
-    for name, layer in layers.items():
-        weight = _weight(layer).cpu()  # bitsandbytes quantizes on the way from CPU to device
-        quantized = _quantized_layer(name, weight, layer.bias, precision, device)
-        dequantized = dequantized_weight(quantized).cpu()
-        if torch.equal(dequantized, weight) and weight.any():
-            raise RuntimeError(f"{name}: quantization to {precision} changed nothing")
-        squared_error += (dequantized - weight).double().square().sum().item()
-        squared_weight += weight.double().square().sum().item()
-        if tuple(weight.shape) not in tried:
-            _try_layer(name, quantized, precision, device)
-            tried.add(tuple(weight.shape))
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, quantized)
+    layers = 0
+    for matrix in replaced:
+        made = []
+        for name, weight, bias in _linear_maps(matrix):
+            weight = weight.cpu()  # bitsandbytes quantizes on the way from CPU to device
+            quantized = _quantized_layer(name, weight, bias, precision, device)
+            dequantized = dequantized_weight(quantized).cpu()
+            if torch.equal(dequantized, weight) and weight.any():
+                raise RuntimeError(f"{name}: quantization to {precision} changed nothing")
+            squared_error += (dequantized - weight).double().square().sum().item()
+            squared_weight += weight.double().square().sum().item()
+            if tuple(weight.shape) not in tried:
+                _try_layer(name, quantized, precision, device)
+                tried.add(tuple(weight.shape))
+            made.append(quantized)
+        _put_in_place(model, matrix, made)
+        layers += len(made)
     assert not any(module.training for module in model.modules())
-    return {"layers": len(layers), "relative_error": (squared_error / squared_weight) ** 0.5}
+    return {
+        "layers": layers,
+        "relative_error": (squared_error / squared_weight) ** 0.5,
+        "share": share.share,
+        "left_out": share.left_out,
+    }
+
+
+def _linear_maps(matrix: Matrix) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
+    """Name, weight (outputs, inputs) and bias (outputs) of a layer, or of each of the experts."""
+    if matrix.kind == "linear":
+        yield matrix.layer, _weight(matrix.owner), matrix.owner.bias
+        return
+    attribute = matrix.name.rpartition(".")[2]
+    for expert in range(len(matrix.parameter)):
+        weight, bias = expert_weight(matrix.owner, attribute, expert)
+        yield f"{matrix.name}.{expert}", weight.detach().contiguous(), bias
+
+
+def _put_in_place(model: torch.nn.Module, matrix: Matrix, layers: list[torch.nn.Module]) -> None:
+    """Let quantized layers stand where the layer, or the stacked parameter, was."""
+    if matrix.kind == "linear":
+        parent, _, child = matrix.layer.rpartition(".")
+        setattr(model.get_submodule(parent), child, layers[0])
+        return
+    attribute = matrix.name.rpartition(".")[2]
+    delattr(matrix.owner, attribute)
+    setattr(matrix.owner, attribute, torch.nn.ModuleList(layers).eval())
 
 
 @cache

@@ -77,6 +77,9 @@ QUANTIZE_NOTES = [
     "place of in a batch. A recovery is within_noise where |quantized - full| does not exceed it: "
     "such a recovery is none.",
     "relative_delta = ||dW|| / ||W|| of the adapter over the adapted matrices (Frobenius norm).",
+    "adapted_share, quantized_share: of the weights in all matrices (parameters of two or more "
+    "dimensions) but embeddings and the output head, the part that the adapter is on, and the part "
+    "that is quantized.",
 ]
 GAP_METRICS = ["rougeL_recall", "rougeL_f1", "slot_accuracy", "probability", "win_rate"]
 RECOVERY_METRICS = ["slot_accuracy", "rougeL_recall", "probability"]
@@ -293,8 +296,9 @@ def summarize_quantize(
                 noise = weights.get("batch_noise", {}).get(precision, {})
                 found += recovery_rows(items, full, finetuned, bootstrap, noise)
             rows += [columns | {"precision": precision} | row for row in found]
-        rows += [columns | row for row in weight_rows(weights)]
-    return rows, notes
+        rows += [columns | row for row in weight_rows(weights, hp["precisions"])]
+        notes += share_notes(weights)
+    return rows, list(dict.fromkeys(notes))
 
 
 def recovery_rows(
@@ -352,9 +356,29 @@ def _same_questions(items: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
     return items.loc[wanted.index]
 
 
-def weight_rows(weights: dict) -> Iterator[dict]:
-    """The size of the update ‖ΔW‖/‖W‖, from weights.json beside the quantized records."""
-    value = weights.get("relative_delta")
-    estimate = Estimate(value, None, None, 1, 0)
-    columns = estimate_columns(estimate, people=False)
-    yield {"precision": "full", "set": None, "metric": "relative_delta"} | columns
+def weight_rows(weights: dict, precisions: list[str]) -> Iterator[dict]:
+    """The size of the update ‖ΔW‖/‖W‖, and what share of the matrices the study reached.
+
+    Args:
+        weights: what `weights.json` beside the quantized records says.
+        precisions: those of the study; one that could not be run has no share.
+    """
+    for metric in ("relative_delta", "adapted_share"):
+        yield {"precision": "full"} | _of_weights(metric, weights.get(metric))
+    for precision in precisions:
+        share = weights.get("quantized_share", {}).get(precision)
+        yield {"precision": precision} | _of_weights("quantized_share", share)
+
+
+def _of_weights(metric: str, value: float | None) -> dict:
+    columns = estimate_columns(Estimate(value, None, None, 1, 0), people=False)
+    return {"set": None, "metric": metric} | columns
+
+
+def share_notes(weights: dict) -> list[str]:
+    """Why a share of the matrices is less than 1."""
+    return [
+        f"{metric}: without {why}."
+        for metric, key in (("adapted_share", "not_adapted"), ("quantized_share", "not_quantized"))
+        for why in weights.get(key, [])
+    ]
