@@ -256,12 +256,12 @@ class FaultServer:
     # Life
 
     def __enter__(self) -> "FaultServer":
-        transports = self._transports
+        transports, server = self._transports, self
 
         class Protocol(H11Protocol):
-            def connection_made(protocol, transport):
+            def connection_made(self, transport):
                 super().connection_made(transport)
-                self._server_loop = protocol.loop
+                server._loop = self.loop
                 transports[tuple(transport.get_extra_info("peername"))] = transport
 
         self._socket = socket.create_server(("127.0.0.1", self.port))
@@ -285,8 +285,10 @@ class FaultServer:
 
     def go_down(self) -> None:
         """End as a killed server does: whatever is under way is reset."""
+        if not self._thread.is_alive():
+            return
         for transport in self._transports.values():
-            self._server_loop.call_soon_threadsafe(transport.abort)
+            self._loop.call_soon_threadsafe(transport.abort)
         self._transports.clear()
         self._server.should_exit = self._server.force_exit = True
         self._thread.join()
