@@ -126,24 +126,26 @@ class Session:
         engine = self._engine
         outcomes: list[Outcome | None] = []
         open_requests: dict[str, Request] = {}
-        engine.tally.begin(len(requests), again)
-        for request in requests:
+        keys = [engine.key(request) for request in requests]
+        engine.tally.begin(len(set(keys)), again)
+        self._asked.update(keys)
+        known: dict[str, Outcome] = {}
+        for key, request in zip(keys, requests, strict=True):
             step = engine.step(request, check)
-            self._asked.add(engine.key(request))
             if isinstance(step, Ask):
-                open_requests.setdefault(engine.key(request), request)
+                open_requests.setdefault(key, request)
             else:
-                self._journal.verdict(engine.key(request), step.status, step.errors)
-                engine.tally.settle(step)
+                self._journal.verdict(key, step.status, step.errors)
+                known.setdefault(key, step)
             outcomes.append(None if isinstance(step, Ask) else step)
+        for step in known.values():
+            engine.tally.settle(step)
         if open_requests:
             self._notice_versions(list(open_requests.values()))
             made = self._ask(list(open_requests.values()), check)
             for index, request in enumerate(requests):
                 if outcomes[index] is None:
                     outcomes[index] = self._own(request, made, check)
-                    if outcomes[index].request is not made[engine.key(request)].request:
-                        engine.tally.settle(outcomes[index])
         return outcomes
 
     def _own(self, request: Request, made: dict[str, Outcome], check: Check) -> Outcome:
