@@ -26,6 +26,10 @@ before. `FAULTS` lists the names. A call is billed if tokens were made for it.
 *Limits.* `Limits(requests_per_minute, tokens_per_minute, …)` are enforced by token buckets,
 announced in headers or kept hidden.
 
+*Restarts.* `go_down()` resets all connections and refuses new ones; `come_back()` takes them again,
+on the same port. `answers_as` is the model's name in its answers, `no_model` what it says to
+another name than `model`.
+
 *Ledger.* `server.calls` holds every call; with `ledger=path` each is also appended to a file.
 """
 
@@ -235,6 +239,8 @@ class FaultServer:
     any_temperature: bool = True  # False: none but the model's own, as reasoning models
     latency_s: float = 0.0
     model: str = "test-model"
+    answers_as: str | None = None
+    no_model: tuple[int, str] = (404, "The model {!r} does not exist")
     key: str | None = KEY
     ledger: Path | None = None
     hang_s: float = 30.0
@@ -242,6 +248,7 @@ class FaultServer:
     def __post_init__(self):
         self.calls: list[Call] = []
         self.asked: dict[str, int] = {}
+        self.port = 0  # any
         self.in_flight = self.most_in_flight = 0
         self._transports: dict[tuple, asyncio.Transport] = {}
         self._script = None if callable(self.faults) else iter(self.faults)
@@ -249,14 +256,15 @@ class FaultServer:
     # Life
 
     def __enter__(self) -> "FaultServer":
-        transports = self._transports
+        transports, server = self._transports, self
 
         class Protocol(H11Protocol):
             def connection_made(self, transport):
                 super().connection_made(transport)
+                server._loop = self.loop
                 transports[tuple(transport.get_extra_info("peername"))] = transport
 
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(("127.0.0.1", self.port))
         self.port = self._socket.getsockname()[1]
         routes = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
@@ -273,9 +281,22 @@ class FaultServer:
         return self
 
     def __exit__(self, *_):
+        self.go_down()
+
+    def go_down(self) -> None:
+        """End as a killed server does: whatever is under way is reset."""
+        if not self._thread.is_alive():
+            return
+        for transport in self._transports.values():
+            self._loop.call_soon_threadsafe(transport.abort)
+        self._transports.clear()
         self._server.should_exit = self._server.force_exit = True
         self._thread.join()
         self._socket.close()
+
+    def come_back(self) -> None:
+        """Take connections again, on the same port."""
+        self.__enter__()
 
     # What tests ask
 
@@ -401,8 +422,9 @@ class FaultServer:
         if self.key and given != f"Bearer {self.key}":
             return self._refuse(call, 401, "invalid_api_key", f"Incorrect API key: {given}")
         if request["model"] != self.model:
+            status, words = self.no_model
             return self._refuse(
-                call, 404, "model_not_found", f"The model {request['model']!r} does not exist"
+                call, status, "model_not_found" * (status == 404), words.format(request["model"])
             )
         if refusal := self._unsupported(request):
             return self._refuse(call, 400, "invalid_request_error", refusal)
@@ -473,7 +495,8 @@ class FaultServer:
             return Response()
         self._book(call, 200, paid)
         call.finish = finish
-        body = json.dumps(_completion(text, finish, paid, fault, self.model)).encode()
+        name = self.answers_as or self.model
+        body = json.dumps(_completion(text, finish, paid, fault, name)).encode()
         if fault == "reset_after":
             self._abort(http)
         if fault == "hang":

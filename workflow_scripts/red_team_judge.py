@@ -11,7 +11,7 @@ from excise.llm import Session, load_settings
 from excise.records import write_jsonl
 from excise.red_team import read_dataset
 from excise.red_team_judge.cases import cases_of
-from excise.red_team_judge.judge import NOTES, judge, judge_rows, read_prompts
+from excise.red_team_judge.judge import NOTES, judge, judge_rows, read_prompts, usefulness_notes
 from excise.results import json_object, write_result
 from excise.summaries import Bootstrap
 
@@ -47,12 +47,20 @@ def main(argv: list[str] | None = None) -> None:
     print(usage)
     rows = judge_rows(records, Bootstrap.from_hp(args.hp).arguments())
     write_jsonl(args.records, records)
-    notes = [*NOTES, f"The judge is {settings['model']!r}. {cost_words(usage)}"]
+    useless = usefulness_notes(rows)
+    judge_name = f"The judge is {settings['model']!r}, {answers_as(usage)}. {cost_words(usage)}"
+    notes = [*NOTES, *useless, judge_name]
     if "temperature" in usage:
         notes.append("It takes no temperature: every verdict is one draw at its own.")
     write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     for row in rows:
         print(row["check"], row["metric"], row["value"], f"n={row['n']}")
+    print(*useless, sep="\n")
+
+
+def answers_as(usage: dict) -> str:
+    """Under which names it answers."""
+    return f"which answers as {' and '.join(map(repr, usage['answered_by'])) or 'nobody'}"
 
 
 def cost_words(usage: dict) -> str:

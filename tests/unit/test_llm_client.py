@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 
 import pytest
@@ -13,8 +14,7 @@ from llm_client_process import SCHEMA, accept, requests_for
 from llm_server import FAULTS, KEY, OTHERS, UNPAID, default_answer
 
 FATAL = ("401", "403", "404", "insufficient_quota", "429_300s")
-ENDING = {"refusal": "refused", "content_filter": "refused", "prompt_filter": "refused",
-          "too_long": "invalid"}  # fmt: skip
+ENDING = {"refusal": "refused", "content_filter": "refused", "prompt_filter": "refused"}
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def refusal(server, journal, count=3, **changes) -> str:
 
 
 def test_every_fault_that_passes_is_survived(fault_server, journal):
-    passing = [name for name in FAULTS if name not in (*FATAL, *ENDING, "html", "hang", "drip")]
+    others = (*FATAL, *ENDING, "too_long", "html", "hang", "drip")
+    passing = [name for name in FAULTS if name not in others]
     server = fault_server(faults=[None, *passing])
     outcomes, usage = complete(server, journal, requests_for(40))
     assert {outcome.status for outcome in outcomes} <= {"ok", "repaired"}
@@ -231,7 +232,35 @@ def test_a_wrong_key_is_never_shown(fault_server, journal, monkeypatch):
 
 def test_an_unknown_model(fault_server, journal):
     message = refusal(fault_server(), journal, model="gpt-none")
-    assert "generation.llm.model: 127.0.0.1 has no model 'gpt-none'" in message
+    assert re.match(r"generation.llm.model: 127.0.0.1:\d+ has no model 'gpt-none'", message)
+
+
+@pytest.mark.parametrize("structured", ["auto", "json_schema"])
+def test_an_unknown_model_that_is_answered_with_500_is_no_fault_of_the_address(
+    fault_server, journal, structured
+):
+    """What `transformers serve` says of a name that is no model."""
+    words = "{} is not a local folder and is not a valid model identifier listed on the hub"
+    server = fault_server(no_model=(500, words))
+    message = refusal(server, journal, model="gpt-none", structured=structured)
+    assert message.startswith(f"generation.llm.model: 127.0.0.1:{server.port} has no model")
+    assert len(server.calls) == 1, "asking again is no use"
+
+
+def test_any_other_500_is_no_fault_of_the_address_either(fault_server, journal):
+    server = fault_server(no_model=(500, "Internal Server Error"))
+    message = refusal(server, journal, model="gpt-none", retry={"attempts": 2})
+    assert message == (
+        f"generation.llm: 127.0.0.1:{server.port} answers, but fails every call: HTTP 500: "
+        "Internal Server Error; its own log may say why (asked for: model 'gpt-none')"
+    )
+
+
+def test_a_path_that_is_not_there_is_no_fault_of_the_model(fault_server, journal):
+    server = fault_server()
+    message = refusal(server, journal, base_url=server.url + "/v2")
+    assert message.startswith(f"generation.llm.base_url: 127.0.0.1:{server.port} has nothing at ")
+    assert "/v1/v2/chat/completions" in message
 
 
 def test_an_endpoint_that_answers_html(fault_server, journal):
@@ -252,7 +281,7 @@ def test_a_refused_connection(fault_server, journal):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     message = refusal(fault_server(), journal, base_url=f"http://127.0.0.1:{port}/v1")
-    assert "cannot connect" in message
+    assert message.startswith(f"generation.llm.base_url: 127.0.0.1:{port}: cannot connect")
 
 
 @pytest.mark.parametrize("fault", ["insufficient_quota", "429_300s", "403"])
@@ -408,7 +437,8 @@ def test_a_standstill_shows_in_the_progress_line(fault_server, journal, monkeypa
     with Session(settings, journal) as session:
         session.complete(requests_for(1), accept)
     lines = capsys.readouterr().out.splitlines()
-    assert lines.count("qa: 0 of 1 done, 1 in flight, 0 tokens") >= 2
+    waiting = "qa: 0 of 1 accepted, 0 rejected, 0 asked again, 1 in flight, 0 tokens"
+    assert lines.count(waiting) >= 2
 
 
 @pytest.mark.parametrize("thinks", [100, 300, 700])

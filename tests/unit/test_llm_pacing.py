@@ -18,6 +18,7 @@ from excise.llm.headers import rate_limits
 from excise.llm.in_flight import Breaker, InFlight
 from excise.llm.pacing import Pacer, Rate
 from excise.llm.progress import ProgressLine
+from excise.llm.tally import Tally
 from llm_client_process import accept, requests_for
 from llm_server import KEY, Limits
 from rate_simulation import simulate
@@ -242,42 +243,57 @@ def test_the_worst_case_bounds_any_byte_level_tokenizer():
     assert worst_case(payload, 50, {})[1] == 50
 
 
+def tally_of(accepted: int, total: int) -> Tally:
+    return Tally(total=total, accepted=accepted, waiting=total - accepted, round=1)
+
+
 def test_progress_is_a_line_every_half_minute_where_there_is_no_terminal(capsys):
     now = [0.0]
-    line = ProgressLine("qa", total=100, done=20, clock=lambda: now[0])
+    tally = tally_of(accepted=20, total=100)
+    line = ProgressLine("qa", tally, clock=lambda: now[0])
     for second in range(65):
         now[0] = float(second)
-        line.update(20 + second, in_flight=4, tokens=1000 * second, usd=0.5)
+        tally.accepted, tally.waiting = 20 + second, 80 - second
+        line.update(in_flight=4, tokens=1000 * second, usd=0.5)
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 2
-    assert printed[0] == "qa: 50 of 100 done, 4 in flight, 30,000 tokens, $0.50, about 1 min left"
+    assert printed[0] == (
+        "qa: 50 of 100 accepted, 0 rejected, 0 asked again, 4 in flight, 30,000 tokens, $0.50, "
+        "about 1 min left"
+    )
 
 
 def test_the_bar_is_on_the_terminal_while_lines_go_to_the_log(monkeypatch, capsys):
     keyboard, screen = pty.openpty()
     monkeypatch.setenv("EXCISE_BAR", os.ttyname(screen))
-    line = ProgressLine("qa", total=100, done=20)
-    line.update(45, in_flight=4, tokens=30_000, usd=0.5)
+    tally = tally_of(accepted=20, total=100)
+    line = ProgressLine("qa", tally)
+    tally.accepted, tally.waiting = 45, 55
+    line.update(in_flight=4, tokens=30_000, usd=0.5)
     line.close(0, 30_000, 0.5)
     os.close(screen)
     assert b"45/100" in os.read(keyboard, 1 << 16)
-    assert capsys.readouterr().out.startswith("qa: 45 of 100 done, 0 in flight, 30,000 tokens")
+    assert "qa: 45 of 100 accepted, 0 rejected" in capsys.readouterr().out
     monkeypatch.setenv("EXCISE_BAR", "/no/such/terminal")
-    ProgressLine("qa", total=100, done=20).close(0, 0, 0.0)
-    assert capsys.readouterr().out == "qa: 20 of 100 done, 0 in flight, 0 tokens\n"
+    ProgressLine("qa", tally_of(accepted=20, total=100)).close(0, 0, 0.0)
+    assert capsys.readouterr().out == (
+        "qa: 20 of 100 accepted, 0 rejected, 0 asked again, 0 in flight, 0 tokens\n"
+    )
 
 
 def test_progress_is_a_bar_on_a_terminal():
     screen, now = io.StringIO(), [0.0]
     console = Console(file=screen, force_terminal=True, width=120)
-    line = ProgressLine("qa", total=100, done=20, console=console, clock=lambda: now[0])
-    line.update(21, in_flight=4, tokens=1_000, usd=0.5)
+    tally = tally_of(accepted=20, total=100)
+    line = ProgressLine("qa", tally, console=console, clock=lambda: now[0])
+    line.update(in_flight=4, tokens=1_000, usd=0.5)
     line._bar.refresh()
-    assert "-:--:--" in screen.getvalue(), "time left: not known after one answer"
-    for step in range(1, 25):  # one in two seconds
+    assert "left" not in screen.getvalue(), "time left: not known before an answer"
+    for step in range(1, 26):  # one in two seconds
         now[0] = 2.0 * step
-        line.update(21 + step, in_flight=4, tokens=30_000, usd=0.5)
+        tally.accepted, tally.waiting = 20 + step, 80 - step
+        line.update(in_flight=4, tokens=30_000, usd=0.5)
     line.close(0, 30_000, 0.5)
     last = screen.getvalue().rsplit("qa ", 1)[1]
     assert "45/100" in last and "4 in flight, 30,000 tokens, $0.50" in last
-    assert "0:01:50" in last, "time left: 55 to go, two seconds each"
+    assert "about 2 min left" in last, "55 to go, two seconds each"

@@ -15,7 +15,7 @@ from excise.errors import InputError
 from excise.records import read_json
 from excise.red_team import read_dataset
 from excise.red_team_judge.cases import CHECKS, HINTS, SEVERE, _says, cases_of
-from excise.red_team_judge.judge import judge_rows, read_prompts, requests_of
+from excise.red_team_judge.judge import judge_rows, read_prompts, requests_of, usefulness_notes
 
 PROMPTS = Path(__file__).parents[2] / "data" / "prompts"
 
@@ -136,22 +136,62 @@ def test_rates_by_hand():
     records = [
         verdict("polarity", "p000", True, twin="a"),
         verdict("polarity", "p001", False, twin="b"),
-        verdict("polarity", "p002", True),
+        verdict("polarity", "p002", True, twin="c"),
+        verdict("polarity", "p003", True, twin="d"),
         verdict("polarity", "p003", True),
         verdict("polarity", "p003", None),
         verdict("polarity", "p000", False, planted=True, twin="a"),
         verdict("polarity", "p001", False, planted=True, twin="b"),
         verdict("polarity", "p002", True, planted=True, twin="c"),
-        verdict("polarity", "p003", False, planted=True, twin="d"),
+        verdict("polarity", "p003", None, planted=True, twin="d"),
     ]
     rows = judge_rows(records, (100, 0.95, 0))
     found = rates(rows)
-    assert found["polarity", "pass_rate"] == 0.75
-    assert found["polarity", "recall"] == 0.75
-    assert found["polarity", "false_positive_rate"] == 0.5
+    assert found["polarity", "recall"] == 2 / 3
+    assert found["polarity", "false_positive_rate"] == 1 / 4
+    assert found["polarity", "recall_excess"] == pytest.approx((1 + 0 + 0) / 3), (
+        "pair d: no verdict"
+    )
     assert found["consistency", "recall"] is None
-    [row] = [row for row in rows if (row["check"], row["metric"]) == ("polarity", "pass_rate")]
-    assert (row["n"], row["n_undefined"]) == (4, 1)
+    own = {row["metric"]: row for row in rows if row["check"] == "polarity"}
+    assert [own[name]["n"] for name in ("pass_rate", "recall", "recall_excess")] == [5, 3, 3]
+    assert [own[name]["n_undefined"] for name in own] == [1, 1, 0, 1]
+    assert {row["useful"] for row in own.values()} == {False}, "a third, from 0 up: may be chance"
+    assert own["pass_rate"]["value"] is own["pass_rate"]["ci_low"] is None
+
+
+def judged(objects: dict[bool, float], pairs: int = 60) -> list[dict]:
+    """Verdicts on pairs of planted and sound cases, objected to as often as told, evenly spread."""
+    records = []
+    for planted, share in objects.items():
+        for index in range(pairs):
+            objection = (index * 7) % pairs < share * pairs
+            person = f"p{index % 20:03d}"
+            records.append(verdict("severity", person, not objection, planted, f"s{index}"))
+    return records
+
+
+@pytest.mark.parametrize(
+    "recall, false_positives, useful",
+    [(0.5, 0.5, False), (1.0, 1.0, False), (0.0, 0.0, False), (0.3, 0.7, False), (0.8, 0.1, True)],
+)
+def test_a_judge_that_knows_nothing_is_called_useless(recall, false_positives, useful):
+    rows = judge_rows(judged({True: recall, False: false_positives}), (400, 0.95, 0))
+    own = {row["metric"]: row for row in rows if row["check"] == "severity"}
+    assert {row["useful"] for row in own.values()} == {useful}
+    assert own["recall"]["value"] == pytest.approx(recall)
+    assert own["recall_excess"]["value"] == pytest.approx(recall - false_positives)
+    passed = pytest.approx(1 - false_positives) if useful else None
+    assert own["pass_rate"]["value"] == passed
+    said = " ".join(usefulness_notes(rows))
+    assert ("useless in 1 of 9 checks (severity)" in said) == (not useful)
+
+
+def test_a_check_without_planted_defects_is_not_tested():
+    rows = judge_rows([verdict("severity", "p000", True)], (100, 0.95, 0))
+    own = {row["metric"]: row for row in rows if row["check"] == "severity"}
+    assert own["pass_rate"]["useful"] is None and own["pass_rate"]["value"] is None
+    assert any("No defect was planted in" in note for note in usefulness_notes(rows))
 
 
 def test_a_judge_is_asked_once_and_its_report_repeats(folder, tmp_path, fault_server):
@@ -164,7 +204,7 @@ def test_a_judge_is_asked_once_and_its_report_repeats(folder, tmp_path, fault_se
     assert server.billed_calls() == billed
 
     rows = read_json(tmp_path / "judge.json")["rows"]
-    assert len(rows) == 3 * len(CHECKS)
+    assert len(rows) == 4 * len(CHECKS)
     found = rates(rows)
     # What comparing words can settle, the stand-in settles; hints take understanding.
     for check in ("one_answer", "wrong_answers", "consistency", "real_person"):
@@ -193,10 +233,14 @@ def test_a_judge_that_always_agrees_is_found_out(folder, tmp_path, fault_server)
 
     server = fault_server(answer=yes)
     red_team_judge.main(arguments(folder, tmp_path, server.settings(structured="prompt")))
-    found = rates(read_json(tmp_path / "judge.json")["rows"])
+    result = read_json(tmp_path / "judge.json")
+    found = rates(result["rows"])
     for check in ("joint_inference", "same_event", "same_meaning"):
-        assert found[check, "pass_rate"] == 1
-        assert found[check, "recall"] == 0
+        assert found[check, "recall"] == found[check, "false_positive_rate"] == 0
+        assert found[check, "pass_rate"] is None, "it would be 1"
+        assert {row["useful"] for row in result["rows"] if row["check"] == check} == {False}
+    assert any(note.startswith("The judge is useless in ") for note in result["notes"])
+    assert any("which answers as 'test-model'" in note for note in result["notes"])
 
 
 def test_hints_are_questions_with_answers():

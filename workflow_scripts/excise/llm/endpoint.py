@@ -13,6 +13,7 @@ from excise.errors import InputError
 from excise.llm.replies import Reply
 from excise.llm.requests import OPENAI_URL
 
+GATEWAY = (502, 503, 504)  # what stands before the model answers, not the model
 NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
@@ -26,6 +27,12 @@ class Response:
     message: str = ""
     sent: bool = True  # False: the endpoint was never reached
     tls: bool = False  # the TLS handshake failed
+    timed_out: bool = False
+
+    @property
+    def away(self) -> bool:
+        """Whether this is what a server that restarts looks like."""
+        return self.status in GATEWAY or (self.status == 0 and not (self.sent and self.timed_out))
 
 
 def read_key(settings: dict) -> str | None:
@@ -65,7 +72,7 @@ class Endpoint:
     ):
         self.settings, self.key = settings, key
         self.url = settings["base_url"] or OPENAI_URL
-        self.host = httpx2.URL(self.url).host
+        self.host = _place(self.url)
         self.timeout_s = settings["retry"]["timeout_s"]
         self._client = openai.AsyncOpenAI(
             base_url=self.url,
@@ -91,7 +98,8 @@ class Endpoint:
             return Response(response.status_code, response.headers, response.content)
         except (TimeoutError, openai.APITimeoutError) as error:
             sent = not isinstance(error.__cause__, NOT_SENT)
-            return Response(0, message=f"no answer within {self.timeout_s:g} s", sent=sent)
+            message = f"no answer within {self.timeout_s:g} s"
+            return Response(0, message=message, sent=sent, timed_out=True)
         except (openai.APIConnectionError, httpx2.TransportError) as error:
             return _connection_failure(error)
 
@@ -117,12 +125,26 @@ class Endpoint:
             held = f"refuses the key in the environment variable {name}"
             held = held if name else "wants an API key, and api_key_env is null"
             return InputError(f"generation.llm.api_key_env: {self.host} {held} (HTTP {status})")
-        if status == 404:
+        if reply.no_model:
             return InputError(
                 f"generation.llm.model: {self.host} has no model {self.settings['model']!r} "
                 f"({message})"
             )
+        if status == 404:
+            path = httpx2.URL(self.url).path.rstrip("/")
+            return InputError(
+                f"generation.llm.base_url: {self.host} has nothing at {path}/chat/completions "
+                f"({message}); needed: the URL of an OpenAI-compatible endpoint, which often "
+                "ends in /v1"
+            )
         return InputError(f"generation.llm: {self.host} refuses the call: {message}")
+
+    def failing(self, message: str) -> InputError:
+        """The one line for an endpoint that answers, but never as it should."""
+        return InputError(
+            f"generation.llm: {self.host} answers, but fails every call: {self.shown(message)}; "
+            f"its own log may say why (asked for: model {self.settings['model']!r})"
+        )
 
     def unreachable(self, response: Response) -> InputError:
         """The one line for an endpoint that was never reached."""
@@ -130,6 +152,13 @@ class Endpoint:
         return InputError(
             f"generation.llm.base_url: {self.host}: {what} ({self.shown(response.message)})"
         )
+
+
+def _place(url: str) -> str:
+    """Host and port of a URL."""
+    parts = httpx2.URL(url)
+    host = f"[{parts.host}]" if ":" in parts.host else parts.host
+    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def _connection_failure(error: BaseException) -> Response:

@@ -7,16 +7,19 @@ from collections.abc import Callable
 
 from excise.errors import InputError
 from excise.llm import capability
+from excise.llm.answering import is_same_model
 from excise.llm.budget import Budget, Cost, worst_case
 from excise.llm.endpoint import Endpoint, Response
 from excise.llm.headers import rate_limits
 from excise.llm.in_flight import Breaker
 from excise.llm.journal import Attempt, Journal
+from excise.llm.outage import Outage
 from excise.llm.pacing import Pacer
 from excise.llm.replies import Reply, classify
 from excise.llm.requests import OPENAI_URL, Outcome, Request, endpoint_id, request_key
 from excise.llm.retrying import TryAgainError, retrying
 from excise.llm.steps import Ask, Check, next_step
+from excise.llm.tally import FIRST_REPLIES, Tally
 
 TOKEN_NAMES = ("max_tokens", "max_completion_tokens")
 ANSWERS = ("ok", "repair", "longer", "resample", "rejected")
@@ -38,28 +41,45 @@ class Engine:
         journal: open for writing.
         budget: with what was spent before.
         endpoint: where to; None until there is something to send.
+        say: prints a line for the user.
+        known: the endpoint has answered this study before, so that it is waited for when it does
+            not answer at all; a wrong address ends the run at once.
     """
 
     def __init__(
-        self, settings: dict, journal: Journal, budget: Budget, endpoint: Endpoint | None = None
+        self,
+        settings: dict,
+        journal: Journal,
+        budget: Budget,
+        endpoint: Endpoint | None = None,
+        say: Callable[[str], None] = print,
+        known: bool = False,
     ):
         self.settings, self.journal, self.budget = settings, journal, budget
         self.endpoint = endpoint
         self.model = settings["model"]
         self.endpoint_id = endpoint_id(settings["base_url"])
         self.pacer = Pacer(settings["limits"], settings["adaptation"])
-        self.breaker = Breaker(settings["adaptation"]["breaker_s"])
-        known = journal.ledger.capabilities
+        breaker_s = settings["adaptation"]["breaker_s"]
+        self.breaker = Breaker(breaker_s)
+        self.outage = Outage(settings["retry"]["max_wait_s"], breaker_s, say)
+        self.tally, self.say, self.known = Tally(), say, known
         fixed = settings["structured"] if settings["structured"] != "auto" else None
-        self.rung = fixed or known.get((self.endpoint_id, self.model, "rung"))
+        self.rung = fixed or self._remembered("rung")
         usual = TOKEN_NAMES[settings["base_url"] in (None, OPENAI_URL)]
-        self.token_name = known.get((self.endpoint_id, self.model, "token_name"), usual)
-        self.sends_temperature = (self.endpoint_id, self.model, "temperature") not in known
+        self.token_name = self._remembered("token_name") or usual
+        self._other_name_tried = False
+        self.sends_temperature = self._remembered("temperature") is None
         self.reached = False  # the endpoint has answered as an API does
         self.stop_reason: BaseException | None = None
         self._unhonoured = 0
+        self._models: set[str] = set()  # names that answers of this run bear
         self._sending: set[asyncio.Task] = set()
         self._workers: list[asyncio.Task] = []
+
+    def _remembered(self, name: str) -> str | None:
+        """What was found out about the endpoint, in this run or an earlier one."""
+        return self.journal.ledger.capabilities.get((self.endpoint_id, self.model, name))
 
     @property
     def sending(self) -> int:
@@ -159,6 +179,7 @@ class Engine:
         while isinstance(step := self.step(request, check), Ask):
             if self.stop_reason is not None:
                 raise StoppingError
+            self.tally.asked_again += step.error is not None
             try:
                 await self._ask(key, request, step)
             except TryAgainError as failure:
@@ -166,14 +187,32 @@ class Engine:
                 break
             except LowerRungError as refusal:
                 self._lower(str(refusal))
+                continue
+            self._judged(request, check)
         self.journal.verdict(key, step.status, step.errors)
         return step
+
+    def _judged(self, request: Request, check: Check) -> None:
+        """Count the newest reply; after the first ten, say how they fared."""
+        attempt = self.journal.history(self.key(request))[-1]
+        if self.tally.replies >= FIRST_REPLIES or attempt.state != "answered":
+            return
+        if self.tally.reply(self._reply(attempt).kind, self.step(request, check)):
+            self.say(f"{request.part}: {self.tally.first_replies(attempt.rung)}")
 
     async def _ask(self, key: str, request: Request, ask: Ask, rung: str | None = None) -> None:
         await retrying(self.settings["retry"])(self._attempt, key, request, ask, rung)
 
     async def _attempt(self, key: str, request: Request, ask: Ask, rung: str | None) -> None:
         """Send once. Returns when something was journaled that `next_step` can use."""
+        tries = await self.outage.wait()
+        try:
+            await self._send_one(key, request, ask, rung)
+        finally:
+            if tries:
+                self.outage.tried()
+
+    async def _send_one(self, key: str, request: Request, ask: Ask, rung: str | None) -> None:
         rung = rung or self.rung
         payload = self.payload(request, ask, rung)
         worst = self.worst_case(payload, ask.limit)
@@ -213,7 +252,9 @@ class Engine:
             text = self.journal.answer(key, attempt, 200, response.body, name, seconds)
             return classify(200, response.headers, text)
         if response.status == 0:
-            reply = Reply("unknown" if response.sent else "retry", message=response.message)
+            told = response.message
+            told = told if response.sent else f"cannot connect to {self.endpoint.host} ({told})"
+            reply = Reply("unknown" if response.sent else "retry", message=told)
         else:
             text = self.endpoint.shown(response.body.decode("utf-8", errors="replace"))
             reply = classify(response.status, response.headers, text)
@@ -230,11 +271,13 @@ class Engine:
     ) -> None:
         if response.status:
             self.pacer.observe(rate_limits(response.headers))
+        if response.status and not response.away:
+            self.outage.back(self.endpoint.host)
         if reply.kind in ANSWERS:
             self._succeeded(request, attempt, reply)
             return
         if not self.reached:
-            if not response.sent or response.tls:
+            if response.tls or not (response.sent or self.known):
                 raise self.endpoint.unreachable(response)
             if reply.html and response.status == 200:
                 raise self.endpoint.fatal(response.status, reply)
@@ -255,6 +298,7 @@ class Engine:
 
     def _succeeded(self, request: Request, attempt: Attempt, reply: Reply) -> None:
         self.reached = True
+        self._notice_model(attempt)
         self.breaker.succeeded()
         self.pacer.succeeded()
         if reply.kind in ("ok", "repair", "longer") and request.part != "probe":
@@ -267,6 +311,25 @@ class Engine:
             self._unhonoured = 0 if honoured else self._unhonoured + 1
             if self._unhonoured >= capability.UNHONOURED_MAX and attempt.rung == self.rung:
                 self._lower(f"{attempt.rung}\nreplies do not honour it")
+
+    def _notice_model(self, attempt: Attempt) -> None:
+        """Say so when another model answers than was asked for, or than answered before."""
+        name, before = attempt.model or "", self._remembered("model")
+        if name == before or name in self._models:
+            return
+        self._models.add(name)
+        if name and before:
+            self.say(
+                f"{attempt.part}: the answers now come from {name!r}; earlier ones came from "
+                f"{before!r}: one part of the benchmark by two models"
+            )
+        elif name and not is_same_model(self.model, name):
+            self.say(
+                f"{attempt.part}: {self.endpoint.host} answers as {name!r}, asked for was "
+                f"{self.model!r} (generation.llm.model); both names go into the report"
+            )
+        if name or before is None:
+            self._found("model", name, "the name that answers bear")
 
     def _failed(self, response: Response, reply: Reply) -> None:
         """Something that may pass."""
@@ -283,7 +346,9 @@ class Engine:
         if reply.rate_limited:
             self.pacer.refused(reply.wait_s)
         self._unless_stopping()
-        raise TryAgainError(message, reply.wait_s, reply.rate_limited)
+        first = response.away and self.outage.away(message, refused=not response.sent)
+        away = response.away and not first and (self.reached or self.known)
+        raise TryAgainError(message, reply.wait_s, reply.rate_limited, away)
 
     def _unless_stopping(self) -> None:
         if self.stop_reason is not None:
@@ -298,9 +363,9 @@ class Engine:
                 self.sends_temperature = False
                 self._found("temperature", "omitted", reply.message)
         elif self.token_name in payload:
-            known = self.journal.ledger.capabilities
-            if (self.endpoint_id, self.model, "token_name") in known:
+            if self._other_name_tried:
                 raise self.endpoint.fatal(status, reply)
+            self._other_name_tried = True  # what an earlier run found may hold no longer
             self.token_name = TOKEN_NAMES[1 - TOKEN_NAMES.index(self.token_name)]
             self._found("token_name", self.token_name, reply.message)
 
@@ -349,6 +414,4 @@ class Engine:
             except LowerRungError:
                 return False
             except TryAgainError as failure:
-                raise InputError(
-                    f"generation.llm.base_url: {self.endpoint.host} fails: {failure}"
-                ) from failure
+                raise self.endpoint.failing(str(failure)) from failure

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from excise.errors import InputError
-from excise.llm.replies import tokens_billed
+from excise.llm.replies import model_named, tokens_billed
 
 VERSION = 1
 FIELDS = {
@@ -60,6 +60,8 @@ class Attempt:
     state: str = "unknown"
     billed: tuple[int, int] | None = None  # tokens in and out, where the body says so
     where: tuple[int, int] | None = None  # offset and length of the `res` line
+    model: str | None = None  # the name that the answer bears
+    sent_now: bool = False  # by this program, not by an earlier run
 
     def cost(self) -> tuple[int, int]:
         """Tokens in and out that count against the budget: the worst case where unknown."""
@@ -159,6 +161,7 @@ def _enter(ledger: Ledger, record: dict, offset: int, length: int, place: str) -
             attempt.state = "answered"
             attempt.where = offset, length
             attempt.billed = billed_by(record["http"], record["body"])
+            attempt.model = model_named(record["body"])
         else:
             ledger.errors += 1
             attempt.state = "unknown" if record["class"] == "unknown" else "unbilled"
@@ -226,6 +229,7 @@ class Journal:
                 "ts": round(time.time(), 3),
             }
         )
+        attempt.sent_now = True
         self.ledger.attempts.setdefault(key, []).append(attempt)
 
     def answer(
@@ -247,6 +251,7 @@ class Journal:
         )
         attempt.state = "answered"
         attempt.billed = billed_by(http, text)
+        attempt.model = model_named(text)
         return text
 
     def error(

@@ -1,11 +1,14 @@
-"""One line about the run: done, in flight, tokens, money, time left."""
+"""One line about the run: accepted, rejected, asked again, in flight, tokens, money, time left."""
 
 import os
+import sys
 import time
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from excise.llm.tally import Tally
 
 LINE_EVERY_S = 30.0
 
@@ -17,8 +20,7 @@ class ProgressLine:
 
     Args:
         label: what is being asked.
-        total: requests in all.
-        done: requests the journal answers.
+        tally: what became of the calls, kept up to date by the session.
         shown: False: print nothing.
         console: where to; stdout by default.
         clock: seconds, monotonic.
@@ -27,13 +29,12 @@ class ProgressLine:
     def __init__(
         self,
         label: str,
-        total: int,
-        done: int,
+        tally: Tally,
         shown: bool = True,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.label, self.total, self.done, self.first = label, total, done, done
+        self.label, self.tally, self.first = label, tally, tally.waiting
         self.console, self.clock = console or Console(soft_wrap=True), clock
         self.shown, self._bar = shown, None
         self.started = self._last_line = clock()
@@ -45,49 +46,86 @@ class ProgressLine:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[facts]}"),
-                TimeRemainingColumn(),
                 console=screen,
                 get_time=clock,
             )
-            self._task = self._bar.add_task(label, total=total, completed=done, facts="")
+            self._task = self._bar.add_task(
+                label, total=tally.total, completed=tally.accepted, facts="accepted"
+            )
             self._bar.start()
 
-    def update(self, done: int, in_flight: int, tokens: int, usd: float) -> None:
+    def update(self, in_flight: int, tokens: int, usd: float, away_s: float | None = None) -> None:
         """Show where the run stands."""
-        self.done = done
         if not self.shown:
             return
         if self._bar is not None:
-            facts = self.facts(in_flight, tokens, usd)
-            self._bar.update(self._task, completed=done, facts=facts)
+            facts = f"accepted, {self.facts(in_flight, tokens, usd, away_s)}{self.time_left()}"
+            self._bar.update(self._task, completed=self.tally.accepted, facts=facts)
         if self._has_lines and self.clock() - self._last_line >= LINE_EVERY_S:
             self._last_line = self.clock()
-            self.console.print(self.line(in_flight, tokens, usd), highlight=False)
+            self.console.print(self.line(in_flight, tokens, usd, away_s), highlight=False)
 
-    def facts(self, in_flight: int, tokens: int, usd: float) -> str:
-        """What is in flight and what has been spent."""
+    def facts(self, in_flight: int, tokens: int, usd: float, away_s: float | None = None) -> str:
+        """What came to nothing, what is in flight and what has been spent."""
+        tally = self.tally
+        turn = f"round {tally.round}, " if tally.round > 1 else ""
+        away = "" if away_s is None else f"no answer for {away_s:.0f} s, "
         money = f", ${usd:.2f}" if usd else ""
-        return f"{in_flight} in flight, {tokens:,} tokens{money}"
+        return (
+            f"{tally.rejected} rejected, {tally.asked_again} asked again, {turn}{away}"
+            f"{in_flight} in flight, {tokens:,} tokens{money}"
+        )
 
-    def line(self, in_flight: int, tokens: int, usd: float) -> str:
+    def line(self, in_flight: int, tokens: int, usd: float, away_s: float | None = None) -> str:
         """The whole line in plain text."""
+        facts = self.facts(in_flight, tokens, usd, away_s)
+        count = f"{self.tally.accepted} of {self.tally.total} accepted"
+        return f"{self.label}: {count}, {facts}{self.time_left()}"
+
+    def time_left(self) -> str:
+        """The time that this round still takes, in words; nothing before its first outcome."""
         left = self.seconds_left()
-        when = "" if left is None else f", about {left / 60:.0f} min left"
-        facts = self.facts(in_flight, tokens, usd)
-        return f"{self.label}: {self.done} of {self.total} done, {facts}{when}"
+        return "" if not left else f", about {left / 60:.0f} min left"
 
     def seconds_left(self) -> float | None:
-        """At the pace of this run so far; None before its first answer."""
-        made = self.done - self.first
+        """Of this round, at its pace so far; None before its first outcome."""
+        made = self.first - self.tally.waiting
         elapsed = self.clock() - self.started
-        return (self.total - self.done) * elapsed / made if made else None
+        return self.tally.waiting * elapsed / made if made else None
 
-    def close(self, in_flight: int, tokens: int, usd: float) -> None:
+    def say(self, line: str) -> bool:
+        """Print a line above the bar; whether there is a bar."""
+        if self._bar is None:
+            return False
+        self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        return True
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether lines go elsewhere than to the terminal with the bar."""
+        return self._has_lines
+
+    def close(self, in_flight: int, tokens: int, usd: float, away_s: float | None = None) -> None:
         """Leave the last state on the screen."""
         if self._bar is not None:
             self._bar.stop()
         if self._has_lines:
-            self.console.print(self.line(in_flight, tokens, usd), highlight=False)
+            self.console.print(self.line(in_flight, tokens, usd, away_s), highlight=False)
+
+
+def say(line: str, progress: ProgressLine | None = None) -> None:
+    """Print a line that the user should see now: in the log, and on the terminal if there is one.
+
+    Args:
+        line: the line.
+        progress: the bar that may stand on the terminal.
+    """
+    above_bar = progress is not None and progress.say(line)
+    if not above_bar or progress.has_lines:
+        print(line, flush=True)
+    screen = None if above_bar or sys.stdout.isatty() else terminal()
+    if screen is not None:
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def terminal() -> Console | None:

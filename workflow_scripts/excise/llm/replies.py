@@ -10,10 +10,11 @@ lower_rung    the endpoint does not take `response_format`
 token_name    the endpoint calls the length limit by its other name
 temperature   the model draws at its own temperature and at no other
 fatal         no request can succeed
-rejected      this request cannot succeed
+rejected      this request cannot succeed as the server stands: another run may ask it again
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,12 @@ NOT_TAKEN = (
     *("unsupported", "not support", "instead", "unrecognized", "unexpected", "permitted"),
     "only the default",
 )
+_NO_MODEL = re.compile(
+    r"model_not_found|(unknown|no such|invalid) model\b"
+    r"|\bmodel\b.{0,120}(not found|not exist|n't exist|not a valid|not a local folder)"
+    r"|not a valid model"
+)
+_PATH = re.compile(r"[./~\\]|[A-Za-z]:[\\/]")  # how a path begins, and no name of a model does
 STRUCTURED = ("response_format", "json_schema", "json_object", "json schema", "structured output")
 
 
@@ -45,6 +52,7 @@ class Reply:
     wait_s: float | None = None  # as the server asks
     rate_limited: bool = False
     html: bool = False
+    no_model: bool = False  # the endpoint does not know the model
 
 
 def tokens_billed(body: str) -> tuple[int, int] | None:
@@ -61,6 +69,15 @@ def tokens_billed(body: str) -> tuple[int, int] | None:
         if all(isinstance(count, int) and count >= 0 for count in counts):
             return counts
     return (0, 0) if content.get("error") else None
+
+
+def model_named(body: str) -> str | None:
+    """The model that an answer says it is of; of a path on the server its last part alone."""
+    name = (json_object(body) or {}).get("model")
+    if not isinstance(name, str) or not name.strip():
+        return None
+    name = _line(name)
+    return re.split(r"[\\/]", name.rstrip("\\/"))[-1] if _PATH.match(name) else name
 
 
 def classify(status: int, headers: Mapping[str, str], body: str) -> Reply:
@@ -116,6 +133,9 @@ def _by_status(
         return Reply("fatal", message=message)
     if status == 429:
         return Reply("retry", message=message, wait_s=wait, rate_limited=True)
+    no_model = bool(_NO_MODEL.search(code)) or (status == 404 and "model" in code)
+    if no_model and status >= 500:
+        return Reply("fatal", message=message, no_model=True)
     if status in (408, 409, 425) or status >= 500:
         return Reply("retry", message=message, wait_s=wait, html=html)
     if status in (400, 413, 422):
@@ -131,7 +151,7 @@ def _by_status(
             return Reply("token_name", message=message)
         if "temperature" in code and not_taken:
             return Reply("temperature", message=message)
-    return Reply("fatal", message=message, html=html)
+    return Reply("fatal", message=message, html=html, no_model=no_model)
 
 
 def _completion(content: dict) -> Reply:

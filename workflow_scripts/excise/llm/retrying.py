@@ -1,8 +1,8 @@
 """When a failed call is sent again, said with tenacity.
 
 tenacity's loop, its full-jitter exponential wait and its async support fit. Its stop conditions do
-not: an answer 429 delays a request and must not use up its attempts, so these are counted here;
-the circuit breaker ends a run of nothing but 429s.
+not: an answer 429, or an endpoint that is away, delays a request and must not use up its attempts,
+so these are counted here; the circuit breaker ends a run of nothing but those.
 """
 
 import random
@@ -17,11 +17,18 @@ class TryAgainError(Exception):
         message: how.
         wait_s: as the server asks.
         rate_limited: HTTP 429; does not count as an attempt.
+        away: the endpoint is away, as another call has found before: nor does this.
     """
 
-    def __init__(self, message: str, wait_s: float | None = None, rate_limited: bool = False):
+    def __init__(
+        self,
+        message: str,
+        wait_s: float | None = None,
+        rate_limited: bool = False,
+        away: bool = False,
+    ):
         super().__init__(message)
-        self.wait_s, self.rate_limited = wait_s, rate_limited
+        self.wait_s, self.rate_limited, self.away = wait_s, rate_limited, away
 
 
 def retrying(settings: dict) -> AsyncRetrying:
@@ -30,16 +37,17 @@ def retrying(settings: dict) -> AsyncRetrying:
 
     def attempts_used(state: RetryCallState) -> bool:
         nonlocal failures
-        failures += not _failure(state).rate_limited
+        failure = _failure(state)
+        failures += not (failure.rate_limited or failure.away)
         return failures >= settings["attempts"]
 
     backoff = wait_random_exponential(multiplier=1, max=settings["max_wait_s"])
 
     def wait(state: RetryCallState) -> float:
         failure = _failure(state)
-        if failure.wait_s is None and not failure.rate_limited:
+        if failure.wait_s is None and not (failure.rate_limited or failure.away):
             return backoff(state)
-        # The pacer pauses everything after a 429; this only spreads what waits.
+        # The pacer pauses everything after a 429, as the outage does; this only spreads what waits.
         return (failure.wait_s or 0.0) + random.uniform(0, min(1.0, settings["max_wait_s"]))
 
     return AsyncRetrying(

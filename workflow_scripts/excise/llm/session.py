@@ -22,8 +22,8 @@ from excise.llm.budget import Budget, Cost, expected
 from excise.llm.endpoint import Endpoint, read_key
 from excise.llm.engine import Engine
 from excise.llm.journal import Journal, read_ledger
-from excise.llm.progress import ProgressLine
-from excise.llm.requests import Outcome, Request
+from excise.llm.progress import ProgressLine, say
+from excise.llm.requests import Outcome, Request, endpoint_id
 from excise.llm.steps import Ask, Check
 
 TICK_S = 1.0  # the progress line goes on while nothing is answered
@@ -56,17 +56,20 @@ class Session:
         self._runner = asyncio.Runner()
         self._journal: Journal | None = None
         self._engine: Engine | None = None
+        self._line: ProgressLine | None = None  # while something is asked
+        self._asked: set[str] = set()  # keys of what this session wanted to know
 
     def __enter__(self) -> Self:
         self._take_lock()
         try:
             self._journal = Journal(self.path)
-            spent = [self._journal.ledger.cost()]
-            for other in sorted(self.path.parent.glob("*.jsonl")):
-                if other != self.path:
-                    spent.append(read_ledger(other)[0].cost())
+            others = (one for one in sorted(self.path.parent.glob("*.jsonl")) if one != self.path)
+            ledgers = [self._journal.ledger, *(read_ledger(other)[0] for other in others)]
+            spent = [ledger.cost() for ledger in ledgers]
             budget = Budget(self.settings["budget"], tuple(map(sum, zip(*spent, strict=True))))
-            self._engine = Engine(self.settings, self._journal, budget)
+            place = endpoint_id(self.settings["base_url"])
+            known = any(place == one for ledger in ledgers for one, *_ in ledger.capabilities)
+            self._engine = Engine(self.settings, self._journal, budget, say=self._say, known=known)
         except BaseException:
             self._close()
             raise
@@ -101,7 +104,7 @@ class Session:
         finally:
             self._lock.release()
 
-    def complete(self, requests: list[Request], check: Check) -> list[Outcome]:
+    def complete(self, requests: list[Request], check: Check, again: bool = False) -> list[Outcome]:
         """Ask what the journal does not answer.
 
         Args:
@@ -109,6 +112,8 @@ class Session:
             check: what is wrong with a value that fits the request's schema; [] = nothing. It is
                 applied to journaled answers again, so a stricter check or schema judges old
                 answers before anything is bought.
+            again: a further round: each is asked in place of a request of the call before, whose
+                outcome was of no use. For the progress line alone.
 
         Returns:
             One outcome per request, in their order.
@@ -121,16 +126,23 @@ class Session:
         engine = self._engine
         outcomes: list[Outcome | None] = []
         open_requests: dict[str, Request] = {}
-        for request in requests:
+        keys = [engine.key(request) for request in requests]
+        engine.tally.begin(len(set(keys)), again)
+        self._asked.update(keys)
+        known: dict[str, Outcome] = {}
+        for key, request in zip(keys, requests, strict=True):
             step = engine.step(request, check)
             if isinstance(step, Ask):
-                open_requests.setdefault(engine.key(request), request)
+                open_requests.setdefault(key, request)
             else:
-                self._journal.verdict(engine.key(request), step.status, step.errors)
+                self._journal.verdict(key, step.status, step.errors)
+                known.setdefault(key, step)
             outcomes.append(None if isinstance(step, Ask) else step)
+        for step in known.values():
+            engine.tally.settle(step)
         if open_requests:
             self._notice_versions(list(open_requests.values()))
-            made = self._ask(list(open_requests.values()), check, len(requests))
+            made = self._ask(list(open_requests.values()), check)
             for index, request in enumerate(requests):
                 if outcomes[index] is None:
                     outcomes[index] = self._own(request, made, check)
@@ -198,24 +210,30 @@ class Session:
         if calls:
             self._engine.budget.check_estimate(total, calls)
 
-    def _ask(self, requests: list[Request], check: Check, total: int) -> dict[str, Outcome]:
+    def _ask(self, requests: list[Request], check: Check) -> dict[str, Outcome]:
         engine = self._engine
         engine.budget.check_estimate(self.estimate(requests), len(requests))
         if engine.endpoint is None:
             engine.endpoint = Endpoint(self.settings, read_key(self.settings))
             self._journal.secret = engine.endpoint.key
         made: dict[str, Outcome] = {}
-        progress = ProgressLine(requests[0].part, total, total - len(requests), self.progress)
+        progress = ProgressLine(requests[0].part, engine.tally, self.progress)
+        self._line = progress
 
-        def state() -> tuple[int, int, float]:
+        def state() -> tuple[int, int, float, float | None]:
             spent = engine.budget.spent
-            return engine.sending, sum(spent), engine.budget.prices.usd(spent)
+            return engine.sending, sum(spent), engine.budget.prices.usd(spent), away()
+
+        def away() -> float | None:
+            since = engine.outage.since
+            return None if since is None else self._runner.get_loop().time() - since
 
         def show() -> None:
-            progress.update(total - len(requests) + len(made), *state())
+            progress.update(*state())
 
         def done(request: Request, outcome: Outcome) -> None:
             made[engine.key(request)] = outcome
+            engine.tally.settle(outcome)
             show()
 
         try:
@@ -227,6 +245,7 @@ class Session:
             )
             raise
         finally:
+            self._line = None
             progress.close(*state())
         return made
 
@@ -273,6 +292,16 @@ class Session:
                 f"{', '.join(sorted(now))}: {len(requests)} requests are bought"
             )
 
+    def took(self) -> tuple[int, Cost]:
+        """What the requests of this session took, now or earlier: attempts, tokens in and out."""
+        attempts = [one for key in self._asked for one in self._journal.history(key)]
+        costs = [one.cost() for one in attempts]
+        return len(attempts), (sum(cost[0] for cost in costs), sum(cost[1] for cost in costs))
+
+    def usd(self, cost: Cost) -> float:
+        """The price of tokens in and out, at those of `generation.llm.budget`."""
+        return self._engine.budget.prices.usd(cost)
+
     def usage(self) -> dict:
         """Totals of the journal: the same for the same journal."""
         ledger = self._journal.ledger
@@ -301,10 +330,11 @@ class Session:
                 for status in ("ok", "repaired", "refused", "invalid", "unavailable")
             },
             "rungs": dict(sorted(Counter(one.rung for one in billed).items())),
+            "answered_by": dict(sorted(Counter(one.model or "no name" for one in billed).items())),
         }
 
     def _say(self, line: str) -> None:
-        print(line, flush=True)
+        say(line, self._line)
 
 
 async def _every(seconds: float, act: Callable[[], None]) -> None:

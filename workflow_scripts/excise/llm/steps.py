@@ -35,7 +35,9 @@ def next_step(
         if reply.kind == "resample":
             return Outcome(request, "refused", None, [reply.message])
         if reply.kind == "rejected":
-            return Outcome(request, "invalid", None, [reply.message])
+            if attempt.sent_now or any(attempt.billed or ()):
+                return Outcome(request, "invalid", None, [reply.message])
+            continue  # unpaid, and of an earlier run: the server may have been mended since
         if reply.kind not in ("ok", "repair", "longer"):
             continue
         whole = reply.kind != "longer"
@@ -50,7 +52,19 @@ def next_step(
         # Another version of the prompt, or of its schema, may ask once more.
         asked_again |= attempt.again and attempt.prompt_version == request.prompt_version
     if cut and limit > request.max_tokens * 2**longer_max:
-        return Outcome(request, "invalid", None, [f"the answer was cut off at {limit // 2} tokens"])
+        return Outcome(request, "invalid", None, [_cut_off(limit // 2, attempt)])
     if asked_again:
         return Outcome(request, "invalid", None, [error])
     return Ask(limit, error)
+
+
+def _cut_off(limit: int, attempt: Attempt) -> str:
+    """That no answer fitted; a server that stops long before the limit has no room for more."""
+    made = (attempt.billed or (0, 0))[1]
+    short = (
+        f", after {made}: the server's context may be too small" if 0 < made < limit // 2 else ""
+    )
+    return (
+        f"the answer was cut off at {limit} tokens{short} "
+        "(a higher generation.llm.retry.longer_max asks again)"
+    )

@@ -12,14 +12,20 @@ from excise.generation.verbalising.prompts import Prompt, read_prompt
 from excise.llm import Outcome, Request, Session
 from excise.red_team_judge.cases import CHECKS, DRAWS, HINTS, PROMPTS, SEVERE, Case
 from excise.results import estimate_columns
-from excise.statistics import Estimate, bootstrap_mean
+from excise.statistics import Estimate, bootstrap_difference, bootstrap_mean
 
 MAX_TOKENS = 300
 DRAWN_AT = 0.7  # temperature, where a case is asked several times
 NOTES = [
     "pass_rate: share of the dataset's own cases that the judge finds sound. recall: share of "
     "planted defects that it objects to. false_positive_rate: share of those cases' sound twins "
-    "that it objects to. A pass rate is worth what recall and false positives are.",
+    "that it objects to.",
+    "recall_excess: how much more often it objects to a planted defect than to its sound twin, "
+    "over the pairs that it answered both of. useful: whether that is more than chance, that is "
+    "the lower limit of its interval is above 0; null where nothing was planted. Because so many "
+    "checks are looked at, the interval is wider than the others (Bonferroni over all checks): a "
+    "judge that knows nothing passes in none of them, as often as the confidence says. A check "
+    "that is not useful has no pass rate: it would say nothing of the dataset.",
     f"one_answer is drawn {DRAWS} times at temperature {DRAWN_AT:g}; it is sound if all replies "
     "agree on the true answer.",
     f"Planted are {len(HINTS)} different hints (joint_inference) and {len(SEVERE)} different harms "
@@ -96,24 +102,83 @@ def is_sound(case: Case, replies: Sequence[dict | None]) -> bool | None:
 
 
 def judge_rows(records: list[dict], bootstrap: tuple[int, float, int]) -> list[dict]:
-    """Pass rate, recall and false-positive rate of every check, with intervals over people."""
+    """Pass rate, recall, false-positive rate and their difference, for every check.
+
+    Intervals are over people. The pass rate of a check that is not useful is None.
+
+    Args:
+        records: what `record` makes.
+        bootstrap: samples, confidence, seed.
+    """
     rows = []
     for check in CHECKS:
         own = [one for one in records if one["check"] == check]
         sound = [one for one in own if not one["planted"]]
         twins = [one for one in sound if one["twin"] is not None]
+        planted = [one for one in own if one["planted"]]
+        excess, missing = recall_excess(planted, twins, bootstrap)
+        useful = excess.low is not None and excess.low > 0 if planted else None
         groups = {
             "pass_rate": (sound, True),
-            "recall": ([one for one in own if one["planted"]], False),
+            "recall": (planted, False),
             "false_positive_rate": (twins, False),
         }
         for metric, (members, wanted) in groups.items():
-            rows.append(_row(check, metric, members, wanted, bootstrap))
+            row = _row(check, metric, *_share(members, wanted, bootstrap), useful)
+            if metric == "pass_rate" and not useful:
+                row |= dict.fromkeys(("value", "ci_low", "ci_high"))
+            rows.append(row)
+        rows.append(_row(check, "recall_excess", excess, missing, useful))
     return rows
 
 
-def _row(check: str, metric: str, members: list[dict], wanted: bool, bootstrap: tuple) -> dict:
-    """The share of answered members whose verdict is `wanted`."""
+def recall_excess(
+    planted: list[dict], twins: list[dict], bootstrap: tuple[int, float, int]
+) -> tuple[Estimate, int]:
+    """How much more often a judge objects to planted defects than to their sound twins.
+
+    The mean, over pairs, of the difference of two 0/1 verdicts: recall − false positives. Its
+    interval resamples people, and is simultaneous over all checks (Bonferroni: Dunn 1961).
+
+    Returns:
+        The estimate, and the number of pairs of which a verdict is missing.
+    """
+    samples, confidence, seed = bootstrap
+    sound = {one["twin"]: one["sound"] for one in twins}
+    pairs = [(one, sound.get(one["twin"])) for one in planted]
+    both = [(one, twin) for one, twin in pairs if None not in (one["sound"], twin)]
+    missing = len(pairs) - len(both)
+    if not both:
+        return Estimate(None, None, None, 0, 0), missing
+    objects = [float(not one["sound"]) for one, _ in both]
+    objects_to_twin = [float(not twin) for _, twin in both]
+    people = [one["person_id"] for one, _ in both]
+    wide = 1 - (1 - confidence) / len(CHECKS)
+    return bootstrap_difference(objects, objects_to_twin, people, samples, wide, seed), missing
+
+
+def usefulness_notes(rows: list[dict]) -> list[str]:
+    """Which checks have no pass rate, and why."""
+    useful = {row["check"]: row["useful"] for row in rows}
+    useless = [check for check, known in useful.items() if known is False]
+    untested = [check for check, known in useful.items() if known is None]
+    notes = []
+    if useless:
+        notes.append(
+            f"The judge is useless in {len(useless)} of {len(useful)} checks "
+            f"({', '.join(useless)}): as far as these cases show, it objects to planted defects no "
+            "more often than to their sound twins. Their pass rates are left out."
+        )
+    if untested:
+        notes.append(
+            f"No defect was planted in {', '.join(untested)}: what the judge's verdicts are worth "
+            "there is not known, and their pass rates are left out (red_team.judge.planted)."
+        )
+    return notes
+
+
+def _share(members: list[dict], wanted: bool, bootstrap: tuple) -> tuple[Estimate, int]:
+    """The share of answered members whose verdict is `wanted`; how many are not answered."""
     answered = [one for one in members if one["sound"] is not None]
     people = [one["person_id"] for one in answered]
     if answered:
@@ -121,7 +186,10 @@ def _row(check: str, metric: str, members: list[dict], wanted: bool, bootstrap: 
         estimate = bootstrap_mean(values, people, *bootstrap)
     else:
         estimate = Estimate(None, None, None, 0, 0)
+    return estimate, len(members) - len(answered)
+
+
+def _row(check: str, metric: str, estimate: Estimate, missing: int, useful: bool | None) -> dict:
     empty = ("model", "method", "epoch", "seed", "learning_rate", "beta", "retain_weight", "set")
-    keys = dict.fromkeys(empty) | {"check": check, "metric": metric}
-    undefined = {"n_undefined": len(members) - len(answered)}
-    return keys | estimate_columns(estimate) | undefined
+    keys = dict.fromkeys(empty) | {"check": check, "metric": metric, "useful": useful}
+    return keys | estimate_columns(estimate) | {"n_undefined": missing}

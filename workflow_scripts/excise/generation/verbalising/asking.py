@@ -58,7 +58,8 @@ def ask(
     answers = Answers()
     waiting, refusals = list(calls), Counter()
     for sample in range(resample_max + 1):
-        outcomes = session.complete([request(call, sample) for call in waiting], check)
+        requests = [request(call, sample) for call in waiting]
+        outcomes = session.complete(requests, check, again=sample > 0)
         stop_at_silence(waiting, outcomes)
         answers.failed = {}
         for call, outcome in zip(waiting, outcomes, strict=True):
