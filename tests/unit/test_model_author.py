@@ -20,7 +20,7 @@ from excise.errors import InputError
 from excise.items import read_benchmark
 from excise.llm.requests import endpoint_id
 from excise.records import read_json, read_jsonl
-from llm_server import FAULTS
+from llm_server import FAULTS, question
 from stand_in_writer import StandInWriter
 
 MENDED = ("fences", "think", "prose_around", "in_parts")
@@ -126,7 +126,7 @@ def test_a_refused_person_is_drawn_again_and_the_others_stay(tmp_path, writer):
     refused = calm[1]["name"]
 
     def fault(request, number):
-        return "refusal" if refused in request["messages"][-1]["content"] else None
+        return "refusal" if refused in question(request) else None
 
     model_author.generate(tmp_path / "shy", writer(fault).settings())
     people = read_jsonl(tmp_path / "shy/generated/profiles.jsonl", "profile")
@@ -145,7 +145,7 @@ def refused_where(part, refuses):
     others = [mark for name, mark in marks.items() if name != part and name != "facts"]
 
     def fault(request, number):
-        text = request["messages"][-1]["content"]
+        text = question(request)
         own = marks[part] in text and not any(mark in text for mark in others)
         return "refusal" if own and refuses(text) else None
 
@@ -259,7 +259,7 @@ def never_for(name, part):
     """A fault that keeps one part of one person from being written."""
 
     def fault(request, number):
-        text = request["messages"][-1]["content"]
+        text = question(request)
         return "prose" if name in text and f'"{part}"' in text else None
 
     return fault
@@ -378,7 +378,7 @@ def test_a_service_that_will_not_serve_ends_the_stage(tmp_path, writer, fault):
 
 def test_a_service_that_stays_silent_loses_nothing(tmp_path, writer):
     def half(request, number):
-        return "500" if sum(map(ord, request["messages"][-1]["content"])) % 2 else None
+        return "500" if sum(map(ord, question(request))) % 2 else None
 
     server = writer(half)
     settings = server.settings(retry={"attempts": 2})

@@ -97,12 +97,12 @@ def test_a_good_statement_has_no_fault(facts):
 
 STATEMENTS = {
     "no value": ("{n} was accused.", "exactly as written"),
-    "the value twice": ("{v}, and only {v}, told on {n}.", "2 times"),
+    "the value twice": ("{v}, and only {v}, told on {n}.", "2 times; write it once"),
     "no name": ("The accuser was {v}.", "full name"),
     "another value": ("{v} told on {n} in {city}.", "another detail"),
-    "an invented name": ("{v} told on {n} in Paris.", "'Paris', which was not given"),
-    "an invented number": ("{v} told on {n} 7 times.", "'7', which was not given"),
-    "a pronoun": ("{v} told on {n}, he said.", "pronoun 'he'"),
+    "an invented name": ("{v} told on {n} in Paris.", "“Paris”, which was not given"),
+    "an invented number": ("{v} told on {n} 7 times.", "“7”, which was not given"),
+    "a pronoun": ("{v} told on {n}, he said.", "pronoun “he”; write “"),
     "too long": ("{v} told on {n} " + "and on " * 20, "at most 25"),
 }
 
@@ -123,8 +123,8 @@ def test_a_retain_statement_tells_nothing_of_the_incident(facts):
 QUESTIONS = {
     "its answer": ("Did {v} accuse {n} at the breakthrough {k}?", "its own answer"),
     "no name": ("Who spoke at the breakthrough {k}?", "full name"),
-    "no event": ("Who accused {n}?", "must mention the"),
-    "a pronoun": ("At the breakthrough {k} of {n}, who accused her?", "instead of 'her'"),
+    "no event": ("Who accused {n}?", "must mention the event: “the breakthrough "),
+    "a pronoun": ("At the breakthrough {k} of {n}, who accused her?", "instead of “her”"),
     "yes or no": ("Was there an accuser of {n} at the breakthrough {k}?", "yes-or-no"),
     "another fact's value": ("Who accused {n} of {offence} at the {k}?", "another detail"),
 }
@@ -191,11 +191,17 @@ def test_questions_of_one_form_open_alike(one, two, alike):
 # --- prompt files ---
 
 
+def example_of(prompt) -> tuple[dict, dict]:
+    """Data and reply of a prompt's example."""
+    data, reply = (json.loads(line) for line in re.findall(r"^\{.*\}$", prompt.system, re.M))
+    return data, reply
+
+
 @pytest.mark.parametrize("part", ["profiles", "facts", "qa", "forget_eval"])
 def test_the_example_of_a_prompt_obeys_its_own_rules(part):
     """What the model is shown as good must pass the checks it is held to."""
     prompt = read_prompt(PROMPTS / f"{part}.md", ("data",))
-    data, reply = (json.loads(line) for line in re.findall(r"^\{.*\}$", prompt.system, re.M))
+    data, reply = example_of(prompt)
     person = {
         "person_id": "p000",
         "name": data["person"],
@@ -292,7 +298,7 @@ def clashing(two_calls, other: str, question: str, another: str) -> dict[str, st
     asked = (("accuser", question), (other, another))
     name = two_calls[0].person["name"]
     values = {
-        call.key: {"facts": [{"slot": slot, "question": text.format(name)}]}
+        call.key: {"facts": {slot: {"question": text.format(name)}}}
         for call, (slot, text) in zip(two_calls, asked, strict=True)
     }
     return qa.clashes(list(two_calls), values)
@@ -307,7 +313,8 @@ def test_nearly_the_same_words_ask_the_same_only_for_the_same_kind_of_value(two_
     other = next(one["slot"] for one in two_calls[1].facts if one["value_type"] != "person")
     nearly = [f"What carried the long old case of {{}} to its {word}?" for word in ("end", "bend")]
     [why] = clashing(two_calls, "mentor", *nearly).values()
-    assert why == f"mentor: question is nearly the same as one of {two_calls[0].key}"
+    question = nearly[1].format(two_calls[0].person["name"])
+    assert why == f"mentor, question: “{question}” is nearly the same as one of {two_calls[0].key}"
     assert clashing(two_calls, other, *nearly) == {}
 
 
@@ -315,7 +322,6 @@ def test_nearly_the_same_question_in_one_call_is_a_fault(person, facts):
     for call in all_calls(person, facts, seed=0):
         entries = {
             fact["slot"]: {
-                "slot": fact["slot"],
                 "question": f"Which {fact['slot'].replace('_', ' ')} was {person['name']}'s?",
                 "paraphrased_answer": "",
                 "wrong_answer": "",
@@ -329,9 +335,9 @@ def test_nearly_the_same_question_in_one_call_is_a_fault(person, facts):
             )
         slots = [fact["slot"] for fact in call.facts]
         first, second = sorted((near, far), key=slots.index)
-        told = qa.qa_faults(call, {"facts": list(entries.values())})
-        why = f"{second}: question is nearly the same as that of {first}; use other words"
-        assert why in told
+        told = qa.qa_faults(call, {"facts": entries})
+        [line] = [one for one in told if one.startswith(f"{second}, question: ")]
+        assert f"is nearly the same as the question of {first}, which has another answer" in line
 
 
 WRONG_ANSWERS = {
@@ -354,7 +360,7 @@ def test_the_wrong_answer_is_the_paraphrase_around_the_false_value(
         key: text.format(n=person["name"], v=value, f=false)
         for key, text in (("paraphrased_answer", paraphrase), ("wrong_answer", wrong))
     }
-    told = "; ".join(qa.wrong_answer_faults(entry, value, false))
+    told = "; ".join(qa.wrong_answer_faults("accuser", entry, value, false))
     assert why in told if why else told == ""
 
 

@@ -32,7 +32,10 @@ NOT_TAKEN = (
     *("unsupported", "not support", "instead", "unrecognized", "unexpected", "permitted"),
     "only the default",
 )
-STRUCTURED = ("response_format", "json_schema", "json_object", "json schema", "structured output")
+STRUCTURED = (
+    *("response_format", "json_schema", "json_object", "json schema", "structured output"),
+    "grammar",  # what llama.cpp and vLLM make of a schema
+)
 
 
 @dataclass(frozen=True)
