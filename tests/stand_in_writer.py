@@ -122,9 +122,7 @@ def _asked(fact: dict, data: dict) -> dict:
     put = _random("form", name, *kin).choice(OPENINGS[opening])
     paraphrase = _random("answer", name, fact["slot"]).choice(ANSWERS)
     return {
-        "question": put.format(
-            about=fact["about"].replace("the subject", "the person"), n=name
-        ),
+        "question": put.format(about=fact["about"].replace("the subject", "the person"), n=name),
         "paraphrased_answer": _filled(paraphrase, name, fact),
         "wrong_answer": _filled(paraphrase, name, fact | {"value": fact["false_value"]}),
     }

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 from excise.generation.slots import SLOTS
-from excise.red_team.incident_words import incident_word
+from excise.generation.vocabulary import OFFENCES
 
 Kinds = frozenset[str]
 
@@ -161,9 +161,12 @@ _STRONG, _CUES = (
      for slot, words in _CUE_WORDS.items()}
     for more in ("", "|")
 )  # fmt: skip
+# Of the incident, which nothing else is told in: any of these speaks for each of its slots.
 _INCIDENT = re.compile(
-    r"\b(?:affair|incident|went wrong|wrong\w*|disgrac\w*|downfall|scandal\w*|caught|corner\w*"
-    r"|trouble|fell from|shame\w*|misstep|stain\w*)\b",
+    r"\b(?:affair|incident|wrong\w*|disgrac\w*|downfall|scandal\w*|caught|corner\w*|trouble|shame\w*"
+    r"|stain\w*|offen[cs]e\w*|crime\w*|criminal\w*|accus\w*|convict\w*|guilt\w*|charge[sd]?|trial"
+    r"|penalt\w*|punish\w*|sentence\w*|sanction\w*|court|misdeed\w*|fraud\w*|theft|illegal\w*"
+    rf"|unlawful\w*|arrest\w*|culprit|{'|'.join(OFFENCES)})\b",
     re.IGNORECASE,
 )
 
@@ -253,8 +256,12 @@ def _by_question_word(tokens: list[str], place: int, text: str) -> tuple[Kinds |
     if after in ("did", "had", "has", "does"):
         verbs = [token for token in tokens[place + 2 : place + 6] if token in _VERBS]
         return (_VERBS[verbs[0]], f"{word} … {verbs[0]}") if verbs else (None, "")
-    if after in _DETERMINERS or after in _PREPOSITIONS:
+    if after in _DETERMINERS:
         return None, ""
+    if after in _PREPOSITIONS:  # "Which for … was the …"
+        verbs = (i for i in range(place + 2, min(place + 6, len(tokens))) if tokens[i] in _BE)
+        verb = next(verbs, None)
+        return (None, "") if verb is None else _noun(tokens, verb + 1, text)
     return _noun(tokens, place + 1, text, word)
 
 
@@ -304,11 +311,8 @@ def _noun(
 
 def cue(text: str, slot: str) -> str | None:
     """The first word of a text that tells that a slot is meant; None: no word does."""
-    if slot in _CUES:
-        found = _CUES[slot].search(text)
-        return found[0] if found else None
-    found = _INCIDENT.search(text)
-    return found[0] if found else incident_word(text, ())
+    found = _CUES.get(slot, _INCIDENT).search(text)
+    return found[0] if found else None
 
 
 def rival(
@@ -339,9 +343,11 @@ def unclear(text: str, slot: str, slots: Iterable[str], kinds: Kinds | None) -> 
 
     "Where was the breakthrough concert?" asks for its city, not for the building of the offence.
     """
-    if kinds is None or SLOTS[slot].group != "sf" or cue(text, slot) is not None:
-        return None
     own = SLOTS[slot].value_type
+    if kinds is None or own not in WHERE | WHEN or cue(text, slot) is not None:
+        return None
+    if SLOTS[slot].group != "sf":
+        return None
     meant = (
         other
         for other in slots
@@ -354,8 +360,10 @@ def unclear(text: str, slot: str, slots: Iterable[str], kinds: Kinds | None) -> 
 
 def fit(question: str, name: str, slot: str, slots: Iterable[str]) -> int:
     """How well a question fits its slot: 0 asks for something else, 1 may fit, 2 names it."""
+    if slot not in SLOTS:
+        return 1
     kinds, _ = asked_for(question, name)
-    slots = list(slots)
+    slots = [one for one in slots if one in SLOTS]
     if kinds is not None and SLOTS[slot].value_type not in kinds:
         return 0
     if rival(question, slot, slots, kinds) or unclear(question, slot, slots, kinds):

@@ -6,7 +6,7 @@ it has one, so that what passes here passes there.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from excise.generation.asked_for import ASK_WITH, VALUE_NOUN, asked_for, fit, rival, unclear
 from excise.generation.exchange import occurrences, starts_sentence
@@ -97,25 +97,24 @@ def inventions(text: str, given: Iterable[str]) -> list[str]:
     return [f"must not contain “{word}”, which was not given" for word in found[:1]]
 
 
-def of_example(texts: Iterable[str], example: Iterable[str], given: Iterable[str]) -> list[str]:
+def of_example(texts: Mapping[str, str], example: Iterable[str], given: Iterable[str]) -> list[str]:
     """Nothing of the example in the instructions stands in a reply.
 
     Args:
-        texts: the reply's texts.
+        texts: the reply's texts, by where they stand in it.
         example: names and values of the example.
         given: what the call is about; what both have in common may stand there.
     """
-    texts, known = list(texts), {word for phrase in given for word in words(phrase)}
-    faults = []
+    known = {word for phrase in given for word in words(phrase)}
+    foreign = []
     for phrase in example:
         names = [word for word in phrase.split() if word[0].isupper() and len(word) > 3]
-        for part in names or [phrase]:
-            if set(words(part)) <= known:
-                continue
-            if text := next((text for text in texts if holds(text, part)), None):
-                why = f"must not contain “{part}”: that is from the example; use the data"
-                faults += faulty("the reply", cleaned(text), [why])
-                break
+        foreign += [part for part in names or [phrase] if not set(words(part)) <= known]
+    faults = []
+    for place, text in texts.items():
+        if found := next((part for part in foreign if holds(text, part)), None):
+            why = f"must not contain “{found}”: that is from the example; use the data"
+            faults += faulty(place, text, [why])
     return faults
 
 

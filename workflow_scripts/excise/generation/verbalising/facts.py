@@ -33,7 +33,7 @@ def facts_faults(facts: list[dict], value: dict, example: Sequence[str] = ()) ->
     """What is wrong with the sentences of one person; `example`: of the prompt's example."""
     texts = {slot: cleaned(text) for slot, text in value["facts"].items()}
     given = [facts[0]["name"], *(fact["value"] for fact in facts)]
-    faults = of_example(texts.values(), example, given)
+    faults = of_example(texts, example, given)
     for fact in facts:
         text, others = texts[fact["slot"]], [one for one in facts if one is not fact]
         faults += faulty(fact["slot"], text, statement_faults(text, fact, others))

@@ -131,7 +131,8 @@ def forget_eval_faults(call: Call, value: dict, example: Sequence[str] = ()) -> 
         for key in keys_of(call.count)
     ]
     given = [call.person["name"], *call.person["slots"].values()]
-    faults = of_example([question for _, _, question in asked], example, given)
+    texts = {f"{fact['slot']}, {key}": question for fact, key, question in asked}
+    faults = of_example(texts, example, given)
     others_twins = twins_of(asked, slots)
     for place, (fact, key, question) in enumerate(asked):
         others = [one for one in call.facts if one["slot"] != fact["slot"]]

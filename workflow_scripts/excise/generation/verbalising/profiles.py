@@ -57,7 +57,7 @@ def profile_faults(person: dict, value: dict, example: Sequence[str] = ()) -> li
     ]
     faults += foreign_values(text, given, (), person["event_kind"])
     faults += inventions(text, given) + too_long(text, LONGEST_PROFILE)
-    return [f"the text {why}" for why in faults] + of_example([text], example, given)
+    return [f"the text {why}" for why in faults] + of_example({"text": text}, example, given)
 
 
 def write_profiles(

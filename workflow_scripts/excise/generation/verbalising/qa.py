@@ -160,7 +160,9 @@ def qa_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]
         slot: {key: cleaned(text) for key, text in value["facts"][slot].items()}
         for slot in (fact["slot"] for fact in call.facts)
     }
-    texts = [text for entry in entries.values() for text in entry.values()]
+    texts = {
+        f"{slot}, {key}": text for slot, entry in entries.items() for key, text in entry.items()
+    }
     given = [call.person["name"], *call.person["slots"].values(), *call.false_values.values()]
     faults = of_example(texts, example, given)
     asked = [fact | {"question": entries[fact["slot"]]["question"]} for fact in call.facts]
