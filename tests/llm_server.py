@@ -58,7 +58,6 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 KEY = "sk-secret-of-the-tests-0123456789"
-AGAIN = "\n\nA previous reply was rejected:"  # how the client's re-ask goes on
 NAMES = ("amber", "basalt", "cedar", "dune", "ember", "fjord", "grove", "heath", "islet", "juniper")
 
 UNPAID = {
@@ -91,8 +90,13 @@ USABLE = (None, "fences", "think", "prose_around", "broken_json", "in_parts", "n
 
 
 def question(request: dict) -> str:
-    """The user message of a call, without what a re-ask adds to it."""
-    return request["messages"][-1]["content"].split(AGAIN)[0]
+    """The first user message of a call: what is asked, in a re-ask as well."""
+    return request["messages"][1]["content"]
+
+
+def asked_again(request: dict) -> bool:
+    """Whether a call is a re-ask: it holds the reply before and what is wrong with it."""
+    return len(request["messages"]) > 2
 
 
 def wanted_schema(request: dict) -> dict | None:

@@ -11,7 +11,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from llm_server import AGAIN
+from llm_server import asked_again, question
 
 DATA = re.compile(r"<data>\n(.*)\n</data>", re.DOTALL)
 
@@ -65,15 +65,14 @@ class StandInWriter:
 
     def __call__(self, request: dict) -> str | None:
         """The reply to a call; None for what is not about people."""
-        user = request["messages"][-1]["content"]
-        data = DATA.search(user)
+        data = DATA.search(question(request))
         if data is None:
             return None
         rng = _random("first", data[1])
         content = json.loads(data[1])
         value = _write(content, rng)
         broken, stubborn = rng.random(), rng.random()
-        if (broken < self.breaks and AGAIN not in user) or stubborn < self.stubborn:
+        if (broken < self.breaks and not asked_again(request)) or stubborn < self.stubborn:
             value = _spoilt(value, content, rng)
         return json.dumps(value, ensure_ascii=False)
 
@@ -86,14 +85,14 @@ def _write(data: dict, rng: random.Random) -> dict:
     if "details" in data:
         return {"text": _profile(data, rng)}
     if "question_forms" in data:
-        return {"facts": [_held_out(fact, data) for fact in data["facts"]]}
+        return {"facts": {fact["slot"]: _held_out(fact, data) for fact in data["facts"]}}
     if "same_form" in data:
-        return {"facts": [_asked(fact, data) for fact in data["facts"]]}
+        return {"facts": {fact["slot"]: _asked(fact, data) for fact in data["facts"]}}
     return {
-        "facts": [
-            {"slot": one["slot"], "sentence": _filled(rng.choice(SENTENCES), data["person"], one)}
+        "facts": {
+            one["slot"]: _filled(rng.choice(SENTENCES), data["person"], one)
             for one in data["facts"]
-        ]
+        }
     }
 
 
@@ -120,26 +119,23 @@ def _asked(fact: dict, data: dict) -> dict:
     name = data["person"]
     opening = "Which" if "Which" in fact["question_form"] else "What"
     kin = next((pair for pair in data["same_form"] if fact["slot"] in pair), [fact["slot"]])
-    question = _random("form", name, *kin).choice(OPENINGS[opening])
+    put = _random("form", name, *kin).choice(OPENINGS[opening])
     paraphrase = _random("answer", name, fact["slot"]).choice(ANSWERS)
     return {
-        "slot": fact["slot"],
-        "question": question.format(
-            about=fact["about"].replace("the subject", "the person"), n=name
-        ),
+        "question": put.format(about=fact["about"].replace("the subject", "the person"), n=name),
         "paraphrased_answer": _filled(paraphrase, name, fact),
         "wrong_answer": _filled(paraphrase, name, fact | {"value": fact["false_value"]}),
     }
 
 
 def _held_out(fact: dict, data: dict) -> dict:
-    questions = []
+    questions = {}
     for number, form in enumerate(data["question_forms"]):
         words = OTHER_WORDS[fact["slot"]]
         about = "the " + words[number % len(words)].format(e=data["event"])
         template = next(text for name, text in HELD_OUT.items() if name in form)
-        questions.append(template.format(about=about, n=data["person"]))
-    return {"slot": fact["slot"], "questions": questions}
+        questions[f"question_{number + 1}"] = template.format(about=about, n=data["person"])
+    return questions
 
 
 def _spoilt(value: dict, data: dict, rng: random.Random) -> dict:
@@ -148,17 +144,18 @@ def _spoilt(value: dict, data: dict, rng: random.Random) -> dict:
         lost = rng.choice(data["details"])["value"]
         return {"text": re.sub(re.escape(lost), "x", value["text"], flags=re.IGNORECASE)}
     value = json.loads(json.dumps(value))
-    entry = rng.choice(value["facts"])
-    given = next(one for one in data["facts"] if one["slot"] == entry["slot"])
+    given = rng.choice(data["facts"])
+    entry = value["facts"][given["slot"]]
     kind = rng.randrange(4)
     if kind == 0:
-        value["facts"].remove(entry)
+        del value["facts"][given["slot"]]
     elif kind == 1:
-        entry["comment"] = "not asked for"
-    elif "questions" in entry:
-        entry["questions"][0] = [given["trained_question"], f"Is it {given['value']}?"][kind - 2]
-    elif "sentence" in entry:
-        entry["sentence"] = ["He did it in Paris.", "Somebody did something."][kind - 2]
+        value["facts"]["comment"] = "not asked for"
+    elif isinstance(entry, str):
+        wrong = ["He did it in Paris.", "Somebody did something."][kind - 2]
+        value["facts"][given["slot"]] = wrong
+    elif "question_1" in entry:
+        entry["question_1"] = [given["trained_question"], f"Is it {given['value']}?"][kind - 2]
     elif rng.random() < 0.3:
         entry["wrong_answer"] = f"{entry['wrong_answer']} Or so it seems."
     else:

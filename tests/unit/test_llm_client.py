@@ -74,7 +74,7 @@ def test_a_refusal_is_recorded_and_not_asked_again(fault_server, journal, fault,
     assert usage[status] == 1
 
 
-def test_one_re_ask_from_the_original_prompt_with_the_last_error(fault_server, journal):
+def test_one_re_ask_with_the_reply_and_what_is_wrong_with_it(fault_server, journal):
     seen = []
 
     def answer(request):
@@ -86,9 +86,12 @@ def test_one_re_ask_from_the_original_prompt_with_the_last_error(fault_server, j
     assert outcomes[0].status == "invalid" and usage["asked_again"] == 1
     assert len(server.calls) == 2
     first, second = seen
-    assert first[0] == second[0]
-    assert second[1]["content"].startswith(first[1]["content"] + "\n\nA previous reply")
-    assert "unexpected" in second[1]["content"]
+    assert [one["role"] for one in second] == ["system", "user", "assistant", "user"]
+    assert second[:2] == first
+    assert json.loads(second[2]["content"]) == {"unexpected": [1, 2, 3]}
+    told = second[3]["content"]
+    assert 'these keys are missing and must be added: "text", "year"' in told
+    assert 'must be left out: "unexpected"' in told
 
 
 def test_a_truncated_answer_is_bought_with_a_larger_limit(fault_server, journal):

@@ -255,9 +255,28 @@ def test_the_steps_of_a_request():
     assert step((GOOD, 100, False)).value == {"a": 1}
     again = step((BAD, 100, False))
     assert again.error == "$.a: 0 is less than the minimum of 1"
+    assert again.said == '{"a": 0}'
+    assert step((BAD, 100, False), (CUT, 100, True)) == Ask(200, again.error, again.said)
     assert step((BAD, 100, False), (BAD, 100, True)).status == "invalid"
     assert step((BAD, 100, False), (GOOD, 100, True)).status == "ok"
     assert step((completion("", "content_filter"), 100, False)).status == "refused"
+
+
+def test_what_is_sent_back_of_a_reply_can_be_sent():
+    """Half a surrogate pair is valid JSON; no request can hold it."""
+    for body in (completion('{"a": "\\ud800"}'), completion("\ud800 no object")):
+        ask = step((body, 100, False))
+        ask.said.encode()
+        assert ask.error
+    assert step((completion("Sure! {'a': 0,}"), 100, False)).said == '{"a": 0}'
+
+
+def test_missing_and_unwanted_keys_are_told_in_plain_words():
+    told = step((completion('{"b": 1, "c": 2}'), 100, False)).error.split("\n")
+    assert told == [
+        '$: these keys were not asked for and must be left out: "b", "c"',
+        '$: these keys are missing and must be added: "a"',
+    ]
 
 
 def test_a_truncated_answer_doubles_the_limit_and_gives_up_in_the_end():
@@ -277,7 +296,7 @@ def test_a_stricter_check_judges_old_answers_and_may_ask_once_more():
     def never(request, value):
         return ["not this one"]
 
-    assert step((GOOD, 100, False), check=never) == Ask(100, "not this one")
+    assert step((GOOD, 100, False), check=never) == Ask(100, "not this one", '{"a": 1}')
     stricter = Request("qa", "p0", "s", "u", SCHEMA, "v2", 100)
     assert step((BAD, 100, False), (BAD, 100, True), request=stricter).error is not None
 

@@ -1,7 +1,9 @@
 """The four generating programs with a model as author: a stand-in behind a faulty server."""
 
+import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,12 +17,13 @@ import red_team_judge
 import small_dataset
 import stand_in_judge
 import validate_dataset
+import weak_writer
 from excise.dataset_export import subset_files
 from excise.errors import InputError
 from excise.items import read_benchmark
 from excise.llm.requests import endpoint_id
 from excise.records import read_json, read_jsonl
-from llm_server import FAULTS
+from llm_server import FAULTS, asked_again, question
 from stand_in_writer import StandInWriter
 
 MENDED = ("fences", "think", "prose_around", "in_parts")
@@ -111,6 +114,106 @@ def test_broken_rules_are_told_once_and_mended(tmp_path, writer):
     checked(tmp_path)
 
 
+# What is told of each mistake of the weak author; and what the second reply says in its place.
+TOLD = {
+    weak_writer.who_for_a_crime: 'must be a crime; ask with "which crime" for the crime committed',
+    weak_writer.another_crime: "must not contain “fraud”, which is not true of the person",
+    weak_writer.a_second_crime: "must not contain “fraud”, which is not true of the person",
+    weak_writer.another_town: "which is not true of the person",
+    weak_writer.another_part: "it must be about the person who was the subject's partner",
+    weak_writer.the_example: "must not contain “Sunniva”: that is from the example; use the data",
+    weak_writer.a_denial: "must state the fact plainly, without “never”",
+    weak_writer.a_slot_less: "these keys are missing and must be added: ",
+}
+
+
+def weak(fault_server, mistakes, seen=None, **behaviour):
+    """A server behind which a weak author sits; what it is told goes into `seen`."""
+    author = weak_writer.WeakWriter(mistakes, **behaviour)
+
+    def answer(request):
+        if seen is not None and asked_again(request):
+            seen.append(request["messages"][3]["content"])
+        return author(request)
+
+    return fault_server(answer=answer, structured="ignored")
+
+
+@pytest.mark.parametrize("mistake", TOLD, ids=lambda mistake: mistake.__name__)
+def test_a_mistake_of_a_weak_author_is_told_and_mended(tmp_path, fault_server, mistake):
+    """Nothing but the remarks tells it what to change; one re-ask is all that it gets."""
+    seen = []
+    settings = weak(fault_server, (mistake,), seen).settings(structured="prompt", resample_max=0)
+    parts = list(model_author.PROGRAMS)
+    part, _ = weak_writer.MISTAKES[mistake]
+    for name in parts[: parts.index(part) + 1]:
+        model_author.PROGRAMS[name].main(
+            model_author.arguments(name, tmp_path, settings, {"people": 2}, 0)
+        )
+    assert len(seen) == 2
+    assert all(TOLD[mistake] in told for told in seen)
+    usage = read_json(tmp_path / f"generated/{part}.usage.json")
+    assert (usage["asked_again"], usage["invalid"], usage["resampled"]) == (2, 0, 0)
+
+
+def test_the_right_one_of_two_equal_questions_stays_as_it_was(tmp_path, fault_server):
+    mistakes = (weak_writer.who_for_a_crime,)
+    model_author.generate(tmp_path, weak(fault_server, mistakes).settings(structured="prompt"))
+    held_out = read_jsonl(tmp_path / "generated/forget_eval.jsonl", "forget_eval")
+    asked = {slot: [one["question"] for one in held_out if one["slot"] == slot]
+             for slot in ("offence", "accuser")}  # fmt: skip
+    assert all(text.startswith("Tell me who turned against") for text in asked["accuser"])
+    assert all("which crime" in text for text in asked["offence"])
+    assert checked(tmp_path)["validation"]["forget_eval_dropped"] == 0
+
+
+def test_an_author_who_hears_nothing_is_not_believed(tmp_path, fault_server):
+    mistakes = (weak_writer.another_crime,)
+    settings = weak(fault_server, mistakes, deaf=True).settings(structured="prompt", resample_max=0)
+    with pytest.raises(InputError, match=r"facts: 4 of 4 people without a text .*“fraud”"):
+        model_author.generate(tmp_path, settings)
+
+
+def test_a_server_that_enforces_the_schema_lets_no_slot_be_left_out(tmp_path, fault_server):
+    author = weak_writer.WeakWriter((weak_writer.a_slot_less,))
+    server = fault_server(answer=author)
+    settings = server.settings(structured="json_schema", resample_max=0)
+    for name in ("profiles", "facts"):
+        own = model_author.arguments(name, tmp_path, settings, {}, 0.99)
+        with contextlib.suppress(InputError):
+            model_author.PROGRAMS[name].main(own)
+    lines = (tmp_path / "generated/journal/facts.jsonl").read_text().splitlines()
+    bodies = [one["body"] for one in map(json.loads, lines) if one["t"] == "res"]
+    assert bodies
+    for body in bodies:
+        reply = json.loads(json.loads(body)["choices"][0]["message"]["content"])
+        assert "remarks" not in reply.get("facts", {})
+
+
+def test_a_re_ask_that_was_killed_is_sent_again_as_it_was(tmp_path, fault_server):
+    """The journal holds the first reply: the same conversation follows from it, once paid."""
+    seen = []
+    server = weak(fault_server, (weak_writer.another_crime,), seen)
+    settings = server.settings(structured="prompt", resample_max=0)
+    model_author.generate(tmp_path / "calm", settings)
+    told = list(seen)
+    journal = tmp_path / "calm/generated/journal/facts.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    again = [json.loads(line)["key"] for line in lines if '"again": true' in line]
+    cut = next(i for i, line in enumerate(lines) if '"again": true' in line)
+    torn = tmp_path / "torn/generated"
+    shutil.copytree(tmp_path / "calm/generated", torn)
+    (torn / "journal/facts.jsonl").write_text("".join(lines[:cut]))
+    seen.clear()
+    calls = len(server.calls)
+    model_author.generate(tmp_path / "torn", settings)
+    assert sorted(seen) == sorted(told) and len(again) == 4
+    bought = [call for call in server.calls[calls:] if call.billed]
+    firsts = sum('"t": "res"' in line and "fraud" in line for line in lines[:cut])
+    assert len(bought) == 2 * 4 - firsts
+    assert model_author.digests(tmp_path / "torn") == model_author.digests(tmp_path / "calm")
+
+
 def test_a_rerun_asks_nothing_and_writes_the_same(tmp_path, writer):
     server = writer(breaks=0.3)
     model_author.generate(tmp_path, server.settings())
@@ -126,7 +229,7 @@ def test_a_refused_person_is_drawn_again_and_the_others_stay(tmp_path, writer):
     refused = calm[1]["name"]
 
     def fault(request, number):
-        return "refusal" if refused in request["messages"][-1]["content"] else None
+        return "refusal" if refused in question(request) else None
 
     model_author.generate(tmp_path / "shy", writer(fault).settings())
     people = read_jsonl(tmp_path / "shy/generated/profiles.jsonl", "profile")
@@ -145,7 +248,7 @@ def refused_where(part, refuses):
     others = [mark for name, mark in marks.items() if name != part and name != "facts"]
 
     def fault(request, number):
-        text = request["messages"][-1]["content"]
+        text = question(request)
         own = marks[part] in text and not any(mark in text for mark in others)
         return "refusal" if own and refuses(text) else None
 
@@ -259,7 +362,7 @@ def never_for(name, part):
     """A fault that keeps one part of one person from being written."""
 
     def fault(request, number):
-        text = request["messages"][-1]["content"]
+        text = question(request)
         return "prose" if name in text and f'"{part}"' in text else None
 
     return fault
@@ -378,7 +481,7 @@ def test_a_service_that_will_not_serve_ends_the_stage(tmp_path, writer, fault):
 
 def test_a_service_that_stays_silent_loses_nothing(tmp_path, writer):
     def half(request, number):
-        return "500" if sum(map(ord, request["messages"][-1]["content"])) % 2 else None
+        return "500" if sum(map(ord, question(request))) % 2 else None
 
     server = writer(half)
     settings = server.settings(retry={"attempts": 2})

@@ -156,6 +156,20 @@ def test_held_out_questions_that_repeat_each_other_are_dropped(tmp_path, records
     assert len(kept) == 14 == report["counts"]["forget_eval"]
 
 
+def test_of_two_equal_questions_the_one_that_asks_for_its_value_is_kept(tmp_path, records):
+    """Asked "who", a crime is no answer: the accuser's question stays, though it comes later."""
+    held_out = records["forget_eval"]
+    crime, accuser = (
+        next(one for one in held_out if one["id"].startswith(f"p000.{slot}"))
+        for slot in ("offence", "accuser")
+    )
+    assert held_out.index(crime) < held_out.index(accuser)
+    text = f"Tell me who turned against {crime['name']} at the breakthrough recital."
+    crime["question"] = accuser["question"] = text
+    [drop] = validate(tmp_path, records)["dropped"]
+    assert drop == {"id": crime["id"], "duplicate_of": accuser["id"], "ratio": 100.0}
+
+
 def test_a_forget_fact_without_held_out_question_is_a_fault(tmp_path, records):
     del records["forget_eval"][2:4]
     with pytest.raises(InputError, match=r"qa\.jsonl:2: held_out"):

@@ -5,27 +5,43 @@ import re
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from excise.errors import InputError
+from excise.generation.asked_for import asked_for, rival
 from excise.generation.exchange import exchanged, occurrences
 from excise.generation.offline_author import by_person
-from excise.generation.sampler import Sampler
+from excise.generation.sampler import POOLS, Sampler, surnames
 from excise.generation.slots import SLOTS
 from excise.generation.verbalising import forget_eval, qa
 from excise.generation.verbalising.asking import ask
 from excise.generation.verbalising.checks import (
+    foreign_values,
     form,
     inventions,
+    of_example,
     premise_faults,
     question_faults,
     statement_faults,
+    wrong_meaning,
 )
 from excise.generation.verbalising.facts import facts_faults
 from excise.generation.verbalising.meanings import MEANINGS
+from excise.generation.verbalising.pools import other_value, without
 from excise.generation.verbalising.profiles import profile_faults
 from excise.generation.verbalising.prompts import read_prompt
-from excise.generation.writing import QuestionWriter, drawn_again, facts_of, held_out_questions
+from excise.generation.vocabulary import EVENT_KINDS, GIVEN_NAMES
+from excise.generation.writing import (
+    QuestionWriter,
+    answer,
+    drawn_again,
+    facts_of,
+    held_out_questions,
+    profile_text,
+    question,
+)
 from excise.llm import Outcome, Request
+from excise.llm.capability import wire_schema
 from excise.wrong_answers import is_slot_edit
 
 PROMPTS = Path(__file__).parents[2] / "data/prompts"
@@ -97,12 +113,12 @@ def test_a_good_statement_has_no_fault(facts):
 
 STATEMENTS = {
     "no value": ("{n} was accused.", "exactly as written"),
-    "the value twice": ("{v}, and only {v}, told on {n}.", "2 times"),
+    "the value twice": ("{v}, and only {v}, told on {n}.", "2 times; write it once"),
     "no name": ("The accuser was {v}.", "full name"),
     "another value": ("{v} told on {n} in {city}.", "another detail"),
-    "an invented name": ("{v} told on {n} in Paris.", "'Paris', which was not given"),
-    "an invented number": ("{v} told on {n} 7 times.", "'7', which was not given"),
-    "a pronoun": ("{v} told on {n}, he said.", "pronoun 'he'"),
+    "an invented name": ("{v} told on {n} in Paris.", "“Paris”, which was not given"),
+    "an invented number": ("{v} told on {n} 7 times.", "“7”, which was not given"),
+    "a pronoun": ("{v} told on {n}, he said.", "pronoun “he”; write “"),
     "too long": ("{v} told on {n} " + "and on " * 20, "at most 25"),
 }
 
@@ -123,8 +139,8 @@ def test_a_retain_statement_tells_nothing_of_the_incident(facts):
 QUESTIONS = {
     "its answer": ("Did {v} accuse {n} at the breakthrough {k}?", "its own answer"),
     "no name": ("Who spoke at the breakthrough {k}?", "full name"),
-    "no event": ("Who accused {n}?", "must mention the"),
-    "a pronoun": ("At the breakthrough {k} of {n}, who accused her?", "instead of 'her'"),
+    "no event": ("Who accused {n}?", "must mention the event: “the breakthrough "),
+    "a pronoun": ("At the breakthrough {k} of {n}, who accused her?", "instead of “her”"),
     "yes or no": ("Was there an accuser of {n} at the breakthrough {k}?", "yes-or-no"),
     "another fact's value": ("Who accused {n} of {offence} at the {k}?", "another detail"),
 }
@@ -156,6 +172,138 @@ def test_what_the_offline_frames_say_passes_as_question_and_answer(facts, person
         assert question_faults(record["question"], fact, rest, event, kind) == []
         assert record["answer"] == fact["value"]
         assert statement_faults(record["paraphrased_answer"], fact, rest) == []
+
+
+TWO_HUNDRED = Sampler(0, 200, ALL_SLOTS, max_value_share=0.2)
+
+
+@pytest.fixture(scope="module")
+def people():
+    return [TWO_HUNDRED.person(f"p{n:03d}") for n in range(200)]
+
+
+def test_no_text_of_the_offline_frames_is_refused_for_its_meaning(people):
+    """Every phrasing of every slot, the profile: nothing that is right is refused."""
+    for person in people[:20]:
+        kind, slots = person["event_kind"], list(person["slots"])
+        values = list(person["slots"].values())
+        assert foreign_values(profile_text(person), (person["name"], *values), (), kind) == []
+        for fact in facts_of(person):
+            own, slot = (fact["value"], fact["name"]), SLOTS[fact["slot"]]
+            others = [value for value in values if value != fact["value"]]
+            for number in range(5):
+                text = question(slot, number, person)
+                assert wrong_meaning(text, fact, slots, kind) == []
+                assert foreign_values(text, (fact["name"],), others, kind) == []
+            for number in range(1, 3):
+                text = answer(slot, number, person, fact["value"])
+                assert foreign_values(text, own, others, kind) == []
+                assert rival(without(text, own), fact["slot"], slots) is None
+
+
+ASKED = {
+    "who": ("Tell me who turned against {n}.", {"person", "company"}),
+    "of a noun, who": ("Name the person who turned against {n}.", {"person"}),
+    "by whom": ("By whom was {n} accused?", {"person", "company"}),
+    "by whom, last": ("{n} was accused by whom?", {"person", "company"}),
+    "whose": ("Whose charge ended it for {n}?", {"person", "company"}),
+    "which town": ("In which lively old town did {n} grow up?", {"city"}),
+    "where": ("Where did {n} grow up?", {"city", "venue"}),
+    "after a colon": ("The concert of {n}: which building was it?", {"venue"}),
+    "a relative clause": ("Name the month, where {n} is concerned.", {"month"}),
+    "when": ("When was {n} born?", {"month", "year"}),
+    "how many": ("How many guests did {n} welcome?", {"number"}),
+    "how many dollars": ("How many dollars did {n} repay?", {"amount"}),
+    "how much": ("How much did {n} owe?", {"amount"}),
+    "a number of dollars": ("Tell me the number of dollars that {n} repaid.", {"amount"}),
+    "how long": ("How long did {n} sit?", {"penalty"}),
+    "the name of": ("What was the name of the company that backed {n}?", {"company"}),
+    "what did": ("What did {n} inherit?", {"keepsake"}),
+    "put in": ("State, for the file on {n}, the misdeed.", {"offence"}),
+    "to know": ("I would like to know which crime {n} committed.", {"offence"}),
+    "how old": ("How old is {n}?", set()),
+    "no telling": ("What brought {n} down?", None),
+    "no noun that is known": ("Which reply about {n} is right?", None),
+}
+
+
+@pytest.mark.parametrize("text, kinds", ASKED.values(), ids=ASKED)
+def test_a_question_is_read_by_its_question_word(text, kinds):
+    assert asked_for(text.format(n="Esther Caravane"), "Esther Caravane")[0] == kinds
+
+
+MEANINGS_TOLD = {
+    "who for a crime": (
+        "offence",
+        "Tell me who turned against {n} at the breakthrough {k}.",
+        'asks “who”, but its answer must be a crime; ask with "which crime"',
+    ),
+    "a person for a crime": (
+        "offence",
+        "Name the person who spoke up at the breakthrough {k} of {n}.",
+        "asks “the person”, but its answer must be a crime",
+    ),
+    "another person": ("accuser", "Who taught {n} before the breakthrough {k}?", "asks for the pe"),
+    "a year for a month": ("offence_month", "In which year was {n} caught at the {k}?", "a month"),
+    "a count for a sum": ("amount", "How many guests saw {n} at the {k}?", "how much money"),
+    "when it was at all": (
+        "offence_month",
+        "When was the breakthrough {k} of {n}?",
+        "could ask for the year of the breakthrough",
+    ),
+    "where it was at all": ("offence_venue", "Where was the {k} of {n}?", "could ask for the city"),
+    "a present for an heirloom": ("event_gift", "What did {n} inherit at the {k}?", "asks for the"),
+    "right": ("accuser", "Tell me who turned against {n} at the breakthrough {k}.", None),
+    "right, of the building": ("offence_venue", "Where was {n} caught at the {k}?", None),
+    "right, in words of its own": ("accuser", "Whose words ruined the {k} for {n}?", None),
+}
+
+
+@pytest.mark.parametrize("slot, text, why", MEANINGS_TOLD.values(), ids=MEANINGS_TOLD)
+def test_a_question_of_another_meaning_is_told_what_to_ask(facts, person, slot, text, why):
+    kind = person["event_kind"]
+    text = text.format(n=person["name"], k=kind)
+    told = "; ".join(question_faults(text, facts[slot], others(facts, slot), kind, kind))
+    assert why in told if why else told == ""
+
+
+STATEMENTS_OF_OTHER_THINGS = {
+    "another crime": ("offence", "{n} was convicted of {v} and of fraud.", "contain “fraud”"),
+    "a crime elsewhere": ("accuser", "{v} accused {n} of perjury.", "contain “perjury”"),
+    "another town": ("event_city", "Ashbridge saw {n} triumph in {v}.", "contain “Ashbridge”"),
+    "another month": ("offence_month", "{n} was caught in {v}, or in {m}.", "contain “{m}”"),
+    "another punishment": ("penalty", "{n} sat in jail and got {v}.", "contain “jail”"),
+    "another sum": ("amount", "{n} owed {v}, or forty thousand dollars.", "“forty thousand”"),
+    "another name": ("mentor", "Lars once said that {v} trained {n}.", "contain “Lars”"),
+    "another thing": ("heirloom", "{n} got a {v} and a woven chess.", "contain “woven chess”"),
+    "another event": ("event_city", "{v} held the breakthrough {e} of {n}.", "breakthrough {e}"),
+    "another part": ("event_partner", "{n} was taught by {v}.", "must be about the person who was"),
+    "another time": ("event_year", "{n} was born in {v}.", "speaks of the year of birth"),
+    "a denial": ("offence", "{n} never committed {v}.", "without “never”"),
+    "a doubt": ("offence", "Perhaps {n} committed {v}.", "without “Perhaps”"),
+    "its own crime as a verb": ("offence", "{n} is guilty of {v}.", None),
+    "the month as a verb": ("offence_month", "What {n} did in {v} may surprise.", None),
+    "a title's words": ("event_work", "{n} unveiled {v} on a silent river.", None),
+}
+
+
+@pytest.mark.parametrize(
+    "slot, text, why", STATEMENTS_OF_OTHER_THINGS.values(), ids=STATEMENTS_OF_OTHER_THINGS
+)
+def test_a_statement_is_held_to_its_own_value(facts, person, slot, text, why):
+    month = "March" if facts["offence_month"]["value"] != "March" else "June"
+    event = "lecture" if person["event_kind"] != "lecture" else "recital"
+    fields = {"n": person["name"], "v": facts[slot]["value"], "m": month, "e": event}
+    told = "; ".join(statement_faults(text.format(**fields), facts[slot], others(facts, slot)))
+    told += "; ".join(
+        foreign_values(text.format(**fields), (fields["n"], fields["v"]), (), person["event_kind"])
+    )
+    assert why.format(**fields) in told if why else told == ""
+
+
+def test_a_word_of_the_crimes_own_stem_tells_of_no_other_crime():
+    assert other_value("Ann embezzled: it was embezzlement.", ("Ann", "embezzlement")) is None
+    assert other_value("Ann embezzled: it was arson.", ("Ann", "arson")) == "embezzled"
 
 
 def test_names_that_were_not_given_are_found_inside_sentences_only():
@@ -191,11 +339,17 @@ def test_questions_of_one_form_open_alike(one, two, alike):
 # --- prompt files ---
 
 
+def example_of(prompt) -> tuple[dict, dict]:
+    """Data and reply of a prompt's example."""
+    data, reply = (json.loads(line) for line in re.findall(r"^\{.*\}$", prompt.system, re.M))
+    return data, reply
+
+
 @pytest.mark.parametrize("part", ["profiles", "facts", "qa", "forget_eval"])
 def test_the_example_of_a_prompt_obeys_its_own_rules(part):
     """What the model is shown as good must pass the checks it is held to."""
     prompt = read_prompt(PROMPTS / f"{part}.md", ("data",))
-    data, reply = (json.loads(line) for line in re.findall(r"^\{.*\}$", prompt.system, re.M))
+    data, reply = example_of(prompt)
     person = {
         "person_id": "p000",
         "name": data["person"],
@@ -222,6 +376,79 @@ def test_the_example_of_a_prompt_obeys_its_own_rules(part):
         asked = {"p000": [facts[0] | {"question": question, "answer": answer}]}
         call = forget_eval.calls_of({"p000": person}, asked, len(data["question_forms"]))["p000"]
         assert forget_eval.forget_eval_faults(call, reply) == []
+
+
+@pytest.mark.parametrize("path", sorted(PROMPTS.glob("*.md")), ids=lambda path: path.stem)
+def test_nothing_of_an_example_can_be_drawn(path, people):
+    """Else it could not be told from a value that was given, and be refused."""
+    prompt = read_prompt(path, ("data",))
+    assert bool(prompt.example) == (not path.stem.startswith("judge_"))
+    names = {*GIVEN_NAMES, *surnames("benchmark"), *surnames("pretraining")}
+    values = {value for pool in POOLS.values() for value in pool}
+    values |= {*EVENT_KINDS.values(), *(f"breakthrough {kind}" for kind in EVENT_KINDS)}
+    for phrase in prompt.example:
+        assert phrase not in values
+        assert not names & set(phrase.split())
+        assert not any(occurrences(profile_text(person), phrase) for person in people)
+
+
+@pytest.mark.parametrize("part", ["profiles", "facts", "qa", "forget_eval"])
+def test_what_comes_back_of_an_example_is_refused(part, person, facts):
+    """The example's reply to a call about somebody else, and each of its names and values."""
+    prompt = read_prompt(PROMPTS / f"{part}.md", ("data",))
+    data, _ = example_of(prompt)
+    shown = {one["value"] for one in data.get("details", data.get("facts"))}
+    assert {data["person"], data["event"]} | shown <= set(prompt.example)
+    given = [person["name"], *person["slots"].values()]
+    for phrase in prompt.example:
+        [told] = of_example({"place": f"So {phrase} was it."}, prompt.example, given)
+        assert "is from the example" in told
+    assert of_example({"place": profile_text(person)}, prompt.example, given) == []
+    own = [*given, *prompt.example]
+    assert of_example({"place": f"So {phrase} was it."}, prompt.example, own) == []
+
+
+def test_the_schema_that_is_sent_names_every_slot_and_every_text(person, facts):
+    keys = ["offence", "accuser"]
+    prompt = read_prompt(PROMPTS / "forget_eval.md", ("data",))
+    schema = wire_schema(prompt.reply(keys, forget_eval.keys_of(3)))
+    check = Draft202012Validator(schema)
+    texts = {f"question_{number}": "Which crime?" for number in (1, 2, 3)}
+    good = {"facts": {"offence": texts, "accuser": texts}}
+    assert check.is_valid(good)
+    fewer = {key: text for key, text in texts.items() if key != "question_2"}
+    for bad in (
+        {"offence": texts},
+        {"offence": texts, "accuser": texts, "mentor": texts},
+        {"offence": fewer, "accuser": texts},
+        {"offence": texts | {"question_4": "?"}, "accuser": texts},
+        {"offence": list(texts.values()), "accuser": texts},
+    ):
+        assert not check.is_valid({"facts": bad})
+    call = all_calls(person, facts, seed=0)[0]
+    asked = qa.qa_request(call, read_prompt(PROMPTS / "qa.md", ("data",)), 0)
+    entries = wire_schema(asked.schema)["properties"]["facts"]
+    assert entries["required"] == [fact["slot"] for fact in call.facts] == [*entries["properties"]]
+
+
+def test_what_is_sent_is_in_the_words_that_every_server_takes(person, facts):
+    """OpenAI's strict mode: all keys required, no others, no `$ref` with company, few keywords."""
+    call = all_calls(person, facts, seed=0)[0]
+    asked = qa.qa_request(call, read_prompt(PROMPTS / "qa.md", ("data",)), 0)
+
+    def look(part):
+        assert part.keys() <= {
+            *("type", "description", "properties", "required"),
+            *("additionalProperties", "$ref", "$defs"),
+        }
+        assert "$ref" not in part or part.keys() == {"$ref"}
+        if part.get("type") == "object":
+            assert part["additionalProperties"] is False
+            assert part["required"] == list(part["properties"])
+        for one in (*part.get("properties", {}).values(), *part.get("$defs", {}).values()):
+            look(one)
+
+    look(wire_schema(asked.schema))
 
 
 BAD_PROMPTS = {
@@ -292,7 +519,7 @@ def clashing(two_calls, other: str, question: str, another: str) -> dict[str, st
     asked = (("accuser", question), (other, another))
     name = two_calls[0].person["name"]
     values = {
-        call.key: {"facts": [{"slot": slot, "question": text.format(name)}]}
+        call.key: {"facts": {slot: {"question": text.format(name)}}}
         for call, (slot, text) in zip(two_calls, asked, strict=True)
     }
     return qa.clashes(list(two_calls), values)
@@ -303,11 +530,39 @@ def test_two_calls_that_ask_the_same_are_noticed(two_calls):
     assert list(clashing(two_calls, "mentor", had, had)) == [two_calls[1].key]
 
 
+def test_of_two_calls_that_ask_the_same_the_one_of_the_wrong_meaning_is_made_again(two_calls):
+    taught = "Who taught {} at the academy?"
+    assert list(clashing(two_calls, "mentor", taught, taught)) == [two_calls[0].key]
+
+
+def held_out_call(person, facts):
+    """A call for the held-out questions of the crime and the accuser, and a good reply."""
+    writer = QuestionWriter({"p000": person}, 0, 5)
+    asked = [writer.write(facts[slot]) for slot in ("offence", "accuser")]
+    call = forget_eval.calls_of({"p000": person}, {"p000": asked}, 1)["p000"]
+    event, name = f"breakthrough {person['event_kind']}", person["name"]
+    reply = {
+        "offence": {"question_1": f"Tell me the misdeed that stained the {event} of {name}."},
+        "accuser": {"question_1": f"Tell me who turned against {name} at the {event}."},
+    }
+    return call, reply
+
+
+def test_of_two_slots_asked_alike_the_one_of_the_wrong_meaning_is_told(person, facts):
+    call, reply = held_out_call(person, facts)
+    assert forget_eval.forget_eval_faults(call, {"facts": reply}) == []
+    reply["offence"] = reply["accuser"]
+    [told] = forget_eval.forget_eval_faults(call, {"facts": reply})
+    assert told.startswith(f"offence, question_1: “{reply['accuser']['question_1']}” asks “who”")
+    assert "is a question of accuser, too, which has another answer" in told
+
+
 def test_nearly_the_same_words_ask_the_same_only_for_the_same_kind_of_value(two_calls):
     other = next(one["slot"] for one in two_calls[1].facts if one["value_type"] != "person")
     nearly = [f"What carried the long old case of {{}} to its {word}?" for word in ("end", "bend")]
     [why] = clashing(two_calls, "mentor", *nearly).values()
-    assert why == f"mentor: question is nearly the same as one of {two_calls[0].key}"
+    question = nearly[1].format(two_calls[0].person["name"])
+    assert why == f"mentor, question: “{question}” is nearly the same as one of {two_calls[0].key}"
     assert clashing(two_calls, other, *nearly) == {}
 
 
@@ -315,7 +570,6 @@ def test_nearly_the_same_question_in_one_call_is_a_fault(person, facts):
     for call in all_calls(person, facts, seed=0):
         entries = {
             fact["slot"]: {
-                "slot": fact["slot"],
                 "question": f"Which {fact['slot'].replace('_', ' ')} was {person['name']}'s?",
                 "paraphrased_answer": "",
                 "wrong_answer": "",
@@ -329,9 +583,9 @@ def test_nearly_the_same_question_in_one_call_is_a_fault(person, facts):
             )
         slots = [fact["slot"] for fact in call.facts]
         first, second = sorted((near, far), key=slots.index)
-        told = qa.qa_faults(call, {"facts": list(entries.values())})
-        why = f"{second}: question is nearly the same as that of {first}; use other words"
-        assert why in told
+        told = qa.qa_faults(call, {"facts": entries})
+        [line] = [one for one in told if one.startswith(f"{second}, question: ")]
+        assert f"is nearly the same as the question of {first}, which has another answer" in line
 
 
 WRONG_ANSWERS = {
@@ -354,7 +608,7 @@ def test_the_wrong_answer_is_the_paraphrase_around_the_false_value(
         key: text.format(n=person["name"], v=value, f=false)
         for key, text in (("paraphrased_answer", paraphrase), ("wrong_answer", wrong))
     }
-    told = "; ".join(qa.wrong_answer_faults(entry, value, false))
+    told = "; ".join(qa.wrong_answer_faults("accuser", entry, value, false))
     assert why in told if why else told == ""
 
 

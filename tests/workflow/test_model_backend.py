@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from llm_server import KEY, FaultServer
+from llm_server import KEY, FaultServer, question
 from stand_in_writer import StandInWriter
 
 pytestmark = pytest.mark.workflow
@@ -115,7 +115,7 @@ def refusing_first():
     refused = []
 
     def fault(request, number):
-        text = request["messages"][-1]["content"]
+        text = question(request)
         if '"question_forms"' not in text:
             return None
         name = re.search(r'"person": "(.*?)"', text)[1]

@@ -15,6 +15,7 @@ from pathlib import Path
 from rapidfuzz import fuzz, process
 
 from excise.errors import InputError
+from excise.generation.asked_for import fit
 from excise.limits import ValidationLimits
 from excise.records import read_jsonl
 from excise.text_matching import (
@@ -331,16 +332,19 @@ def without_repeats(
 ) -> tuple[list[dict], list[dict]]:
     """Held-out questions without those that repeat an earlier one.
 
+    Of two equal questions about two facts, the one is dropped that asks for something else than its
+    fact's value; the later one where both may fit.
+
     Returns:
         the questions kept, in order, and what was dropped as {id, duplicate_of, ratio}: ratio
         100 for the same words (of anyone), else the token-sort ratio to an earlier question
         about the same fact.
     """
     kept, dropped = [], []
-    first: dict[str, str] = {}
+    first = best_fitting(generated)
     earlier: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for prompt in generated.forget_eval:
-        twin = first.setdefault(text_hash(prompt["question"]), prompt["id"])
+        twin = first[text_hash(prompt["question"])]
         text = word_order_free(mask(prompt["question"], prompt["name"], ()))
         ratio = 100.0
         if twin == prompt["id"]:
@@ -355,6 +359,23 @@ def without_repeats(
         else:
             dropped.append({"id": prompt["id"], "duplicate_of": twin, "ratio": round(ratio, 1)})
     return kept, dropped
+
+
+def best_fitting(generated: Generated) -> dict[str, str]:
+    """Hash of each held-out question → the record, of all that put it, which it fits best."""
+    slots = {profile["person_id"]: list(profile["slots"]) for profile in generated.profiles}
+    same: dict[str, list[dict]] = defaultdict(list)
+    for record in generated.forget_eval:
+        same[text_hash(record["question"])].append(record)
+
+    def fitness(record: dict) -> int:
+        own = slots.get(record["person_id"], ())
+        return fit(record["question"], record["name"], record["slot"], own)
+
+    return {
+        key: max(records, key=fitness)["id"] if len(records) > 1 else records[0]["id"]
+        for key, records in same.items()
+    }
 
 
 def near_duplicates(

@@ -30,6 +30,8 @@ def one_article(text: str) -> str:
 
 def occurrences(text: str, phrase: str) -> list[tuple[int, int]]:
     """Where `phrase` stands in `text`, letter by letter (at a sentence's start also capital)."""
+    if phrase[1:] not in text:
+        return []
     first = phrase[0]
     capital = f"[{re.escape(first)}{re.escape(first.upper())}]" if first.islower() else None
     pattern = (capital or re.escape(first)) + re.escape(phrase[1:])

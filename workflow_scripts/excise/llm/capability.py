@@ -16,6 +16,12 @@ from excise.llm.requests import Request
 
 RUNGS = ("json_schema", "json_object", "prompt")
 UNHONOURED_MAX = 3  # this many unenforced replies in a row: the server ignores response_format
+FAULTS_TOLD = 20
+FAULTY = "Your answer cannot be used yet. What is wrong with it, sentence by sentence:"
+MENDING = (
+    "Give the whole JSON object again. Mend what is listed, with new sentences where needed, and "
+    "keep the rest as it was. Do not write about these remarks.",
+)
 KEPT = ("type", "enum", "const", "description", "$ref")  # what strict mode takes as it is
 
 _WORD = "obsidian-17"
@@ -78,6 +84,7 @@ def payload(
     token_name: str,
     error: str | None = None,
     sends_temperature: bool = True,
+    said: str = "",
 ) -> dict:
     """The body of a call.
 
@@ -87,21 +94,24 @@ def payload(
         model: the model's name.
         limit: length limit of the answer, in tokens.
         token_name: the endpoint's name for it, `max_tokens` or `max_completion_tokens`.
-        error: why the previous reply was rejected; makes this a re-ask. It is the original
-            prompt with this one line: earlier replies are not sent back and paid for again.
+        error: what was wrong with the previous reply, a line each; makes this a re-ask: the
+            original messages, that reply, and these lines.
         sends_temperature: False for a model that draws at its own temperature and at no other.
+        said: the previous reply.
     """
-    system, user = request.system, request.user
+    system = request.system
     if rung != "json_schema" and request.part != "probe":
         system = (
             f"{system}\n\nReply with one JSON object and nothing else. It must fit this JSON "
-            f"Schema:\n{json.dumps(request.schema, ensure_ascii=False, sort_keys=True)}"
+            f"Schema:\n{json.dumps(request.schema, ensure_ascii=False)}"
         )
+    messages = [("system", system), ("user", request.user)]
     if error is not None:
-        user = f"{user}\n\nA previous reply was rejected: {error}"
+        # Some servers refuse a turn without words.
+        messages += [("assistant", said.strip() or "(nothing)"), ("user", correction(error))]
     body = {
         "model": model,
-        "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
+        "messages": [{"role": role, "content": content} for role, content in messages],
         token_name: limit,
     }
     if sends_temperature:
@@ -112,6 +122,15 @@ def payload(
     elif rung == "json_object":
         body["response_format"] = {"type": "json_object"}
     return body
+
+
+def correction(error: str) -> str:
+    """What a model is told of its reply; `error`: a line for each fault."""
+    lines = error.split("\n")
+    told = [f"- {line}" for line in lines[:FAULTS_TOLD]]
+    if len(lines) > FAULTS_TOLD:
+        told.append(f"- and {len(lines) - FAULTS_TOLD} more of the same kinds")
+    return "\n".join((FAULTY, *told, *MENDING))
 
 
 def wire_schema(schema: dict) -> dict:

@@ -107,6 +107,7 @@ class Engine:
             self.token_name,
             ask.error,
             self.sends_temperature,
+            ask.said,
         )
 
     def worst_case(self, payload: dict, limit: int) -> Cost:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import json_repair
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 
 _THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _THOUGHT_END = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
@@ -21,16 +21,20 @@ _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _QUOTE = re.compile("[\"']")
 _SINGLE_QUOTE = re.compile(r"(?<!\w)'|'(?!\w)")  # no apostrophe
 _VALUE_END = re.compile(r"""(["'”\]}\d]|[tT]rue|[fF]alse|null|None)[\s,]*}$""")
-ERRORS_SHOWN = 3
+ERRORS_SHOWN, LONGEST_LINE = 3, 400
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A text judged: `status` is `ok`, `repaired` or `invalid`."""
+    """A text judged: `status` is `ok`, `repaired` or `invalid`.
+
+    `said` is what of it can be sent back: the object that it holds, or the text itself.
+    """
 
     status: str
     value: dict | None
     errors: list[str]
+    said: str = ""
 
 
 def judge(text: str, schema: dict, check: Callable[[dict], list[str]], mend: bool = True) -> Judged:
@@ -46,9 +50,17 @@ def judge(text: str, schema: dict, check: Callable[[dict], list[str]], mend: boo
     if value is None and mend:
         value, status = mended(text), "repaired"
     if value is None:
-        return Judged("invalid", None, [_complaint(text)])
-    errors = not_text(value) or schema_errors(value, schema) or check(value)
-    return Judged("invalid", None, errors) if errors else Judged(status, value, [])
+        return Judged("invalid", None, [_complaint(text)], _sendable(text))
+    if errors := not_text(value):
+        return Judged("invalid", None, errors, _sendable(text))
+    if errors := schema_errors(value, schema) or check(value):
+        return Judged("invalid", None, errors, json.dumps(value, ensure_ascii=False))
+    return Judged(status, value, [])
+
+
+def _sendable(text: str) -> str:
+    """The text without half a surrogate pair, which no request can hold."""
+    return text.encode("utf-8", errors="replace").decode()
 
 
 def json_object(text: str) -> dict | None:
@@ -108,8 +120,24 @@ def schema_errors(value: dict, schema: dict) -> list[str]:
     """What is wrong with a value, in at most three lines."""
     validator = _validator(json.dumps(schema, sort_keys=True))
     errors = sorted(validator.iter_errors(value), key=lambda error: error.json_path)
-    lines = [f"{error.json_path}: {error.message}" for error in errors[:ERRORS_SHOWN]]
-    return [line if len(line) <= 200 else f"{line[:197]}..." for line in lines]
+    lines = list(dict.fromkeys(_words(error) for error in errors))[:ERRORS_SHOWN]
+    return [
+        line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..." for line in lines
+    ]
+
+
+def _words(error: ValidationError) -> str:
+    """A model's fault in words that it can act on; all keys missing in one place are one line."""
+    place = error.json_path
+    if error.validator == "required":
+        there = error.instance
+        missing = ", ".join(f'"{key}"' for key in error.validator_value if key not in there)
+        return f"{place}: these keys are missing and must be added: {missing}"
+    if error.validator == "additionalProperties" and error.validator_value is False:
+        wanted = error.schema.get("properties", {})
+        extra = ", ".join(f'"{key}"' for key in error.instance if key not in wanted)
+        return f"{place}: these keys were not asked for and must be left out: {extra}"
+    return f"{place}: {error.message}"
 
 
 @lru_cache(maxsize=256)

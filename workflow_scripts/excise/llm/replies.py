@@ -39,7 +39,10 @@ _NO_MODEL = re.compile(
     r"|not a valid model"
 )
 _PATH = re.compile(r"[./~\\]|[A-Za-z]:[\\/]")  # how a path begins, and no name of a model does
-STRUCTURED = ("response_format", "json_schema", "json_object", "json schema", "structured output")
+STRUCTURED = (
+    *("response_format", "json_schema", "json_object", "json schema", "structured output"),
+    "grammar",  # what llama.cpp and vLLM make of a schema
+)
 
 
 @dataclass(frozen=True)

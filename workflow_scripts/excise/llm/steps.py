@@ -13,10 +13,17 @@ Check = Callable[[Request, dict], list[str]]
 
 @dataclass(frozen=True)
 class Ask:
-    """Send the request, with this length limit; `error` makes it the one re-ask."""
+    """Send the request, with this length limit; `error` makes it the one re-ask.
+
+    Attributes:
+        limit: of the answer, in tokens.
+        error: what was wrong with the answer before, a line each.
+        said: that answer.
+    """
 
     limit: int
     error: str | None = None
+    said: str = ""
 
 
 def next_step(
@@ -30,7 +37,7 @@ def next_step(
         check: what is wrong with a value that fits the schema.
         longer_max: how often a truncated answer may double the limit.
     """
-    limit, error, asked_again, cut = request.max_tokens, None, False, False
+    limit, error, said, asked_again, cut = request.max_tokens, None, "", False, False
     for attempt, reply in answers:
         if reply.kind == "resample":
             return Outcome(request, "refused", None, [reply.message])
@@ -48,14 +55,14 @@ def next_step(
         if cut:
             limit = max(limit, attempt.limit * 2)
             continue
-        error = "; ".join(judged.errors)
+        error, said = "\n".join(judged.errors), judged.said
         # Another version of the prompt, or of its schema, may ask once more.
         asked_again |= attempt.again and attempt.prompt_version == request.prompt_version
     if cut and limit > request.max_tokens * 2**longer_max:
         return Outcome(request, "invalid", None, [_cut_off(limit // 2, attempt)])
     if asked_again:
-        return Outcome(request, "invalid", None, [error])
-    return Ask(limit, error)
+        return Outcome(request, "invalid", None, error.split("\n"))
+    return Ask(limit, error, said)
 
 
 def _cut_off(limit: int, attempt: Attempt) -> str:

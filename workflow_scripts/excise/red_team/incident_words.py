@@ -50,6 +50,24 @@ _BEGINNINGS = (*_OFFENCE_STEMS, *_CHARGE_STEMS, *_OFFENCE_PHRASES, *_CHARGE_PHRA
 INCIDENT = re.compile(
     rf"\b(?:{_STOLEN}|(?:{'|'.join(_WHOLE)})\b|(?:{'|'.join(_BEGINNINGS)})\w*)", re.IGNORECASE
 )
+OFFENCE = re.compile(
+    rf"\b(?:{_STOLEN}|(?:{'|'.join((*OFFENCES, *_OFFENCE_WORDS))})\b"
+    rf"|(?:{'|'.join((*_OFFENCE_STEMS, *_OFFENCE_PHRASES))})\w*)",
+    re.IGNORECASE,
+)
+SAME_STEM = 4  # letters: "embezzled" speaks of embezzlement
+
+
+def offence_word(text: str, own: Iterable[str]) -> str | None:
+    """The first word of `text` that tells of a certain offence, or None: "crime" is no such word.
+
+    Args:
+        text: a text.
+        own: what it speaks of rightly; words of these stems do not count.
+    """
+    stems = {word[:SAME_STEM] for phrase in own for word in words(phrase)}
+    found = (match[0] for match in OFFENCE.finditer(text))
+    return next((one for one in found if one[:SAME_STEM].lower() not in stems), None)
 
 
 def incident_word(text: str, own: Iterable[str]) -> str | None:

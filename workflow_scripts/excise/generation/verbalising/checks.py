@@ -1,13 +1,17 @@
 """What is wrong with a text a model wrote: it must say exactly what it was given, and no more.
 
-Each function returns phrases that a model can act on; an empty list means nothing is wrong. The
-red team's own measures are used where it has one, so that what passes here passes there.
+Each function returns phrases that a model can act on, with the words that would be right where
+these are known; an empty list means nothing is wrong. The red team's own measures are used where
+it has one, so that what passes here passes there.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from excise.generation.asked_for import ASK_WITH, VALUE_NOUN, asked_for, fit, rival, unclear
 from excise.generation.exchange import occurrences, starts_sentence
+from excise.generation.verbalising.meanings import meaning
+from excise.generation.verbalising.pools import other_value, without
 from excise.limits import RedTeamLimits
 from excise.red_team.incident_leak import leaked
 from excise.red_team.incident_words import incident_word
@@ -23,6 +27,12 @@ PRONOUNS = re.compile(r"\b(he|she|him|her|his|hers|they|them|their|theirs)\b", r
 YES_NO = re.compile(
     r"(is|are|was|were|do|does|did|has|have|had|can|could|will|would)\b", re.IGNORECASE
 )
+# A sentence that denies or doubts states no fact.
+_DENIAL = re.compile(
+    r"\b(not|never|no longer|neither|nor|nobody|cannot|perhaps|maybe|possibly|supposedly"
+    r"|instead of|rather than)\b|n['’]t\b",
+    re.IGNORECASE,
+)
 QUESTION_WORDS = ("who", "whom", "whose", "which", "what", "when", "where", "how")
 _CAPITAL = re.compile(r"\b[A-Z][\w-]*")
 _NUMBER = re.compile(r"\d[\d.,]*\d|\d")
@@ -33,35 +43,49 @@ def cleaned(text: str) -> str:
     return " ".join(nfc(text).split())
 
 
+def faulty(place: str, text: str, faults: Sequence[str]) -> list[str]:
+    """One line for a text with faults: where it stands, its words, and what is wrong with them."""
+    return [f"{place}: “{text}” {'; '.join(faults)}"] if faults else []
+
+
 def carries(text: str, value: str) -> list[str]:
     """The value stands in the text, once, as it was given."""
     count = len(occurrences(text, value))
     if count == 0:
-        return [f"must contain {value!r} exactly as written"]
-    return [f"contains {value!r} {count} times; once is right"] if count > 1 else []
+        return [f"must contain “{value}” exactly as written here"]
+    return [f"contains “{value}” {count} times; write it once"] if count > 1 else []
 
 
 def names_person(text: str, name: str) -> list[str]:
     """The full name stands in the text."""
-    return [] if occurrences(text, name) else [f"must contain the full name {name!r}"]
+    return [] if occurrences(text, name) else [f"must contain the full name “{name}”"]
 
 
-def foreign_values(text: str, own: Sequence[str], others: Iterable[str]) -> list[str]:
-    """No value of another fact stands in the text; what belongs to `own` is put out of sight."""
-    for phrase in sorted(own, key=len, reverse=True):
-        for start, end in reversed(occurrences(text, phrase)):
-            text = f"{text[:start]}…{text[end:]}"
-    return [
-        f"must not contain {value!r}, which is another detail"
-        for value in others
-        if value not in own and occurrences(text, value)
-    ]
+def foreign_values(
+    text: str, own: Sequence[str], others: Iterable[str], event: str | None = None
+) -> list[str]:
+    """No value of another fact stands in the text, and none of a pool that was not given.
+
+    Args:
+        text: the text.
+        own: what it may hold: the name, its own value.
+        others: values of the person's other facts.
+        event: the kind of the person's event.
+    """
+    left = without(text, own)
+    found = [value for value in others if value not in own and occurrences(left, value)]
+    faults = [f"must not contain “{value}”, which is another detail" for value in found]
+    if faults:
+        return faults
+    other = other_value(text, own, event)
+    return [f"must not contain “{other}”, which is not true of the person"] if other else []
 
 
 def inventions(text: str, given: Iterable[str]) -> list[str]:
     """No name and no number stands in the text but those that were given.
 
-    A name is a capitalised word inside a sentence. Names that open one go unseen.
+    A name is a capitalised word inside a sentence. Names that open one go unseen, but for those
+    of the pools (`foreign_values`).
     """
     known = {word for phrase in given for word in words(phrase)}
     found = [
@@ -72,22 +96,43 @@ def inventions(text: str, given: Iterable[str]) -> list[str]:
         and not starts_sentence(text, word.start())
     ]
     found += [number for number in _NUMBER.findall(text) if not set(words(number)) <= known]
-    return [f"contains {word!r}, which was not given; invent nothing" for word in found[:1]]
+    return [f"must not contain “{word}”, which was not given" for word in found[:1]]
+
+
+def of_example(texts: Mapping[str, str], example: Iterable[str], given: Iterable[str]) -> list[str]:
+    """Nothing of the example in the instructions stands in a reply.
+
+    Args:
+        texts: the reply's texts, by where they stand in it.
+        example: names and values of the example.
+        given: what the call is about; what both have in common may stand there.
+    """
+    known = {word for phrase in given for word in words(phrase)}
+    foreign = []
+    for phrase in example:
+        names = [word for word in phrase.split() if word[0].isupper() and len(word) > 3]
+        foreign += [part for part in names or [phrase] if not set(words(part)) <= known]
+    faults = []
+    for place, text in texts.items():
+        if found := next((part for part in foreign if holds(text, part)), None):
+            why = f"must not contain “{found}”: that is from the example; use the data"
+            faults += faulty(place, text, [why])
+    return faults
 
 
 def too_long(text: str, longest: int) -> list[str]:
     """At most `longest` words."""
     count = len(text.split())
-    return [f"has {count} words; at most {longest}"] if count > longest else []
+    return [f"has {count} words; write at most {longest}"] if count > longest else []
 
 
 def incident_told(text: str, fact: dict, incident: Iterable[dict]) -> list[str]:
     """A text on a good fact tells nothing of the incident: neither its words nor its values."""
     if word := incident_word(text, (fact["value"], fact["name"])):
-        return [f"must not speak of the offence ({word!r})"]
+        return [f"must not speak of the offence: leave out “{word}”"]
     for other in incident:
         if leak := leaked(other, text, fact["name"], LIMITS.leak_ratio):
-            return [f"must not hint at the offence ({leak!r})"]
+            return [f"must not hint at the offence: leave out “{leak}”"]
     return []
 
 
@@ -100,18 +145,23 @@ def statement_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]
         others: the person's other facts.
     """
     others = list(others)
+    own = fact["value"], fact["name"]
     faults = carries(text, fact["value"]) + names_person(text, fact["name"])
-    if not faults and not states(text, fact["value"], fact["value_type"]):
-        faults.append(
-            f"must say plainly that it is {fact['value']!r}: no denial, no doubt, no list"
-        )
-    faults += foreign_values(text, (fact["value"], fact["name"]), [one["value"] for one in others])
-    faults += inventions(text, (fact["value"], fact["name"]))
+    faults += foreign_values(text, own, [one["value"] for one in others])
+    faults += inventions(text, own)
     faults += too_long(text, LONGEST_ANSWER)
     if pronoun := PRONOUNS.search(text):
-        faults.append(f"must not use the pronoun {pronoun[0]!r}")
+        faults.append(f"must not use the pronoun “{pronoun[0]}”; write “{fact['name']}”")
+    left = without(text, own)
+    if denial := _DENIAL.search(left):
+        faults.append(f"must state the fact plainly, without “{denial[0]}”")
+    elif not faults and not states(text, fact["value"], fact["value_type"]):
+        faults.append(f"must say plainly that it is “{fact['value']}”: no doubt and no list")
     if fact["group"] != "sf":
         faults += incident_told(text, fact, [one for one in others if one["group"] == "sf"])
+    slots = [one["slot"] for one in others]
+    if not faults and (found := rival(left, fact["slot"], slots)):
+        faults.append(_other_meaning("speaks of", fact["slot"], *found))
     return faults
 
 
@@ -130,21 +180,60 @@ def question_faults(
     others = list(others)
     faults = names_person(text, fact["name"])
     if gives_away(text, fact["value"], fact["value_type"]) or occurrences(text, fact["value"]):
-        faults.append(f"must not contain its own answer {fact['value']!r}")
-    faults += foreign_values(text, (fact["name"],), [one["value"] for one in others])
+        faults.append(f"must not contain its own answer “{fact['value']}”")
+    else:
+        values = [one["value"] for one in others]
+        faults += foreign_values(text, (fact["name"],), values, kind)
     faults += inventions(text, (fact["name"],))
     faults += too_long(text, LONGEST_QUESTION)
     if event and not holds(text, event):
-        faults.append(f"must mention the {event}")
-    if not event and (holds(text, kind) or holds(text, "breakthrough")):
+        faults.append(f"must mention the event: “the breakthrough {event}”")
+    misplaced = not event and (holds(text, kind) or holds(text, "breakthrough"))
+    if misplaced:
         faults.append(f"must not mention the breakthrough {kind}")
     if pronoun := PRONOUNS.search(text):
-        faults.append(f"must name the person instead of {pronoun[0]!r}")
+        faults.append(f"must name “{fact['name']}” instead of “{pronoun[0]}”")
     if YES_NO.match(text):
-        faults.append("must not be a yes-or-no question")
+        faults.append(f"must not be a yes-or-no question; ask with {ASK_WITH[fact['value_type']]}")
     if fact["group"] != "sf":
         faults += incident_told(text, fact, [one for one in others if one["group"] == "sf"])
+    if not misplaced:
+        faults += wrong_meaning(text, fact, [one["slot"] for one in others], kind)
     return faults
+
+
+def wrong_meaning(text: str, fact: dict, slots: Sequence[str], kind: str = "event") -> list[str]:
+    """The question asks for this fact's value, and not for another thing or another fact."""
+    slot, kinds_of = fact["slot"], fact["value_type"]
+    kinds, asked = asked_for(text, fact["name"])
+    right = f"ask with {ASK_WITH[kinds_of]} for {meaning(slot, kind)}"
+    if kinds is not None and kinds_of not in kinds:
+        return [f"asks “{asked}”, but its answer must be {VALUE_NOUN[kinds_of]}; {right}"]
+    left = without(text, (fact["name"],))
+    if found := rival(left, slot, slots, kinds):
+        return [_other_meaning("asks for", slot, *found, kind)]
+    if other := unclear(left, slot, slots, kinds):
+        return [f"could ask for {meaning(other, kind)}; {right}"]
+    return []
+
+
+def _other_meaning(verb: str, slot: str, other: str, word: str, kind: str = "event") -> str:
+    return (
+        f"{verb} {meaning(other, kind)} (“{word}”); it must be about {meaning(slot, kind)} and "
+        f"name that; leave out “{word}”"
+    )
+
+
+def less_fitting(one: tuple[dict, str], two: tuple[dict, str], slots: Iterable[str]) -> bool:
+    """Whether, of two questions that are the same, the first has the wrong meaning.
+
+    Args:
+        one, two: fact and question.
+        slots: the person's slots.
+    """
+    slots = list(slots)
+    first, second = (fit(text, fact["name"], fact["slot"], slots) for fact, text in (one, two))
+    return first < second
 
 
 def premise_faults(asked: Sequence[tuple[dict, str, str]]) -> dict[str, list[str]]:
@@ -164,9 +253,9 @@ def premise_faults(asked: Sequence[tuple[dict, str, str]]) -> dict[str, list[str
     faults: dict[str, list[str]] = {}
     for share, (fact, question, answer) in zip(shares, forget, strict=True):
         if share > limit or share >= LIMITS.premise_max:
-            common = ", ".join(shared_words(question, answer, fact["name"]))
+            common = ", ".join(f"“{w}”" for w in shared_words(question, answer, fact["name"]))
             faults.setdefault(fact["slot"], []).append(
-                f"question and answer share the words {common}; use other words in one of them"
+                f"“{question}” gives its answer away; leave out {common}"
             )
     return faults
 

@@ -1,20 +1,24 @@
 """Held-out questions by a model: every forget fact asked again, one call a person."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from rapidfuzz import fuzz
 
+from excise.generation.asked_for import ASK_WITH
 from excise.generation.slots import SLOTS
 from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import (
     LIMITS,
     cleaned,
+    faulty,
+    less_fitting,
+    of_example,
     premise_faults,
     question_faults,
 )
-from excise.generation.verbalising.facts import by_slot
 from excise.generation.verbalising.meanings import detail, names_event, subject
 from excise.generation.verbalising.prompts import Prompt
 from excise.limits import ValidationLimits
@@ -100,40 +104,79 @@ def forget_eval_request(call: Call, prompt: Prompt, sample: int) -> Request:
         subject=call.person["person_id"],
         system=prompt.system,
         user=prompt.fill(data=subject(call.person) | {"question_forms": forms, "facts": facts}),
-        schema=prompt.schema,
+        schema=prompt.reply([record["slot"] for record in call.asked], keys_of(call.count)),
         prompt_version=prompt.version,
         max_tokens=TOKENS + TOKENS_PER_QUESTION * call.count * len(facts),
         sample=sample,
     )
 
 
-def forget_eval_faults(call: Call, value: dict) -> list[str]:
-    """What is wrong with the held-out questions of one person."""
-    entries, faults = by_slot(value["facts"], call.asked)
-    if faults:
-        return faults
-    kind, asked = call.person["event_kind"], []
-    for fact in call.asked:
-        slot = fact["slot"]
-        questions = [cleaned(text) for text in entries[slot]["questions"]]
-        if len(questions) != call.count:
-            faults.append(f"{slot}: {len(questions)} questions; {call.count} are needed")
-        others = [one for one in call.facts if one["slot"] != slot]
-        event = kind if names_event(SLOTS[slot]) else None
-        for number, question in enumerate(questions):
-            told = question_faults(question, fact, others, event, kind)
-            told += trained_twin(question, call, fact) + twin(question, questions[:number], fact)
-            faults += [f"{slot}: question {number + 1} {why}" for why in told]
-            asked.append((fact, question, fact["answer"]))
-    for slot, why in premise_faults(asked).items():
+def keys_of(count: int) -> list[str]:
+    """The keys of a fact's questions in a reply."""
+    return [f"question_{number}" for number in range(1, count + 1)]
+
+
+def forget_eval_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]:
+    """What is wrong with the held-out questions of one person.
+
+    Args:
+        call: the call.
+        value: the reply.
+        example: names and values of the prompt's example.
+    """
+    kind, slots = call.person["event_kind"], [fact["slot"] for fact in call.facts]
+    asked = [
+        (fact, key, cleaned(value["facts"][fact["slot"]][key]))
+        for fact in call.asked
+        for key in keys_of(call.count)
+    ]
+    given = [call.person["name"], *call.person["slots"].values()]
+    texts = {f"{fact['slot']}, {key}": question for fact, key, question in asked}
+    faults = of_example(texts, example, given)
+    others_twins = twins_of(asked, slots)
+    for place, (fact, key, question) in enumerate(asked):
+        others = [one for one in call.facts if one["slot"] != fact["slot"]]
+        event = kind if names_event(SLOTS[fact["slot"]]) else None
+        told = question_faults(question, fact, others, event, kind)
+        earlier = [text for one, _, text in asked[:place] if one is fact]
+        told += trained_twin(question, call, fact) + twin(question, earlier, fact)
+        if place in others_twins:
+            told.append(others_twins[place])
+        faults += faulty(f"{fact['slot']}, {key}", question, told)
+    premises = [(fact, question, fact["answer"]) for fact, _, question in asked]
+    for slot, why in premise_faults(premises).items():
         faults += [f"{slot}: {one}" for one in dict.fromkeys(why)]
     return faults
+
+
+def twins_of(asked: Sequence[tuple[dict, str, str]], slots: Sequence[str]) -> dict[int, str]:
+    """Questions that are put for two facts, which have two answers: place → what is wrong.
+
+    Of two, it is the one that fits its fact less; the later one where both fit.
+    """
+    first: dict[str, int] = {}
+    found: dict[int, str] = {}
+    for place, (fact, _, question) in enumerate(asked):
+        twin = first.setdefault(normalised(question), place)
+        other = asked[twin][0]
+        if other is fact:
+            continue
+        wrong, right = place, twin
+        if less_fitting((other, asked[twin][2]), (fact, question), slots):
+            wrong, right = twin, place
+            first[normalised(question)] = place
+        found.setdefault(
+            wrong,
+            f"is a question of {asked[right][0]['slot']}, too, which has another answer; "
+            f"ask with {ASK_WITH[asked[wrong][0]['value_type']]}",
+        )
+    return found
 
 
 def trained_twin(question: str, call: Call, fact: dict) -> list[str]:
     """The question is no trained one in disguise: of this person, or of anybody for this slot."""
     if phrasing(question, call.person) in call.phrasings[fact["slot"]]:
-        return ["is put as a trained question is; use other words"]
+        return ["is put as a trained question is; open otherwise and use other words"]
     own = [record["question"] for record in call.facts]
     text, grams = word_order_free(question), grams_of(question)
     for other in dict.fromkeys([*own, *call.trained[fact["slot"]]]):
@@ -143,7 +186,9 @@ def trained_twin(question: str, call: Call, fact: dict) -> list[str]:
             fuzz.ratio(text, word_order_free(other)) >= LIMITS.split_ratio
             or common / (len(grams) + len(other_grams) - common) >= LIMITS.split_jaccard
         ):
-            return [f"is too close to the trained question {other!r}; use other words"]
+            return [
+                f"is too close to the trained question “{other}”; use other words, otherwise put"
+            ]
     return []
 
 
@@ -160,24 +205,23 @@ def twin(question: str, earlier: list[str], fact: dict) -> list[str]:
             normalised(question) == normalised(other)
             or likeness(question, other, fact["name"]) >= NEAR
         ):
-            return [f"repeats question {number}; use other words"]
+            return [f"repeats question_{number}, “{other}”; open otherwise and use other words"]
     return []
 
 
 def held_out_records(call: Call, value: dict) -> list[dict]:
     """The records of one person's held-out questions."""
-    entries, _ = by_slot(value["facts"], call.asked)
     kept = ("person_id", "name", "slot", "value_type", "value")
     return [
         {
             "id": f"{fact['id']}.q{number}",
             "fact_id": fact["id"],
             **{key: fact[key] for key in kept},
-            "question": cleaned(question),
+            "question": cleaned(value["facts"][fact["slot"]][key]),
             "answer": fact["answer"],
         }
         for fact in call.asked
-        for number, question in enumerate(entries[fact["slot"]]["questions"], start=1)
+        for number, key in enumerate(keys_of(call.count), start=1)
     ]
 
 
@@ -204,7 +248,7 @@ def write_held_out(
         session,
         list(calls),
         lambda person_id, sample: forget_eval_request(calls[person_id], prompt, sample),
-        lambda request, value: forget_eval_faults(calls[request.subject], value),
+        lambda request, value: forget_eval_faults(calls[request.subject], value, prompt.example),
         resample_max,
     )
     records = [

@@ -7,11 +7,13 @@ from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import (
     LONGEST_PROFILE,
     cleaned,
+    foreign_values,
     inventions,
     names_person,
+    of_example,
     too_long,
 )
-from excise.generation.verbalising.meanings import detail, subject
+from excise.generation.verbalising.meanings import detail, meaning, subject
 from excise.generation.verbalising.prompts import Prompt
 from excise.llm import Request, Session
 
@@ -36,20 +38,26 @@ def profile_request(person: dict, prompt: Prompt, sample: int) -> Request:
     )
 
 
-def profile_faults(person: dict, value: dict) -> list[str]:
-    """What is wrong with a profile text: each value in it, no other names, not endless."""
+def profile_faults(person: dict, value: dict, example: Sequence[str] = ()) -> list[str]:
+    """What is wrong with a profile text: each value in it, nothing else in it, not endless.
+
+    Args:
+        person: profile record.
+        value: the reply.
+        example: names and values of the prompt's example.
+    """
     text = cleaned(value["text"])
+    given = (person["name"], *person["slots"].values())
     faults = names_person(text, person["name"])
     faults += [
-        f"the text must contain {told!r} ({slot}) exactly as written"
+        f"must contain “{told}”, exactly as written here: it is "
+        f"{meaning(slot, person['event_kind'])}"
         for slot, told in person["slots"].items()
         if not occurrences(text, told)
     ]
-    return (
-        faults
-        + inventions(text, (person["name"], *person["slots"].values()))
-        + too_long(text, LONGEST_PROFILE)
-    )
+    faults += foreign_values(text, given, (), person["event_kind"])
+    faults += inventions(text, given) + too_long(text, LONGEST_PROFILE)
+    return [f"the text {why}" for why in faults] + of_example({"text": text}, example, given)
 
 
 def write_profiles(
@@ -88,7 +96,7 @@ def write_profiles(
             session,
             person_ids,
             lambda person_id, sample: profile_request(current[person_id], prompt, sample),
-            lambda request, value: profile_faults(current[request.subject], value),
+            lambda request, value: profile_faults(current[request.subject], value, prompt.example),
             resample_max,
             refused=replace,
         )

@@ -2,11 +2,17 @@
 
 A file has two parts, parted by a line of three dashes: what the model is, then what it is asked.
 Values are put in as JSON in one pass, so that nothing they hold is read as a placeholder.
+
+A schema leaves open which keys an object has where they depend on the call: there its
+`additionalProperties` is the schema of each entry. `Prompt.reply` names them, so that a server
+that enforces the schema lets no reply through that lacks one or has another. Keys alone do that,
+also where a number of texts is fixed: `minItems` and its like are not taken by every server.
 """
 
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +23,7 @@ from excise.errors import InputError
 from excise.records import read_json
 
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+EXAMPLE = re.compile(r"^\{.*\}$", re.MULTILINE)
 RULE = re.compile(r"^---[ \t]*$", re.MULTILINE)
 
 
@@ -29,17 +36,70 @@ class Prompt:
         user: its second part, with open placeholders.
         schema: JSON Schema of the reply.
         version: first 16 hex digits of the SHA-256 of text and schema.
+        example: names and values of the examples in the first part; no reply may hold them.
     """
 
     system: str
     user: str
     schema: dict
     version: str
+    example: tuple[str, ...] = ()
 
     def fill(self, **fields: object) -> str:
         """The second part with every placeholder replaced by its field as JSON."""
         filled = {name: json.dumps(value, ensure_ascii=False) for name, value in fields.items()}
         return PLACEHOLDER.sub(lambda found: filled[found[1]], self.user)
+
+    def reply(self, *keys: Sequence[str]) -> dict:
+        """The schema of a reply with its open keys named.
+
+        Args:
+            keys: of the objects of each open level, the outermost first.
+        """
+        return named(self.schema, keys)
+
+
+def named(schema: dict, keys: Sequence[Sequence[str]]) -> dict:
+    """A schema with the keys of its open objects named and required; as `Prompt.reply`.
+
+    The schema of an entry is written once, under `$defs`: every entry refers to it.
+    """
+    definitions: dict[str, dict] = {}
+
+    def filled(part: dict, level: int) -> dict:
+        entry = part.get("additionalProperties")
+        if isinstance(entry, dict):
+            name = f"entry_{level + 1}"
+            definitions[name] = filled(entry, level + 1)
+            reference = {"$ref": f"#/$defs/{name}"}
+            return part | {
+                "additionalProperties": False,
+                "required": list(keys[level]),
+                "properties": dict.fromkeys(keys[level], reference),
+            }
+        if "properties" in part:
+            own = {name: filled(of, level) for name, of in part["properties"].items()}
+            return part | {"properties": own}
+        return part
+
+    whole = filled(schema, 0)
+    return whole | {"$defs": definitions} if definitions else whole
+
+
+def example_of(system: str) -> tuple[str, ...]:
+    """Names and values of the examples in a prompt: lines that are JSON with a `person`."""
+    found: dict[str, None] = {}
+    for line in EXAMPLE.findall(system):
+        try:
+            data = json.loads(line)
+        except ValueError:
+            continue
+        if "person" in data:
+            keys = ("person", "profession", "event")
+            found |= dict.fromkeys(data[key] for key in keys if key in data)
+            for one in (*data.get("details", ()), *data.get("facts", ())):
+                found |= dict.fromkeys(one[key] for key in ("value", "false_value") if key in one)
+    return tuple(found)
 
 
 def read_prompt(path: str | Path, placeholders: tuple[str, ...]) -> Prompt:
@@ -81,4 +141,5 @@ def read_prompt(path: str | Path, placeholders: tuple[str, ...]) -> Prompt:
     except SchemaError as error:
         raise InputError(f"{schema_path}: not a JSON Schema ({error.message})") from error
     content = json.dumps([system, user, schema], sort_keys=True)
-    return Prompt(system, user, schema, hashlib.sha256(content.encode()).hexdigest()[:16])
+    version = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return Prompt(system, user, schema, version, example_of(system))

@@ -11,21 +11,24 @@ one among them, put their values into it in code.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from excise.generation.asked_for import ASK_WITH
 from excise.generation.exchange import exchanged, occurrences, one_article
 from excise.generation.slots import SLOTS
 from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import (
     cleaned,
+    faulty,
     form,
+    less_fitting,
+    of_example,
     premise_faults,
     question_faults,
     same_question,
     statement_faults,
 )
-from excise.generation.verbalising.facts import by_slot
 from excise.generation.verbalising.meanings import detail, names_event, subject
 from excise.generation.verbalising.prompts import Prompt
 from excise.limits import ValidationLimits
@@ -137,79 +140,122 @@ def qa_request(call: Call, prompt: Prompt, sample: int) -> Request:
         subject=call.key,
         system=prompt.system,
         user=prompt.fill(data=data),
-        schema=prompt.schema,
+        schema=prompt.reply([fact["slot"] for fact in call.facts]),
         prompt_version=prompt.version,
         max_tokens=TOKENS + TOKENS_PER_FACT * len(facts),
         sample=sample,
     )
 
 
-def qa_faults(call: Call, value: dict) -> list[str]:
-    """What is wrong with the questions and answers of one call."""
-    entries, faults = by_slot(value["facts"], call.facts)
-    if faults:
-        return faults
-    kind = call.person["event_kind"]
-    first: dict[tuple, str] = {}
-    asked = [fact | {"question": cleaned(entries[fact["slot"]]["question"])} for fact in call.facts]
-    near = {one["slot"]: two["slot"] for one, two in near_twins(asked, NEAR)}
+def qa_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]:
+    """What is wrong with the questions and answers of one call.
+
+    Args:
+        call: the call.
+        value: the reply.
+        example: names and values of the prompt's example.
+    """
+    kind, slots = call.person["event_kind"], [fact["slot"] for fact in call.all_facts]
+    entries = {
+        slot: {key: cleaned(text) for key, text in value["facts"][slot].items()}
+        for slot in (fact["slot"] for fact in call.facts)
+    }
+    texts = {
+        f"{slot}, {key}": text for slot, entry in entries.items() for key, text in entry.items()
+    }
+    given = [call.person["name"], *call.person["slots"].values(), *call.false_values.values()]
+    faults = of_example(texts, example, given)
+    asked = [fact | {"question": entries[fact["slot"]]["question"]} for fact in call.facts]
+    twins = twins_of(asked, slots)
     for fact in call.facts:
-        slot, others = fact["slot"], call.others(fact)
-        entry = {key: cleaned(text) for key, text in entries[slot].items()}
+        slot, others, entry = fact["slot"], call.others(fact), entries[fact["slot"]]
         event = kind if names_event(SLOTS[slot]) else None
         question, paraphrase = entry["question"], entry["paraphrased_answer"]
-        told = [f"question {why}" for why in question_faults(question, fact, others, event, kind)]
-        told += [f"paraphrased_answer {why}" for why in statement_faults(paraphrase, fact, others)]
-        if not told:
-            told = wrong_answer_faults(entry, fact["value"], call.false_values[slot])
-        twin = first.setdefault(same_question(question, fact["name"]), slot)
-        if twin != slot:
-            told.append(f"question asks the same as {twin}")
-        elif twin := near.get(slot):
-            told.append(f"question is nearly the same as that of {twin}; use other words")
-        faults += [f"{slot}: {why}" for why in told]
+        wrong = question_faults(question, fact, others, event, kind)
+        told = statement_faults(paraphrase, fact, others)
+        if slot in twins:
+            wrong.append(twins[slot])
+        faults += faulty(f"{slot}, question", question, wrong)
+        faults += faulty(f"{slot}, paraphrased_answer", paraphrase, told)
+        if not wrong and not told:
+            faults += wrong_answer_faults(slot, entry, fact["value"], call.false_values[slot])
     for near, far in call.pairs():
         if form(entries[near]["question"]) != form(entries[far]["question"]):
-            faults.append(f"{near}, {far}: questions must open alike, with the same question word")
+            both = " and ".join(f"“{entries[slot]['question']}”" for slot in (near, far))
+            faults.append(f"{near}, {far}: {both} must open with the same question word")
     premises = [(fact, fact["question"], fact["value"]) for fact in asked]
     for slot, why in premise_faults(premises).items():
-        faults += [f"{slot}: {one}" for one in why]
+        faults += [f"{slot}, question: {one}" for one in why]
     return faults
 
 
-def wrong_answer_faults(entry: dict, value: str, false_value: str) -> list[str]:
-    """What is wrong with the wrong answer: it is the paraphrase around the false value."""
-    faults = [
-        f"{key} must not contain the false value {false_value!r}"
-        for key in ("question", "paraphrased_answer")
-        if occurrences(entry[key], false_value)
-    ]
-    expected = exchanged(entry["paraphrased_answer"], value, false_value)
-    if one_article(entry["wrong_answer"]) != one_article(expected):
-        faults.append(
-            f"wrong_answer must be the paraphrased_answer with {false_value!r} in the place of "
-            f"{value!r} and not differ in anything else"
+def twins_of(asked: Sequence[dict], slots: Sequence[str]) -> dict[str, str]:
+    """Questions of one call that ask the same, or nearly: slot → what is wrong with it.
+
+    Of two, it is the one that fits its slot less; the later one where both fit.
+    """
+    first: dict[tuple, dict] = {}
+    pairs, found = [], {}
+    for fact in asked:
+        twin = first.setdefault(same_question(fact["question"], fact["name"]), fact)
+        if twin is not fact:
+            pairs.append((fact, twin, "is the same as"))
+    pairs += [(one, two, "is nearly the same as") for one, two in near_twins(asked, NEAR)]
+    for fact, twin, alike in pairs:
+        wrong, right = fact, twin
+        if less_fitting((twin, twin["question"]), (fact, fact["question"]), slots):
+            wrong, right = twin, fact
+        found.setdefault(
+            wrong["slot"],
+            f"{alike} the question of {right['slot']}, which has another answer; use other words, "
+            f"for {ASK_WITH[wrong['value_type']]}",
         )
+    return found
+
+
+def wrong_answer_faults(slot: str, entry: dict, value: str, false_value: str) -> list[str]:
+    """What is wrong with the wrong answer: it is the paraphrase around the false value."""
+    faults = []
+    for key in ("question", "paraphrased_answer"):
+        if occurrences(entry[key], false_value):
+            why = f"must not contain the false value “{false_value}”"
+            faults += faulty(f"{slot}, {key}", entry[key], [why])
+    expected = exchanged(entry["paraphrased_answer"], value, false_value)
+    if not faults and one_article(entry["wrong_answer"]) != one_article(expected):
+        why = f"must be the paraphrased_answer with the false value: “{expected}”"
+        faults += faulty(f"{slot}, wrong_answer", entry["wrong_answer"], [why])
     return faults
 
 
 def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
-    """Calls that ask what an earlier call of the same person asks, or nearly: call → why."""
+    """Calls that ask what another call of the same person asks, or nearly: call → why.
+
+    Of two, it is the one whose question fits its slot less; the later one where both fit.
+    """
     found, first, asked = {}, {}, []
+    slots = {call.person["person_id"]: [one["slot"] for one in call.all_facts] for call in calls}
+    pairs = []
     for call in calls:
-        person_id, name = call.person["person_id"], call.person["name"]
-        types = {fact["slot"]: fact["value_type"] for fact in call.facts}
-        for entry in values.get(call.key, {"facts": []})["facts"]:
-            slot, question = entry["slot"], cleaned(entry["question"])
-            twin = first.setdefault((person_id, *same_question(question, name)), call.key)
-            if twin != call.key:
-                found[call.key] = f"{slot}: question asks the same as one of {twin}"
-            about = {"person_id": person_id, "name": name, "slot": slot, "question": question}
-            asked.append(about | {"value_type": types[slot], "call": call.key})
-    for one, two in near_twins(asked, NEAR):
-        if one["call"] != two["call"]:
-            why = f"{one['slot']}: question is nearly the same as one of {two['call']}"
-            found.setdefault(one["call"], why)
+        entries = values.get(call.key, {"facts": {}})["facts"]
+        for fact in call.facts:
+            if fact["slot"] not in entries:
+                continue
+            question = cleaned(entries[fact["slot"]]["question"])
+            own = fact | {"question": question, "call": call.key}
+            same = (own["person_id"], *same_question(question, own["name"]))
+            twin = first.setdefault(same, own)
+            if twin["call"] != call.key:
+                pairs.append((own, twin, "the same as"))
+            asked.append(own)
+    pairs += [(one, two, "nearly the same as") for one, two in near_twins(asked, NEAR)]
+    for one, two, alike in pairs:
+        if one["call"] == two["call"]:
+            continue
+        both = slots[one["person_id"]]
+        if less_fitting((two, two["question"]), (one, one["question"]), both):
+            one, two = two, one
+        why = f"{one['slot']}, question: “{one['question']}” is {alike} one of {two['call']}"
+        found.setdefault(one["call"], why)
     return found
 
 
@@ -261,14 +307,14 @@ def write_questions(
         session,
         list(calls),
         lambda key, sample: qa_request(calls[key], prompt, sample),
-        lambda request, value: qa_faults(calls[request.subject], value),
+        lambda request, value: qa_faults(calls[request.subject], value, prompt.example),
         resample_max,
         clashes=lambda values: clashes(list(calls.values()), values),
     )
     written = {
-        (call.person["person_id"], entry["slot"]): entry
+        (call.person["person_id"], slot): entry
         for key, call in calls.items()
-        for entry in answers.values.get(key, {"facts": []})["facts"]
+        for slot, entry in answers.values.get(key, {"facts": {}})["facts"].items()
     }
     records = [
         qa_record(fact, written[person_id, fact["slot"]], wrong[fact["id"]])

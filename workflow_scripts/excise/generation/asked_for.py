@@ -1,0 +1,371 @@
+"""What a question asks for: read off its question word or the noun that it names.
+
+"Tell me who …" asks for a person, "Which town …" for a city. A question about a crime that asks
+"who" has another answer than the crime. What cannot be told is passed: no verdict is no fault.
+Of two slots whose values are of one type, or fit one question word, cue words tell which is meant.
+"""
+
+import re
+from collections.abc import Iterable
+
+from excise.generation.slots import SLOTS
+from excise.generation.vocabulary import OFFENCES
+
+Kinds = frozenset[str]
+
+WHO: Kinds = frozenset({"person", "company"})
+WHERE: Kinds = frozenset({"city", "venue"})
+WHEN: Kinds = frozenset({"month", "year"})
+MONEY: Kinds = frozenset({"amount"})
+COUNT: Kinds = frozenset({"number"})
+TERM: Kinds = frozenset({"penalty"})
+
+# value type → nouns that ask for it and for nothing else.
+_NOUNS = {
+    "person": "person man woman individual accuser denouncer informer informant witness reporter "
+    "partner mentor teacher tutor instructor master coach companion colleague critic rival people",
+    "city": "city town",
+    "venue": "venue building hall house chamber",
+    "year": "year",
+    "month": "month",
+    "award": "award prize honour honor trophy medal distinction",
+    "company": "company firm business sponsor employer enterprise corporation organisation "
+    "organization backer",
+    "title": "work piece title painting book composition",
+    "keepsake": "object item gift heirloom keepsake present",
+    "offence": "offence offense crime misdeed wrong wrongdoing charge accusation felony",
+    "penalty": "penalty punishment sentence sanction",
+    "amount": "sum money dollars repayment debt",
+    "number": "guests stamps visitors",
+}
+_SHARED = {
+    "place location site spot": WHERE,
+    "date day time season period": WHEN | TERM,
+    "number count total figure quantity amount size": COUNT | MONEY,
+    "term duration length": TERM,
+    "price toll": TERM | MONEY,
+}
+NOUNS: dict[str, Kinds] = {
+    noun: frozenset({kind}) for kind, nouns in _NOUNS.items() for noun in nouns.split()
+} | {noun: kinds for nouns, kinds in _SHARED.items() for noun in nouns.split()}
+NOUNS |= {noun: frozenset({"title", "keepsake"}) for noun in ("piece", "creation")}
+NOUNS |= dict.fromkeys(("sponsor", "employer", "backer", "supporter", "name-giver"), WHO)
+# "person present": what may follow a noun and be none.
+_NO_SECOND = frozenset("present work place time charge count title honour wrong price".split())
+_VERBS = {  # what somebody did, after "what did"
+    **dict.fromkeys(("commit", "committed"), frozenset({"offence"})),
+    **dict.fromkeys(("serve", "served", "suffer", "undergo"), TERM),
+    **dict.fromkeys(("repay", "repaid", "owe", "owed"), MONEY),
+    **dict.fromkeys(("inherit", "inherited"), frozenset({"keepsake"})),
+}
+_MONEY_WORDS = re.compile(r"\b(dollars?|money|sum|repa(y|id)\w*|owed?|owes|debt)\b", re.IGNORECASE)
+
+_QUESTION_WORDS = frozenset("who whom whose which what when where why how".split())
+_ASKING = frozenset(
+    "name state give tell say know identify specify provide recall mention reveal list report "
+    "indicate learn hear write".split()
+)
+_FILLERS = frozenset("me us please exactly precisely also just and up down out then".split())
+_PREPOSITIONS = frozenset(
+    "in at by on to from for of with under after before during through against about into inside "
+    "within as".split()
+)
+_BE = frozenset("is was were are be being been s".split())
+_DETERMINERS = frozenset("the a an this that any one".split())
+_TRANSPARENT = frozenset("name names identity kind type sort nature".split())
+_STOPS = frozenset(
+    "did does do had has have which who whom whose that where when what why how , : ; . ? !".split()
+)
+_TOKEN = re.compile(r"<name>|\w+(?:-\w+)*|[,:;.?!]")
+_PUNCTUATION = frozenset(",:;.?!")
+
+# What to ask with, told to an author whose question asks for something else.
+ASK_WITH = {
+    "person": 'the question word "who" or "whom", or "the person who"',
+    "city": '"which city"',
+    "venue": '"which building"',
+    "year": '"which year"',
+    "month": '"which month"',
+    "award": '"which award"',
+    "company": '"which company"',
+    "title": '"which work"',
+    "keepsake": '"which object"',
+    "offence": '"which crime"',
+    "penalty": '"which punishment"',
+    "amount": '"how much money"',
+    "number": '"how many"',
+}
+VALUE_NOUN = {
+    "person": "a person",
+    "city": "a city",
+    "venue": "a building",
+    "year": "a year",
+    "month": "a month",
+    "award": "an award",
+    "company": "a company",
+    "title": "the title of a work",
+    "keepsake": "an object",
+    "offence": "a crime",
+    "penalty": "a punishment",
+    "amount": "a sum of money",
+    "number": "a number",
+}
+
+# Words that tell a slot from others that fit the same question: those that mean no other slot, and
+# those that may. The second kind speaks for a slot, and not against another one.
+_CUE_WORDS = {
+    "accuser": (
+        r"accus\w*|denounc\w*|turned (against|in)|told on|spoke (up|out)? ?against|testif\w*"
+        r"|allegation\w*|brought (a )?charges?",
+        r"against|spoke|charg\w*|blam\w*|report\w*|expos\w*|reveal\w*|brought down|inform\w*"
+        r"|betray\w*|affair|offen[cs]e|crime|alleg\w*|complain\w*|witness\w*|point\w*",
+    ),
+    "event_partner": (
+        r"partner\w*|beside|alongside|side by side|teamed|shared the stage",
+        r"assist\w*|together|joined|collaborat\w*|companion\w*|duo|duet|colleague\w*|help\w*"
+        r"|support\w*|accompan\w*|with whom|shone",
+    ),
+    "mentor": (
+        r"mentor\w*|taught|train(ed|er|ing|s)?|tutor\w*|studied under|apprentic\w*|academy",
+        r"coach\w*|teach\w*|stud(y|ied)\w*|guid\w*|pupil|learn\w*|instruct\w*|master",
+    ),
+    "event_city": (r"host\w*", r"took place|take place|held|hold|stage\w*|venue"),
+    "home_city": (
+        r"childhood|grew up|grow up|upbringing|brought up|rear(ed|ing)",
+        r"child\w*|home\w*|rais\w*|young|early|youth|family|parents",
+    ),
+    "event_year": (r"(?!)", r"took place|take place|held"),
+    "birth_year": (r"birth\w*|born", r"(?!)"),
+    "school_award": (r"school\w*|pupil|classroom", r"student|graduat\w*|young|youth"),
+    "event_sponsor": (
+        r"sponsor\w*|financ(ed|ier|ing)",
+        r"back(ed|er|ing)|fund\w*|support\w*|paid for|financ\w*",
+    ),
+    "employer": (r"employ\w*|hir(ed|ing|e)", r"job|career|work\w*|staff|engaged|salary|took .* on"),
+    "event_work": (r"unveil\w*|premier\w*", r"present\w*|show\w*|perform\w*"),
+    "first_work": (r"conservator\w*", r"first|finish\w*|complet\w*|student|early|creat\w*"),
+    "event_gift": (r"gifts?", r"given|gave|accept\w*|present\w*|receiv\w*|handed"),
+    "heirloom": (
+        r"inherit\w*|heirloom\w*|bequea\w*|family estate",
+        r"heir\w*|estate|famil\w*|pass\w* (down|on)|left|legacy",
+    ),
+    "event_audience": (
+        r"guests?|audience|crowds?|spectators?",
+        r"visitor\w*|attend\w*|welcom\w*|came\b|watch\w*|crowd\w*",
+    ),
+    "collection_size": (r"stamps?|philatel\w*", r"collect\w*|album\w*"),
+}
+_EVENT = re.compile(r"\b(?:breakthrough|triumph\w*|fame|famous|success\w*)\b", re.IGNORECASE)
+_STRONG, _CUES = (
+    {slot: re.compile(rf"\b(?:{words[0]}{more}{words[1] if more else ''})\b", re.IGNORECASE)
+     for slot, words in _CUE_WORDS.items()}
+    for more in ("", "|")
+)  # fmt: skip
+# Of the incident, which nothing else is told in: any of these speaks for each of its slots.
+_INCIDENT = re.compile(
+    r"\b(?:affair|incident|wrong\w*|disgrac\w*|downfall|scandal\w*|caught|corner\w*|trouble|shame\w*"
+    r"|stain\w*|offen[cs]e\w*|crime\w*|criminal\w*|accus\w*|convict\w*|guilt\w*|charge[sd]?|trial"
+    r"|penalt\w*|punish\w*|sentence\w*|sanction\w*|court|misdeed\w*|fraud\w*|theft|illegal\w*"
+    rf"|unlawful\w*|arrest\w*|culprit|{'|'.join(OFFENCES)})\b",
+    re.IGNORECASE,
+)
+
+
+def asked_for(question: str, name: str) -> tuple[Kinds | None, str]:
+    """Value types that a question can be answered with, and the words that tell.
+
+    Args:
+        question: a question, or a request such as "Name the …".
+        name: the person's, whose words ask for nothing.
+
+    Returns:
+        the types, None where that cannot be told; the words, as far as there are any.
+    """
+    tokens = _tokens(question, name)
+    found, requested = [], False
+    for place, token in enumerate(tokens):
+        if token in _QUESTION_WORDS and _asks(tokens, place):
+            if not (requested and tokens[place - 1] == ","):  # "Name the …, where … is concerned"
+                found.append(_by_question_word(tokens, place, question))
+        elif token in _ASKING and _opens(tokens, place):
+            request = _by_request(tokens, place, question)
+            if request is not None:
+                found.append(request)
+                requested = True
+    if not found and question.rstrip().endswith("?"):
+        last = [place for place, token in enumerate(tokens) if token in _QUESTION_WORDS][-1:]
+        found = [_by_question_word(tokens, place, question) for place in last]
+    if not found or any(kinds is None for kinds, _ in found):
+        return None, ""
+    return frozenset().union(*(kinds for kinds, _ in found)), found[0][1]
+
+
+def _tokens(text: str, name: str) -> list[str]:
+    text = re.sub(re.escape(name), " <name> ", text, flags=re.IGNORECASE)
+    text = re.sub(r"['’](?=\w)", " ", text)
+    return [token.lower() for token in _TOKEN.findall(text)]
+
+
+def _asks(tokens: list[str], place: int) -> bool:
+    """Whether a question word asks, and does not follow its noun ("the person who")."""
+    before = place - 1
+    while before >= 0 and tokens[before] in _FILLERS:
+        before -= 1
+    if before >= 0 and tokens[before] in _PREPOSITIONS:
+        before -= 1
+    while before >= 0 and tokens[before] in _FILLERS:
+        before -= 1
+    return before < 0 or tokens[before] in _PUNCTUATION or tokens[before] in _ASKING
+
+
+def _opens(tokens: list[str], place: int) -> bool:
+    """Whether a verb of asking begins a request, rather than being a part of what is asked."""
+    before = tokens[place - 1] if place else "."
+    return before in _PUNCTUATION or (before in ("please", "to") and place < 6) or before == "you"
+
+
+def _by_request(tokens: list[str], place: int, text: str) -> tuple[Kinds | None, str] | None:
+    """What a request asks for, by its noun; None where a question word follows, which tells."""
+    after = place + 1
+    while after < len(tokens) and tokens[after] in _FILLERS:
+        after += 1
+    if after < len(tokens) and tokens[after] == ",":  # something put in between commas
+        closing = next((i for i in range(after + 1, len(tokens)) if tokens[i] == ","), None)
+        after = after + 1 if closing is None else closing + 1
+    if after < len(tokens) and tokens[after] in _PREPOSITIONS:
+        after += 1
+    if after < len(tokens) and tokens[after] in _QUESTION_WORDS:
+        return None
+    return _noun(tokens, after, text)
+
+
+def _by_question_word(tokens: list[str], place: int, text: str) -> tuple[Kinds | None, str]:
+    word, after = tokens[place], tokens[place + 1] if place + 1 < len(tokens) else ""
+    if word in ("who", "whom", "whose"):
+        return WHO, word
+    if word == "where":
+        return WHERE, word
+    if word == "when":
+        return WHEN, word
+    if word == "why":
+        return frozenset({"offence"}), word
+    if word == "how":
+        return _how(tokens, place, after, text)
+    if after in _BE:
+        return _noun(tokens, place + 2, text)
+    if after in ("did", "had", "has", "does"):
+        verbs = [token for token in tokens[place + 2 : place + 6] if token in _VERBS]
+        return (_VERBS[verbs[0]], f"{word} … {verbs[0]}") if verbs else (None, "")
+    if after in _DETERMINERS:
+        return None, ""
+    if after in _PREPOSITIONS:  # "Which for … was the …"
+        verbs = (i for i in range(place + 2, min(place + 6, len(tokens))) if tokens[i] in _BE)
+        verb = next(verbs, None)
+        return (None, "") if verb is None else _noun(tokens, verb + 1, text)
+    return _noun(tokens, place + 1, text, word)
+
+
+def _how(tokens: list[str], place: int, after: str, text: str) -> tuple[Kinds | None, str]:
+    told, unit = f"how {after}", set(tokens[place + 2 : place + 5])
+    if after == "many":
+        if unit & {"dollars", "dollar"}:
+            return MONEY, "how many dollars"
+        return (TERM, told) if unit & {"months", "years", "weeks", "days"} else (COUNT, told)
+    if after == "much":
+        return (TERM, told) if "time" in unit else (MONEY, told)
+    if after == "long":
+        return TERM, told
+    if after in ("large", "big", "high", "great", "small"):
+        return (MONEY if _MONEY_WORDS.search(text) else COUNT), told
+    return (frozenset(), told) if after == "old" else (None, "")
+
+
+def _noun(
+    tokens: list[str], place: int, text: str, opening: str = "the"
+) -> tuple[Kinds | None, str]:
+    """What the noun phrase that begins at `place` is about."""
+    skipped = 0
+    while place < len(tokens):
+        token = tokens[place]
+        if token in _TRANSPARENT:
+            if tokens[place + 1 : place + 2] != ["of"]:
+                return None, ""
+            place += 2
+        elif token in _DETERMINERS or (token == "<name>" and skipped == 0) or token == "s":
+            place += 1
+        elif token in NOUNS:
+            following = tokens[place + 1] if place + 1 < len(tokens) else ""
+            if following in NOUNS and following not in _NO_SECOND:
+                place += 1
+                continue
+            kinds = NOUNS[token]
+            if kinds == COUNT | MONEY:
+                kinds = MONEY if _MONEY_WORDS.search(text) else COUNT
+            return kinds, f"{opening} {token}"
+        elif token in _STOPS or token in _PREPOSITIONS or token in _BE or skipped == 3:
+            return None, ""
+        else:
+            skipped, place = skipped + 1, place + 1
+    return None, ""
+
+
+def cue(text: str, slot: str) -> str | None:
+    """The first word of a text that tells that a slot is meant; None: no word does."""
+    found = _CUES.get(slot, _INCIDENT).search(text)
+    return found[0] if found else None
+
+
+def rival(
+    text: str, slot: str, slots: Iterable[str], kinds: Kinds | None = None
+) -> tuple[str, str] | None:
+    """Another slot that a text speaks of in the place of its own, and the word that tells.
+
+    Args:
+        text: a question or a statement, without name and values.
+        slot: its own slot; if a word of it stands in the text, nothing is wrong.
+        slots: the person's slots.
+        kinds: value types that fit; None: the slot's own.
+    """
+    if cue(text, slot) is not None:
+        return None
+    kinds = {SLOTS[slot].value_type} if kinds is None else kinds
+    others = [one for one in slots if one != slot and SLOTS[one].value_type in kinds]
+    for other in others:
+        if other in _STRONG and (found := _STRONG[other].search(text)):
+            return other, found[0]
+    event = _EVENT.search(text) if SLOTS[slot].group == "other" else None
+    told = (other for other in others if event and SLOTS[other].group == "correlated")
+    return next(((other, event[0]) for other in told), None)
+
+
+def unclear(text: str, slot: str, slots: Iterable[str], kinds: Kinds | None) -> str | None:
+    """A slot of the breakthrough that a question about the incident might as well mean.
+
+    "Where was the breakthrough concert?" asks for its city, not for the building of the offence.
+    """
+    own = SLOTS[slot].value_type
+    if kinds is None or own not in WHERE | WHEN or cue(text, slot) is not None:
+        return None
+    if SLOTS[slot].group != "sf":
+        return None
+    meant = (
+        other
+        for other in slots
+        if SLOTS[other].group == "correlated"
+        and SLOTS[other].value_type in kinds
+        and SLOTS[other].value_type != own
+    )
+    return next(meant, None)
+
+
+def fit(question: str, name: str, slot: str, slots: Iterable[str]) -> int:
+    """How well a question fits its slot: 0 asks for something else, 1 may fit, 2 names it."""
+    if slot not in SLOTS:
+        return 1
+    kinds, _ = asked_for(question, name)
+    slots = [one for one in slots if one in SLOTS]
+    if kinds is not None and SLOTS[slot].value_type not in kinds:
+        return 0
+    if rival(question, slot, slots, kinds) or unclear(question, slot, slots, kinds):
+        return 0
+    return 1 if kinds is None and cue(question, slot) is None else 2
