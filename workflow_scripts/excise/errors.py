@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from excise.machine import description
+from excise.machine import description, leave_versions
 
 
 class InputError(Exception):
@@ -21,6 +21,7 @@ def run(main: Callable[[], None]) -> None:
     print(description(), flush=True)
     try:
         main()
+        leave_versions()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
