@@ -3,6 +3,7 @@
 Config keys: config.schema.yaml. Files and programs: docs/architecture.md.
 """
 
+import atexit
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ resource_scopes:
 include: "rules/common.smk"
 
 
+check_folder()
 checked = checked_config()  # first, so that a broken file gets our line and not a traceback
 
 
@@ -34,6 +36,7 @@ configfile: "config.yaml"
 
 
 config = checked
+shell = recording(shell, made_folders(), DIGESTS)  # each job leaves what it was made from
 TRAJECTORIES = expand_trajectories(config)
 # Of a language model, if one is asked; Snakemake does not track them.
 os.environ.update(
@@ -42,6 +45,8 @@ os.environ.update(
     EXCISE_BAR=os.ctermid() if sys.stderr.isatty() else "",  # programs write to logs
 )
 inherit_from_profile()
+if workflow.is_main_process:
+    atexit.register(at_the_end)
 
 
 include: "rules/data.smk"
@@ -58,7 +63,7 @@ include: "rules/plots.smk"
 
 
 onstart:
-    start_on_cluster()
+    before_the_first_job()
 
 
 rule all:
@@ -66,6 +71,12 @@ rule all:
     default_target: True
     input:
         "<results>/data_report.json",
-        "<results>/dataset/README.md",
+        collect("<results>/dataset/{name}", name=EXPORTED_FILES),
         collect("<results>/{table}.json", table=result_tables()),
         collect("<results>/{plot}.png", plot=result_plots()),
+
+
+rule check:
+    """Say which results do not belong to today's config, data, code and packages; run nothing."""
+    input:
+        rules.all.input,

@@ -8,11 +8,13 @@ import os
 import shlex
 from functools import cache
 
+from excise import belonging
 from excise.slurm import request, start
 from excise.config import check_config, expand_trajectories, load_config, needs_reference
 from excise.dataset_export import FILES as EXPORTED_FILES
 from excise.errors import InputError
 from excise.imports import import_closure
+from excise.job_records import Digests, recording
 from excise.lifeline import VARIABLE as WAITING
 from excise.lifeline import this_process
 from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
@@ -26,6 +28,8 @@ from snakemake.logging import logger
 spare_work()
 let_content_decide()
 
+# Where Python keeps a program's own folder out of its path, programs would not find their library.
+os.environ.pop("PYTHONSAFEPATH", None)
 os.environ.update(
     # Programs find the packages beside the running Snakemake, also when no .venv is activated.
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
@@ -75,6 +79,20 @@ STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"
 REFERENCE = "<results>/models/finetuned_reference.json"
 
 
+READ_AT_START = 500_000_000  # bytes; a larger file of a hub model is read by `check` alone
+DIGESTS = Digests(Path(".snakemake/excise-digests.json"))
+
+
+def check_folder():
+    """Rules name their files relative to the repository: Snakemake must work in it."""
+    here, repository = Path.cwd(), Path(workflow.basedir)
+    if not here.samefile(repository):
+        sys.exit(
+            f"error: Snakemake works in {here}; needed: the repository {repository} "
+            "(cd there, without --directory; pathvars put results elsewhere)"
+        )
+
+
 def checked_config():
     """The config with its defaults; a mistake in it ends Snakemake with one line."""
     settings = workflow.config_settings
@@ -100,6 +118,86 @@ def check_surroundings(checked):
     if model_files(folder) and not builds_base:  # a hub model is there from the second run on
         targets = checked["lora"]["target_modules"]
         check_model_fits(folder, targets, checked["representations"]["middle_layer"])
+
+
+def before_the_first_job():
+    """What does not belong among the results is said; then what SLURM needs."""
+    if checks_only():
+        sys.exit(report_belonging())
+    for line in belonging_lines(results_examined()):
+        logger.warning(line)
+    start_on_cluster()
+
+
+def at_the_end():
+    """The same once more: Snakemake calls nothing of ours where nothing is to be done."""
+    try:
+        if workflow._dag is not None and not checks_only():
+            for line in belonging_lines(results_examined()):
+                print(line, file=sys.stderr)
+    except Exception as error:  # it must not spoil the end of a run
+        print(f"warning: the results could not be checked ({error!r})", file=sys.stderr)
+    DIGESTS.remember()
+
+
+def checks_only():
+    """Whether the user asked for `check` instead of results."""
+    return any(rule.name == "check" for rule in workflow.dag.targetrules)
+
+
+def report_belonging():
+    """Everything that does not belong, a line each; returns the exit status of `check`."""
+    found, folders = results_examined(), made_folders()
+    model = belonging.model_faults(base_folder(), DIGESTS)
+    planned = [str(path) for job in workflow.dag.jobs for path in job.output]
+    packages = {} if conda_is_used() else found.packages
+    lines = belonging.report(
+        found, strange_results(), belonging.left_behind(planned, folders), model, packages
+    )
+    print("\n".join(lines), flush=True)
+    return int(bool(found.misfits or model))
+
+
+def results_examined():
+    """The results in the plan, held against the records of what they were made from."""
+    dag, memory = workflow.dag, workflow.persistence
+    return belonging.examine(
+        dag.jobs,
+        lambda job: dag.needrun(job) and not dag.finished(job),
+        lambda path: memory.metadata(path) is not None,
+        made_folders(),
+        DIGESTS,
+    )
+
+
+def belonging_lines(found):
+    """One line for each kind of fault."""
+    lines = [
+        belonging.misfit_line(found.misfits),
+        belonging.unknown_line(found.unknown),
+        belonging.stranger_line(made_folders()["results"], strange_results()),
+        belonging.model_line(belonging.model_faults(base_folder(), DIGESTS, READ_AT_START)),
+        None if conda_is_used() else belonging.package_line(found.packages),
+    ]
+    return list(filter(None, lines))
+
+
+def strange_results():
+    """Tables and pictures beside the results that today's config does not make."""
+    made = [f"{table}.json" for table in result_tables()]
+    made += [f"{plot}.png" for plot in result_plots()]
+    return belonging.strangers(made_folders()["results"], made)
+
+
+def conda_is_used():
+    """Whether programs run in environments of their own, of whose packages this one is no sign."""
+    return any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method)
+
+
+def made_folders():
+    """The experiment's folders whose files have records of what they were made from."""
+    folders = {name: workflow.pathvars.apply(f"<{name}>") for name in ("data", "results")}
+    return {name: os.path.normpath(folder) for name, folder in folders.items()}
 
 
 def start_on_cluster():

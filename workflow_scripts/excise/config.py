@@ -8,6 +8,7 @@ import copy
 import difflib
 import itertools
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -56,7 +57,7 @@ def load_config(
     Raises:
         InputError: a file is missing, is not YAML, repeats a key or is no mapping.
     """
-    sources = [(str(path), _read_yaml(Path(path))) for path in paths]
+    sources = [(str(path), read_config_file(path)) for path in paths]
     if overrides:
         sources.append((COMMAND_LINE, {key: _typed(value) for key, value in overrides.items()}))
     merged: dict = {}
@@ -71,24 +72,54 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key, _ in node.value:
-            if key.value in seen:
-                problem = f"key {key.value!r} is given twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
+            if isinstance(key, yaml.ScalarNode):  # YAML itself refuses others
+                if key.value in seen:
+                    problem = f"key {key.value!r} is given twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-def _read_yaml(path: Path) -> dict:
+def read_config_file(path: str | Path) -> dict:
+    """Read one config file, unchecked.
+
+    Raises:
+        InputError: the file is missing, is not UTF-8, is not YAML, repeats a key, holds an anchor
+            inside of itself or is no mapping.
+    """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except OSError as error:
         raise InputError(f"{path}: cannot read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        byte = error.object[error.start]
+        raise InputError(f"{path}:{line}: not UTF-8 (byte 0x{byte:02x}); save it so") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}: not a config in YAML ({error.problem})") from error
+    except (yaml.YAMLError, ValueError) as error:  # a control character; a date such as 2026-13-01
+        problem = " ".join(str(error).split())[:100]
+        raise InputError(f"{path}: not a config in YAML ({problem})") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: not a config; it is nested too deep") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: found {_shown(content)}; a config is a mapping of keys")
+        found = "nothing" if content is None else _shown(content)
+        raise InputError(f"{path}: found {found}; a config is a mapping of keys")
+    if cycle := _cycle(content):
+        raise InputError(f"{path}: {_dotted(cycle)}: an anchor (&) inside of itself (*)")
     return content
+
+
+def _cycle(value: Any, key: Key = (), above: tuple[int, ...] = ()) -> Key | None:
+    """Where a value holds itself; None where none does."""
+    if not isinstance(value, dict | list):
+        return None
+    if id(value) in above:
+        return key
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    found = (_cycle(item, (*key, step), (*above, id(value))) for step, item in pairs)
+    return next(filter(None, found), None)
 
 
 def _typed(value: Any) -> Any:
@@ -145,6 +176,7 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
     generation = resolved["generation"]
     generation["people"] = generation["people"] or PRESETS[generation["preset"]].people
     resolved["quantization"]["precisions"] = resolved["quantization"]["precisions"] or []
+    _check_folders(resolved, sources)
     _check_model_choice(resolved, sources)
     _check_candidates(resolved, sources)
     if generation["backend"] == "openai" or resolved["red_team"]["judge"]["enabled"]:
@@ -177,6 +209,14 @@ def _check_finite(value: Any, sources: Sequence[Source], key: Key = ()) -> None:
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for step, item in pairs:
             _check_finite(item, sources, (*key, step))
+
+
+def _check_folders(config: dict, sources: Sequence[Source]) -> None:
+    """Snakemake compares paths as text: `results//x` is no file of the folder `results/`."""
+    for name, folder in config["pathvars"].items():
+        plain = os.path.normpath(folder)
+        if plain != folder:
+            _refuse(sources, ("pathvars", name), f"found {folder!r}; allowed: {plain!r}")
 
 
 def _check_model_choice(config: dict, sources: Sequence[Source]) -> None:

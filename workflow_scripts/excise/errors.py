@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 from excise.lifeline import end_with_snakemake
-from excise.machine import description
+from excise.machine import description, leave_versions
 
 
 class InputError(Exception):
@@ -23,6 +23,7 @@ def run(main: Callable[[], None]) -> None:
     end_with_snakemake()
     try:
         main()
+        leave_versions()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

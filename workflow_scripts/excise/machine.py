@@ -3,13 +3,34 @@
 Logs only: results are the same bytes wherever they are made.
 """
 
+import json
 import os
 import platform
 import socket
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from excise.made_from import DRAFT
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "numpy", "snakemake")
+# Packages that make numbers, by the modules that a program has loaded when it uses them.
+USED = {
+    "torch": "torch",
+    "transformers": "transformers",
+    "tokenizers": "tokenizers",
+    "peft": "peft",
+    "bitsandbytes": "bitsandbytes",
+    "safetensors": "safetensors",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "pandas": "pandas",
+    "rouge_score": "rouge-score",
+    "rapidfuzz": "rapidfuzz",
+    "matplotlib": "matplotlib",
+    "seaborn": "seaborn",
+}
 
 # Who may use which GPU: what SLURM sets for a job that asked for one.
 GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
@@ -58,3 +79,24 @@ def _versions() -> list[str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def used_versions() -> dict[str, str]:
+    """Versions of Python and of the packages of `USED` that this program has loaded."""
+    found = {"python": platform.python_version()}
+    for module, package in USED.items():
+        if module in sys.modules:
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                continue
+    return found
+
+
+def leave_versions() -> None:
+    """Tell the job that runs this program, if one does, what the program used."""
+    place = os.environ.get(DRAFT)
+    if place and Path(place).is_file():
+        draft = json.loads(Path(place).read_text(encoding="utf-8"))
+        text = json.dumps(draft | {"versions": used_versions()})
+        Path(place).write_text(text, encoding="utf-8")

@@ -6,28 +6,18 @@ no times and no absolute paths: the same inputs give the same bytes.
 
 import argparse
 import json
-import platform
 import re
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas
 
 from excise.errors import InputError
+from excise.machine import used_versions
+from excise.made_from import running_job, versions_behind
 from excise.records import finite, read_json, schema_fault, write_json
 from excise.statistics import Estimate
 
-PACKAGES = (
-    "torch",
-    "transformers",
-    "peft",
-    "bitsandbytes",
-    "numpy",
-    "pandas",
-    "snakemake",
-    "rouge-score",
-)
 HYPERPARAMETERS = {"lr": "learning_rate", "lambda": "retain_weight"}
 """Short names in a `config_id` whose column is called otherwise; others keep their name."""
 
@@ -53,23 +43,34 @@ def write_result(
 
 def header(*, experiment: str, config: dict, notes: list[str]) -> dict:
     """What every result file opens with: where it comes from and what it was made with."""
+    versions, differing = package_versions()
     return {
         "experiment": experiment,
         "config": config,
-        "versions": package_versions(),
-        "notes": list(notes),
+        "versions": versions,
+        "notes": [*notes, *differing],
     }
 
 
-def package_versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that make the numbers; None if not installed."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return versions
+def package_versions() -> tuple[dict[str, str], list[str]]:
+    """Versions of Python and of the packages that made the numbers.
+
+    They are those of the jobs that trained, asked and wrote what this program reads, by their
+    records; of this program where no record tells, and of packages that it alone uses.
+
+    Returns:
+        Package → version, or versions joined by commas; and a note for each package of which
+        there were several.
+    """
+    versions, notes = used_versions(), []
+    job = running_job()
+    behind = versions_behind(job["inputs"], job["folders"]) if job else {}
+    for package, found in sorted(behind.items()):
+        versions[package] = ", ".join(sorted(found))
+        if len(found) > 1:
+            made = "; ".join(f"{version} made {path}" for version, path in sorted(found.items()))
+            notes.append(f"versions of {package} differ: {made}")
+    return versions, notes
 
 
 def read_rows(path: str | Path) -> pandas.DataFrame:

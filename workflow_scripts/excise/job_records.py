@@ -1,0 +1,132 @@
+"""Snakemake's side of the records: each job leaves what it was made from.
+
+Loaded by every Snakemake, the one inside of a SLURM job too, for that is where a command runs.
+"""
+
+import contextlib
+import inspect
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from excise.files import atomic_path
+from excise.made_from import DRAFT, digest, record_path
+
+
+class Digests:
+    """Digests of files, remembered for as long as size, times and inode are the same.
+
+    The time of the last change (ctime) is among them, which no copying program can set: bytes that
+    come under an older time stamp are seen.
+    """
+
+    def __init__(self, memory: Path | None = None):
+        self.memory = memory
+        self.known: dict[str, list] = {}
+        self.changed = False
+        self.lock = Lock()  # jobs run in threads
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self.known = dict(json.loads(memory.read_text(encoding="utf-8")))
+
+    def __call__(self, path: str | Path) -> str | None:
+        """Digest of a file; None where there is none."""
+        key = os.path.normpath(path)
+        try:
+            state = self._state(key)
+            with self.lock:
+                known = self.known.get(key)
+            if known and known[1] == state:
+                return known[0]
+            made = digest(key)
+        except OSError:
+            return None
+        with self.lock:
+            self.known[key] = [made, state]
+            self.changed = True
+        return made
+
+    def has(self, path: str | Path) -> bool:
+        """Whether the digest of a file is known without reading it."""
+        key = os.path.normpath(path)
+        try:
+            return self.known.get(key, [None, None])[1] == self._state(key)
+        except OSError:
+            return False
+
+    @staticmethod
+    def _state(path: str) -> list[int]:
+        found = Path(path).stat()
+        return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+    def remember(self) -> None:
+        """Write down what is known, for the next run; a folder that cannot be written is none."""
+        if self.memory and self.changed and self.memory.parent.is_dir():
+            with contextlib.suppress(Exception):
+                with self.lock:
+                    text = json.dumps(self.known)
+                with atomic_path(self.memory) as temporary:
+                    temporary.write_text(text, encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """A param as JSON holds it."""
+    if isinstance(value, str):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Iterable):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def params_of(params: Any) -> dict[str, Any]:
+    """A job's settings: its params, as they stand in its record."""
+    return {name: plain(value) for name, value in params.items()}
+
+
+def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> Callable:
+    """The function that runs the command of a rule, which then leaves the job's record.
+
+    Snakemake 9 calls it from the body of a rule, whose variables are the job: those that `shell`
+    itself reads there are handed on by name.
+
+    Args:
+        shell: Snakemake's own.
+        folders: `results` and `data` of the experiment.
+        digests: of files.
+    """
+
+    def recorded(command: str, **given: Any) -> None:
+        job = inspect.currentframe().f_back.f_locals
+        outputs = [str(path) for path in job["output"]]
+        place = record_path(outputs, folders) if outputs else None
+        if place is None:
+            shell(command, **{**job, **given})
+            return
+        place.unlink(missing_ok=True)
+        record = {
+            "rule": job["rule"],
+            "inputs": {str(path): digests(path) for path in job["input"]},
+            "params": params_of(job["params"]),
+            "outputs": dict.fromkeys(outputs),
+            "folders": dict(folders),
+        }
+        with tempfile.TemporaryDirectory(prefix="excise-") as scratch:
+            draft = Path(scratch, "job.json")
+            draft.write_text(json.dumps(record), encoding="utf-8")
+            environment = {DRAFT: str(draft)}
+            shell(command, **{**job, **given, "additional_envvars": environment})
+            left = json.loads(draft.read_text(encoding="utf-8"))
+        record["versions"] = left.get("versions", {})
+        record["outputs"] = {path: digests(path) for path in outputs}
+        text = json.dumps(record, indent=0, sort_keys=True, ensure_ascii=False)
+        with atomic_path(place) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+    return recorded

@@ -1,0 +1,119 @@
+"""What a result was made from: one small record a job, in a folder that travels with the results.
+
+`<results>/.made_from/<first output>.json` (and the same below `<data>`) holds the rule, a digest of
+every input and output, the settings, and the versions of the packages that the program used. No
+times: the same inputs give the same bytes. Parsed in every job: no torch here.
+"""
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+FOLDER = ".made_from"
+DRAFT = "EXCISE_JOB"
+"""Environment variable of a running job: a file with what is known of it before its end."""
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file, shortened to 32 hex digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+def record_path(outputs: Iterable[str], folders: Mapping[str, str]) -> Path | None:
+    """Where a job's record lies.
+
+    Args:
+        outputs: its files.
+        folders: `results` and `data` of the experiment, by the names of their path variables.
+
+    Returns:
+        A path named after the first output; None where that lies in no folder of the experiment.
+    """
+    first = os.path.normpath(next(iter(outputs)))
+    inside = [root for root in map(os.path.normpath, folders.values()) if _holds(root, first)]
+    if not inside:
+        return None
+    root = max(inside, key=len)
+    return Path(root, FOLDER, f"{os.path.relpath(first, root)}.json")
+
+
+def _holds(folder: str, path: str) -> bool:
+    return Path(path).is_relative_to(folder)
+
+
+def read_record(path: Path) -> dict | None:
+    """A record; None where there is none that can be read."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(record, dict) and record.keys() >= {"inputs", "outputs", "params", "folders"}
+    return record if whole else None
+
+
+def all_records(folders: Mapping[str, str]) -> Iterator[dict]:
+    """Every record of an experiment, its paths as they are today."""
+    for root in sorted(set(folders.values())):
+        for path in sorted(Path(root, FOLDER).rglob("*.json")):
+            record = read_record(path)
+            if record is not None:
+                yield moved(record, folders)
+
+
+def moved(record: dict, folders: Mapping[str, str]) -> dict:
+    """A record with its paths as they are where the experiment's folders are now.
+
+    An input that is versioned (`data/utility_qa.jsonl`) keeps its path, which exists.
+    """
+    then = record["folders"]
+    if all(then.get(name) == folder for name, folder in folders.items()):
+        return record
+
+    def today(path: str) -> str:
+        homes = [name for name in folders if name in then and _holds(then[name], path)]
+        if not homes:
+            return path
+        home = max(homes, key=lambda name: len(then[name]))
+        there = os.path.join(folders[home], os.path.relpath(path, then[home]))  # noqa: PTH118
+        return there if Path(there).exists() or not Path(path).exists() else path
+
+    files = {
+        kind: {today(path): value for path, value in record[kind].items()}
+        for kind in ("inputs", "outputs")
+    }
+    return record | files
+
+
+def versions_behind(inputs: Iterable[str], folders: Mapping[str, str]) -> dict[str, dict]:
+    """Versions of the packages that made files and all that they were made from.
+
+    Args:
+        inputs: the files.
+        folders: `results` and `data` of the experiment.
+
+    Returns:
+        Package → {version: one file that it made, the first by name}.
+    """
+    made_by = {path: record for record in all_records(folders) for path in record["outputs"]}
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    waiting, seen = [*inputs], set()
+    while waiting:
+        path = os.path.normpath(waiting.pop())
+        if path in seen or path not in made_by:
+            continue
+        seen.add(path)
+        record = made_by[path]
+        for package, version in record.get("versions", {}).items():
+            found[package][version] = min(found[package].get(version, path), path)
+        waiting += record["inputs"]
+    return dict(found)
+
+
+def running_job() -> dict | None:
+    """What is known of the job that this program does; None where no job runs it."""
+    place = os.environ.get(DRAFT)
+    return read_record(Path(place)) if place else None
