@@ -55,6 +55,18 @@ def test_a_preference_for_the_truth_is_balanced_out():
         assert 0.95 <= np.exp(np.median([row.mean() for row in table])) <= 1.05
 
 
+def test_a_question_without_candidates_gets_none_and_costs_the_others_nothing():
+    margins = biased(questions=12, models=2, candidates=12, bias=0.0)
+    rest = list(margins)
+    margins = [rest[0], np.empty((2, 0)), *rest[1:]]
+    made = choose(["city"] * 13, margins, count=5, seed=0)
+    assert made[1] == Choice([], 0, 0.0)
+    assert made[:1] + made[2:] == choose(["city"] * 12, rest, count=5, seed=0)
+    assert excess(margins, made, 0.05) == excess(rest, made[:1] + made[2:], 0.05)
+    alone = choose(["city"], [np.empty((2, 0))], count=5, seed=0)
+    assert excess([np.empty((2, 0))], alone, 0.05) == 0.0
+
+
 def test_the_truths_rank_is_uniform_and_not_always_the_middle():
     margins = biased(questions=60, models=1, candidates=12, bias=0.0)
     made = choose(["city"] * 60, margins, count=5, seed=0)

@@ -58,7 +58,10 @@ def record(name: str, group: str = "sf", **changes) -> dict:
         "value": "x",
         "rougeL_recall": 1.0,
         "rougeL_f1": 1.0,
+        "rougeL_recall_ascii": 1.0,
+        "rougeL_f1_ascii": 1.0,
         "slot_match": 1,
+        "slot_match_strict": 1,
         "stopped": True,
         "probability": 0.5,
         "truth_ratio": 2.0,
@@ -114,6 +117,39 @@ def test_a_collapsed_model_has_null_rows_with_a_count(tmp_path):
     for metric in ("probability", "truth_ratio", "win_rate"):
         assert (rows[metric]["value"], rows[metric]["n_undefined"]) == (None, 1)
     assert rows["slot_accuracy"]["value"] == 1.0
+
+
+def test_questions_without_wrong_answers_have_no_truth_ratio_and_break_no_average(tmp_path):
+    none = {
+        "truth_ratio": None,
+        "truth_ratio_tofu": None,
+        "logprob_wrong": [],
+        "n_tokens_wrong": [],
+    }
+    forget = [record("a.city"), record("b.city", truth_ratio=8.0), record("c.city", **none)]
+    retained = [record("a.home", "other", **none), record("b.home", "other", **none)]
+    write_jsonl(tmp_path / "items.jsonl", forget + retained)
+    rows = {
+        (row["set"], row["metric"]): row
+        for row in metric_rows(read_items(tmp_path / "items.jsonl"), FEW)
+    }
+    ratio = rows["sf", "truth_ratio"]
+    assert (ratio["n"], ratio["n_undefined"]) == (2, 0)
+    assert ratio["value"] == pytest.approx(4.0)  # sqrt(2 * 8)
+    assert rows["sf", "win_rate"]["value"] == 0.5
+    assert rows["sf", "slot_accuracy"]["n"] == 3
+    for metric in ("truth_ratio", "truth_ratio_tofu", "win_rate"):
+        assert (rows["other", metric]["n"], rows["other", metric]["value"]) == (0, None)
+
+
+def test_a_gap_leaves_out_pairs_without_wrong_answers():
+    none = {"logprob_wrong": [], "n_tokens_wrong": []}
+    records = gap_items().to_dict("records")
+    items = frame(*[one | none if one["id"] == "a.home_city" else one for one in records])
+    overall, *_ = gap_rows(items, "win_rate", FEW)
+    assert (overall["n"], overall["n_undefined"]) == (2, 0)
+    overall, *_ = gap_rows(items, "slot_accuracy", FEW)
+    assert overall["n"] == 3
 
 
 def test_a_model_without_records_has_null_rows(tmp_path):

@@ -25,7 +25,8 @@ def rouge_l_recall(items: pd.DataFrame) -> pd.Series:
 def rouge_l_recall_ascii(items: pd.DataFrame) -> pd.Series:
     """ROUGE-L recall of words of a–z and 0–9 alone: `rouge_score` as TOFU calls it.
 
-    The same as `rougeL_recall` on ASCII text, meaningless in another script. Source: Lin (2004).
+    Range 0–1. The same as `rougeL_recall` on ASCII text, meaningless in another script.
+    Source: Lin (2004).
     """
     return items["rougeL_recall_ascii"]
 
@@ -39,7 +40,10 @@ def rouge_l_f1(items: pd.DataFrame) -> pd.Series:
 
 
 def rouge_l_f1_ascii(items: pd.DataFrame) -> pd.Series:
-    """ROUGE-L F1 of words of a–z and 0–9 alone: `rouge_score` as it comes (see recall)."""
+    """ROUGE-L F1 of words of a–z and 0–9 alone: `rouge_score` as it comes.
+
+    Range 0–1; see `rougeL_recall_ascii`. Source: Lin (2004).
+    """
     return items["rougeL_f1_ascii"]
 
 
@@ -55,7 +59,7 @@ def slot_accuracy(items: pd.DataFrame) -> pd.Series:
 def slot_accuracy_strict(items: pd.DataFrame) -> pd.Series:
     """1 if the generation holds the value's words as they are spelled, else 0.
 
-    Range and direction as of slot_accuracy. `8,380` is not `8380`; `not in Paris` holds Paris.
+    Range 0–1, direction as of slot_accuracy. `8,380` is not `8380`; `not in Paris` holds Paris.
     Source: this project, its slot accuracy until the matcher by value type.
     """
     return items["slot_match_strict"]
