@@ -203,7 +203,7 @@ def test_the_share_in_reach_is_known_without_weights():
 
 def test_a_model_that_peft_refuses_is_one_line():
     sizes = {"hidden_size": 64, "num_hidden_layers": 1, "vocab_size": 99, "state_size": 1}
-    with pytest.raises(InputError, match=r"lora: peft puts no adapter on this model \(.*Mamba"):
+    with pytest.raises(InputError, match=r"the model: peft refuses to adapt it \(.*Mamba"):
         attach_lora(MambaForCausalLM(MambaConfig(**sizes)), LORA, seed=0)
 
 

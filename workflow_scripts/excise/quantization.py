@@ -8,10 +8,10 @@ own; embeddings, norms, biases and the gates that choose experts stay fp32.
 What bitsandbytes 0.50 computes in eval mode:
 
 - int8 (Dettmers et al. 2022, arXiv:2208.07339): weights int8 per output row, inputs cast to fp16
-  and int8 per token, columns in which any token of the *batch* reaches 6.0 kept in fp16. A
-  result therefore depends, slightly, on the batch it was computed in; batches are formed from
-  the lengths alone, always in the same order. In training mode the CPU silently computes
-  something else.
+  and int8 per token, columns in which any token of the *batch* reaches 6.0 kept out of int8. A
+  result therefore depends on its neighbours in the batch, by more than int8 changes it on small
+  models. `_token_wise` keeps out the outliers of each token alone: what bitsandbytes computes
+  for one token at a time. In training mode the CPU silently computes something else.
 - nf4, fp4 (Dettmers et al. 2023, arXiv:2305.14314): 4-bit codes in blocks of 64 weights with one
   fp32 scale each (no double quantization), dequantized and multiplied in fp32. CPUs with
   AVX512-BF16 use a kernel that rounds scales and inputs to bf16 and takes only layers whose
@@ -21,7 +21,8 @@ What bitsandbytes 0.50 computes in eval mode:
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PRECISIONS = ("int8", "nf4", "fp4")
+RECOVERING_FIELDS = ("slot_match", "rougeL_recall", "probability")
+"""Fields of a record whose means are compared between precisions."""
 INT8_THRESHOLD = 6.0
 BLOCK_SIZE = 64
 
@@ -141,6 +144,38 @@ def _put_in_place(model: torch.nn.Module, matrix: Matrix, layers: list[torch.nn.
     setattr(matrix.owner, attribute, torch.nn.ModuleList(layers).eval())
 
 
+@cache
+def _token_wise(bnb: ModuleType) -> type[torch.nn.Module]:
+    """The LLM.int8 layer whose outliers are those of each token, whatever shares its batch."""
+
+    class TokenWiseLinear8bitLt(bnb.nn.Linear8bitLt):
+        """`Linear8bitLt` for inference: every row is what bitsandbytes makes of it alone.
+
+        y = scale_x · scale_w · (int8(x without its outliers) @ int8(W)ᵀ) + outliers(x) @ Ŵᵀ + b,
+        with outliers(x) the values of |x| ≥ 6.0 and Ŵ the weight that the codes stand for.
+        """
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.weight.CB is not None:
+                self.init_8bit_state()
+            codes, scales = self.state.CB, self.state.SCB
+            rows = x.reshape(-1, x.shape[-1])
+            outliers = rows.to(torch.float16).abs() >= self.state.threshold
+            kept = rows.to(torch.float16).masked_fill(outliers, 0)
+            row_codes, row_scales, _ = bnb.functional.int8_vectorwise_quant(kept)
+            y = torch.ops.bitsandbytes.int8_scaled_mm.default(
+                row_codes, codes, row_scales, scales, bias=self.bias, dtype=x.dtype
+            )
+            columns = outliers.any(dim=0).nonzero().view(-1)
+            if len(columns):
+                left_out = (rows * outliers)[:, columns]
+                weight = codes[:, columns].to(x.dtype) * (scales.to(x.dtype)[:, None] / 127)
+                y = y.addmm(left_out, weight.T)
+            return y.reshape(*x.shape[:-1], y.shape[-1])
+
+    return TokenWiseLinear8bitLt
+
+
 def _weight(layer: torch.nn.Module) -> torch.Tensor:
     """A layer's weight as (outputs, inputs); Conv1D stores it the other way round."""
     from transformers.pytorch_utils import Conv1D
@@ -161,7 +196,7 @@ def _quantized_layer(
     outputs, inputs = weight.shape
     shape = {"bias": bias is not None, "device": "meta"}
     if precision == "int8":
-        layer = bnb.nn.Linear8bitLt(
+        layer = _token_wise(bnb)(
             inputs, outputs, has_fp16_weights=False, threshold=INT8_THRESHOLD, **shape
         )
         layer.weight = bnb.nn.Int8Params(
@@ -225,3 +260,25 @@ def dequantized_weight(layer: torch.nn.Module) -> torch.Tensor:
             codes, scales = layer.state.CB, layer.state.SCB
         return codes.float() * (scales.float()[:, None] / 127)
     return bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+
+
+def mean_changes(records: Iterable[dict], others: Mapping[str, dict]) -> dict[str, float]:
+    """Mean absolute difference of what recovers between two runs of the same questions.
+
+    Args:
+        records: of one run, a sample of the questions.
+        others: of the other run, by id.
+
+    Returns:
+        {field: mean of |record − other|}; NaN where either run holds none.
+    """
+    pairs = [(record, others[record["id"]]) for record in records]
+    return {
+        field: sum(abs(_number(one[field]) - _number(other[field])) for one, other in pairs)
+        / len(pairs)
+        for field in RECOVERING_FIELDS
+    }
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
