@@ -7,7 +7,13 @@ import pytest
 import torch
 from peft import PeftModel
 from torch.nn.functional import linear, silu
-from transformers import AutoModelForCausalLM, JetMoeConfig, JetMoeForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    JetMoeConfig,
+    JetMoeForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+)
 
 from excise.adapters import (
     AdapterHost,
@@ -20,7 +26,7 @@ from excise.adapters import (
     save_adapter,
 )
 from excise.errors import InputError
-from excise.experts import expert_modules
+from excise.experts import expert_modules, use_expert_by_expert
 from excise.finetuning import finetune
 from excise.matrices import check_reach, weight_matrices
 from excise.models import load_base
@@ -183,6 +189,24 @@ def test_stacked_experts_of_another_form_are_refused_with_the_share_in_reach():
         attach_lora(model, LORA, seed=0)
 
 
+def test_the_share_in_reach_is_known_without_weights():
+    """On the meta device, as a check before the first job may ask."""
+    with torch.device("meta"):
+        model = tiny_model("qwen2_moe", layers=1)
+    check_reach(model, "qwen2_moe")
+    use_expert_by_expert(model)
+    assert model(IDS.to("meta")).logits.shape[:2] == IDS.shape
+    reached, gates = SIZES["qwen2_moe"]
+    share = adapted_share(attach_lora(model, LORA, seed=0))
+    assert share.share == pytest.approx(reached / (reached + gates))
+
+
+def test_a_model_that_peft_refuses_is_one_line():
+    sizes = {"hidden_size": 64, "num_hidden_layers": 1, "vocab_size": 99, "state_size": 1}
+    with pytest.raises(InputError, match=r"the model: peft refuses to adapt it \(.*Mamba"):
+        attach_lora(MambaForCausalLM(MambaConfig(**sizes)), LORA, seed=0)
+
+
 def routing(tokens: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Hidden states, chosen experts (one of which nobody asks) and their weights."""
     generator = torch.Generator().manual_seed(3)
@@ -258,6 +282,7 @@ def test_a_bfloat16_expert_keeps_an_update_that_its_weights_would_round_away(fol
     lora = LORA | {"rank": 1, "alpha": 1, "target_modules": ["gate_up_proj"]}
     model = attach_lora(load_base(folders["mixtral"], "bfloat16"), lora, seed=0).eval()
     wrapper = model.get_base_model().model.layers[0].mlp.experts
+    assert {tensor.dtype for tensor in adapter_tensors(model).values()} == {torch.float32}
     weight = wrapper.get_base_layer().gate_up_proj.detach().float()
     size = 1e-3 * weight.abs().mean().item()
     with torch.no_grad():

@@ -315,6 +315,8 @@ def test_the_program_writes_records_and_the_size_of_the_update(tmp_path):
     assert 0 < weights["relative_delta"] < 1
     assert weights["relative_delta"] == weights["delta_norm"] / weights["weight_norm"]
     assert set(weights["quantization_error"]) == set(PRECISIONS)
+    assert weights["quantized_share"] == dict.fromkeys(PRECISIONS, 1.0)
+    assert (weights["adapted_share"], weights["not_adapted"]) == (1.0, [])
     assert set(weights["batch_noise"]) == set(PRECISIONS)
     assert 0 <= weights["batch_noise"]["int8"]["probability"] < 1e-3
     assert json.loads((out / "base" / "weights.json").read_text())["delta_norm"] == 0

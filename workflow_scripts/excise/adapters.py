@@ -84,7 +84,10 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
     try:
         model = _wrap(model, config, seed)
     except ValueError as error:
-        raise InputError(f"lora: peft puts no adapter on this model ({one_line(error)})") from error
+        raise InputError(
+            f"{unwrapped(model).config.name_or_path or 'the model'}: peft refuses to adapt it "
+            f"({one_line(error)})"
+        ) from error
     adapted = adapted_parameters(model)
     if adapted != {id(matrix.parameter) for matrix in chosen}:
         raise RuntimeError(f"lora: peft adapted {len(adapted)} matrices of {len(chosen)} chosen")

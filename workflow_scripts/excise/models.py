@@ -14,7 +14,7 @@ import torch
 from excise.errors import InputError
 from excise.experts import use_expert_by_expert
 from excise.machine import slurm_gave_gpu
-from excise.weight_files import quantized_already
+from excise.packed_weights import quantized_already
 
 if TYPE_CHECKING:  # transformers takes seconds to import: functions do it when called
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from excise.errors import InputError
+from excise.packed_weights import quantized_already, tensor_headers
 from excise.records import read_json
-from excise.weight_files import quantized_already, tensor_headers
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 FILE_SUFFIXES = {".json", ".safetensors", ".jinja", ".txt", ".model"}
