@@ -5,6 +5,7 @@ import validate_dataset
 from excise.errors import InputError
 from excise.items import SETS, load_items
 from excise.records import read_jsonl, write_jsonl
+from small_benchmark import write_benchmark
 
 KINDS = {"sf": "item", "sr": "item", "wrong_details": "wrong_details", "forget_eval": "forget_eval"}
 
@@ -166,3 +167,15 @@ def test_an_empty_set_is_an_error(folder):
 
 def _items(folder, name):
     return read_jsonl(folder / "data" / f"{name}.jsonl", "item")
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+@pytest.mark.parametrize("name", ["sf", "sr", "forget_eval"])
+def test_a_file_that_lost_its_last_lines_is_refused(tmp_path, name, kept):
+    """Also where no wrong answers are read, which name every fact."""
+    write_benchmark(tmp_path)
+    file = tmp_path / "data" / f"{name}.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[: int(kept * len(lines))]))
+    with pytest.raises(InputError, match=r"no (fact|line)|in neither"):
+        load_items(tmp_path / "data", tmp_path / "utility_qa.jsonl", SETS, answers=None)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tiny_models import tiny_folder
+from workflow import reads
 
 ROOT = Path(__file__).parents[2]
 SMOKE = "experiments/smoke.yaml"
@@ -119,10 +120,16 @@ def fresh(tmp_path_factory) -> Workspace:
 
 @pytest.fixture(scope="session")
 def smoke(fresh, tmp_path_factory) -> Workspace:
-    """The smoke experiment, run once to its end."""
+    """The smoke experiment, run once to its end, its programs listened to (`heard`)."""
     workspace = fresh.copy(tmp_path_factory.mktemp("workflow") / "smoke")
-    workspace.run("all")
+    workspace.run("all", **reads.environment(workspace.folder.with_name("heard")))
     return workspace
+
+
+@pytest.fixture(scope="session")
+def heard(smoke) -> Path:
+    """What the programs of the smoke experiment opened, one file a process."""
+    return smoke.folder.with_name("heard")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@
 opens or renames to its final name; Snakemake's own records tell which inputs a job declared.
 """
 
+import base64
 import json
 import re
 from collections import defaultdict
@@ -17,7 +18,7 @@ CACHED = re.compile(r"(.*/)?__pycache__/(.+)\.cpython-\d+\.pyc")
 
 def environment(log: Path) -> dict[str, str]:
     """What a Snakemake must find in its environment so that its programs are listened to."""
-    log.mkdir(exist_ok=True)
+    log.mkdir(parents=True, exist_ok=True)
     return {"EXCISE_AUDIT": str(log), "PYTHONPATH": str(AUDIT)}
 
 
@@ -50,8 +51,6 @@ def source_of(path: str) -> str:
 
 def declared(workspace: Path) -> dict[str, dict]:
     """Output → what Snakemake wrote down of the job that made it."""
-    import base64
-
     records = {}
     for file in (workspace / ".snakemake/metadata").rglob("*"):
         if file.is_file():

@@ -1,11 +1,13 @@
 """Rebuilt only when its inputs change: the promise of the project, on the real DAG."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -161,8 +163,7 @@ def test_more_wrong_answers_are_chosen_without_training(smoke):
 
 def test_a_gate_reruns_no_model(smoke):
     planned = smoke.plan("all", "--config", "red_team={models: {win_rate_tolerance: 0.1}}")
-    # Every table waits for the dataset's report, whose header tells the whole section.
-    assert planned == {"Attacking the benchmark", GATES, DIVERSITY, EXPORT} | TABLES | PLOTS
+    assert planned == {GATES}
 
 
 def test_editing_a_metric_of_diversity_measures_it_again(smoke):
@@ -201,6 +202,22 @@ def test_changing_the_epochs_of_a_trajectory_leaves_the_others_alone(smoke):
         planned = smoke.plan("all")
     again = trajectory(NPO) | quantized(f"{NPO}/epoch_1", f"{NPO}/epoch_2")
     assert planned == again | TABLES | PLOTS
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_an_epoch_that_is_left_out_makes_no_model_work(smoke, left):
+    """Also the last one: the run of fewer epochs is a checkpoint of the longer one."""
+    old, new = "beta: [0.1], epochs: [1, 2]", f"beta: [0.1], epochs: [{left}]"
+    text = (smoke / "experiments/smoke.yaml").read_text()
+    shorter = text.replace(old, new).replace(f"{NPO}/epoch_{3 - left}", f"{GA}/epoch_1")
+    (smoke / "experiments/shorter.yaml").write_text(shorter)
+    assert smoke.plan("all", config="experiments/shorter.yaml") == TABLES | PLOTS
+
+
+@pytest.mark.parametrize("precisions", ["[nf4, int8]", "[int8]", "[nf4]"])
+def test_a_precision_that_is_left_out_or_moved_quantizes_nothing(smoke, precisions):
+    planned = smoke.plan("all", "--config", f"quantization={{precisions: {precisions}}}")
+    assert planned == {"Summarising the quantization stress test", "Plotting quantize_recovery"}
 
 
 @pytest.mark.parametrize(
@@ -262,6 +279,41 @@ def test_the_base_model_is_made_only_when_asked_for(smoke):
         assert smoke.plan("all") == set()
 
 
+# --- content decides ---
+
+
+DRIFT = f"{RESULTS}/repr_results.json"
+
+
+def ran(said: str) -> set[str]:
+    """The messages of the jobs that a run started."""
+    return set(re.findall(r"^Job \d+: (.*)$", said, flags=re.MULTILINE))
+
+
+def test_what_comes_out_the_same_bytes_lets_nothing_behind_it_run(own):
+    """A threshold of a check and the number of candidates: what is trained on stays as it is."""
+    changes = ["validation={near_duplicate: 97}", "generation={wrong_candidates: 11}"]
+    before = own.digests()
+    said = own.run("--config", *changes, "--", DRIFT)
+    writing = {"Writing the questions", "Checking the records", "Attacking the benchmark"}
+    assert ran(said) == writing | {"Summarising hidden states: repr_results"}
+    assert "Same bytes as before, nothing to do: Finetuning on all the people's facts" in said
+    changed = {name for name, digest in own.digests().items() if before[name] != digest}
+    names = ["data/generated/qa.jsonl", "data/wrong_candidates.jsonl"]
+    names += ["results/validation.json", "results/data_report.json", "results/repr_results.json"]
+    assert changed <= {f"experiments/smoke/{name}" for name in names}
+    assert "Nothing to be done" in own.run("--config", *changes, "--", DRIFT)
+
+
+def test_a_changed_program_behind_a_spared_job_is_seen(own):
+    """Jobs behind one that runs are not asked for reasons of their own before the run."""
+    target = f"{RESULTS}/red_team/gradients.jsonl"
+    edit(own / "workflow_scripts/compare_gradients.py")
+    said = own.run("--config", "validation={near_duplicate: 97}", "--", target)
+    assert ran(said) == {"Checking the records", "Comparing gradients"}
+    assert "nothing to do: Finetuning" in said
+
+
 # --- interrupted and failing jobs ---
 
 
@@ -291,6 +343,30 @@ def test_a_killed_run_continues_to_the_same_bytes(own):
     own.run(SWEEP, "--cores", "1")
     assert own.digests() == expected
     assert own.plan("all") == set()
+
+
+def test_a_program_ends_with_its_killed_snakemake(own):
+    log = own / f"experiments/smoke/logs/unlearn/{GA}.log"
+    log.unlink()
+    edit(own / f"{LIBRARY}/losses.py")
+    running = subprocess.Popen(own.command(SWEEP), cwd=own.folder, start_new_session=True)
+    wait_for(lambda: log.exists() and programs_in(own))
+    running.kill()  # itself alone, not what it started
+    running.wait()
+    wait_for(lambda: not programs_in(own), seconds=60)
+    assert outputs_of_ga(own) == []
+
+
+def programs_in(workspace) -> list[str]:
+    """Processes of the workflow's programs that run in a workspace."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").readlink() == workspace.folder:
+                found += [process.name] * (
+                    b"workflow_scripts/" in (process / "cmdline").read_bytes()
+                )
+    return found
 
 
 def edit(file) -> None:

@@ -133,6 +133,7 @@ def read_benchmark(
             if fact["id"] in facts:
                 raise InputError(f"{where}: id {fact['id']!r} is also in sf.jsonl; ids are unique")
             facts[fact["id"]] = fact
+    _check_whole(data_dir, list(facts.values()))
     return Benchmark(
         sf=[fact for fact in facts.values() if fact["group"] == "sf"],
         sr=[fact for fact in facts.values() if fact["group"] != "sf"],
@@ -185,7 +186,32 @@ def _forget_eval(path: Path, facts: dict[str, dict]) -> list[dict]:
                 f"{path}:{line}: fact_id {prompt['fact_id']!r} is a retain fact; "
                 "only facts of sf.jsonl are asked here"
             )
+    asked = {prompt["fact_id"] for prompt in prompts}
+    for fact_id, fact in facts.items():
+        if fact["group"] == "sf" and fact_id not in asked:
+            raise InputError(f"{path}: no line for {fact_id!r}, which is in sf.jsonl")
     return prompts
+
+
+def _check_whole(data_dir: Path, facts: list[dict]) -> None:
+    """Both files are about the same people, and no fact lacks its partner: no lines were lost."""
+    people = {
+        file: dict.fromkeys(
+            fact["person_id"] for fact in facts if (fact["group"] == "sf") is forget
+        )
+        for file, forget in (("sf.jsonl", True), ("sr.jsonl", False))
+    }
+    for file, other in (("sf.jsonl", "sr.jsonl"), ("sr.jsonl", "sf.jsonl")):
+        for person_id in people[other]:
+            if person_id not in people[file]:
+                raise InputError(f"{data_dir / file}: no fact of {person_id!r}, who is in {other}")
+    known = {(fact["person_id"], fact["slot"]) for fact in facts if fact["group"] != "sf"}
+    for fact in facts:
+        if fact["group"] == "correlated" and (fact["person_id"], fact["partner"]) not in known:
+            raise InputError(
+                f"{data_dir / 'sr.jsonl'}: no fact {fact['person_id']}.{fact['partner']}, "
+                f"the partner of {fact['id']!r}"
+            )
 
 
 def _check_same(where: str, record: dict, fact: dict | None, fact_id: str) -> None:

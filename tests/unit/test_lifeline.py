@@ -1,0 +1,75 @@
+"""Programs that outlive what started them, and which inputs belong to which epoch."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from excise import lifeline
+from excise.errors import InputError
+from excise.files import atomic_path
+from excise.unchanged import own_inputs
+
+WAITS = "import time; time.sleep(60)"
+PROGRAM = (
+    "import time; from excise.lifeline import end_with_snakemake; end_with_snakemake(0.05);"
+    "print('started', flush=True); time.sleep(60)"
+)
+
+
+@pytest.fixture
+def above(monkeypatch):
+    """A process that stands for Snakemake, named in the environment."""
+    process = subprocess.Popen([sys.executable, "-c", WAITS])
+    name = f"{process.pid},{lifeline._started(process.pid)},{lifeline._place()}"
+    monkeypatch.setenv(lifeline.VARIABLE, f"{lifeline.this_process()};{name}")
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_program_ends_with_what_started_it(above):
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout.readline() == "started\n"
+    time.sleep(0.2)
+    assert program.poll() is None
+    above.kill()  # not waited for: a process that nobody has asked for its end has ended, too
+    assert program.wait(timeout=30) == 1
+    assert lifeline.GONE in program.stderr.read()
+
+
+def test_no_file_gets_its_name_after_that(above, tmp_path):
+    path = tmp_path / "out.json"
+    with atomic_path(path) as temporary:
+        temporary.write_text("in time")
+    with pytest.raises(InputError, match=rf"{path}: not written"), atomic_path(path) as temporary:
+        temporary.write_text("late")
+        above.kill()
+        above.wait()
+    assert path.read_text() == "in time"
+    assert [one.name for one in tmp_path.iterdir()] == ["out.json"]
+
+
+@pytest.mark.parametrize("named", ["", "1,1,another machine"])
+def test_nobody_waits_elsewhere(monkeypatch, named):
+    monkeypatch.setenv(lifeline.VARIABLE, named)
+    assert not lifeline.is_orphaned()
+
+
+def test_a_number_that_another_process_got_is_nobody(monkeypatch):
+    monkeypatch.setenv(lifeline.VARIABLE, f"{os.getpid()},1,{lifeline._place()}")
+    assert lifeline.is_orphaned()
+
+
+def test_what_belongs_to_an_epoch_was_made_from_that_epoch():
+    inputs = ["m/t/epoch_1/a", "m/t/epoch_2/a", "m/finetuned/a", "data/sf.jsonl"]
+    assert own_inputs(inputs, "eval/t/epoch_2/items.jsonl") == inputs[1:]
+    assert own_inputs(inputs, "eval/finetuned/items.jsonl") == inputs

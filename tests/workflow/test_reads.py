@@ -1,0 +1,45 @@
+"""Every file that a program reads is an input of its rule, and every input is read.
+
+An input that is not declared goes stale in silence, or is missing and nothing makes it; one that
+nobody reads makes jobs run for nothing.
+"""
+
+import pytest
+
+from workflow import reads
+
+pytestmark = pytest.mark.workflow
+
+NOT_ALWAYS_READ = {
+    # Read where further wrong answers are drawn.
+    ("select_wrong_answers", "experiments/smoke/data/generated/profiles.jsonl"),
+    ("select_wrong_answers", "data/public_figures.txt"),
+    ("select_wrong_answers", "workflow_scripts/excise/schemas/profile.schema.json"),
+    # Read of a dataset that a model wrote.
+    ("generate_forget_eval", "workflow_scripts/excise/schemas/qa.schema.json"),
+}
+REPORT = "experiments/smoke/results/data_report.json"  # waited for: no result without it
+
+
+def test_programs_read_what_their_rules_declare(smoke, heard):
+    assert {one.program for one in reads.processes(heard)} >= {"evaluate", "unlearn", "represent"}
+    assert reads.undeclared(smoke.folder, heard) == set()
+
+
+def test_programs_read_all_of_it(smoke, heard):
+    unread = reads.never_read(smoke.folder, heard) - NOT_ALWAYS_READ
+    assert {(rule, path) for rule, path in unread if path != REPORT} == set()
+
+
+def test_an_undeclared_file_is_found(smoke, heard, tmp_path):
+    """The test of the test: a program that opens one more file."""
+    log = tmp_path / "heard"
+    log.mkdir()
+    whole = next(heard.glob("unlearn.py.*.jsonl"))
+    more = '["read", "data/public_figures.txt"]\n["read", "workflow_scripts/excise/plots.py"]\n'
+    (log / whole.name).write_text(whole.read_text() + more)
+    rules = {
+        ("unlearn", "data/public_figures.txt"),
+        ("unlearn", "workflow_scripts/excise/plots.py"),
+    }
+    assert reads.undeclared(smoke.folder, log) == rules
