@@ -16,8 +16,18 @@ class Params(dict):
     """Named params, as Snakemake has them."""
 
 
+COMMAND = "python {input}"
+
+
 def job(output, inputs, **params):
-    return SimpleNamespace(output=output, input=inputs, params=Params(params))
+    values = [value for name, value in params.items() if name != "derived"]
+    return SimpleNamespace(
+        output=output,
+        input=inputs,
+        params=Params(params),
+        non_derived_params=values,
+        rule=SimpleNamespace(name="train", shellcmd=COMMAND),
+    )
 
 
 @pytest.fixture
@@ -47,7 +57,7 @@ def run(task, versions=None, folders=FOLDERS, text="weights\n"):
     recorded = job_records.recording(shell, folders, job_records.Digests())
 
     def body(input, output, params, rule):
-        recorded("python {input}", bench_record=None)
+        recorded(COMMAND, bench_record=None)
 
     body(task.input, task.output, task.params, "train")
 
@@ -71,7 +81,8 @@ def test_a_job_leaves_a_record_beside_the_results(folder):
     assert set(record["outputs"]) == set(trained().output)
     assert json.loads(record["params"]["hp"])["epochs"] == 16
     assert record["versions"] == {"torch": "2.0"}
-    assert look(trained()) == belonging.Findings([], [], {"torch": look(trained()).packages["torch"]}, 0)
+    found = look(trained())
+    assert (found.misfits, found.unknown, found.outdated) == ([], [], 0)
 
 
 def test_the_same_job_leaves_the_same_bytes(folder):
@@ -148,6 +159,22 @@ def test_inputs_that_come_and_go_are_named(folder):
     ]
 
 
+def test_fewer_files_asked_for_of_the_same_job_belong(folder):
+    task = trained()
+    task.params["derived"] = [1, 2]
+    run(task)
+    fewer = trained()
+    fewer.output, fewer.params["derived"] = task.output[1:], [2]
+    assert look(fewer) == belonging.Findings([], [], {}, 0)
+
+
+def test_another_command_is_another_code(folder):
+    run(trained())
+    other = trained()
+    other.rule.shellcmd = "python -O {input}"
+    assert look(other).misfits[0].reasons == ["code: the command of rule train changed"]
+
+
 def test_what_snakemake_runs_or_remembers_is_left_to_it(folder):
     run(trained(16))
     runs = belonging.examine(
@@ -167,9 +194,11 @@ def test_a_moved_folder_changes_nothing(folder):
     moved = trained()
     moved.output = [path.replace("out/results", "elsewhere") for path in moved.output]
     moved.params["reference"] = "--reference elsewhere/models/reference.json"
+    moved.non_derived_params = list(moved.params.values())
     folders = FOLDERS | {"results": "elsewhere"}
     assert look(moved, folders=folders).misfits == []
     moved.params["reference"] = "--reference elsewhere/models/other.json"
+    moved.non_derived_params = list(moved.params.values())
     assert len(look(moved, folders=folders).misfits) == 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from excise.errors import InputError
+from excise.errors import FULL, InputError, is_full
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     that write the same file, on whatever nodes, do not write into each other's.
 
     Raises:
-        InputError: the folder cannot be made or written.
+        InputError: the folder cannot be made or written, or the disk is full.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
@@ -29,6 +29,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except Exception as error:
+        if is_full(error):
+            raise InputError(f"{path}: not written: {FULL}") from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
