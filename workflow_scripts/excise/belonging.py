@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from excise.job_records import Digests, params_of
+from excise.job_records import Digests, command_digest, params_of, plain
 from excise.made_from import all_records, moved, read_record, record_path
 
 CODE = "workflow_scripts/"
@@ -60,14 +60,14 @@ def examine(
     """Hold every job's files against its record.
 
     Args:
-        jobs: of Snakemake's plan, with `input`, `output`, `params`.
+        jobs: of Snakemake's plan, with `rule`, `input`, `output`, `params`, `non_derived_params`.
         runs: whether Snakemake itself is going to run a job; then nothing is said of its files.
         remembered: whether Snakemake has a memory of its own of a file.
         folders: `results` and `data` of the experiment.
         digests: of files.
     """
     found = Findings([], [], defaultdict(Counter), 0)
-    outdated = 0
+    outdated, by_output = 0, None
     for job in sorted(jobs, key=lambda job: [str(path) for path in job.output]):
         outputs = [str(path) for path in job.output]
         place = record_path(outputs, folders) if outputs else None
@@ -75,11 +75,16 @@ def examine(
             outdated += 1
         elif place is not None:
             record = read_record(place)
+            if record is None:  # it may be named after an output that is no longer asked for
+                by_output = by_output or _by_output(folders)
+                record = by_output.get(os.path.normpath(outputs[-1]))
             if record is not None:
                 inputs = [str(path) for path in job.input]
                 record = moved(record, folders)
-                params = params_of(job.params)
-                reasons = [*faults(record, inputs, outputs, params, folders, digests)]
+                settings = tracked_params(job)
+                reasons = [*faults(record, inputs, outputs, settings, folders, digests)]
+                if record.get("command") != command_digest(job.rule.shellcmd or ""):
+                    reasons.append(f"code: the command of rule {job.rule.name} changed")
                 if reasons:
                     found.misfits.append(Misfit(outputs, reasons))
                 for package, change in other_versions(record):
@@ -87,6 +92,24 @@ def examine(
             elif not remembered(job.output[0]):
                 found.unknown.append(outputs[0])
     return Findings(found.misfits, found.unknown, dict(found.packages), outdated)
+
+
+def _by_output(folders: Mapping[str, str]) -> dict[str, dict]:
+    return {path: record for record in all_records(folders) for path in record["outputs"]}
+
+
+def tracked_params(job: Any) -> dict[str, Any]:
+    """The settings of a job whose change makes it out of date.
+
+    Those that Snakemake derives from files (which epochs are saved, by the outputs) are left out:
+    the files themselves are compared.
+    """
+    tracked = [plain(value) for value in job.non_derived_params]
+    return {
+        name: value
+        for name, value in params_of(job.params).items()
+        if value in tracked or (isinstance(value, list) and all(one in tracked for one in value))
+    }
 
 
 def faults(
@@ -119,8 +142,8 @@ def _setting_faults(
     record: dict, now: Mapping[str, Any], folders: Mapping[str, str]
 ) -> Iterator[str]:
     then = record["params"]
-    for name in sorted(then.keys() | now.keys()):
-        old, new = then.get(name), now.get(name)
+    for name, new in sorted(now.items()):
+        old = then.get(name)
         if old != new and _in_folders_of_today(old, record["folders"], folders) != new:
             differences = _differences(_opened(old), _opened(new), name)
             yield from (f"config: {text}" for text in differences)

@@ -1,10 +1,16 @@
 """One clear line for a user's mistake, a traceback for ours."""
 
+import contextlib
+import errno
+import os
 import sys
 from collections.abc import Callable
 
 from excise.lifeline import end_with_snakemake
 from excise.machine import description, leave_versions
+
+
+FULL = "the disk is full, or your quota on it; make room and run again"
 
 
 class InputError(Exception):
@@ -27,3 +33,17 @@ def run(main: Callable[[], None]) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        what = error.filename or "a file, perhaps the log"
+        with contextlib.suppress(OSError):  # stderr may be on that disk
+            print(f"error: {what}: not written: {FULL}", file=sys.stderr)
+        os._exit(1)  # what is buffered for that disk would be a traceback
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk or a quota has no room; safetensors says so in words of its own."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"(os error {errno.ENOSPC})" in str(error) or f"(os error {errno.EDQUOT})" in str(error)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from excise.errors import InputError
+from excise.errors import FULL, InputError, is_full
 from excise.lifeline import GONE, is_orphaned
 
 
@@ -18,8 +18,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     that write the same file, on whatever nodes, do not write into each other's.
 
     Raises:
-        InputError: the folder cannot be made or written, or the Snakemake that waits for the
-            file has ended.
+        InputError: the folder cannot be made or written, the disk is full, or the Snakemake that
+            waits for the file has ended.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
@@ -33,6 +33,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if is_orphaned():
             raise InputError(f"{path}: not written: {GONE}")
         temporary.replace(path)
+    except Exception as error:
+        if is_full(error):
+            raise InputError(f"{path}: not written: {FULL}") from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

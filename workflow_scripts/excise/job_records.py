@@ -4,6 +4,7 @@ Loaded by every Snakemake, the one inside of a SLURM job too, for that is where 
 """
 
 import contextlib
+import hashlib
 import inspect
 import json
 import os
@@ -90,6 +91,11 @@ def params_of(params: Any) -> dict[str, Any]:
     return {name: plain(value) for name, value in params.items()}
 
 
+def command_digest(command: str) -> str:
+    """Digest of a rule's command, as it stands in the rule."""
+    return hashlib.sha256(command.encode()).hexdigest()[:32]
+
+
 def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> Callable:
     """The function that runs the command of a rule, which then leaves the job's record.
 
@@ -114,6 +120,7 @@ def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> 
             "rule": job["rule"],
             "inputs": {str(path): digests(path) for path in job["input"]},
             "params": params_of(job["params"]),
+            "command": command_digest(command),
             "outputs": dict.fromkeys(outputs),
             "folders": dict(folders),
         }

@@ -1,5 +1,6 @@
 """One unlearning trajectory: from the finetuned adapter, checkpoints saved along the way."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 
 from excise.adapters import adapted_share, load_adapter, save_adapter
 from excise.chat import Encoded, encode
+from excise.errors import InputError
 from excise.likelihood import answer_logprobs
 from excise.losses import METHODS, ForgetStep, needs_retain
 from excise.models import load_base, load_tokenizer, pick_device, set_determinism
@@ -67,6 +69,24 @@ def reference_sums(
     return dict(zip((record["id"] for record in records), sums, strict=True))
 
 
+def kept(out: Path, epochs: list[int]) -> str:
+    """Move checkpoints to `out/kept`, for Snakemake deletes what a failed job was to make.
+
+    They are there for who needs them: a trajectory starts anew, since the state of its optimizer
+    is not saved. The next one that ends well removes them.
+
+    Returns:
+        What to add to the error's line.
+    """
+    for epoch in list(epochs):
+        place = out / "kept" / f"epoch_{epoch}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.parent.mkdir(exist_ok=True)
+        (out / f"epoch_{epoch}").rename(place)
+    names = ", ".join(map(str, epochs))
+    return f"; {out}/kept has the checkpoints of epochs {names}" if epochs else ""
+
+
 def unlearn(
     base: str | Path,
     adapter: str | Path,
@@ -120,19 +140,26 @@ def unlearn(
             save_adapter(start.model, out / f"epoch_{epoch}")
             saved.append(epoch)
 
-    log = train(start.model, hp, max(hp["epochs"]), batches, loss, after_epoch)
-    unfinished = [epoch for epoch in hp["epochs"] if epoch not in saved]
-    for epoch in unfinished:
-        save_adapter(start.model, out / f"epoch_{epoch}")
-    share = adapted_share(start.model)
-    write_json(
-        out / "training_log.json",
-        {
-            "settings": hp,
-            "adapted_share": share.share,
-            "not_adapted": share.left_out,
-            "forget_reduction": method.forget_reduction,
-            "unfinished_checkpoints": unfinished,
-        }
-        | log,
-    )
+    try:
+        log = train(start.model, hp, max(hp["epochs"]), batches, loss, after_epoch)
+        unfinished = [epoch for epoch in hp["epochs"] if epoch not in saved]
+        for epoch in unfinished:
+            save_adapter(start.model, out / f"epoch_{epoch}")
+        share = adapted_share(start.model)
+        write_json(
+            out / "training_log.json",
+            {
+                "settings": hp,
+                "adapted_share": share.share,
+                "not_adapted": share.left_out,
+                "forget_reduction": method.forget_reduction,
+                "unfinished_checkpoints": unfinished,
+            }
+            | log,
+        )
+    except InputError as error:
+        raise InputError(f"{error}{kept(out, saved)}") from error
+    except Exception:
+        print(f"failed{kept(out, saved)}", flush=True)
+        raise
+    shutil.rmtree(out / "kept", ignore_errors=True)
