@@ -58,6 +58,7 @@ include: "rules/plots.smk"
 
 
 onstart:
+    only_preview()
     start_on_cluster()
 
 
@@ -69,3 +70,7 @@ rule all:
         "<results>/dataset/README.md",
         collect("<results>/{table}.json", table=result_tables()),
         collect("<results>/{plot}.png", plot=result_plots()),
+
+
+if config["preview"] is not None:
+    workflow.default_target = "preview"  # a file that is included cannot say so itself
