@@ -63,6 +63,7 @@ include: "rules/plots.smk"
 
 
 onstart:
+    only_preview()
     before_the_first_job()
 
 
@@ -80,3 +81,7 @@ rule check:
     """Say which results do not belong to today's config, data, code and packages; run nothing."""
     input:
         rules.all.input,
+
+
+if config["preview"] is not None:
+    workflow.default_target = "preview"  # a file that is included cannot say so itself

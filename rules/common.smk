@@ -200,6 +200,16 @@ def made_folders():
     return {name: os.path.normpath(folder) for name, folder in folders.items()}
 
 
+def only_preview():
+    """Where the config asks for a preview nothing else is made, whatever is named as a target."""
+    names = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    if config["preview"] is not None and names - {"preview"}:
+        sys.exit(
+            f"error: preview: found {config['preview']}, with which nothing but the preview is made; "
+            "leave out the targets, or preview"
+        )
+
+
 def start_on_cluster():
     """Before the first job goes to SLURM: checks, names, status commands. Elsewhere nothing."""
     if workflow.executor_plugin.name != "slurm":
@@ -263,6 +273,12 @@ def people_settings():
     drawn = chosen("generation", "backend", "preset", "people", "seed", "max_value_share")
     more = {key: value for key, value in llm.items() if key in PEOPLE_KEYS}
     return as_json(drawn | more | model_asked())
+
+
+def preview_settings():
+    """What decides the texts of the people who are shown: the settings of all four parts."""
+    more = chosen("generation", "wrong_candidates", "forget_paraphrases")
+    return as_json(json.loads(people_settings()) | more)
 
 
 def model_keys():

@@ -153,6 +153,34 @@ rule generate_forget_eval:
         " > {log:q} 2>&1"
 
 
+rule preview:
+    """Write a few people and show them: before money flows. It has no output, so it always runs."""
+    input:
+        script="workflow_scripts/preview.py",
+        lib=generation_library_of("preview"),
+        prompts=[prompt_files(part) for part in GENERATED_PARTS],
+        public_figures=PUBLIC_FIGURES,
+    log:
+        "<logs>/preview.log",
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+        gpu=0,
+    params:
+        hp=preview_settings(),
+        people=config["preview"] or 2,
+        journals=folder("<data>/generated/journal"),
+    message:
+        "Showing the first people"
+    shell:
+        "python {input.script:q} --public-figures {input.public_figures:q} --hp {params.hp:q}"
+        " --people {params.people} --prompts data/prompts --journals {params.journals:q}"
+        ' --client "$EXCISE_CLIENT" --author "$EXCISE_AUTHOR" 2>&1 | tee {log:q}'
+
+
 rule validate_dataset:
     """Check every record, refuse duplicates, write the benchmark's four files."""
     input:

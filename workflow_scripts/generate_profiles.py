@@ -5,11 +5,8 @@ from functools import partial
 
 from excise.errors import run
 from excise.generation.authors import add_author_arguments, open_author, write_usage
-from excise.generation.presets import reserve_people, resolve
-from excise.generation.sampler import Sampler
-from excise.generation.slots import chosen_slots
+from excise.generation.people import draw_people
 from excise.generation.writing import drawn_again
-from excise.public_figures import read_public_figures
 from excise.records import write_jsonl
 
 
@@ -21,16 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     add_author_arguments(parser)
     args = parser.parse_args(argv)
 
-    preset = resolve(args.hp)
-    sampler = Sampler(
-        seed=args.hp["seed"],
-        people=preset.people,
-        reserve=reserve_people(args.hp),
-        slots=chosen_slots(preset.forget, preset.retain),
-        max_value_share=args.hp["max_value_share"],
-        forbidden_names=frozenset(map(str.casefold, read_public_figures(args.public_figures))),
-    )
-    people = [sampler.person(f"p{index:03d}") for index in range(preset.people + sampler.reserve)]
+    sampler, people = draw_people(args.hp, args.public_figures)
     with open_author("profiles", args) as author:
         author.check_budget(people, args.hp)
         profiles = author.profiles(people, partial(drawn_again, sampler))

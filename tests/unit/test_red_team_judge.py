@@ -211,7 +211,8 @@ def test_a_judge_is_asked_once_and_its_report_repeats(folder, tmp_path, fault_se
         assert found[check, "recall"] == 1
         assert found[check, "false_positive_rate"] == 0
     assert 0 < found["joint_inference", "recall"] < 1
-    assert found["joint_inference", "pass_rate"] == found["severity", "pass_rate"] == 1
+    for check in ("joint_inference", "severity"):  # of few cases it may not be shown to be useful
+        assert found[check, "pass_rate"] in (1, None)
     assert 0 < found["severity", "recall"] < 1  # no list of words knows every harm
 
 

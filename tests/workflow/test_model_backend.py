@@ -99,6 +99,26 @@ def test_a_changed_prompt_reruns_what_used_it(written, prompt, again):
     assert planned == again | BEHIND_QUESTIONS
 
 
+def test_a_preview_makes_nothing_else(fresh, server, tmp_path):
+    own = fresh.copy(tmp_path / "own")
+    (own / OVERLAY).write_text(SETTINGS.format(llm=json.dumps(server.settings())))
+    shown = own.run("--config", "preview=2", config=OVERLAY, EXCISE_TEST_KEY=KEY)
+    assert re.findall(r"^== (p\d+)", shown, flags=re.MULTILINE) == ["p000", "p001"]
+    assert "The whole run (4 people and 1 spare) would take about" in shown
+    calls, bought = len(server.calls), server.billed_calls()
+    assert bought > 0
+    again = own.run("--config", "preview=2", config=OVERLAY, EXCISE_TEST_KEY=KEY)
+    assert "== p001" in again and len(server.calls) == calls, "shown again, bought once"
+    made = {path.name for path in (own / "experiments/model/data/generated").iterdir()}
+    assert made == {"journal"}
+    refused = own.snakemake(REPORT, "--config", "preview=2", config=OVERLAY, EXCISE_TEST_KEY=KEY)
+    assert refused.returncode != 0
+    assert "error: preview: found 2, with which nothing but the preview is made" in (
+        refused.stdout + refused.stderr
+    )
+    assert len(server.calls) == calls
+
+
 def test_lost_records_are_written_again_without_a_call(written, server):
     calls = len(server.calls)
     name = "experiments/model/data/generated/qa.jsonl"

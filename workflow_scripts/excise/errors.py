@@ -9,7 +9,6 @@ from collections.abc import Callable
 from excise.lifeline import end_with_snakemake
 from excise.machine import description, leave_versions
 
-
 FULL = "the disk is full, or your quota on it; make room and run again"
 
 

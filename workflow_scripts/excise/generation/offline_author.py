@@ -41,6 +41,13 @@ class OfflineAuthor:
             for record in held_out_questions(fact, people[fact["person_id"]], count)
         ]
 
+    def took(self) -> tuple[int, tuple[int, int], float]:
+        """Calls, tokens in and out, US dollars: nothing."""
+        return 0, (0, 0), 0.0
+
+    def judge_estimate(self, people: list[dict], hp: dict) -> None:
+        """Nobody judges."""
+
     def usage(self) -> dict:
         """Nothing was asked of anybody."""
         return {"backend": "offline", "requests": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0.0}

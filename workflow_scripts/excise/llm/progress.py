@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Column
 
 from excise.llm.tally import Tally
 
@@ -40,13 +41,15 @@ class ProgressLine:
         self.started = self._last_line = clock()
         self._has_lines = shown and not self.console.is_terminal
         screen = terminal() if self._has_lines else self.console
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # on a narrow screen its end goes
         if shown and screen is not None:
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=16),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[facts]}"),
+                TextColumn("{task.fields[facts]}", table_column=rest),
                 console=screen,
+                expand=True,
                 get_time=clock,
             )
             self._task = self._bar.add_task(

@@ -14,7 +14,7 @@ from excise.generation.verbalising.asking import Answers
 from excise.generation.verbalising.estimate import requests_of_all_parts, requests_of_judge
 from excise.generation.verbalising.prompts import read_prompt
 from excise.generation.writing import QuestionWriter, facts_of
-from excise.llm import Session, load_settings
+from excise.llm import Request, Session, load_settings
 from excise.records import read_json, write_json
 from excise.red_team_judge.judge import read_prompts
 
@@ -92,9 +92,7 @@ class ModelAuthor:
         requests = requests_of_all_parts(people, prompts, hp)
         if self.judge:
             journals["judge"] = self.journal.with_name("red_team_judge.jsonl")
-            judges = read_prompts(self.prompt_file.parent)
-            judged = people[: resolve(hp).people]  # spare people are in no dataset
-            requests["judge"] = requests_of_judge(judged, judges, hp, self.judge)
+            requests["judge"] = self._requests_of_judge(people, hp)
         parts = {journals[part]: own for part, own in requests.items()}
         self.session.check_budget(parts, spare=self.left_out_share)
 
@@ -143,6 +141,26 @@ class ModelAuthor:
         self._stop_at_refusals({one: people[one] for one in own}, answers)
         self._settle(own, records, answers)
         return records
+
+    def took(self) -> tuple[int, tuple[int, int], float]:
+        """What the calls made here took, now or earlier: calls, tokens in and out, USD."""
+        calls, cost = self.session.took()
+        return calls, cost, self.session.usd(cost)
+
+    def judge_estimate(
+        self, people: list[dict], hp: dict
+    ) -> tuple[int, tuple[int, int], float] | None:
+        """The same of the judge's calls, estimated; None where there is no judge."""
+        if not self.judge:
+            return None
+        requests = self._requests_of_judge(people, hp)
+        cost = self.session.estimate(requests)
+        return len(requests), cost, self.session.usd(cost)
+
+    def _requests_of_judge(self, people: list[dict], hp: dict) -> list[Request]:
+        judges = read_prompts(self.prompt_file.parent)
+        judged = people[: resolve(hp).people]  # spare people are in no dataset
+        return requests_of_judge(judged, judges, hp, self.judge)
 
     def usage(self) -> dict:
         """Model, totals of the journal, people left out and drawn again."""

@@ -1,0 +1,118 @@
+"""The preview: two people are written and shown; the whole run buys the others alone."""
+
+import json
+import re
+
+import pytest
+
+import model_author
+import preview
+import small_dataset
+from llm_server import FaultServer
+from stand_in_writer import StandInWriter
+
+
+def arguments(folder, settings, people=2, hp=None, **author) -> list[str]:
+    """The command line of the preview, as the rule has it."""
+    program = model_author.arguments("profiles", folder, settings, hp or {}, 0)
+    given = dict(zip(program[::2], program[1::2], strict=True))
+    author = json.loads(given["--author"]) | author
+    return [
+        *("--public-figures", given["--public-figures"], "--hp", given["--hp"]),
+        *("--client", given["--client"], "--author", json.dumps(author)),
+        *("--prompts", str(model_author.ROOT / "data/prompts")),
+        *("--journals", str(folder / "generated/journal"), "--people", str(people)),
+    ]
+
+
+@pytest.fixture
+def server(fault_server) -> FaultServer:
+    return fault_server(answer=StandInWriter(breaks=0.3))
+
+
+def test_what_the_preview_bought_the_whole_run_does_not_buy_again(
+    tmp_path, server, fault_server, capsys
+):
+    preview.main(arguments(tmp_path / "shown", server.settings()))
+    shown, bought = capsys.readouterr().out, server.billed_calls()
+    made = {path.name for path in (tmp_path / "shown/generated").iterdir()}
+    assert made == {"journal"}, "no file of the dataset"
+    model_author.generate(tmp_path / "shown", server.settings())
+    alone = fault_server(answer=StandInWriter(breaks=0.3))
+    model_author.generate(tmp_path / "alone", alone.settings())
+    probes = 4 * 1  # one a journal, paid once in either
+    assert server.billed_calls() == alone.billed_calls()
+    assert probes < bought < 0.8 * server.billed_calls()
+    assert model_author.digests(tmp_path / "shown") == model_author.digests(tmp_path / "alone")
+
+    generated = tmp_path / "shown/generated"
+    flat = " ".join(shown.split())
+    for name, keys in (
+        ("profiles", ["name", "text"]),
+        ("facts", ["slot", "value", "sentence"]),
+        ("qa", ["question", "answer", "paraphrased_answer"]),
+        ("forget_eval", ["question"]),
+    ):
+        for line in (generated / f"{name}.jsonl").read_text().splitlines():
+            record = json.loads(line)
+            there = [" ".join(record[key].split()) in flat for key in keys]
+            assert all(there) or record["person_id"] not in ("p000", "p001"), record
+
+
+def test_the_preview_costs_what_it_says_and_twice_as_much_for_twice_as_many(
+    tmp_path, server, capsys
+):
+    prices = {"usd_per_million_in": 1.0, "usd_per_million_out": 2.0}
+    settings = server.settings(structured="json_schema", budget=prices)  # no probes
+    preview.main(arguments(tmp_path, settings))
+    out = capsys.readouterr().out
+    took, whole = re.findall(r"(\d+) calls, ([\d,]+) tokens in, ([\d,]+) out, \$([\d.]+)", out)[:2]
+    spent = [int(number.replace(",", "")) for number in took[:3]]
+    assert spent[0] == server.billed_calls()
+    assert sum(spent[1:]) == server.billed_tokens()
+    assert [int(number.replace(",", "")) for number in whole[:3]] == [2 * one for one in spent]
+    assert "The whole run (4 people) would take about" in out
+    usd = (spent[1] + 2 * spent[2]) / 1e6
+    assert float(took[3]) == pytest.approx(usd, abs=0.005)
+    preview.main(arguments(tmp_path, settings))
+    assert server.billed_calls() == spent[0], "shown again, bought once"
+
+
+def test_a_judge_is_in_the_estimate(tmp_path, server, capsys):
+    judge = {"cases": 5, "planted": 2}
+    preview.main(arguments(tmp_path, server.settings(), judge=judge))
+    assert "The judge (red_team.judge) would take about" in capsys.readouterr().out
+    assert not (tmp_path / "generated/journal/red_team_judge.jsonl").exists(), "it is not asked"
+
+
+def test_an_author_that_cannot_is_shown_for_what_it_is(tmp_path, fault_server, capsys):
+    server = fault_server(answer=StandInWriter(stubborn=1.0))
+    preview.main(arguments(tmp_path, server.settings(resample_max=1)))
+    out = capsys.readouterr().out
+    assert out.count("No profile was accepted; drawn: ") == 2
+    assert "left out p000: " in out
+    assert "Not counted, because nobody got so far: facts, questions, held-out questions." in out
+
+
+def test_a_person_who_is_refused_later_is_shown_without_and_nothing_is_remembered(
+    tmp_path, fault_server, capsys
+):
+    def fault(request, number):
+        return "refusal" if '"question_forms"' in request["messages"][-1]["content"] else None
+
+    server = fault_server(answer=StandInWriter(), faults=fault)
+    preview.main(arguments(tmp_path, server.settings(resample_max=1)))
+    assert capsys.readouterr().out.count("Not written: held-out questions") == 2
+    assert not (tmp_path / "generated/journal/refused.json").exists()
+
+
+def test_the_phrase_frames_are_shown_for_nothing(tmp_path, capsys):
+    hp = json.dumps(model_author.HP | {"backend": "offline"})
+    figures = tmp_path / "public_figures.txt"
+    figures.write_text(small_dataset.PUBLIC_FIGURES, encoding="utf-8")
+    preview.main(["--public-figures", str(figures), "--hp", hp, "--people", "3"])
+    out = capsys.readouterr().out
+    assert re.findall(r"^== (p\d+)", out, flags=re.MULTILINE) == ["p000", "p001", "p002"]
+    assert "(4 people) without a model: that costs nothing." in out
+    assert out.count("held out: ") == 3 * 3
+    assert list(tmp_path.iterdir()) == [figures]

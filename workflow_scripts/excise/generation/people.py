@@ -1,0 +1,34 @@
+"""Who is drawn for an experiment: the same people for its dataset and for a preview of it."""
+
+from pathlib import Path
+
+from excise.generation.presets import reserve_people, resolve
+from excise.generation.sampler import Sampler
+from excise.generation.slots import chosen_slots
+from excise.public_figures import read_public_figures
+
+
+def draw_people(hp: dict, public_figures: str | Path) -> tuple[Sampler, list[dict]]:
+    """Draw the people of an experiment, the spare ones last.
+
+    Args:
+        hp: `preset`, `people`, `seed`, `max_value_share`, `reserve`.
+        public_figures: file of names not to use, one a line.
+
+    Returns:
+        The sampler, which can draw others in their places, and the people without texts.
+
+    Raises:
+        InputError: more people than names or values allow, or the file cannot be read.
+    """
+    preset = resolve(hp)
+    sampler = Sampler(
+        seed=hp["seed"],
+        people=preset.people,
+        reserve=reserve_people(hp),
+        slots=chosen_slots(preset.forget, preset.retain),
+        max_value_share=hp["max_value_share"],
+        forbidden_names=frozenset(map(str.casefold, read_public_figures(public_figures))),
+    )
+    count = preset.people + sampler.reserve
+    return sampler, [sampler.person(f"p{index:03d}") for index in range(count)]

@@ -1,0 +1,75 @@
+"""Write the first people of the benchmark, show them, and say what all of it would cost.
+
+No file of the dataset is written. What a model answers goes into the journals of the four parts,
+where the whole run finds it.
+"""
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+from excise.errors import run
+from excise.generation.authors import open_author
+from excise.generation.people import draw_people
+from excise.generation.preview import Shown, cost_text, people_text
+from excise.generation.writing import drawn_again
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Program entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--public-figures", required=True, help="names not to use, one a line")
+    add("--hp", type=json.loads, required=True, help="generation settings of all parts, JSON")
+    add("--people", type=int, default=2, help="how many are shown")
+    add("--prompts", type=Path, help="openai: folder of the prompt files")
+    add("--journals", type=Path, help="openai: folder of the journals")
+    add("--client", type=json.loads, default={}, help="openai: limits, retries, budget … as JSON")
+    add("--author", type=json.loads, default={}, help="openai: judge … as JSON")
+    args = parser.parse_args(argv)
+
+    sampler, drawn = draw_people(args.hp, args.public_figures)
+    shown = write(args, sampler, drawn)
+    print(people_text(shown))
+    print(cost_text(shown, args.hp, len(drawn), sampler.reserve))
+
+
+def write(args: argparse.Namespace, sampler, drawn: list[dict]) -> Shown:
+    """Write the first people, as the four generating programs would."""
+    hp, shown = args.hp, Shown(drawn[: args.people])
+    with author_of("profiles", args) as author:
+        shown.profiles = author.profiles(shown.drawn, partial(drawn_again, sampler))
+        shown.enter("profiles", author, len(shown.drawn))
+        shown.judge = author.judge_estimate(drawn, hp)
+    if shown.profiles:
+        with author_of("facts", args) as author:
+            shown.facts = author.facts(shown.profiles)
+            shown.enter("facts", author, len(shown.profiles))
+    # Who else there is decides which names are false ones, so the others are told, too.
+    people = {person["person_id"]: person for person in [*drawn, *shown.profiles]}
+    if shown.facts:
+        with author_of("qa", args) as author:
+            shown.qa = author.questions(people, shown.facts, hp)
+            shown.enter("qa", author, len({fact["person_id"] for fact in shown.facts}))
+    if shown.qa:
+        with author_of("forget_eval", args) as author:
+            shown.held_out = author.held_out(people, shown.qa, hp)
+            shown.enter("forget_eval", author, len({one["person_id"] for one in shown.qa}))
+    return shown
+
+
+def author_of(part: str, args: argparse.Namespace):
+    """The author of a part, who may leave out everybody."""
+    own = argparse.Namespace(
+        hp=args.hp,
+        prompt=args.prompts and args.prompts / f"{part}.md",
+        journal=args.journals and args.journals / f"{part}.jsonl",
+        client=args.client,
+        author=args.author | {"people": 0},
+    )
+    return open_author(part, own)
+
+
+if __name__ == "__main__":
+    run(main)
