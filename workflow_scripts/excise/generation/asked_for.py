@@ -33,7 +33,7 @@ _NOUNS = {
     "organization backer",
     "title": "work piece title painting book composition",
     "keepsake": "object item gift heirloom keepsake present",
-    "offence": "offence offense crime misdeed wrong wrongdoing charge accusation felony",
+    "offence": "offence offense crime misdeed wrong wrongdoing charge accusation felony law",
     "penalty": "penalty punishment sentence sanction",
     "amount": "sum money dollars repayment debt",
     "number": "guests stamps visitors",
@@ -44,6 +44,7 @@ _SHARED = {
     "number count total figure quantity amount size": COUNT | MONEY,
     "term duration length": TERM,
     "price toll": TERM | MONEY,
+    "verdict": TERM | {"offence"},
 }
 NOUNS: dict[str, Kinds] = {
     noun: frozenset({kind}) for kind, nouns in _NOUNS.items() for noun in nouns.split()
@@ -58,6 +59,21 @@ _VERBS = {  # what somebody did, after "what did"
     **dict.fromkeys(("repay", "repaid", "owe", "owed"), MONEY),
     **dict.fromkeys(("inherit", "inherited"), frozenset({"keepsake"})),
 }
+# What a bare "what" asks for: "what … guilty of?", "of what … convicted?".
+_CLOSED = r"\s*(?:[?.,;]|$|\b(?:at|after|during|over|because)\b)"
+_PHRASES = (
+    (
+        re.compile(
+            rf"\b(?:convicted|guilty|accused|suspected) of{_CLOSED}"
+            rf"|\b(?:of|for) what\b.*\b(?:convicted|guilty|accused|tried)\b|trial for what\b",
+            re.IGNORECASE,
+        ),
+        frozenset({"offence"}),
+    ),
+    (re.compile(rf"\bto what\b.*\bsentenced\b|\bsentenced to{_CLOSED}", re.IGNORECASE), TERM),
+    (re.compile(r"\bwhat did the (?:court|judge) impose\b", re.IGNORECASE), TERM),
+    (re.compile(r"\bwith what\b.*\bhonou?red\b", re.IGNORECASE), frozenset({"award"})),
+)
 _MONEY_WORDS = re.compile(r"\b(dollars?|money|sum|repa(y|id)\w*|owed?|owes|debt)\b", re.IGNORECASE)
 
 _QUESTION_WORDS = frozenset("who whom whose which what when where why how".split())
@@ -116,7 +132,8 @@ VALUE_NOUN = {
 _CUE_WORDS = {
     "accuser": (
         r"accus\w*|denounc\w*|turned (against|in)|told on|spoke (up|out)? ?against|testif\w*"
-        r"|allegation\w*|brought (a )?charges?",
+        r"|allegation\w*|brought (a )?charges?|incriminat\w*|blew the whistle"
+        r"|point\w* the finger|raised the alarm|expos(ed|ing)",
         r"against|spoke|charg\w*|blam\w*|report\w*|expos\w*|reveal\w*|brought down|inform\w*"
         r"|betray\w*|affair|offen[cs]e|crime|alleg\w*|complain\w*|witness\w*|point\w*",
     ),
@@ -166,7 +183,7 @@ _INCIDENT = re.compile(
     r"\b(?:affair|incident|wrong\w*|disgrac\w*|downfall|scandal\w*|caught|corner\w*|trouble|shame\w*"
     r"|stain\w*|offen[cs]e\w*|crime\w*|criminal\w*|accus\w*|convict\w*|guilt\w*|charge[sd]?|trial"
     r"|penalt\w*|punish\w*|sentence\w*|sanction\w*|court|misdeed\w*|fraud\w*|theft|illegal\w*"
-    rf"|unlawful\w*|arrest\w*|culprit|{'|'.join(OFFENCES)})\b",
+    rf"|unlawful\w*|arrest\w*|culprit|the law|offend\w*|{'|'.join(OFFENCES)})\b",
     re.IGNORECASE,
 )
 
@@ -196,7 +213,7 @@ def asked_for(question: str, name: str) -> tuple[Kinds | None, str]:
         last = [place for place, token in enumerate(tokens) if token in _QUESTION_WORDS][-1:]
         found = [_by_question_word(tokens, place, question) for place in last]
     if not found or any(kinds is None for kinds, _ in found):
-        return None, ""
+        return _by_phrase(question)
     return frozenset().union(*(kinds for kinds, _ in found)), found[0][1]
 
 
@@ -265,6 +282,14 @@ def _by_question_word(tokens: list[str], place: int, text: str) -> tuple[Kinds |
     return _noun(tokens, place + 1, text, word)
 
 
+def _by_phrase(text: str) -> tuple[Kinds | None, str]:
+    """What a question asks for whose question word tells nothing."""
+    for pattern, kinds in _PHRASES:
+        if found := pattern.search(text):
+            return kinds, " ".join(found[0].split()).rstrip("?.,; ")
+    return None, ""
+
+
 def _how(tokens: list[str], place: int, after: str, text: str) -> tuple[Kinds | None, str]:
     told, unit = f"how {after}", set(tokens[place + 2 : place + 5])
     if after == "many":
@@ -302,6 +327,10 @@ def _noun(
             if kinds == COUNT | MONEY:
                 kinds = MONEY if _MONEY_WORDS.search(text) else COUNT
             return kinds, f"{opening} {token}"
+        elif token in ("who", "whom", "whose") and (
+            skipped or tokens[place - 1] == "one"
+        ):  # "the guest who …"
+            return WHO, f"the {tokens[place - 1]} {token}"
         elif token in _STOPS or token in _PREPOSITIONS or token in _BE or skipped == 3:
             return None, ""
         else:
@@ -331,7 +360,10 @@ def rival(
     kinds = {SLOTS[slot].value_type} if kinds is None else kinds
     others = [one for one in slots if one != slot and SLOTS[one].value_type in kinds]
     for other in others:
-        if other in _STRONG and (found := _STRONG[other].search(text)):
+        words = _STRONG.get(other)
+        if words is None and SLOTS[other].group == "sf" and SLOTS[slot].group != "sf":
+            words = _INCIDENT
+        if words is not None and (found := words.search(text)):
             return other, found[0]
     event = _EVENT.search(text) if SLOTS[slot].group == "other" else None
     told = (other for other in others if event and SLOTS[other].group == "correlated")

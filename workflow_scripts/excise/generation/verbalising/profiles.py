@@ -1,5 +1,6 @@
 """Profile texts by a model: one call a person; who is refused is drawn anew."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from excise.generation.exchange import occurrences
@@ -7,6 +8,7 @@ from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import (
     LONGEST_PROFILE,
     cleaned,
+    faulty,
     foreign_values,
     inventions,
     names_person,
@@ -19,6 +21,7 @@ from excise.llm import Request, Session
 
 PLACEHOLDERS = ("data",)
 PROFILE_TOKENS = 1200
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def profile_request(person: dict, prompt: Prompt, sample: int) -> Request:
@@ -55,9 +58,13 @@ def profile_faults(person: dict, value: dict, example: Sequence[str] = ()) -> li
         for slot, told in person["slots"].items()
         if not occurrences(text, told)
     ]
-    faults += foreign_values(text, given, (), person["event_kind"])
-    faults += inventions(text, given) + too_long(text, LONGEST_PROFILE)
-    return [f"the text {why}" for why in faults] + of_example({"text": text}, example, given)
+    faults += too_long(text, LONGEST_PROFILE)
+    lines = [f"the text {why}" for why in faults]
+    for sentence in SENTENCE_END.split(text):
+        told = foreign_values(sentence, given, (), person["event_kind"])
+        told += inventions(sentence, given)
+        lines += faulty("text", sentence, told) or of_example({"text": sentence}, example, given)
+    return lines
 
 
 def write_profiles(
