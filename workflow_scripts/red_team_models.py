@@ -12,7 +12,7 @@ from excise.errors import InputError, run
 from excise.records import read_jsonl
 from excise.red_team_models.gates import NOTES, Gates, failures, gate_rows, sure_names
 from excise.results import json_object, write_result
-from excise.summaries import Bootstrap, read_items
+from excise.summaries import confidence_of, read_items
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         asked,
         read_jsonl(args.gradients, "gradients"),
         Gates(**{key: args.hp[key] for key in Gates.__dataclass_fields__ if key in args.hp}),
-        Bootstrap.from_hp(args.hp).arguments(),
+        confidence_of(args.hp),
     )
     failed = failures(rows)
     if failed:

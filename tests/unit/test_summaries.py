@@ -14,13 +14,13 @@ from excise.errors import InputError
 from excise.item_metrics import METRICS
 from excise.records import SCHEMA_FOLDER, read_json, write_json, write_jsonl
 from excise.results import read_rows
-from excise.summaries import Bootstrap, gap_rows, metric_rows, partner_pairs, read_items
+from excise.summaries import gap_rows, metric_rows, partner_pairs, read_items
 from synthetic_records import BASELINES, LEVELS, PRECISIONS, write_study
 
 HEAVY = "unlearn/ga/lr0.0004/epoch_12"
 LIGHT = "unlearn/gd/lr0.0002_lambda1/epoch_3"
 MODELS = [*BASELINES, HEAVY, LIGHT]
-FEW = Bootstrap(samples=200)
+CONFIDENCE = 0.95
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def study(tmp_path_factory):
 
 
 def summarize(program, folder, out, *arguments, models=MODELS, **hp) -> pd.DataFrame:
-    hp = {"bootstrap_samples": 200, "confidence": 0.95} | hp
+    hp = {"confidence": CONFIDENCE} | hp
     shared = ["--hp", json.dumps(hp), "--experiment", "test", "--config", "{}"]
     program.main([*arguments, "--models", *models, *shared, "--out", str(folder / out)])
     return read_rows(folder / out)
@@ -72,7 +72,7 @@ def frame(*records: dict) -> pd.DataFrame:
 
 
 def values_of(items: pd.DataFrame) -> dict[tuple[str, str], float]:
-    return {(row["set"], row["metric"]): row["value"] for row in metric_rows(items, FEW)}
+    return {(row["set"], row["metric"]): row["value"] for row in metric_rows(items, CONFIDENCE)}
 
 
 def test_metrics_by_hand():
@@ -100,14 +100,16 @@ def test_sr_is_correlated_and_other_together():
 
 def test_utility_questions_are_their_own_clusters_and_people_are_not_counted():
     items = frame(*[record(f"u{i}.capital", "utility", person_id=None) for i in range(3)])
-    row = next(row for row in metric_rows(items, FEW) if row["metric"] == "slot_accuracy")
+    row = next(row for row in metric_rows(items, CONFIDENCE) if row["metric"] == "slot_accuracy")
     assert (row["n"], row["n_people"], row["ci_low"]) == (3, None, 1.0)
 
 
 def test_a_collapsed_model_has_null_rows_with_a_count(tmp_path):
     broken = record("b.city", probability=None, truth_ratio=None, logprob_wrong=[None, -1.0])
     write_jsonl(tmp_path / "items.jsonl", [record("a.city"), broken])
-    rows = {row["metric"]: row for row in metric_rows(read_items(tmp_path / "items.jsonl"), FEW)}
+    rows = {
+        row["metric"]: row for row in metric_rows(read_items(tmp_path / "items.jsonl"), CONFIDENCE)
+    }
     for metric in ("probability", "truth_ratio", "win_rate"):
         assert (rows[metric]["value"], rows[metric]["n_undefined"]) == (None, 1)
     assert rows["slot_accuracy"]["value"] == 1.0
@@ -115,7 +117,7 @@ def test_a_collapsed_model_has_null_rows_with_a_count(tmp_path):
 
 def test_a_model_without_records_has_null_rows(tmp_path):
     (tmp_path / "items.jsonl").touch()
-    rows = list(metric_rows(read_items(tmp_path / "items.jsonl"), FEW))
+    rows = list(metric_rows(read_items(tmp_path / "items.jsonl"), CONFIDENCE))
     assert {row["set"] for row in rows} >= {"sf", "sr", "utility"}
     assert all(row["value"] is None and row["n"] == 0 for row in rows)
 
@@ -143,7 +145,7 @@ def gap_items() -> pd.DataFrame:
 
 
 def test_the_gap_is_other_minus_correlated_over_partner_slots():
-    overall, *by_slot = gap_rows(gap_items(), "slot_accuracy", FEW)
+    overall, *by_slot = gap_rows(gap_items(), "slot_accuracy", CONFIDENCE)
     assert (overall["value"], overall["n"], overall["n_people"]) == (0.25, 4, 2)
     found = {row["slot"]: (row["partner"], row["value"]) for row in by_slot}
     assert found == {"event_city": ("home_city", 1.0), "event_year": ("birth_year", -0.5)}

@@ -12,7 +12,7 @@ from excise.generation.verbalising.prompts import Prompt, read_prompt
 from excise.llm import Outcome, Request, Session
 from excise.red_team_judge.cases import CHECKS, DRAWS, HINTS, PROMPTS, SEVERE, Case
 from excise.results import estimate_columns
-from excise.statistics import Estimate, bootstrap_mean
+from excise.statistics import Estimate, proportion_interval
 
 MAX_TOKENS = 300
 DRAWN_AT = 0.7  # temperature, where a case is asked several times
@@ -95,7 +95,7 @@ def is_sound(case: Case, replies: Sequence[dict | None]) -> bool | None:
     return None if None in verdicts else True
 
 
-def judge_rows(records: list[dict], bootstrap: tuple[int, float, int]) -> list[dict]:
+def judge_rows(records: list[dict], confidence: float) -> list[dict]:
     """Pass rate, recall and false-positive rate of every check, with intervals over people."""
     rows = []
     for check in CHECKS:
@@ -108,17 +108,17 @@ def judge_rows(records: list[dict], bootstrap: tuple[int, float, int]) -> list[d
             "false_positive_rate": (twins, False),
         }
         for metric, (members, wanted) in groups.items():
-            rows.append(_row(check, metric, members, wanted, bootstrap))
+            rows.append(_row(check, metric, members, wanted, confidence))
     return rows
 
 
-def _row(check: str, metric: str, members: list[dict], wanted: bool, bootstrap: tuple) -> dict:
+def _row(check: str, metric: str, members: list[dict], wanted: bool, confidence: float) -> dict:
     """The share of answered members whose verdict is `wanted`."""
     answered = [one for one in members if one["sound"] is not None]
     people = [one["person_id"] for one in answered]
     if answered:
         values = [float(one["sound"] == wanted) for one in answered]
-        estimate = bootstrap_mean(values, people, *bootstrap)
+        estimate = proportion_interval(values, people, confidence)
     else:
         estimate = Estimate(None, None, None, 0, 0)
     empty = ("model", "method", "epoch", "seed", "learning_rate", "beta", "retain_weight", "set")
