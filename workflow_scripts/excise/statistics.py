@@ -7,7 +7,7 @@ simulation; its table is in docs/statistics.md.
 
 | numbers | interval | `method` |
 |---|---|---|
-| 0 or 1, or anything in a range with two ends | Wilson or Clopper-Pearson, the wider | wilson_clopper_pearson |
+| from 0 to 1 | Wilson or Clopper-Pearson, the wider | wilson_clopper_pearson |
 | no two ends (drift, angles) | mean ± t · standard error | cluster_t |
 | ratios, by their logarithms | the same, of the logarithms | cluster_t_log |
 | the median | all medians that a test does not refuse | cluster_score |
