@@ -488,7 +488,7 @@ def gate_settings():
 
 def summary_settings(**more):
     """How intervals are made, and which checkpoints stand for which level."""
-    return as_json(chosen("evaluation", "bootstrap_samples", "confidence") | more)
+    return as_json(chosen("evaluation", "confidence") | more)
 
 
 def drift_settings(wildcards):
@@ -496,7 +496,7 @@ def drift_settings(wildcards):
     named = {"repr_layers": "all", "repr_results": "last"}
     number = wildcards.table.rpartition("_")[2]
     layer = named.get(wildcards.table) or int(number)
-    return as_json(chosen("evaluation", "bootstrap_samples", "confidence") | {"layer": layer})
+    return as_json(chosen("evaluation", "confidence") | {"layer": layer})
 
 
 def result_config(*sections, **parts):

@@ -13,7 +13,7 @@ from excise.red_team import read_dataset
 from excise.red_team_judge.cases import cases_of
 from excise.red_team_judge.judge import NOTES, judge, judge_rows, read_prompts, usefulness_notes
 from excise.results import json_object, write_result
-from excise.summaries import Bootstrap
+from excise.summaries import confidence_of
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         records = judge(session, cases, prompts)
         usage = session.usage()
     print(usage)
-    rows = judge_rows(records, Bootstrap.from_hp(args.hp).arguments())
+    rows = judge_rows(records, confidence_of(args.hp))
     write_jsonl(args.records, records)
     useless = usefulness_notes(rows)
     judge_name = f"The judge is {settings['model']!r}, {answers_as(usage)}. {cost_words(usage)}"

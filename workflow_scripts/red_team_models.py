@@ -16,7 +16,7 @@ from excise.records import read_jsonl
 from excise.red_team_models.gates import NOTES, Gates, failures, gate_rows, sure_names
 from excise.red_team_models.who_is import name_ids, names_to_ask
 from excise.results import json_object, write_result
-from excise.summaries import Bootstrap, read_complete, read_items
+from excise.summaries import confidence_of, read_complete, read_items
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         asked,
         gradients,
         Gates(**{key: args.hp[key] for key in Gates.__dataclass_fields__ if key in args.hp}),
-        Bootstrap.from_hp(args.hp).arguments(),
+        confidence_of(args.hp),
     )
     failed = failures(rows)
     if failed:

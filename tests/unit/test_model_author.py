@@ -602,7 +602,7 @@ def judging(folder, settings: dict, asked: dict) -> list[str]:
         *("--validation", str(folder / "validation.json")),
         *("--public-figures", str(folder / "public_figures.txt")),
         *("--utility", str(folder / "utility_qa.jsonl")),
-        *("--hp", json.dumps(asked | {"seed": 0, "bootstrap_samples": 50})),
+        *("--hp", json.dumps(asked | {"seed": 0})),
         *("--llm", json.dumps(settings), "--experiment", "test", "--config", "{}"),
         *("--journal", str(folder / "generated" / "journal" / "red_team_judge.jsonl")),
         *("--records", str(folder / "judge.jsonl"), "--out", str(folder / "judge.json")),

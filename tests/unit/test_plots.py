@@ -37,7 +37,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     models = write_study(folder, people=4)
     levels = [f"unlearn/{name}" for names in LEVELS.values() for name in names]
-    hp = {"bootstrap_samples": 50, "levels": LEVELS, "precisions": PRECISIONS, "layer": "all"}
+    hp = {"levels": LEVELS, "precisions": PRECISIONS, "layer": "all"}
     quantize = [summarize_quantize, "quantize.json", "--quantize-dir", str(folder / "quantize")]
     evaluated = ["--eval-dir", str(folder / "eval")]
     for program, out, *folders, names in (

@@ -20,7 +20,7 @@ from excise.red_team_models.gates import (
 )
 from excise.red_team_models.name_swap import swapped
 from excise.red_team_models.who_is import confidence_records, recombined, who_is_records
-from excise.statistics import bootstrap_median
+from excise.statistics import median_interval
 
 MODELS = ["base", "oracle/seed_0", "oracle/seed_1"]
 PEOPLE = [f"p{index:03d}" for index in range(8)]
@@ -91,7 +91,7 @@ def rows_of(margin: float = 0.0, said: str = "Somewhere.", **gates: float) -> li
         dict.fromkeys(MODELS, items[items["set"] == "sf"].drop(columns="logprob_answer")),
         gradients_of(0.3, 0.1),
         Gates(**gates),
-        (100, 0.95, 0),
+        0.95,
     )
 
 
@@ -134,7 +134,7 @@ def test_a_fact_that_is_said_only_beside_another_question_fails_too():
 def test_facts_of_one_event_must_share_more_gradient_than_others():
     gap = [row for row in rows_of() if row["metric"] == "gradient_cosine"][-1]
     assert (gap["model"], gap["set"], gap["value"]) == ("finetuned", "gap", pytest.approx(0.2))
-    [row] = entanglement_rows(gradients_of(0.1, 0.3), (100, 0.95, 0))[2:]
+    [row] = entanglement_rows(gradients_of(0.1, 0.3), 0.95)[2:]
     assert failures([row]) == [
         "finetuned: gradient_cosine on gap is -0.200, allowed at least 0.000"
     ]
@@ -174,14 +174,13 @@ def test_value_recall_by_hand():
     assert value_recall("May", "In Mayfair.") == 0
 
 
-def test_bootstrap_median_by_hand_and_by_clusters():
-    estimate = bootstrap_median([1, 2, 10], ["a", "b", "c"], samples=500)
+def test_the_median_of_few_people_reaches_from_the_smallest_to_the_largest():
+    estimate = median_interval([1, 2, 10], ["a", "b", "c"])
     assert (estimate.value, estimate.n, estimate.n_clusters) == (2, 3, 3)
     assert estimate.low >= 1 and estimate.high <= 10
-    # Two people who always agree: whoever is drawn, it is one of two values or between.
-    estimate = bootstrap_median([1, 1, 1, 3, 3, 3], ["a", "a", "a", "b", "b", "b"], samples=500)
+    estimate = median_interval([1, 1, 1, 3, 3, 3], ["a", "a", "a", "b", "b", "b"])
     assert (estimate.low, estimate.value, estimate.high) == (1, 2, 3)
-    assert bootstrap_median([], []).value is None
+    assert median_interval([], []).value is None
 
 
 def test_names_are_swapped_in_a_circle_and_values_stay():
@@ -246,7 +245,7 @@ def test_a_base_that_knows_the_people_fails(knows, excess):
         {"base": swapped.drop(columns="logprob_answer")},
         gradients_of(0.3, 0.1),
         Gates(),
-        (100, 0.95, 0),
+        0.95,
     )
     row = only(rows, set="who_is", metric="facts_named_excess")
     assert (row["value"], row["passed"]) == (excess, not knows)
@@ -334,10 +333,10 @@ def test_a_base_that_is_sure_of_namesakes_fails(known, passed):
     for one in sure[:known]:
         one["sure"] = 1
     asked = pd.concat([asked, pd.DataFrame(sure)]).set_index("id", drop=False)
-    bootstrap = (100, 0.95, 0)
+    confidence = 0.95
     evaluated, swapped = {"base": items}, {"base": asked}
     rows = gate_rows(
-        ["base"], scores_of(0.0), evaluated, swapped, gradients_of(0.3, 0.1), Gates(), bootstrap
+        ["base"], scores_of(0.0), evaluated, swapped, gradients_of(0.3, 0.1), Gates(), confidence
     )
     mine = only(rows, set="who_is_sure", asked="own_name", metric="sure_share")
     assert (mine["value"], mine["passed"], mine["gate_high"]) == (known / 8, passed, 1 / 8)
@@ -369,7 +368,7 @@ def arguments(tmp_path):
             *("--scores", str(tmp_path / "scores.jsonl"), "--eval-dir", str(tmp_path / "eval")),
             *("--names-dir", str(tmp_path / "swapped"), "--models", *MODELS),
             *("--gradients", str(tmp_path / "gradients.jsonl")),
-            *("--hp", json.dumps({"on_failure": on_failure, "bootstrap_samples": 100})),
+            *("--hp", json.dumps({"on_failure": on_failure})),
             *("--experiment", "test", "--config", "{}", "--out", str(tmp_path / "out.json")),
         ]
 

@@ -41,7 +41,7 @@ def dataset(folder):
 
 
 def arguments(folder, tmp_path, settings, **hp):
-    given = {"cases": 30, "planted": 10, "seed": 0, "bootstrap_samples": 100} | hp
+    given = {"cases": 30, "planted": 10, "seed": 0} | hp
     return [
         *("--data", str(folder / "data")),
         *("--profiles", str(folder / "generated" / "profiles.jsonl")),
@@ -145,7 +145,7 @@ def test_rates_by_hand():
         verdict("polarity", "p002", True, planted=True, twin="c"),
         verdict("polarity", "p003", None, planted=True, twin="d"),
     ]
-    rows = judge_rows(records, (100, 0.95, 0))
+    rows = judge_rows(records, 0.95)
     found = rates(rows)
     assert found["polarity", "recall"] == 2 / 3
     assert found["polarity", "false_positive_rate"] == 1 / 4

@@ -16,14 +16,14 @@ from excise.item_metrics import METRICS
 from excise.items import asked_questions
 from excise.records import SCHEMA_FOLDER, read_json, write_json, write_jsonl
 from excise.results import read_rows
-from excise.summaries import Bootstrap, gap_rows, metric_rows, partner_pairs, read_items
+from excise.summaries import gap_rows, metric_rows, partner_pairs, read_items
 from small_benchmark import write_benchmark
 from synthetic_records import BASELINES, LEVELS, PRECISIONS, write_study
 
 HEAVY = "unlearn/ga/lr0.0004/epoch_12"
 LIGHT = "unlearn/gd/lr0.0002_lambda1/epoch_3"
 MODELS = [*BASELINES, HEAVY, LIGHT]
-FEW = Bootstrap(samples=200)
+CONFIDENCE = 0.95
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def study(tmp_path_factory):
 
 
 def summarize(program, folder, out, *arguments, models=MODELS, **hp) -> pd.DataFrame:
-    hp = {"bootstrap_samples": 200, "confidence": 0.95} | hp
+    hp = {"confidence": CONFIDENCE} | hp
     shared = ["--hp", json.dumps(hp), "--experiment", "test", "--config", "{}"]
     program.main([*arguments, "--models", *models, *shared, "--out", str(folder / out)])
     return read_rows(folder / out)
@@ -78,7 +78,7 @@ def frame(*records: dict) -> pd.DataFrame:
 
 
 def values_of(items: pd.DataFrame) -> dict[tuple[str, str], float]:
-    return {(row["set"], row["metric"]): row["value"] for row in metric_rows(items, FEW)}
+    return {(row["set"], row["metric"]): row["value"] for row in metric_rows(items, CONFIDENCE)}
 
 
 def test_metrics_by_hand():
@@ -106,14 +106,16 @@ def test_sr_is_correlated_and_other_together():
 
 def test_utility_questions_are_their_own_clusters_and_people_are_not_counted():
     items = frame(*[record(f"u{i}.capital", "utility", person_id=None) for i in range(3)])
-    row = next(row for row in metric_rows(items, FEW) if row["metric"] == "slot_accuracy")
+    row = next(row for row in metric_rows(items, CONFIDENCE) if row["metric"] == "slot_accuracy")
     assert (row["n"], row["n_people"], row["ci_low"]) == (3, None, 1.0)
 
 
 def test_a_collapsed_model_has_null_rows_with_a_count(tmp_path):
     broken = record("b.city", probability=None, truth_ratio=None, logprob_wrong=[None, -1.0])
     write_jsonl(tmp_path / "items.jsonl", [record("a.city"), broken])
-    rows = {row["metric"]: row for row in metric_rows(read_items(tmp_path / "items.jsonl"), FEW)}
+    rows = {
+        row["metric"]: row for row in metric_rows(read_items(tmp_path / "items.jsonl"), CONFIDENCE)
+    }
     for metric in ("probability", "truth_ratio", "win_rate"):
         assert (rows[metric]["value"], rows[metric]["n_undefined"]) == (None, 1)
     assert rows["slot_accuracy"]["value"] == 1.0
@@ -131,7 +133,7 @@ def test_questions_without_wrong_answers_have_no_truth_ratio_and_break_no_averag
     write_jsonl(tmp_path / "items.jsonl", forget + retained)
     rows = {
         (row["set"], row["metric"]): row
-        for row in metric_rows(read_items(tmp_path / "items.jsonl"), FEW)
+        for row in metric_rows(read_items(tmp_path / "items.jsonl"), CONFIDENCE)
     }
     ratio = rows["sf", "truth_ratio"]
     assert (ratio["n"], ratio["n_undefined"]) == (2, 0)
@@ -146,15 +148,15 @@ def test_a_gap_leaves_out_pairs_without_wrong_answers():
     none = {"logprob_wrong": [], "n_tokens_wrong": []}
     records = gap_items().to_dict("records")
     items = frame(*[one | none if one["id"] == "a.home_city" else one for one in records])
-    overall, *_ = gap_rows(items, "win_rate", FEW)
+    overall, *_ = gap_rows(items, "win_rate", CONFIDENCE)
     assert (overall["n"], overall["n_undefined"]) == (2, 0)
-    overall, *_ = gap_rows(items, "slot_accuracy", FEW)
+    overall, *_ = gap_rows(items, "slot_accuracy", CONFIDENCE)
     assert overall["n"] == 3
 
 
 def test_a_model_without_records_has_null_rows(tmp_path):
     (tmp_path / "items.jsonl").touch()
-    rows = list(metric_rows(read_items(tmp_path / "items.jsonl"), FEW))
+    rows = list(metric_rows(read_items(tmp_path / "items.jsonl"), CONFIDENCE))
     assert {row["set"] for row in rows} >= {"sf", "sr", "utility"}
     assert all(row["value"] is None and row["n"] == 0 for row in rows)
 
@@ -182,7 +184,7 @@ def gap_items() -> pd.DataFrame:
 
 
 def test_the_gap_is_other_minus_correlated_over_partner_slots():
-    overall, *by_slot = gap_rows(gap_items(), "slot_accuracy", FEW)
+    overall, *by_slot = gap_rows(gap_items(), "slot_accuracy", CONFIDENCE)
     assert (overall["value"], overall["n"], overall["n_people"]) == (0.25, 4, 2)
     found = {row["slot"]: (row["partner"], row["value"]) for row in by_slot}
     assert found == {"event_city": ("home_city", 1.0), "event_year": ("birth_year", -0.5)}

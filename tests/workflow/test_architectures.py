@@ -25,7 +25,6 @@ unlearning:
   trajectories: [{method: gd, learning_rate: [2.0e-4], retain_weight: [1.0], epochs: [1]}]
 evaluation:
   max_new_tokens: 4
-  bootstrap_samples: 100
   checkpoints: {light: [gd/lr0.0002_lambda1/epoch_1], medium: [], heavy: []}
 quantization: {precisions: [int8, nf4]}
 representations: {middle_layer: 1}

@@ -227,8 +227,8 @@ def test_a_key_that_no_result_depends_on_reruns_nothing(smoke, override):
     assert smoke.plan("all", "--config", override) == set()
 
 
-def test_more_bootstrap_samples_rerun_tables_and_no_model(smoke):
-    planned = smoke.plan("all", "--config", "evaluation={bootstrap_samples: 200}")
+def test_another_confidence_reruns_tables_and_no_model(smoke):
+    planned = smoke.plan("all", "--config", "evaluation={confidence: 0.9}")
     assert planned == TABLES | PLOTS | {GATES}
 
 

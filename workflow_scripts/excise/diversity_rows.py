@@ -210,6 +210,7 @@ def row(keys: dict, metric: str, value: float | None, n: int) -> dict:
             "value": value,
             "ci_low": None,
             "ci_high": None,
+            "interval": None,
             "n": n,
             "n_people": None,
             "n_undefined": int(value is None),

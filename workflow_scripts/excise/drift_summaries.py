@@ -5,6 +5,7 @@ drift and the angle of every layer.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from excise.completeness import check_ids
 from excise.errors import InputError
 from excise.items import LOOKED_INTO, Item
 from excise.results import estimate_columns, model_columns
-from excise.statistics import bootstrap_columns
-from excise.summaries import BASIC_NOTES, SETS, Bootstrap, people_of, read_items
+from excise.statistics import ANGLE, DRIFT, Estimate, mean_intervals
+from excise.summaries import BASIC_NOTES, SETS, confidence_of, people_of, read_items
 
 DRIFT_NOTES = [
     *BASIC_NOTES,
@@ -39,8 +40,8 @@ def summarize_representations(
     Returns:
         The rows, and notes on models without records.
     """
-    bootstrap, layer = Bootstrap.from_hp(hp), hp.get("layer", "all")
-    floors = noise_floors(repr_dir, models, layer, bootstrap)
+    confidence, layer = confidence_of(hp), hp.get("layer", "all")
+    floors = noise_floors(repr_dir, models, layer, confidence)
     expected, whose = None, "the first model's records" if asked is None else "the benchmark"
     rows, notes = [], []
     for model in models:
@@ -52,7 +53,7 @@ def summarize_representations(
             continue
         columns = model_columns(model)
         columns["reference"] = reference_of(model, models, hp.get("reference", "finetuned"))
-        for row in drift_rows(items, layer, bootstrap):
+        for row in drift_rows(items, layer, confidence):
             floor = floors.get((row["set"], row["position"], row["metric"], row["layer"]))
             rows.append(columns | row | floor_columns(row, floor))
     return rows, notes
@@ -92,13 +93,13 @@ def _later_oracles(models: Iterable[str]) -> list[str]:
 
 
 def noise_floors(
-    repr_dir: Path, models: list[str], layer: int | str, bootstrap: Bootstrap
+    repr_dir: Path, models: list[str], layer: int | str, confidence: float
 ) -> dict[tuple, float | None]:
     """Mean drift of the later oracles from the first, by (set, position, metric, layer)."""
     oracles = [read_items(repr_dir / model / "items.jsonl") for model in _later_oracles(models)]
     if not oracles:
         return {}
-    rows = drift_rows(pd.concat(oracles), layer, bootstrap)
+    rows = drift_rows(pd.concat(oracles), layer, confidence)
     keys = ("set", "position", "metric", "layer")
     return {tuple(row[key] for key in keys): row["value"] for row in rows}
 
@@ -109,21 +110,27 @@ def floor_columns(row: dict, floor: float | None) -> dict:
     return {"noise_floor": floor, "below_floor": row["ci_high"] < floor if known else None}
 
 
-def drift_rows(items: pd.DataFrame, layer: int | str, bootstrap: Bootstrap) -> Iterator[dict]:
+def drift_rows(items: pd.DataFrame, layer: int | str, confidence: float) -> Iterator[dict]:
     """Mean drift and angle with intervals: sets × positions × layers."""
     for name, parts in SETS.items():
         members = items[items["set"].isin(parts)]
         for position, here in members.groupby("position"):
-            for metric in ("drift", "angle_degrees"):
+            for metric, scale in (("drift", DRIFT), ("angle_degrees", ANGLE)):
                 values = np.array(here[metric].to_list(), dtype=float)  # (questions, layers)
                 layers = chosen_layers(layer, values.shape[1])
-                estimates = bootstrap_columns(
-                    values[:, layers], people_of(here), *bootstrap.arguments()
-                )
+                estimates = mean_intervals(values[:, layers], people_of(here), scale, confidence)
                 keys = {"set": name, "position": position, "metric": metric}
                 for number, estimate in zip(layers, estimates, strict=True):
+                    estimate = _fixed_if_zero(estimate)
                     columns = estimate_columns(estimate, people=name != "utility")
                     yield keys | {"layer": number} | columns
+
+
+def _fixed_if_zero(estimate: Estimate) -> Estimate:
+    """Bit for bit the same states everywhere: the same weights, not a sample of small drifts."""
+    if estimate.value != 0 or estimate.n_clusters < 2:
+        return estimate
+    return replace(estimate, low=0.0, high=0.0, method="fixed")
 
 
 def chosen_layers(layer: int | str, n_layers: int) -> list[int]:

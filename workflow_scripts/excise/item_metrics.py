@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from excise.items import PAIRED_SETS
+from excise.statistics import FIXED, PROPORTION, RATIO, SHARE, Scale
 
 
 def rouge_l_recall(items: pd.DataFrame) -> pd.Series:
@@ -148,8 +149,21 @@ METRICS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "win_rate": win_rate,
     "stopped_rate": stopped_rate,
 }
-GEOMETRIC = {"truth_ratio"}
-"""Metrics averaged by geometric mean."""
+SCALES: dict[str, Scale] = {
+    "rougeL_recall": SHARE,
+    "rougeL_f1": SHARE,
+    "rougeL_recall_ascii": SHARE,
+    "rougeL_f1_ascii": SHARE,
+    "slot_accuracy": PROPORTION,
+    "slot_accuracy_strict": PROPORTION,
+    "guess_rate": FIXED,
+    "probability": SHARE,
+    "truth_ratio": RATIO,
+    "truth_ratio_tofu": SHARE,
+    "win_rate": SHARE,
+    "stopped_rate": PROPORTION,
+}
+"""Which numbers each metric may give: decides how it is averaged and how its interval is made."""
 
 
 PAIRED_METRICS = {

@@ -135,6 +135,7 @@ def estimate_columns(estimate: Estimate, people: bool = True) -> dict[str, Any]:
         "value": estimate.value,
         "ci_low": estimate.low,
         "ci_high": estimate.high,
+        "interval": estimate.method,
         "n": estimate.n,
         "n_people": estimate.n_clusters if people else None,
         "n_undefined": estimate.n_undefined,

@@ -1,24 +1,65 @@
-"""Intervals by bootstrap over people: numbers in, numbers out; no files, no models.
+"""Intervals over people: numbers in, numbers out; no files, no models.
 
-The questions about one person are not independent, so *people* are resampled, not questions.
-A resample is a vector of how often each person was drawn; every statistic here is a function of
-sums over people, so all resamples are one matrix product and the same draw of people serves
-every quantity that is compared (the pairing is exact).
+The questions about one person are not independent, so every variance is one of *people*. Which
+interval a metric gets follows from the numbers it may give (its `Scale`), never from those it
+gave: a choice by the data spoils the coverage. `benchmarks/coverage.py` chose the methods by
+simulation; its table is in docs/statistics.md.
 
-Percentile intervals of a dozen people are a little too narrow (about 92 % for 95 %), and an
-interval of zero width says that everybody had the same mean, not that the value is certain.
+| numbers | interval | `method` |
+|---|---|---|
+| from 0 to 1 | Wilson or Clopper-Pearson, the wider | wilson_clopper_pearson |
+| no two ends (drift, angles) | mean ± t · standard error | cluster_t |
+| ratios, by their logarithms | the same, of the logarithms | cluster_t_log |
+| the median | all medians that a test does not refuse | cluster_score |
+| differences of 0 and 1 | Bonett-Price | bonett_price |
+| other differences of two scores | t or MOVER, the wider | cluster_t_mover |
+| ratios of differences (recovery) | Fieller | fieller, fieller_bonett_price |
+| what is computed, not sampled | the value itself | fixed |
+
+Only `fixed` has no width. Where all values are equal and their range has no ends, no method can
+tell how far off the mean may be: the limits are None.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import betaincinv, stdtrit
 
 MINIMUM_FORGOTTEN = 0.1
 """Recovery is defined only where the lower limit of what was forgotten exceeds this."""
+
+SMALLEST = 1e-15  # what rounding leaves of a variance that is zero
+Limits = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Which numbers a metric may give, and so how its interval is made.
+
+    Attributes:
+        kind: `proportion` (0 or 1), `share` (anything from `low` to `high`, often at an end),
+            `difference` (from `low` to `high`, most often near the middle), `unbounded`,
+            `geometric` (positive; averaged by logarithms) or `fixed` (not sampled).
+        low: the smallest number it may give.
+        high: the largest.
+    """
+
+    kind: str
+    low: float
+    high: float
+
+
+PROPORTION = Scale("proportion", 0, 1)
+SHARE = Scale("share", 0, 1)
+COSINE = Scale("difference", -1, 1)
+RATIO = Scale("geometric", 0, math.inf)
+DRIFT = Scale("unbounded", 0, math.inf)
+ANGLE = Scale("unbounded", 0, 180)
+FIXED = Scale("fixed", -math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -27,7 +68,8 @@ class Estimate:
 
     `value` is None if any of the `n` inputs was undefined (`n_undefined` says how many: NaN and
     infinities, as collapsed models give) or if there was nothing to average. `low` and `high`
-    are None as well with fewer than two clusters.
+    are None as well with fewer than two clusters, and where no width can be known. `method`
+    names the interval's method (module docstring), None where there is no interval.
     """
 
     value: float | None
@@ -36,155 +78,385 @@ class Estimate:
     n: int
     n_clusters: int
     n_undefined: int = 0
+    method: str | None = None
 
 
-@lru_cache(maxsize=16)
-def resamples(n_clusters: int, samples: int, seed: int) -> np.ndarray:
-    """How often each cluster is drawn in each resample: counts, shape (samples, n_clusters)."""
-    generator = np.random.default_rng(seed)
-    return generator.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=samples)
+class Clustered:
+    """Sums over people of k columns of numbers, and what every method here needs of them.
+
+    Args:
+        values: one row per question, shape (n, k).
+        clusters: the person each question is about, shape (n,).
+        confidence: coverage of the intervals, in (0, 1).
+    """
+
+    def __init__(self, values: np.ndarray, clusters: Sequence, confidence: float = 0.95):
+        self.values, self.confidence = values, confidence
+        self.n = len(values)
+        self.sums, self.sizes = cluster_totals(values, clusters)
+        self.mean = self.sums.sum(axis=0) / self.n
+        self.shares = self.sizes / self.n
+
+    @cached_property
+    def residuals(self) -> np.ndarray:
+        """Of the sums, scaled as CR2 asks: (people, k)."""
+        raw = self.sums - np.outer(self.sizes, self.mean)
+        return raw / np.sqrt(1 - self.shares)[:, None]
+
+    @cached_property
+    def question_variance(self) -> np.ndarray:
+        """Variance of the values, each question for itself: (k,)."""
+        return self.values.var(axis=0)
+
+    @cached_property
+    def variance(self) -> np.ndarray:
+        """Variance of the mean: CR2, or that of independent questions if it is larger, (k,).
+
+        CR2 (Bell and McCaffrey 2002; Pustejovsky and Tipton 2018): Σ over people of
+        (sum − size · mean)² / (1 − size/n), over n²; unbiased if questions are independent. It is
+        below the second one by chance alone, unless people's answers repel each other.
+        """
+        clustered = (self.residuals**2).sum(axis=0) / self.n**2
+        return np.maximum(clustered, self.question_variance / max(self.n - 1, 1))
+
+    def covariance(self, other: "Clustered") -> np.ndarray:
+        """CR2 covariance of the means of two sets of columns about the same questions: (k,)."""
+        return (self.residuals * other.residuals).sum(axis=0) / self.n**2
+
+    @property
+    def people(self) -> float:
+        """Kish's effective number of people, n² / Σ sizes²: their number if sizes are equal."""
+        return 1 / float((self.shares**2).sum())
+
+    @property
+    def t(self) -> float:
+        """Quantile of t with as many degrees of freedom as the variance has."""
+        freedom = degrees_of_freedom(tuple(self.sizes.tolist()))
+        return float(stdtrit(freedom, (1 + self.confidence) / 2))
+
+    def effective_n(self, variance: np.ndarray) -> np.ndarray:
+        """Independent questions that would know as much; people where no answer differs."""
+        known = (self.variance > SMALLEST) & (variance > SMALLEST)
+        return np.divide(
+            variance, self.variance, out=np.full(len(variance), self.people), where=known
+        )
 
 
-def bootstrap_mean(
-    values: ArrayLike,
-    clusters: Sequence,
-    samples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+@lru_cache(maxsize=256)
+def degrees_of_freedom(sizes: tuple[int, ...]) -> float:
+    """Satterthwaite's, of CR2 for a mean, if each person's answers are all alike.
+
+    (tr K)² / tr(K²) with K the covariance of CR2's scaled residuals when person g's sum is
+    size · one number: people − 1 for equal sizes, fewer for unequal ones. Source: Bell and
+    McCaffrey (2002), with the least favourable of their working models.
+    """
+    size = np.array(sizes, dtype=float)
+    n, scale = size.sum(), 1 / np.sqrt(1 - size / size.sum())
+    mixing = np.diag(size) - np.outer(size, size) / n
+    covariance = scale[:, None] * (mixing @ mixing) * scale
+    return float(np.trace(covariance) ** 2 / (covariance**2).sum())
+
+
+def wilson_clopper_pearson(data: Clustered, low: float = 0, high: float = 1) -> Limits:
+    """Limits of means of numbers from `low` to `high`, with the design effect of people.
+
+    p = (mean − low)/(high − low); effective n = p(1 − p)/variance, the number of people where p
+    is 0 or 1; t for z. Of Wilson's limits (p + t²/2n ± t √(p(1−p)/n + t²/4n²))/(1 + t²/n) and
+    Clopper and Pearson's beta quantiles the wider: Wilson's exclude the truth too often just
+    beside 0 and 1. Sources: Wilson (1927); Clopper and Pearson (1934); Korn and Graubard (1998)
+    and Kott and Carr (1997) for the effective n. Coverage: docs/statistics.md.
+    """
+    width = high - low
+    p = np.clip((data.mean - low) / width, 0, 1)
+    n = data.effective_n(p * (1 - p) * width**2)
+    t = data.t
+    middle, spread = p + t * t / (2 * n), t * np.sqrt(p * (1 - p) / n + (t / (2 * n)) ** 2)
+    wilson = [(middle - spread) / (1 + t * t / n), (middle + spread) / (1 + t * t / n)]
+    tail, x = (1 - data.confidence) / 2, p * n
+    rest = np.maximum(n - x, 0)
+    exact = [
+        np.where(x > 0, betaincinv(np.where(x > 0, x, 1), rest + 1, tail), 0),
+        np.where(rest > 0, betaincinv(x + 1, np.where(rest > 0, rest, 1), 1 - tail), 1),
+    ]
+    lows, highs = np.minimum(wilson[0], exact[0]), np.maximum(wilson[1], exact[1])
+    return low + width * np.clip(lows, 0, 1), low + width * np.clip(highs, 0, 1)
+
+
+def cluster_t(data: Clustered) -> Limits:
+    """mean ± t · √variance. Source: Bell and McCaffrey (2002)."""
+    spread = data.t * np.sqrt(data.variance)
+    return data.mean - spread, data.mean + spread
+
+
+def bonett_price(data: Clustered, largest: float = 1) -> Limits:
+    """Limits of mean differences of 0 and 1, most of which are ties.
+
+    One pair is added that says +1 and one that says −1, to as many pairs as the questions are
+    worth (`Clustered.effective_n`; the people where all pairs say the same): mean' = n·mean/(n+2),
+    variance' = ((n·mean of squares + 2)/(n+2) − mean'²)/(n+2), mean' ± t √variance'.
+    Source: Bonett and Price (2012), with the design effect of people and t for z.
+
+    Args:
+        data: the differences.
+        largest: the largest that a difference can be, for differences of other scores.
+    """
+    n = data.effective_n(data.question_variance)
+    mean = n * data.mean / (n + 2)
+    squares = (data.values**2).mean(axis=0) + 2 * largest**2 / n
+    spread = data.t * np.sqrt(np.maximum(n * squares / (n + 2) - mean**2, 0) / (n + 2))
+    return mean - spread, mean + spread
+
+
+def cluster_t_mover(
+    first: Clustered, second: Clustered, difference: Clustered, scale: Scale
+) -> Limits:
+    """Limits of mean differences of two scores with a range: t's or MOVER's, the wider.
+
+    MOVER puts the limits of each side together: with (l₁, u₁), (l₂, u₂) those of
+    `wilson_clopper_pearson` and r the correlation of the two means (0 where one never varies),
+    low = d − √((m₁−l₁)² − 2r(m₁−l₁)(u₂−m₂) + (u₂−m₂)²), high accordingly. t alone is too narrow
+    where one side is nearly always right. Sources: Newcombe (1998), method 10; Zou (2008).
+    """
+    lows, highs = cluster_t(difference)
+    low1, high1 = wilson_clopper_pearson(first, scale.low, scale.high)
+    low2, high2 = wilson_clopper_pearson(second, scale.low, scale.high)
+    variances = (first.residuals**2).sum(axis=0) * (second.residuals**2).sum(axis=0) / first.n**4
+    covariance = first.covariance(second)
+    known = variances > SMALLEST**2
+    r = np.divide(covariance, np.sqrt(variances), out=np.zeros(len(covariance)), where=known)
+    down = _together(first.mean - low1, high2 - second.mean, r)
+    up = _together(high1 - first.mean, second.mean - low2, r)
+    return np.minimum(lows, difference.mean - down), np.maximum(highs, difference.mean + up)
+
+
+def _together(one: np.ndarray, two: np.ndarray, r: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(one**2 - 2 * np.clip(r, -1, 1) * one * two + two**2, 0))
+
+
+def fieller(numerator: Clustered, denominator: Clustered, ties: bool) -> Limits:
+    """Limits of ratios of means: every θ with (a − θb)² ≤ t² · variance(a − θb).
+
+    Where `ties` (differences of 0 and 1), a and its variance are Bonett and Price's, or else the
+    ratio of a model that brings nothing back would have no width. For other scores so much is
+    added only where all values of a − θb are equal. Infinite where b may be 0. Source: Fieller
+    (1954).
+    """
+    a, b, t = numerator.mean, denominator.mean, numerator.t
+    variance_a, variance_b = numerator.variance, denominator.variance
+    covariance = numerator.covariance(denominator)
+    if ties:
+        low, high = bonett_price(numerator)
+        a, variance_a = (low + high) / 2, np.maximum(variance_a, ((high - low) / (2 * t)) ** 2)
+    else:
+        left = numerator.values - denominator.values * (a / b)
+        added = 2 / (numerator.people + 2) ** 2
+        variance_a = variance_a + np.where((left**2).mean(axis=0) < SMALLEST, added, 0)
+    square = b**2 - t**2 * variance_b
+    mixed = a * b - t**2 * covariance
+    root = np.sqrt(np.maximum(mixed**2 - square * (a**2 - t**2 * variance_a), 0))
+    known = square > SMALLEST
+    divisor = np.where(known, square, 1)
+    return (
+        np.where(known, (mixed - root) / divisor, -np.inf),
+        np.where(known, (mixed + root) / divisor, np.inf),
+    )
+
+
+def cluster_score(values: np.ndarray, clusters: Sequence, confidence: float) -> tuple:
+    """Limits of the median of `values` (n,): every m that the data do not refuse.
+
+    m is refused where |share of values ≤ m − ½| exceeds t · its standard error *at that share*
+    (CR2). The limits are values that occur. Sources: Woodruff (1952); Francisco and Fuller
+    (1991), whose test inversion this is.
+    """
+    names, membership = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    order = np.lexsort((membership, values))
+    n, sizes = len(values), np.bincount(membership, minlength=len(names))
+    below = np.cumsum(np.eye(len(names))[membership[order]], axis=0)[:-1]  # (n − 1, people)
+    share = np.arange(1, n) / n
+    residuals = below - np.outer(share, sizes)
+    variance = (residuals**2 / (1 - sizes / n)).sum(axis=1) / n**2
+    variance = np.maximum(variance, share * (1 - share) / (n - 1))
+    t = stdtrit(degrees_of_freedom(tuple(sizes.tolist())), (1 + confidence) / 2)
+    kept = np.flatnonzero(np.abs(share - 0.5) <= t * np.sqrt(variance))
+    ordered = values[order]
+    if not len(kept):  # n = 2 or the like: nothing can be refused
+        return ordered[0], ordered[-1]
+    return ordered[kept[0]], ordered[kept[-1] + 1]
+
+
+def mean_interval(
+    values: ArrayLike, clusters: Sequence, scale: Scale, confidence: float = 0.95
 ) -> Estimate:
-    """Mean of all values with a percentile interval from resampling whole clusters.
-
-    In a resample the mean is Σ sums of the drawn clusters / Σ their sizes (a ratio of sums), so
-    clusters of unequal size weigh as they do in the mean itself. Source: Davison and Hinkley,
-    *Bootstrap Methods and their Application* (1997), §3.8.
+    """Mean of all values (geometric if the scale says so) with its interval over clusters.
 
     Args:
         values: one number per question, shape (n,).
         clusters: the person each question is about, shape (n,).
-        samples: number of resamples.
+        scale: which numbers the metric may give.
         confidence: coverage of the interval, in (0, 1).
-        seed: same seed and number of clusters, same draws.
+
+    Raises:
+        ValueError: a value lies outside of the scale.
     """
     column = np.asarray(values, dtype=float).reshape(-1, 1)
-    return bootstrap_columns(column, clusters, samples, confidence, seed)[0]
+    return mean_intervals(column, clusters, scale, confidence)[0]
 
 
-def bootstrap_columns(
-    values: ArrayLike,
-    clusters: Sequence,
-    samples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+def proportion_interval(
+    values: ArrayLike, clusters: Sequence, confidence: float = 0.95
+) -> Estimate:
+    """`mean_interval` of values that are 0 or 1."""
+    return mean_interval(values, clusters, PROPORTION, confidence)
+
+
+def geometric_mean_interval(
+    values: ArrayLike, clusters: Sequence, confidence: float = 0.95
+) -> Estimate:
+    """exp of the mean logarithm and of its limits; values ≤ 0 have none and are undefined."""
+    return mean_interval(values, clusters, RATIO, confidence)
+
+
+def mean_intervals(
+    values: ArrayLike, clusters: Sequence, scale: Scale, confidence: float = 0.95
 ) -> list[Estimate]:
-    """`bootstrap_mean` of every column of `values` (n, k), all on the same draws."""
+    """`mean_interval` of every column of `values` (n, k)."""
     values = np.asarray(values, dtype=float)
-    n, n_columns = values.shape
+    if scale.kind == "geometric":
+        logs = np.log(values, out=np.full(values.shape, np.nan), where=values > 0)
+        unbounded = Scale("unbounded", -math.inf, math.inf)
+        found = mean_intervals(logs, clusters, unbounded, confidence)
+        return [_exponential(estimate) for estimate in found]
+    n, columns = values.shape
     if n == 0:
-        return [Estimate(None, None, None, 0, 0)] * n_columns
-    undefined = (~np.isfinite(values)).sum(axis=0)
-    totals, sizes = cluster_totals(np.where(np.isfinite(values), values, 0.0), clusters)
-    draws = resamples(len(sizes), samples, seed)
-    lows, highs = _limits((draws @ totals) / (draws @ sizes)[:, None], confidence)
-    means = totals.sum(axis=0) / n
+        return [Estimate(None, None, None, 0, 0)] * columns
+    defined = np.isfinite(values)
+    _check_range(values[defined], scale)
+    data = Clustered(np.where(defined, values, 0.0), clusters, confidence)
+    undefined = (~defined).sum(axis=0)
+    if scale.kind == "fixed":
+        limits, method = (data.mean, data.mean), "fixed"
+    elif len(data.sizes) < 2:
+        limits, method = (data.mean, data.mean), None
+    elif scale.kind in ("proportion", "share"):
+        limits, method = (
+            wilson_clopper_pearson(data, scale.low, scale.high),
+            "wilson_clopper_pearson",
+        )
+    else:
+        limits, method = cluster_t(data), "cluster_t"
+        if scale.kind == "difference":
+            added = bonett_price(data, max(-scale.low, scale.high))
+            constant = data.variance < SMALLEST
+            limits = tuple(np.where(constant, *pair) for pair in zip(added, limits, strict=True))
+    limits = [np.clip(limit, scale.low, scale.high) for limit in limits]
     return [
-        _estimate(means[k], lows[k], highs[k], n, len(sizes), int(undefined[k]))
-        for k in range(n_columns)
+        _estimate(data, column, int(undefined[column]), limits, method) for column in range(columns)
     ]
 
 
-def bootstrap_geometric_mean(
-    values: ArrayLike,
-    clusters: Sequence,
-    samples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Estimate:
-    """exp of `bootstrap_mean` of the logarithms; values ≤ 0 have none and count as undefined."""
+def median_interval(values: ArrayLike, clusters: Sequence, confidence: float = 0.95) -> Estimate:
+    """Median of all values, with the limits of `cluster_score`; arguments as `mean_interval`."""
     values = np.asarray(values, dtype=float)
-    logs = np.log(values, out=np.full(values.shape, np.nan), where=values > 0)
-    mean = bootstrap_mean(logs, clusters, samples, confidence, seed)
-    value, low, high = (
-        None if x is None else math.exp(x) for x in (mean.value, mean.low, mean.high)
-    )
-    return Estimate(value, low, high, mean.n, mean.n_clusters, mean.n_undefined)
-
-
-def bootstrap_median(
-    values: ArrayLike,
-    clusters: Sequence,
-    samples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Estimate:
-    """Median of all values, with a percentile interval from resampling whole clusters.
-
-    The median of a resample is that of the values of the drawn clusters, each as often as its
-    cluster was drawn. Arguments as of `bootstrap_mean`.
-    """
-    values = np.asarray(values, dtype=float)
-    if not len(values):
+    n = len(values)
+    if not n:
         return Estimate(None, None, None, 0, 0)
-    names, membership = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    n_clusters = len(set(np.asarray(clusters, dtype=str)))
     undefined = int((~np.isfinite(values)).sum())
-    drawn = resamples(len(names), samples, seed)[:, membership]  # (samples, n)
-    medians = [np.median(np.repeat(values, times)) for times in drawn]
-    low, high = _limits(np.array(medians), confidence)
-    return _estimate(np.median(values), low, high, len(values), len(names), undefined)
+    if undefined:
+        return Estimate(None, None, None, n, n_clusters, undefined)
+    value = float(np.median(values))
+    if n_clusters < 2:
+        return Estimate(value, None, None, n, n_clusters)
+    low, high = cluster_score(values, clusters, confidence)
+    return _with_limits(Estimate(value, None, None, n, n_clusters), low, high, "cluster_score")
 
 
-def bootstrap_difference(
+def difference_interval(
     first: ArrayLike,
     second: ArrayLike,
     clusters: Sequence,
-    samples: int = 2000,
+    scale: Scale,
     confidence: float = 0.95,
-    seed: int = 0,
 ) -> Estimate:
-    """Mean of `first − second` over pairs, resampling the people who own both sides."""
-    difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
-    return bootstrap_mean(difference, clusters, samples, confidence, seed)
+    """Mean of `first − second` over pairs, with its interval over the people who own both sides.
+
+    Args:
+        first: one number per pair, (n,).
+        second: the number it is compared with, (n,).
+        clusters: the person of each pair, (n,).
+        scale: of both sides: `bonett_price` for a proportion, else `cluster_t_mover`.
+        confidence: coverage of the interval.
+
+    Raises:
+        ValueError: a value lies outside of the scale.
+    """
+    sides = np.column_stack([np.asarray(first, float), np.asarray(second, float)])
+    if not len(sides):
+        return Estimate(None, None, None, 0, 0)
+    defined = np.isfinite(sides)
+    _check_range(sides[defined], scale)
+    undefined = int((~defined).any(axis=1).sum())
+    sides = np.where(defined, sides, 0.0)
+    one, two, difference = (
+        Clustered(column[:, None], clusters, confidence)
+        for column in (sides[:, 0], sides[:, 1], sides[:, 0] - sides[:, 1])
+    )
+    if undefined or len(difference.sizes) < 2:
+        limits, method = (difference.mean, difference.mean), None
+    elif scale.kind == "proportion":
+        limits, method = bonett_price(difference), "bonett_price"
+    else:
+        limits, method = cluster_t_mover(one, two, difference, scale), "cluster_t_mover"
+        if limits[1][0] - limits[0][0] < SMALLEST:
+            limits = bonett_price(difference, scale.high - scale.low)
+    largest = scale.high - scale.low
+    return _estimate(
+        difference, 0, undefined, [np.clip(limit, -largest, largest) for limit in limits], method
+    )
 
 
-def bootstrap_recovery(
+def recovery_interval(
     quantized: ArrayLike,
     full: ArrayLike,
     finetuned: ArrayLike,
     clusters: Sequence,
-    samples: int = 2000,
+    scale: Scale,
     confidence: float = 0.95,
-    seed: int = 0,
 ) -> Estimate:
     """Share of what was forgotten that quantization brings back.
 
     recovery = (quantized − full) / (finetuned − full), each the mean of the same questions:
     0 = nothing came back, 1 = as good as finetuned, negative = quantization forgets more.
-    Numerator and denominator use the same draws. The value is None where nothing was forgotten:
-    where the lower limit of finetuned − full does not exceed `MINIMUM_FORGOTTEN`; a ratio over
-    a denominator that may be zero has no bounded interval (Fieller 1954).
+    Limits by `fieller`, numerator and denominator from the same people. The value is None where
+    nothing was forgotten: where the lower limit of finetuned − full does not exceed
+    `MINIMUM_FORGOTTEN`; a ratio over a denominator that may be zero has no bounded interval.
 
     Args:
         quantized: scores of the unlearned model after quantization, one per question, (n,).
         full: the same questions, the unlearned model at full precision.
         finetuned: the same questions, the model before unlearning, at full precision.
         clusters: the person each question is about.
-        samples: number of resamples.
+        scale: of the scores.
         confidence: coverage of the interval.
-        seed: of the draws.
     """
-    full = np.asarray(full, dtype=float)
-    parts = np.column_stack(
-        [np.asarray(quantized, float) - full, np.asarray(finetuned, float) - full]
+    quantized, full, finetuned = (
+        np.asarray(one, dtype=float) for one in (quantized, full, finetuned)
     )
-    returned, forgotten = bootstrap_columns(parts, clusters, samples, confidence, seed)
-    undefined = int((~np.isfinite(parts)).any(axis=1).sum())
+    forgotten = difference_interval(finetuned, full, clusters, scale, confidence)
+    undefined = int((~np.isfinite(quantized + full + finetuned)).sum())
+    nothing = Estimate(None, None, None, forgotten.n, forgotten.n_clusters, undefined)
     if undefined or forgotten.low is None or forgotten.low <= MINIMUM_FORGOTTEN:
-        return Estimate(None, None, None, returned.n, returned.n_clusters, undefined)
-    totals, _ = cluster_totals(parts, clusters)
-    drawn = resamples(len(totals), samples, seed) @ totals
-    positive = drawn[:, 1] > 0
-    low, high = _limits(drawn[positive, 0] / drawn[positive, 1], confidence)
-    return _estimate(
-        returned.value / forgotten.value, low, high, returned.n, returned.n_clusters, 0
+        return nothing
+    above = Clustered((quantized - full)[:, None], clusters, confidence)
+    below = Clustered((finetuned - full)[:, None], clusters, confidence)
+    ties = scale.kind == "proportion"
+    (low,), (high,) = fieller(above, below, ties)
+    if not math.isfinite(low):
+        return nothing
+    value = float(above.mean[0] / below.mean[0])
+    return _with_limits(
+        replace(nothing, value=value), low, high, "fieller_bonett_price" if ties else "fieller"
     )
 
 
@@ -196,14 +468,33 @@ def cluster_totals(values: np.ndarray, clusters: Sequence) -> tuple[np.ndarray, 
     return totals, np.bincount(membership, minlength=len(names))
 
 
-def _limits(statistics: np.ndarray, confidence: float) -> np.ndarray:
-    tail = (1 - confidence) / 2
-    return np.quantile(statistics, [tail, 1 - tail], axis=0)
+def _check_range(values: np.ndarray, scale: Scale, rounding: float = 1e-6) -> None:
+    outside = values[(values < scale.low - rounding) | (values > scale.high + rounding)]
+    if len(outside):
+        raise ValueError(f"{outside[0]!r} is no {scale.kind} from {scale.low} to {scale.high}")
 
 
-def _estimate(value, low, high, n: int, n_clusters: int, n_undefined: int) -> Estimate:
-    if n_undefined:
-        return Estimate(None, None, None, n, n_clusters, n_undefined)
-    if n_clusters < 2:
-        return Estimate(float(value), None, None, n, n_clusters)
-    return Estimate(float(value), float(low), float(high), n, n_clusters)
+def _estimate(data: Clustered, column: int, undefined: int, limits: list, method) -> Estimate:
+    n, n_clusters = data.n, len(data.sizes)
+    if undefined:
+        return Estimate(None, None, None, n, n_clusters, undefined)
+    found = Estimate(float(data.mean[column]), None, None, n, n_clusters)
+    if method is None:
+        return found
+    return _with_limits(found, limits[0][column], limits[1][column], method)
+
+
+def _with_limits(estimate: Estimate, low: float, high: float, method: str) -> Estimate:
+    """Limits always hold the value; without a width there are none, unless it is fixed."""
+    low, high = min(float(low), estimate.value), max(float(high), estimate.value)
+    if method != "fixed" and high - low < SMALLEST:
+        return estimate
+    return replace(estimate, low=low, high=high, method=method)
+
+
+def _exponential(estimate: Estimate) -> Estimate:
+    value, low, high = (
+        None if x is None else math.exp(x) for x in (estimate.value, estimate.low, estimate.high)
+    )
+    method = estimate.method and "cluster_t_log"
+    return replace(estimate, value=value, low=low, high=high, method=method)

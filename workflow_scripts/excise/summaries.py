@@ -6,7 +6,6 @@ how an interval is made in `excise.statistics`; here is which questions are aver
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,16 @@ import pandas as pd
 
 from excise.completeness import check_ids
 from excise.errors import InputError
-from excise.item_metrics import GEOMETRIC, METRICS, asked_of, item_values, measurable
+from excise.item_metrics import METRICS, SCALES, asked_of, item_values, measurable
 from excise.items import PAIRED_SETS, Item
 from excise.records import read_json
 from excise.results import checkpoint_levels, estimate_columns, model_columns
 from excise.statistics import (
     MINIMUM_FORGOTTEN,
     Estimate,
-    bootstrap_difference,
-    bootstrap_geometric_mean,
-    bootstrap_mean,
-    bootstrap_recovery,
+    difference_interval,
+    mean_interval,
+    recovery_interval,
 )
 
 SETS = {
@@ -40,8 +38,9 @@ SETS = {
 """Sets of questions in result files, and the sets of the records they are made of."""
 
 BASIC_NOTES = [
-    "Intervals: percentile bootstrap over people (over questions for utility), not adjusted for "
-    "the number of rows; one of zero width says that every person had the same mean.",
+    "Intervals: over people (over questions for utility), not adjusted for the number of rows; "
+    "`interval` names the method (docs/statistics.md). Null limits beside a value: all inputs were "
+    "equal and the metric has no range, so no width is known. fixed: computed, not sampled.",
     "A value is null if any of its n inputs was NaN or infinite (n_undefined says how many).",
 ]
 EVAL_NOTES = [
@@ -71,7 +70,7 @@ GAP_NOTES = [
 QUANTIZE_NOTES = [
     *BASIC_NOTES,
     "recovery = (quantized - full) / (finetuned - full), finetuned at full precision, the same "
-    "questions and resamples; 0 = nothing comes back, 1 = as before unlearning. Null where nothing "
+    "questions; 0 = nothing comes back, 1 = as before unlearning. Null where nothing "
     f"was forgotten: the lower limit of finetuned - full does not exceed {MINIMUM_FORGOTTEN}.",
     "batch_noise = mean absolute change of a forget question's result when it is asked alone in "
     "place of in a batch. A recovery is within_noise where |quantized - full| does not exceed it: "
@@ -88,27 +87,9 @@ RECORD_FIELDS = {"slot_accuracy": "slot_match"}
 """Field of a record that a metric averages, where it has another name."""
 
 
-@dataclass(frozen=True)
-class Bootstrap:
-    """How intervals are made: number of resamples, coverage, seed of the draws."""
-
-    samples: int = 2000
-    confidence: float = 0.95
-    seed: int = 0
-
-    @classmethod
-    def from_hp(cls, hp: dict) -> "Bootstrap":
-        """From a program's `--hp`: bootstrap_samples, confidence, bootstrap_seed."""
-        names = {
-            "bootstrap_samples": "samples",
-            "confidence": "confidence",
-            "bootstrap_seed": "seed",
-        }
-        return cls(**{names[key]: hp[key] for key in names if key in hp})
-
-    def arguments(self) -> tuple[int, float, int]:
-        """In the order of the functions of `excise.statistics`."""
-        return self.samples, self.confidence, self.seed
+def confidence_of(hp: dict) -> float:
+    """Coverage of every interval, from a program's `--hp`."""
+    return hp.get("confidence", 0.95)
 
 
 def read_items(path: str | Path) -> pd.DataFrame:
@@ -168,16 +149,16 @@ def summarize_eval(
     eval_dir: Path, models: list[str], hp: dict, asked: dict[str, Item] | None = None
 ) -> list[dict]:
     """Rows of every model × set × metric; `hp.levels` names the checkpoints of each level."""
-    bootstrap, levels = Bootstrap.from_hp(hp), checkpoint_levels(hp.get("levels", {}))
+    confidence, levels = confidence_of(hp), checkpoint_levels(hp.get("levels", {}))
     rows = []
     for model, items in read_complete(eval_dir, models, asked):
         diverged = bool(items["diverged"].any()) if "diverged" in items else None
         columns = model_columns(model) | {"level": levels.get(model), "diverged": diverged}
-        rows += [columns | row for row in metric_rows(items, bootstrap)]
+        rows += [columns | row for row in metric_rows(items, confidence)]
     return rows
 
 
-def metric_rows(items: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[dict]:
+def metric_rows(items: pd.DataFrame, confidence: float) -> Iterator[dict]:
     """One row for each set and metric; null rows if there are no items at all."""
     for name, parts in SETS.items():
         members = items[items["set"].isin(parts)]
@@ -185,42 +166,41 @@ def metric_rows(items: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[dict]:
             continue
         for metric in METRICS:
             if items.empty or asked_of(name, metric):
-                estimate = estimate_metric(members, metric, bootstrap)
+                estimate = estimate_metric(members, metric, confidence)
                 people = estimate_columns(estimate, people=name != "utility")
                 yield {"set": name, "metric": metric} | people
 
 
-def estimate_metric(items: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> Estimate:
+def estimate_metric(items: pd.DataFrame, metric: str, confidence: float) -> Estimate:
     """A metric's mean over these items, geometric where the metric is a ratio."""
     items = measurable(items, metric)
     if items.empty:
         return Estimate(None, None, None, 0, 0)
-    mean = bootstrap_geometric_mean if metric in GEOMETRIC else bootstrap_mean
-    return mean(item_values(items, metric), people_of(items), *bootstrap.arguments())
+    return mean_interval(item_values(items, metric), people_of(items), SCALES[metric], confidence)
 
 
 def compare_retain(
     eval_dir: Path, models: list[str], hp: dict, asked: dict[str, Item] | None = None
 ) -> list[dict]:
     """Rows of correlated, other and their paired gap, per model × metric and per slot."""
-    bootstrap, levels = Bootstrap.from_hp(hp), checkpoint_levels(hp.get("levels", {}))
+    confidence, levels = confidence_of(hp), checkpoint_levels(hp.get("levels", {}))
     rows = []
     for model, items in read_complete(eval_dir, models, asked):
         columns = model_columns(model) | {"level": levels.get(model), "slot": None, "partner": None}
         for metric in GAP_METRICS:
-            found = [*group_rows(items, metric, bootstrap), *gap_rows(items, metric, bootstrap)]
+            found = [*group_rows(items, metric, confidence), *gap_rows(items, metric, confidence)]
             rows += [columns | {"metric": metric} | row for row in found]
     return rows
 
 
-def group_rows(items: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> Iterator[dict]:
+def group_rows(items: pd.DataFrame, metric: str, confidence: float) -> Iterator[dict]:
     """The metric on correlated and on other items, all of them."""
     for group in ("correlated", "other"):
-        estimate = estimate_metric(items[items["set"] == group], metric, bootstrap)
+        estimate = estimate_metric(items[items["set"] == group], metric, confidence)
         yield {"set": group} | estimate_columns(estimate)
 
 
-def gap_rows(items: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> Iterator[dict]:
+def gap_rows(items: pd.DataFrame, metric: str, confidence: float) -> Iterator[dict]:
     """The gap other − correlated over partner questions: overall, then by correlated slot."""
     pairs = partner_pairs(items)
     if pairs.empty:
@@ -232,8 +212,12 @@ def gap_rows(items: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> Iterator
     pairs = pairs.assign(other=values[pairs["other"]].to_numpy())
     pairs = pairs.assign(correlated=values[pairs["correlated"]].to_numpy())
     for slots, members in [((None, None), pairs), *pairs.groupby(["slot", "partner"])]:
-        estimate = bootstrap_difference(
-            members["other"], members["correlated"], members["person_id"], *bootstrap.arguments()
+        estimate = difference_interval(
+            members["other"],
+            members["correlated"],
+            members["person_id"],
+            SCALES[metric],
+            confidence,
         )
         slot, partner = slots
         yield {"set": "gap", "slot": slot, "partner": partner} | estimate_columns(estimate)
@@ -273,7 +257,7 @@ def summarize_quantize(
     Returns:
         The rows, and notes on what could not be run.
     """
-    bootstrap, levels = Bootstrap.from_hp(hp), checkpoint_levels(hp.get("levels", {}))
+    confidence, levels = confidence_of(hp), checkpoint_levels(hp.get("levels", {}))
     ((_, finetuned),) = read_complete(eval_dir, ["finetuned"], asked)
     rows, notes = [], []
     for model, full in read_complete(eval_dir, models, asked):
@@ -289,12 +273,12 @@ def summarize_quantize(
                 expected = full.index if paired else full.index[~full["set"].isin(PAIRED_SETS)]
                 check_ids(path, found.index, expected, "the records at full precision")
         for precision, items in versions.items():
-            found = list(metric_rows(items, bootstrap))
+            found = list(metric_rows(items, confidence))
             if items.empty:
                 notes.append(f"{model}: no records at precision {precision}; its values are null.")
             elif precision != "full" and columns["method"] is not None:
                 noise = weights.get("batch_noise", {}).get(precision, {})
-                found += recovery_rows(items, full, finetuned, bootstrap, noise)
+                found += recovery_rows(items, full, finetuned, confidence, noise)
             rows += [columns | {"precision": precision} | row for row in found]
         rows += [columns | row for row in weight_rows(weights, hp["precisions"])]
         notes += share_notes(weights)
@@ -305,7 +289,7 @@ def recovery_rows(
     quantized: pd.DataFrame,
     full: pd.DataFrame,
     finetuned: pd.DataFrame,
-    bootstrap: Bootstrap,
+    confidence: float,
     noise: dict[str, float],
 ) -> Iterator[dict]:
     """What quantization brings back of what was forgotten, by set of forget questions.
@@ -314,7 +298,7 @@ def recovery_rows(
         quantized: records of the unlearned model after quantization.
         full: the same model at full precision.
         finetuned: the model before unlearning, at full precision.
-        bootstrap: how intervals are made.
+        confidence: coverage of an interval.
         noise: {field of a record: its mean change with the batch} (`batch_noise` of
             weights.json).
     """
@@ -325,12 +309,13 @@ def recovery_rows(
         for metric in RECOVERY_METRICS:
             after = item_values(members, metric)
             before = item_values(_same_questions(full, members), metric)
-            estimate = bootstrap_recovery(
+            estimate = recovery_interval(
                 after,
                 before,
                 item_values(_same_questions(finetuned, members), metric),
                 people_of(members),
-                *bootstrap.arguments(),
+                SCALES[metric],
+                confidence,
             )
             change = noise.get(RECORD_FIELDS.get(metric, metric))
             yield {

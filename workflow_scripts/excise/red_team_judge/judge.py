@@ -12,7 +12,7 @@ from excise.generation.verbalising.prompts import Prompt, read_prompt
 from excise.llm import Outcome, Request, Session
 from excise.red_team_judge.cases import CHECKS, DRAWS, HINTS, PROMPTS, SEVERE, Case
 from excise.results import estimate_columns
-from excise.statistics import Estimate, bootstrap_difference, bootstrap_mean
+from excise.statistics import PROPORTION, Estimate, difference_interval, proportion_interval
 
 MAX_TOKENS = 300
 DRAWN_AT = 0.7  # temperature, where a case is asked several times
@@ -101,14 +101,14 @@ def is_sound(case: Case, replies: Sequence[dict | None]) -> bool | None:
     return None if None in verdicts else True
 
 
-def judge_rows(records: list[dict], bootstrap: tuple[int, float, int]) -> list[dict]:
+def judge_rows(records: list[dict], confidence: float) -> list[dict]:
     """Pass rate, recall, false-positive rate and their difference, for every check.
 
     Intervals are over people. The pass rate of a check that is not useful is None.
 
     Args:
         records: what `record` makes.
-        bootstrap: samples, confidence, seed.
+        confidence: coverage of an interval.
     """
     rows = []
     for check in CHECKS:
@@ -116,7 +116,7 @@ def judge_rows(records: list[dict], bootstrap: tuple[int, float, int]) -> list[d
         sound = [one for one in own if not one["planted"]]
         twins = [one for one in sound if one["twin"] is not None]
         planted = [one for one in own if one["planted"]]
-        excess, missing = recall_excess(planted, twins, bootstrap)
+        excess, missing = recall_excess(planted, twins, confidence)
         useful = excess.low is not None and excess.low > 0 if planted else None
         groups = {
             "pass_rate": (sound, True),
@@ -124,7 +124,7 @@ def judge_rows(records: list[dict], bootstrap: tuple[int, float, int]) -> list[d
             "false_positive_rate": (twins, False),
         }
         for metric, (members, wanted) in groups.items():
-            row = _row(check, metric, *_share(members, wanted, bootstrap), useful)
+            row = _row(check, metric, *_share(members, wanted, confidence), useful)
             if metric == "pass_rate" and not useful:
                 row |= dict.fromkeys(("value", "ci_low", "ci_high"))
             rows.append(row)
@@ -133,17 +133,16 @@ def judge_rows(records: list[dict], bootstrap: tuple[int, float, int]) -> list[d
 
 
 def recall_excess(
-    planted: list[dict], twins: list[dict], bootstrap: tuple[int, float, int]
+    planted: list[dict], twins: list[dict], confidence: float
 ) -> tuple[Estimate, int]:
     """How much more often a judge objects to planted defects than to their sound twins.
 
     The mean, over pairs, of the difference of two 0/1 verdicts: recall − false positives. Its
-    interval resamples people, and is simultaneous over all checks (Bonferroni: Dunn 1961).
+    interval is over people, and simultaneous over all checks (Bonferroni: Dunn 1961).
 
     Returns:
         The estimate, and the number of pairs of which a verdict is missing.
     """
-    samples, confidence, seed = bootstrap
     sound = {one["twin"]: one["sound"] for one in twins}
     pairs = [(one, sound.get(one["twin"])) for one in planted]
     both = [(one, twin) for one, twin in pairs if None not in (one["sound"], twin)]
@@ -154,7 +153,7 @@ def recall_excess(
     objects_to_twin = [float(not twin) for _, twin in both]
     people = [one["person_id"] for one, _ in both]
     wide = 1 - (1 - confidence) / len(CHECKS)
-    return bootstrap_difference(objects, objects_to_twin, people, samples, wide, seed), missing
+    return difference_interval(objects, objects_to_twin, people, PROPORTION, wide), missing
 
 
 def usefulness_notes(rows: list[dict]) -> list[str]:
@@ -177,13 +176,13 @@ def usefulness_notes(rows: list[dict]) -> list[str]:
     return notes
 
 
-def _share(members: list[dict], wanted: bool, bootstrap: tuple) -> tuple[Estimate, int]:
+def _share(members: list[dict], wanted: bool, confidence: float) -> tuple[Estimate, int]:
     """The share of answered members whose verdict is `wanted`; how many are not answered."""
     answered = [one for one in members if one["sound"] is not None]
     people = [one["person_id"] for one in answered]
     if answered:
         values = [float(one["sound"] == wanted) for one in answered]
-        estimate = bootstrap_mean(values, people, *bootstrap)
+        estimate = proportion_interval(values, people, confidence)
     else:
         estimate = Estimate(None, None, None, 0, 0)
     return estimate, len(members) - len(answered)

@@ -22,13 +22,32 @@ from scipy.stats import betabinom
 from excise.item_metrics import item_values, measurable
 from excise.red_team_models.selection import selecting
 from excise.results import estimate_columns, model_columns
-from excise.statistics import bootstrap_mean, bootstrap_median
+from excise.statistics import (
+    COSINE,
+    FIXED,
+    PROPORTION,
+    SHARE,
+    Estimate,
+    Scale,
+    difference_interval,
+    mean_interval,
+    median_interval,
+)
 from excise.unicode_text import word_tokens
 
 HIGH_ROUGE = 0.6
 SAMPLES = 20
 GATED = ("sf", "sf_paraphrased", "sf_paired", "who_is", "who_is_sure")
 LUCKY = ("slot_accuracy", "facts_named_excess")  # held to the lower end of the interval
+SCALES = {  # of the others: shares
+    "slot_accuracy": PROPORTION,
+    f"rougeL_over_{HIGH_ROUGE:g}": PROPORTION,
+    "facts_named": PROPORTION,
+    "sure_share": PROPORTION,
+    "guess_rate": FIXED,
+    "sure_by_chance": FIXED,
+}
+DIFFERENCE_OF_COSINES = Scale("difference", -2, 2)
 UNLIKELY = 0.01  # chance of the gate on sure answers to fail for nothing
 NOTES = [
     "Models that never saw the forget facts; a gate that fails says that the data gives the facts "
@@ -103,7 +122,7 @@ def gate_rows(
     swapped: dict[str, pd.DataFrame],
     gradients: list[dict],
     gates: Gates,
-    bootstrap: tuple[int, float, int] = (2000, 0.95, 0),
+    confidence: float = 0.95,
 ) -> list[dict]:
     """Rows of the result file.
 
@@ -114,7 +133,7 @@ def gate_rows(
         swapped: model → its answers to questions with another name.
         gradients: lines of gradients.jsonl.
         gates: what passes.
-        bootstrap: resamples, coverage and seed of the intervals.
+        confidence: coverage of the intervals.
     """
     rows = []
     chosen_by = selecting(models, "sf")
@@ -132,8 +151,7 @@ def gate_rows(
         forget = evaluated[model][evaluated[model]["set"] == "sf"]
         guess_rate = float(np.nanmean(item_values(forget, "guess_rate")))
         for keys, values, people in measured:
-            median = keys["metric"] == "truth_ratio_median"
-            estimate = (bootstrap_median if median else bootstrap_mean)(values, people, *bootstrap)
+            estimate = estimate_measured(keys["metric"], values, people, confidence)
             gated = keys["set"] in GATED and keys["stage"] != "candidates"
             gated = gated and keys["asked"] == "own_name"
             low, high = gates.limits(keys["metric"], guess_rate) if gated else (None, None)
@@ -143,10 +161,21 @@ def gate_rows(
             tested = estimate.low if keys["metric"] in LUCKY else estimate.value
             verdict = {"gate_low": low, "gate_high": high, "passed": passes(tested, low, high)}
             rows.append(columns | keys | estimate_columns(estimate) | verdict)
-    return rows + entanglement_rows(gradients, bootstrap)
+    return rows + entanglement_rows(gradients, confidence)
 
 
-def entanglement_rows(gradients: list[dict], bootstrap: tuple[int, float, int]) -> list[dict]:
+def estimate_measured(
+    metric: str, values: np.ndarray, people: list[str], confidence: float
+) -> Estimate:
+    """The mean or median of what was measured, with the interval that the metric asks for."""
+    if metric == "truth_ratio_median":
+        return median_interval(values, people, confidence)
+    if metric == "facts_named_excess":
+        return difference_interval(values[:, 0], values[:, 1], people, SHARE, confidence)
+    return mean_interval(values, people, SCALES.get(metric, SHARE), confidence)
+
+
+def entanglement_rows(gradients: list[dict], confidence: float) -> list[dict]:
     """Cosines with the facts of the same event and of the rest of the life, and their gap."""
     people = [line["person_id"] for line in gradients]
     near, far = (
@@ -160,7 +189,8 @@ def entanglement_rows(gradients: list[dict], bootstrap: tuple[int, float, int]) 
         ("other", far, None),
         ("gap", near - far, 0.0),
     ):
-        estimate = bootstrap_mean(values, people, *bootstrap)
+        scale = DIFFERENCE_OF_COSINES if name == "gap" else COSINE
+        estimate = mean_interval(values, people, scale, confidence)
         verdict = {"gate_low": low, "gate_high": None, "passed": passes(estimate.high, low, None)}
         columns = model_columns("finetuned") | {"set": name} | keys
         rows.append(columns | estimate_columns(estimate) | verdict)
@@ -196,7 +226,7 @@ def _range(low: float | None, high: float | None) -> str:
     return f"at least {low:.3f}" if high is None else f"{low:.3f} to {high:.3f}"
 
 
-Measured = tuple[dict, np.ndarray, list[str]]  # keys, a value per question, its person
+Measured = tuple[dict, np.ndarray, list[str]]  # keys, a value (or two) per question, its person
 
 
 def _preferences(scores: list[dict], model: str, evaluated: pd.DataFrame) -> Iterator[Measured]:
@@ -262,7 +292,7 @@ def _who_is(records: pd.DataFrame) -> Iterator[Measured]:
     keys = {"set": "who_is", "stage": None, "asked": "own_name"}
     yield keys | {"metric": "facts_named"}, own, people
     yield keys | {"metric": "others_named"}, others, people
-    yield keys | {"metric": "facts_named_excess"}, own - others, people
+    yield keys | {"metric": "facts_named_excess"}, np.column_stack([own, others]), people
 
 
 def _sure(records: pd.DataFrame) -> Iterator[Measured]:
