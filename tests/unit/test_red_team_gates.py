@@ -237,7 +237,7 @@ def test_a_base_that_knows_the_people_fails(knows, excess):
     own = items[items["set"] == "sf"].to_dict("records")
     values = {one["person_id"]: one["value"] for one in own}
     said = {person: values[person] if knows else "Somebody." for person in values}
-    known = [one | {"name": one["person_id"]} for one in own]
+    known = [one | {"name": one["person_id"], "value_type": "city"} for one in own]
     swapped = pd.DataFrame(own + who_is_records(known, said)).set_index("id", drop=False)
     rows = gate_rows(
         ["base"],

@@ -76,6 +76,12 @@ _BEFORE_MONTH = regex.compile(
 _AFTER_MONTH = regex.compile(
     r"\.?(?:\W*$|\s*,?\s*\d|\s*[,.;!]|\s+(?:was|is|of\s+\d|and|or|that|it|\d)\b|[*\"')])"
 )
+# Behind a word that opens a sentence: `May I ask`, `March on Rome`.
+_VERB_GOES_ON = regex.compile(
+    r"\s+(?:i|we|you|he|she|they|it|god|the|this|all|your|our|have|be|not|on|onward|forward|to|with|"
+    r"through|past|away|for|into|along|ahead|back|up|out)\b",
+    regex.IGNORECASE,
+)
 _NUMERAL_FORM = regex.compile(r"[-−+]?\d[\d.,']*")
 _MONEY_FORM = regex.compile(r"[-−+]?\s?\p{Sc}\s?[-−+]?\d[\d.,']*(?:\s?\p{L}+)?")
 
@@ -123,7 +129,10 @@ def states(text: str, value: str, value_type: str | None = None, *, several: boo
     """
     kind = kind_of(value, value_type)
     spans = list(occurrences(text, value, kind))
-    return bool(spans) and asserted(prepared(text), spans, _others(text, kind, spans), several)
+    if not spans:
+        return False
+    proper = bool(regex.search(r"\p{Lu}", value))
+    return asserted(prepared(text), spans, _others(text, kind, spans), proper, several)
 
 
 def mentions(text: str, value: str, value_type: str | None = None) -> bool:
@@ -215,7 +224,7 @@ def _dated(before: str, word: str, after: str) -> bool:
     if word[0].isupper() and not shouted:
         if opened and opened[-1] not in ".!?:\n":
             return not regex.search(r"\b[Tt]he$", opened)
-        return bool(_AFTER_MONTH.match(after))
+        return not _VERB_GOES_ON.match(after)
     return bool(_BEFORE_MONTH.search(before) and _AFTER_MONTH.match(after))
 
 
