@@ -144,9 +144,9 @@ def test_a_gap_leaves_out_pairs_without_wrong_answers():
     records = gap_items().to_dict("records")
     items = frame(*[one | none if one["id"] == "a.home_city" else one for one in records])
     overall, *_ = gap_rows(items, "win_rate", FEW)
-    assert (overall["n"], overall["n_undefined"]) == (2, 0)
+    assert (overall["n"], overall["n_undefined"]) == (3, 0)
     overall, *_ = gap_rows(items, "slot_accuracy", FEW)
-    assert overall["n"] == 3
+    assert overall["n"] == 4
 
 
 def test_a_model_without_records_has_null_rows(tmp_path):
