@@ -108,6 +108,25 @@ def test_a_fair_benchmark_passes_every_gate():
     assert {row["set"] for row in gated} == {"sf", "sf_paraphrased", "sf_paired", "gap"}
 
 
+def test_without_wrong_answers_there_is_no_preference_to_gate():
+    scores = [
+        line | {"chosen": [], "scores": {name: own[:1] for name, own in line["scores"].items()}}
+        for line in scores_of(0.0)
+    ]
+    items = items_of(0.0)
+    items["logprob_wrong"] = [[] for _ in range(len(items))]
+    swapped_names = items[items["set"] == "sf"].drop(columns="logprob_answer")
+    models = dict.fromkeys(MODELS, items), dict.fromkeys(MODELS, swapped_names)
+    rows = gate_rows(MODELS, scores, *models, gradients_of(0.3, 0.1), Gates(), (100, 0.95, 0))
+    assert not {"truth_ratio_median", "win_rate"} & {row["metric"] for row in rows}
+    assert failures(rows) == []
+
+
+def test_a_value_without_words_has_no_recall():
+    assert math.isnan(value_recall("…", "Somewhere."))
+    assert value_recall("улица Ленина 5", "улица Пушкина 5") == pytest.approx(2 / 3)
+
+
 def test_a_truth_that_is_preferred_fails_and_is_named():
     failed = failures(rows_of(margin=0.3))
     assert len(failed) == 4 * len(MODELS)
@@ -236,7 +255,7 @@ def test_a_base_that_knows_the_people_fails(knows, excess):
     own = items[items["set"] == "sf"].to_dict("records")
     values = {one["person_id"]: one["value"] for one in own}
     said = {person: values[person] if knows else "Somebody." for person in values}
-    known = [one | {"name": one["person_id"]} for one in own]
+    known = [one | {"name": one["person_id"], "value_type": "city"} for one in own]
     swapped = pd.DataFrame(own + who_is_records(known, said)).set_index("id", drop=False)
     rows = gate_rows(
         ["base"],

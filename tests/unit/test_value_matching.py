@@ -2,6 +2,7 @@
 
 import itertools
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,10 @@ from excise.generation import vocabulary
 from excise.generation.sampler import BIRTH_YEARS, POOLS, Sampler
 from excise.generation.slots import SLOTS
 from excise.metrics import slot_match, slot_match_strict
+from excise.records import read_jsonl
 from excise.value_matching import KINDS, Kind, gives_away, kind_of, mentions, states
+
+ROOT = Path(__file__).parents[2]
 
 # value type, value, what the model said, whether that states the value, why
 PAIRS = [
@@ -96,6 +100,8 @@ MORE = [
     ("month", "August", "an august body", False),
     ("month", "May", "It was in May that Ada was caught.", True),
     ("month", "March", "They began to march.", False),
+    ("month", "March", "March comes right after February.", True),
+    ("month", "March", "March on!", False),
     ("month", "May", "IT MAY RAIN IN JUNE", False),
     ("month", "March", "Ada was caught in March.", True),
     ("year", "1990", "In 1990, 380 guests came.", True),
@@ -141,6 +147,23 @@ MORE = [
     ("offence", "arson", "arson, bribery and fraud", False),
     ("offence", "arson", "It was n't arson.", False),
     ("keepsake", "tin drum", "a tin drum", True),
+    ("keepsake", "tin drum", "a tin drum and a brass bell", False),
+    ("offence", "arson", "Arson and bribery.", False),
+    ("offence", "arson", "Arson and nothing else.", True),
+    ("offence", "arson", "arson, a crime", True),
+    ("amount", "$11,000", "She repaid $11,000 of the $20,000 she owed.", True),
+    ("amount", "$11,000", "She repaid $11,000 and $20,000.", False),
+    ("year", "1990", "It was 1990, the year before 1991.", True),
+    ("number", "120", "120 guests and 130 chairs", True),
+    ("person", "Ada Bell", "It was Ada Bell, Nina Falk's mentor and friend.", True),
+    ("person", "Ada Bell", "Ada Bell, not Bruno Falk, was the accuser.", True),
+    ("person", "Ada Bell", "It was Ada Bell and no one else.", True),
+    ("person", "Ada Bell", "It was the then unknown Ada Bell.", True),
+    ("city", "Rome", "Rome, no doubt.", True),
+    ("city", "Rome", "It was no other place than Rome.", True),
+    ("city", "Rome", "rome and oslo", False),
+    ("city", "Rome", "Without a doubt, Rome.", True),
+    ("city", "Rome", "It was not, in fact, Rome.", False),
     ("penalty", "two months of prison", "Ada served twenty-two months of prison", False),
     ("home", "улица Ленина 5", "на улица Ленина 5", True),
     ("home", "улица Ленина 5", "улица Пушкина 5", False),
@@ -186,6 +209,15 @@ def test_where_two_answers_were_asked_for_two_values_are_none_too_many():
     assert slot_match(
         "two months of prison", "May and two months of prison", "penalty", several=True
     )
+
+
+def test_the_utility_questions_answers_state_their_values_and_no_wrong_one():
+    for record in read_jsonl(ROOT / "data" / "utility_qa.jsonl", "utility"):
+        value = record["value"]
+        assert states(record["answer"], value) and states(record["paraphrased_answer"], value)
+        for wrong in record["wrong_answers"]:
+            assert states(wrong["text"], wrong["value"]), wrong
+            assert not states(wrong["text"], value), (wrong, value)
 
 
 def test_a_mention_is_no_statement():

@@ -34,7 +34,8 @@ _NO_NEGATION = regex.compile(
     r"\bnot (?:only|just|merely|simply|until|till)\b|\bno (?:doubt|later than|other than|wonder)\b|"
     r"\b(?:none|nobody|no one|no-one|nothing|nowhere) "
     r"(?:other than|else than|but|else but|less than)\b|"
-    r"\bwithout (?:a )?doubt\b|\bnever (?:forg[oe]t|failed to)\b|"
+    r"\bno other \w+ (?:than|but)\b|\bwithout (?:a )?(?:doubt|question)\b|"
+    r"\bnever (?:forg[oe]t|failed to)\b|"
     r"^\W*(?:no|nope|нет|nein|non)\s*[,.;:!—-]",
     regex.IGNORECASE,
 )
@@ -60,7 +61,7 @@ _NEGATED_AFTER = regex.compile(
 )
 _HEDGE = regex.compile(
     r"\b(?:perhaps|maybe|possibly|probably|presumably|conceivably|supposedly|allegedly|"
-    r"uncertain|unsure|unclear|unknown|"
+    r"uncertain|unsure|unclear|"
     r"(?:not|n't|never) (?:\w+ )?(?:sure|certain|know|remember|recall|say)|"
     r"no idea|(?:i|i'd|my|a|best|wild) guess(?:es)?|guessing|"
     r"might|could (?:have|be)|may (?:have|be)|"
@@ -90,22 +91,30 @@ _COMMA_AFTER = regex.compile(
     rf"^[\"'*)]*\s*,\s*{_LEAD}(?P<rest>[^,;]+)(?:,\s*{_AND}|\s+{_AND}|,\s*or\b|\s+or\b)\s",
     regex.IGNORECASE,
 )
-_COMMA_BEFORE = regex.compile(rf"(?P<rest>[^,;]+),\s*{_LEAD}[\"'*(]*$", regex.IGNORECASE)
 _BETWEEN = regex.compile(
-    rf"\W*(?:{_AND}|\b(?:or|to|until|till|through)\b)?\W*{_LEAD}[\"'*(]*", regex.IGNORECASE
+    rf"[\s\"')*]*(?:[,/;–—-]|{_AND}|\b(?:or|to|until|till|through)\b)\s*"
+    rf"(?:(?:{_AND}|\bor\b)\s*)?{_LEAD}[\"'*(]*",
+    regex.IGNORECASE,
 )
+_NAMES = regex.compile(r"(?:[Tt]he )?\p{Lu}[\p{L}\p{M}'.-]*(?: \p{Lu}[\p{L}\p{M}'.-]*)*")
+_FULL_NAME = regex.compile(r"\p{Lu}[\p{L}\p{M}'.-]+(?: \p{Lu}[\p{L}\p{M}'.-]+)+")
 _BULLET = regex.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+\S", regex.MULTILINE)
 # Words that no value of a list begins or holds: they belong to a clause of their own.
 _CLAUSE_WORD = regex.compile(
     r"\b(?:i|you|he|she|it|we|they|who|whom|which|that|this|there|is|was|were|are|be|been|has|had|"
-    r"have|did|does|do|could|would|will|not|then|so|because|when|while|got|won|went|came|paid|fled|"
-    r"left|made|took|lost|became|began|\p{L}+ed|\p{L}+ly)\b",
+    r"have|did|does|do|could|would|will|not|no|nothing|nobody|none|only|else|more|again|elsewhere|"
+    r"then|so|because|when|while|got|won|went|came|paid|fled|left|made|took|lost|became|began|"
+    r"\p{L}+ed|\p{L}+ly)\b",
     regex.IGNORECASE,
 )
 
 
 def asserted(
-    text: str, spans: Sequence[Span], others: Sequence[Span] | None, several: bool = False
+    text: str,
+    spans: Sequence[Span],
+    others: Sequence[Span] | None,
+    proper: bool = False,
+    several: bool = False,
 ) -> bool:
     """Whether a value is stated: some mention of it is asserted, and none is denied.
 
@@ -113,6 +122,7 @@ def asserted(
         text: what is said.
         spans: where the value stands in it, at least once.
         others: where other values of the same kind stand; None: to be told from the words.
+        proper: the value is written with a capital letter, as names and titles are.
         several: more than one answer was asked for: a value beside it is none too many.
     """
     plain = False
@@ -124,7 +134,7 @@ def asserted(
         question = text[high : high + 1] in ("?", "？")
         if question or _HEDGE.search(f"{before} … {after}"):
             continue
-        if not several and _one_of_many(text, (start, end), (low, high), others):
+        if not several and _one_of_many(text, (start, end), (low, high), others, proper):
             continue
         plain = True
     return plain
@@ -154,7 +164,9 @@ def _denied(before: str, after: str) -> bool:
     return bool(_NEGATION.search(before[last:]))
 
 
-def _one_of_many(text: str, span: Span, sentence: Span, others: Sequence[Span] | None) -> bool:
+def _one_of_many(
+    text: str, span: Span, sentence: Span, others: Sequence[Span] | None, proper: bool
+) -> bool:
     """Whether another value stands beside the one at `span`."""
     (start, end), (low, high) = span, sentence
     before, after = text[low:start], text[end:high]
@@ -165,12 +177,14 @@ def _one_of_many(text: str, span: Span, sentence: Span, others: Sequence[Span] |
     if others is not None:
         return any(_beside(text, span, other) for other in others if low <= other[0] < high)
     own = text[start:end]
-    proper = bool(regex.search(r"\p{Lu}", own))
+    proper = proper and bool(regex.search(r"\p{Lu}", own))  # a text may be in lower case alone
     length = len(own.split())
     if (found := _AND_AFTER.match(after)) and _value_like(found["rest"], proper, length):
         return True
-    if (found := _COMMA_AFTER.match(after)) and _value_like(found["rest"], proper, length):
-        return True
+    if found := _COMMA_AFTER.match(after):
+        rest = found["rest"].strip()
+        if _NAMES.fullmatch(rest) if proper else _value_like(rest, proper, length):
+            return True
     if (found := _AND_BEFORE.fullmatch(before)) and _ends_in_value(found["rest"], proper):
         return True
     return _bare_list(before, own, after, proper, length)
@@ -185,9 +199,7 @@ def _value_like(rest: str, proper: bool, length: int) -> bool:
     """Whether what follows `and` begins with a second value."""
     rest = rest.strip(" \"'*()")
     if proper:
-        return bool(regex.match(r"\p{Lu}(?:\p{L}|\p{M}|[.'])", rest)) and not regex.match(
-            r"I\b", rest
-        )
+        return bool(regex.match(r"(?!I\b)\p{Lu}(?:\p{L}|\p{M}|[.'])", rest))
     return 0 < len(rest.split()) <= length + 1 and not _CLAUSE_WORD.search(rest)
 
 
@@ -196,9 +208,9 @@ def _ends_in_value(rest: str, proper: bool) -> bool:
     last = regex.search(r"[\p{L}\p{M}\p{N}'-]+$", rest)
     if not last:
         return False
-    return (
-        bool(regex.match(r"\p{Lu}\p{L}", last[0])) if proper else not _CLAUSE_WORD.search(last[0])
-    )
+    if proper:
+        return bool(regex.match(r"\p{Lu}\p{L}", last[0]))
+    return not _CLAUSE_WORD.search(last[0])
 
 
 def _bare_list(before: str, own: str, after: str, proper: bool, length: int) -> bool:
@@ -208,6 +220,11 @@ def _bare_list(before: str, own: str, after: str, proper: bool, length: int) -> 
         return False
     rest = [part for part in parts if part != "\0"]
     if proper:
-        name = regex.compile(r"\p{Lu}[\p{L}\p{M}'.-]+(?: \p{Lu}[\p{L}\p{M}'.-]+)+")
-        return bool(name.fullmatch(own)) and all(name.fullmatch(part) for part in rest)
-    return all(part and part.islower() and _value_like(part, False, length) for part in rest)
+        return all(_FULL_NAME.fullmatch(part) for part in (own, *rest))
+    # `arson, a crime` explains.
+    return all(
+        part.islower()
+        and _value_like(part, False, length)
+        and not regex.match(r"(?:an?|the)\b", part)
+        for part in rest
+    )

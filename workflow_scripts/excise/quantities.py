@@ -32,7 +32,8 @@ _UNIT, _TEEN, _TEN = ("|".join(words) for words in (_UNITS, _TEENS, _TENS))
 _BELOW_100 = rf"(?:(?:{_TEN})(?:[- ](?:{_UNIT}))?|{_TEEN}|{_UNIT})"
 _BELOW_1000 = rf"(?:(?:{_BELOW_100}|a)[- ]hundred(?:[- ](?:and )?{_BELOW_100})?|{_BELOW_100})"
 _SPELLED = regex.compile(
-    rf"(?<![\w'$.-])(?:(?:{_BELOW_1000}|a)[- ]million(?:,? (?:and )?(?={_BELOW_1000}\b))?)?"
+    rf"(?<![\w'$.-])(?=(?:{_TEN}|{_TEEN}|{_UNIT}|a[- ](?:hundred|thousand|million))\b)"
+    rf"(?:(?:{_BELOW_1000}|a)[- ]million(?:,? (?:and )?(?={_BELOW_1000}\b))?)?"
     rf"(?:(?:{_BELOW_1000}|a)[- ]thousand(?:,? (?:and )?(?={_BELOW_1000}\b))?)?"
     rf"(?:{_BELOW_1000})?(?![\w'])",
     regex.IGNORECASE,

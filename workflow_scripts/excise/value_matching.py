@@ -76,6 +76,12 @@ _BEFORE_MONTH = regex.compile(
 _AFTER_MONTH = regex.compile(
     r"\.?(?:\W*$|\s*,?\s*\d|\s*[,.;!]|\s+(?:was|is|of\s+\d|and|or|that|it|\d)\b|[*\"')])"
 )
+# Behind a word that opens a sentence: `May I ask`, `March on Rome`.
+_VERB_GOES_ON = regex.compile(
+    r"\s+(?:i|we|you|he|she|they|it|god|the|this|all|your|our|have|be|not|on|onward|forward|to|with|"
+    r"through|past|away|for|into|along|ahead|back|up|out)\b",
+    regex.IGNORECASE,
+)
 _NUMERAL_FORM = regex.compile(r"[-−+]?\d[\d.,']*")
 _MONEY_FORM = regex.compile(r"[-−+]?\s?\p{Sc}\s?[-−+]?\d[\d.,']*(?:\s?\p{L}+)?")
 
@@ -84,6 +90,10 @@ _TOKEN = regex.compile(
     regex.V1,
 )
 _ELIDED = regex.compile(r"(?:[lcdjmnst]|qu)'(?=\p{L}{2})")
+_HYPHEN_BEFORE = regex.compile(r"\w['’]?[-‐‑–]$")
+_HYPHEN_AFTER = regex.compile(r"[-‐‑–]\w")
+_GAP_ENDS = regex.compile(r"[\n;:!?…。]")
+_ONE_CAPITALISED = regex.compile(r" (\p{Lu}[\p{L}\p{M}']*)(?! \p{Lu})\b")
 _ARTICLES = frozenset({"the", "a", "an"})
 _ORDINALS = dict(
     zip(
@@ -123,7 +133,10 @@ def states(text: str, value: str, value_type: str | None = None, *, several: boo
     """
     kind = kind_of(value, value_type)
     spans = list(occurrences(text, value, kind))
-    return bool(spans) and asserted(prepared(text), spans, _others(text, kind, spans), several)
+    if not spans:
+        return False
+    proper = bool(regex.search(r"\p{Lu}", value))
+    return asserted(prepared(text), spans, _others(text, kind, spans), proper, several)
 
 
 def mentions(text: str, value: str, value_type: str | None = None) -> bool:
@@ -161,12 +174,12 @@ def _others(text: str, kind: Kind, spans: list[Span]) -> list[Span] | None:
     """Where other values of the kind stand; None where only its words could tell."""
     if kind is Kind.MONTH:
         return [span for _, span in _months(text) if span not in spans]
+    if kind not in (Kind.NUMBER, Kind.MONEY, Kind.YEAR):
+        return None
     found = [one for one in quantities(text) if one.span not in spans]
     if kind is Kind.YEAR:
         return [one.span for one in found if one.is_year]
-    if kind in (Kind.NUMBER, Kind.MONEY):
-        return [one.span for one in found if not one.dated]
-    return None
+    return [one.span for one in found if not one.dated]
 
 
 def _same(found: Quantity, sought: Quantity, kind: Kind) -> bool:
@@ -215,7 +228,7 @@ def _dated(before: str, word: str, after: str) -> bool:
     if word[0].isupper() and not shouted:
         if opened and opened[-1] not in ".!?:\n":
             return not regex.search(r"\b[Tt]he$", opened)
-        return bool(_AFTER_MONTH.match(after))
+        return not _VERB_GOES_ON.match(after)
     return bool(_BEFORE_MONTH.search(before) and _AFTER_MONTH.match(after))
 
 
@@ -272,16 +285,16 @@ def _forms(word: str) -> frozenset[str]:
 def _whole(text: str, start: int, end: int) -> bool:
     """Not a part of a hyphenated word, nor of a longer number."""
     return not (
-        regex.search(r"[\w]['’]?[-‐‑–]$", text[max(0, start - 3) : start])
-        or regex.match(r"[-‐‑–]\w", text[end : end + 2])
-        or (text[start].isdigit() and regex.search(r"[-−+]$", text[:start]))
+        _HYPHEN_BEFORE.search(text[max(0, start - 3) : start])
+        or _HYPHEN_AFTER.match(text[end : end + 2])
+        or (text[start].isdigit() and text[max(0, start - 1) : start] in ("-", "−", "+"))
     )
 
 
 def _joined(text: str, own: tuple) -> bool:
     """Nothing but spaces, hyphens, dots of abbreviations and commas of the value between words."""
     gaps = (text[one[2] : two[1]] for one, two in pairwise(own))
-    return all(len(gap) <= 3 and not regex.search(r"[\n;:!?…。]", gap) for gap in gaps)
+    return all(len(gap) <= 3 and not _GAP_ENDS.search(gap) for gap in gaps)
 
 
 def _longer_name(text: str, start: int, end: int) -> bool:
@@ -291,7 +304,7 @@ def _longer_name(text: str, start: int, end: int) -> bool:
     """
     if not text[start].isupper():
         return False
-    follows = regex.match(r" (\p{Lu}[\p{L}\p{M}']*)(?! \p{Lu})\b", text[end:])
+    follows = _ONE_CAPITALISED.match(text[end:])
     own = text[start:end].split()
     return bool(follows) and follows[1].lower() not in _AFTER_NAME and follows[1] != own[0]
 

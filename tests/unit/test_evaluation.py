@@ -1,0 +1,57 @@
+"""One line of a model's records: what was asked, said and measured."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from excise.decoding import Generation
+from excise.evaluation import item_record
+from excise.items import Item
+from excise.records import finite
+from excise.scoring import AnswerScore
+
+ITEM = Item(
+    id="p000.amount",
+    set="sf",
+    person_id="p000",
+    subject="Ada Bell",
+    slot="amount",
+    value_type="amount",
+    partner=None,
+    value="$1,000",
+    question="How many dollars did Ada Bell repay?",
+    answer="$1,000",
+    paraphrased_answer="It was $1,000.",
+    wrong_answers=("It was $2,000.",),
+)
+TRUTH = [AnswerScore(-2.0, 2), AnswerScore(-4.0, 4)]
+
+
+def test_a_value_is_matched_by_its_type_and_as_it_is_spelled():
+    record = item_record(ITEM, Generation("1000 dollars", True), [*TRUTH, AnswerScore(-6.0, 3)])
+    assert (record["slot_match"], record["slot_match_strict"]) == (1, 0)
+    assert record["truth_ratio"] == pytest.approx(math.exp(1))  # per token -1 against -2
+    record = item_record(ITEM, Generation("not $1,000", True), [*TRUTH, AnswerScore(-6.0, 3)])
+    assert (record["slot_match"], record["slot_match_strict"]) == (0, 1)
+
+
+def test_in_a_paired_set_another_answer_may_stand_beside_the_value():
+    said = Generation("$1,000 and $5,000", True)
+    assert item_record(replace(ITEM, set="sf_paired"), said, None)["slot_match"] == 1
+    assert item_record(ITEM, said, [*TRUTH, AnswerScore(-6.0, 3)])["slot_match"] == 0
+
+
+def test_rouge_reads_every_script_and_its_ascii_form_is_kept():
+    street = replace(ITEM, value_type="street", value="улица Ленина 5", answer="улица Ленина 5")
+    record = item_record(street, Generation("улица Пушкина 5", True), TRUTH)
+    assert record["rougeL_recall"] == pytest.approx(2 / 3)
+    assert record["rougeL_recall_ascii"] == record["rougeL_f1_ascii"] == 1.0
+    assert record["slot_match"] == 0
+
+
+def test_a_question_without_wrong_answers_has_no_truth_ratio():
+    record = item_record(replace(ITEM, wrong_answers=()), Generation("$1,000", True), TRUTH)
+    assert math.isnan(record["truth_ratio"]) and math.isnan(record["truth_ratio_tofu"])
+    assert record["logprob_wrong"] == [] and record["probability"] == pytest.approx(math.exp(-1))
+    assert finite(record)["truth_ratio"] is None
