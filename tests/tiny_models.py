@@ -26,6 +26,8 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
+from excise.matrices import reachable
+
 ARCHITECTURES = ("qwen2", "llama", "gpt2")
 MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe")
 """Mixtures of experts; qwen2_moe also has a shared expert with a gate of its own."""
@@ -191,6 +193,11 @@ def _mixture(architecture: str, settings: dict) -> PreTrainedModel:
         experts["shared_expert_intermediate_size"] = 128
         return Qwen2MoeForCausalLM(Qwen2MoeConfig(**settings | experts))
     return Qwen3MoeForCausalLM(Qwen3MoeConfig(**settings | experts | {"head_dim": 32}))
+
+
+def linear_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """The linear layers (also GPT-2's Conv1D) by name, without head and gates."""
+    return {m.layer: m.owner for m in reachable(model) if m.kind == "linear"}
 
 
 def tiny_folder(folder: Path, architecture: str = "qwen2", seed: int = 0, layers: int = 3) -> Path:

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from excise.adapters import AdapterHost, attach_lora, delta_norms, load_adapter, load_merged
 from excise.errors import InputError
 from excise.models import load_base
-from tiny_models import tiny_folder
+from tiny_models import MIXTURES, tiny_folder, tiny_model
 
 IDS = torch.arange(60).reshape(3, 20) + 40
 LORA = {"rank": 4, "alpha": 8, "target_modules": "all-linear"}
@@ -141,8 +141,8 @@ def test_no_target_may_be_the_head_or_an_embedding(folders, name, targets):
         attach_lora(load_base(folders[name]), lora, seed=0)
 
 
-@pytest.mark.parametrize("name", ["qwen2", "llama", "gpt2"])
-def test_our_own_adapters_make_peft_say_nothing(folders, name):
+@pytest.mark.parametrize("name", ["qwen2", "llama", "gpt2", *MIXTURES])
+def test_our_own_adapters_make_peft_say_nothing(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        attach_lora(load_base(folders[name]), LORA, seed=0)
+        attach_lora(tiny_model(name, layers=1), LORA, seed=0)

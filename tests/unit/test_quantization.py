@@ -14,7 +14,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import quantize
 from excise.adapters import adapter_tensors, attach_lora, load_merged, save_adapter
-from excise.models import linear_layers, load_base
+from excise.models import load_base
 from excise.quantization import (
     PRECISIONS,
     QuantizationUnsupported,
@@ -25,7 +25,7 @@ from excise.quantization import (
 )
 from excise.scoring import score_answers
 from small_benchmark import write_benchmark
-from tiny_models import ARCHITECTURES, tiny_folder, tiny_model, tiny_tokenizer
+from tiny_models import ARCHITECTURES, linear_layers, tiny_folder, tiny_model, tiny_tokenizer
 
 IDS = torch.arange(60).reshape(3, 20) + 40
 HP = {"precisions": ["int8", "nf4", "fp4"], "batch_size": 16, "max_new_tokens": 4, "threads": 1}

@@ -17,11 +17,12 @@ from excise.experts import expert_modules, matrix_names
 from excise.models import unwrapped
 
 OUT_OF_REACH_LIMIT = 0.01
-"""Largest share of the matrix weights that may be neither reached nor a gate or convolution."""
+"""Largest share of the matrix weights that may be of kind other, which nothing here explains."""
 
 REASONS = {
     "gate": "gates choose the experts and stay as they are",
     "convolution": "convolutions stay as they are",
+    "state": "decay rates of state-space layers stay as they are",
     "other": "no linear layer",
 }
 
@@ -30,8 +31,8 @@ REASONS = {
 class Matrix:
     """One parameter of two or more dimensions.
 
-    `kind` is linear, expert (all experts' matrices, stacked), gate, convolution or other; `owner`
-    the module that holds it, of a peft model the base model's.
+    `kind` is linear, expert (all experts' matrices, stacked), gate, convolution, state or other;
+    `owner` the module that holds it, of a peft model the base model's.
     """
 
     name: str
@@ -75,7 +76,8 @@ def weight_matrices(model: torch.nn.Module) -> list[Matrix]:
                 continue  # one vector an expert
             else:
                 is_convolution = isinstance(owner, torch.nn.modules.conv._ConvNd)
-                kind = "convolution" if is_convolution else "other"
+                known = {"A_log": "state"}
+                kind = "convolution" if is_convolution else known.get(own_name, "other")
             found.append(Matrix(f"{name}.{own_name}".lstrip("."), kind, owner, parameter))
     return found
 

@@ -203,18 +203,6 @@ def check_positions(model: torch.nn.Module, length: int) -> None:
         )
 
 
-def linear_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """The model's linear layers (also GPT-2's Conv1D) by full name, output head left out."""
-    from transformers.pytorch_utils import Conv1D
-
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
-    }
-
-
 def one_line(error: Exception) -> str:
     """An exception's message as one short line."""
     text = " ".join(str(error).split()) or type(error).__name__

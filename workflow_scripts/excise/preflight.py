@@ -106,8 +106,13 @@ def _check_targets(folder: Path, targets: str | list[str]) -> None:
         return
     tensors = tensor_headers(folder)
     modules = {name.rpartition(".")[0] for name in tensors}
-    if any(STACKED_EXPERTS.search(name) for name in tensors):  # one parameter once loaded
-        modules = {module for module in modules if ".experts." not in module}
+    stacked = {
+        name.rpartition(".")[0]
+        for name, tensor in tensors.items()
+        if STACKED_EXPERTS.search(name) or len(tensor.get("shape", [])) == 3
+    }
+    if stacked:  # experts are one parameter once loaded, whatever the file calls them
+        modules -= stacked
         modules |= {"experts.gate_up_proj", "experts.up_proj", "experts.down_proj"}
     vocabulary = read_json(folder / "config.json").get("vocab_size")
     words = {
