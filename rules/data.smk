@@ -225,7 +225,7 @@ rule red_team_dataset:
     input:
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         script="workflow_scripts/red_team_dataset.py",
-        lib=library_of("red_team_dataset"),
+        lib=library_of("red_team_dataset", unread=["result"]),
         profiles="<data>/generated/profiles.jsonl",
         validation="<results>/validation.json",
         usage=collect("<data>/generated/{part}.usage.json", part=GENERATED_PARTS),

@@ -8,7 +8,7 @@ rule plot_forget_vs_retain:
     """Forgetting against retention, every checkpoint."""
     input:
         script="workflow_scripts/plot_forget_vs_retain.py",
-        lib=library_of("plot_forget_vs_retain"),
+        lib=library_of("plot_forget_vs_retain", unread=["result"]),
         rows="<results>/sweep_results.json",
     output:
         "<results>/forget_vs_retain.png",
@@ -32,7 +32,7 @@ rule plot_retain_gap:
     """Correlated against other retain facts along unlearning."""
     input:
         script="workflow_scripts/plot_retain_gap.py",
-        lib=library_of("plot_retain_gap"),
+        lib=library_of("plot_retain_gap", unread=["result"]),
         rows="<results>/retain_compare_results.json",
     output:
         "<results>/retain_gap.png",
@@ -56,7 +56,7 @@ rule plot_quantize_recovery:
     """What quantization brings back."""
     input:
         script="workflow_scripts/plot_quantize_recovery.py",
-        lib=library_of("plot_quantize_recovery"),
+        lib=library_of("plot_quantize_recovery", unread=["result"]),
         rows="<results>/quantize_results.json",
     output:
         "<results>/quantize_recovery.png",
@@ -80,7 +80,7 @@ rule plot_layerdrift_by_epoch:
     """Drift of hidden states, layer by layer, as unlearning goes on."""
     input:
         script="workflow_scripts/plot_layerdrift_by_epoch.py",
-        lib=library_of("plot_layerdrift_by_epoch"),
+        lib=library_of("plot_layerdrift_by_epoch", unread=["result"]),
         rows="<results>/repr_layers.json",
     output:
         "<results>/layerdrift_by_epoch.png",
@@ -104,7 +104,7 @@ rule plot_layerdrift_by_method:
     """Drift of hidden states, layer by layer, method beside method."""
     input:
         script="workflow_scripts/plot_layerdrift_by_method.py",
-        lib=library_of("plot_layerdrift_by_method"),
+        lib=library_of("plot_layerdrift_by_method", unread=["result"]),
         rows="<results>/repr_layers.json",
     output:
         "<results>/layerdrift_by_method.png",

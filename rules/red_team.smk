@@ -131,7 +131,7 @@ rule red_team_models:
         collect("<results>/eval/{model}/items.jsonl", model=never_saw()),
         collect("<results>/red_team/{model}/items.jsonl", model=never_saw()),
         script="workflow_scripts/red_team_models.py",
-        lib=library_of("red_team_models"),
+        lib=library_of("red_team_models", unread=["wrong_details"]),
         scores="<results>/red_team/candidate_scores.jsonl",
         gradients="<results>/red_team/gradients.jsonl",
         asked=ASKED,

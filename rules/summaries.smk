@@ -11,7 +11,7 @@ rule summarize_eval:
     input:
         collect("<results>/eval/{model}/items.jsonl", model=baselines() + level_checkpoints()),
         script="workflow_scripts/summarize_eval.py",
-        lib=library_of("summarize_eval"),
+        lib=library_of("summarize_eval", unread=["wrong_details"]),
         report="<results>/data_report.json",
         asked=ASKED,
         utility=UTILITY,
@@ -48,7 +48,7 @@ rule summarize_sweep:
     input:
         collect("<results>/eval/{model}/items.jsonl", model=baselines() + checkpoints()),
         script="workflow_scripts/summarize_sweep.py",
-        lib=library_of("summarize_sweep"),
+        lib=library_of("summarize_sweep", unread=["wrong_details"]),
         report="<results>/data_report.json",
         asked=ASKED,
         utility=UTILITY,
@@ -85,7 +85,7 @@ rule compare_retain:
     input:
         collect("<results>/eval/{model}/items.jsonl", model=baselines() + checkpoints()),
         script="workflow_scripts/compare_retain.py",
-        lib=library_of("compare_retain"),
+        lib=library_of("compare_retain", unread=["wrong_details"]),
         report="<results>/data_report.json",
         asked=ASKED,
         utility=UTILITY,
@@ -130,7 +130,7 @@ rule summarize_quantize:
         ),
         collect("<results>/eval/{model}/items.jsonl", model=quantized_models()),
         script="workflow_scripts/summarize_quantize.py",
-        lib=library_of("summarize_quantize"),
+        lib=library_of("summarize_quantize", unread=["wrong_details"]),
         report="<results>/data_report.json",
         asked=ASKED,
         utility=UTILITY,
@@ -174,7 +174,7 @@ rule summarize_representations:
     input:
         collect("<results>/repr/{model}/items.jsonl", model=baselines() + checkpoints()),
         script="workflow_scripts/summarize_representations.py",
-        lib=library_of("summarize_representations"),
+        lib=library_of("summarize_representations", unread=["wrong_details"]),
         report="<results>/data_report.json",
         asked=ASKED,
         utility=UTILITY,

@@ -56,7 +56,7 @@ async def _spare(dag: Any) -> None:
 def _drop(dag: Any, ready: Any, jobs: list) -> None:
     dag._ready_jobs.discard(ready)
     for job in jobs:
-        logger.info(f"Same bytes as before, nothing to do: {job.message or job.rule.name}")
+        logger.info(f"Same bytes as before, nothing to do: {_title(job)}")
         dag.reason(job).mark_finished()
         dag._needrun.discard(job)
         dag._len -= 1  # "3 of 5 steps"
@@ -64,6 +64,13 @@ def _drop(dag: Any, ready: Any, jobs: list) -> None:
     for later in behind:
         dag._n_until_ready[later] -= 1
     dag.update_ready(behind)
+
+
+def _title(job: Any) -> str:
+    """A job's message; its rule's name where it has none."""
+    with suppress(Exception):  # a message may speak of what is only known when the job runs
+        return job.message or job.rule.name
+    return job.rule.name
 
 
 async def _is_up_to_date(dag: Any, job: Any) -> bool:

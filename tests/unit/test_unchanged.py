@@ -1,0 +1,79 @@
+"""Content decides, in a workflow of four rules: what runs behind a job that makes the same bytes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"
+SNAKEFILE = f"""
+import sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+from excise.unchanged import let_content_decide
+let_content_decide()
+
+rule all:
+    input: "last.txt", "side.txt"
+
+rule first:
+    output: "first.txt"
+    params: threshold=config["threshold"]
+    shell: "echo {{config[content]}} > {{output}}"
+
+rule middle:
+    input: "first.txt"
+    output: "middle.txt"
+    shell: "cp {{input}} {{output}}"
+
+rule last:
+    input: "middle.txt"
+    output: "last.txt"
+    params: config["last"]
+    shell: "cp {{input}} {{output}}"
+
+rule side:
+    input: "middle.txt"
+    output: "side.txt"
+    shell: "cp {{input}} {{output}}"
+"""
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("content")
+    (folder / "Snakefile").write_text(SNAKEFILE)
+
+    def run(*arguments, threshold=1, content="a", last=1) -> set[str]:
+        """Names of the rules that ran."""
+        config = [f"threshold={threshold}", f"content={content}", f"last={last}"]
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+        done = subprocess.run(
+            [*command, "--config", *config], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        started = re.findall(r"^\s*(?:local)?rule (\w+):$", done.stderr, flags=re.MULTILINE)
+        return set(started) - {"all"}
+
+    run()
+    return run
+
+
+EVERYTHING = {"first", "middle", "last", "side"}
+
+
+def test_what_is_behind_a_job_runs_only_if_its_bytes_changed(workflow):
+    assert workflow(threshold=2) == {"first"}
+    assert workflow(threshold=2) == set()
+    assert workflow(threshold=3, content="b") == EVERYTHING
+    # A reason of its own is found, although it was hidden behind the job that ran.
+    assert workflow(threshold=4, content="b", last=2) == {"first", "last"}
+    # A group is spared as a whole, or runs as a whole.
+    together = ["--groups", "last=g", "side=g", "--group-components", "g=2"]
+    assert workflow(*together, threshold=5, content="b", last=2) == {"first"}
+    assert workflow(*together, threshold=6, content="b", last=3) >= {"first", "last"}
+    assert workflow(threshold=6, content="b", last=3) == set()
+    # What somebody forces runs.
+    forced = workflow("--forcerun", "first", "side", threshold=6, content="b", last=3)
+    assert forced == {"first", "side"}
