@@ -77,7 +77,7 @@ DIGESTS = Digests(Path(".snakemake/excise-digests.json"))
 
 def check_folder():
     """Rules name their files relative to the repository: Snakemake must work in it."""
-    here, repository = Path.cwd(), Path(workflow.basedir)
+    here, repository = Path.cwd(), Path(workflow.basedir).resolve()
     if not here.samefile(repository):
         sys.exit(
             f"error: Snakemake works in {here}; needed: the repository {repository} "

@@ -63,9 +63,7 @@ def run(task, versions=None, folders=FOLDERS, text="weights\n"):
 
 
 def look(*tasks, folders=FOLDERS, remembered=lambda path: False):
-    return belonging.examine(
-        tasks, lambda task: False, remembered, folders, job_records.Digests()
-    )
+    return belonging.examine(tasks, lambda task: False, remembered, folders, job_records.Digests())
 
 
 def trained(epochs=16):

@@ -21,7 +21,7 @@ from excise.made_from import all_records, moved, read_record, record_path
 
 CODE = "workflow_scripts/"
 SHOWN = 3
-# Tables and pictures of an experiment, whatever its config; others in the folder are somebody's own.
+# Tables and pictures of an experiment, whatever its config; other files are somebody's own.
 RESULT_NAMES = re.compile(
     r"(?:eval|sweep|retain_compare|quantize|repr)_results\.json|repr_results_\d+\.json"
     r"|repr_layers\.json|red_team_(?:models|judge)\.json|diversity_report\.json"

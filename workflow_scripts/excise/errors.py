@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from excise.machine import description, leave_versions
 
-
 FULL = "the disk is full, or your quota on it; make room and run again"
 
 
