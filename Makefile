@@ -32,7 +32,7 @@ format: .venv/installed  ## format Python and Snakemake files
 	snakefmt Snakefile rules
 
 clean:  ## delete generated files of the default experiment, not the environment nor paid answers
-	rm -rf results logs data/generated/*.json* data/{sf,sr,wrong_candidates,wrong_details,forget_eval}.jsonl .snakemake
+	rm -rf results logs data/.made_from data/generated/*.json* data/{sf,sr,wrong_candidates,wrong_details,forget_eval}.jsonl .snakemake
 	find benchmarks -name '*.jsonl' -delete
 
 help:  ## list these targets

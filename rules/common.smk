@@ -79,13 +79,13 @@ STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"
 REFERENCE = "<results>/models/finetuned_reference.json"
 
 
-READ_AT_START = 500_000_000  # bytes; a larger file of a hub model is read by `check` alone
-DIGESTS = Digests(Path(".snakemake/excise-digests.json"))
+READ_IN_PASSING = 2_000_000_000  # bytes; `check` reads all, and nothing is read twice
+DIGESTS = Digests(Path(".snakemake/excise-digests.json"), READ_IN_PASSING)
 
 
 def check_folder():
     """Rules name their files relative to the repository: Snakemake must work in it."""
-    here, repository = Path.cwd(), Path(workflow.basedir)
+    here, repository = Path.cwd(), Path(workflow.basedir).resolve()
     if not here.samefile(repository):
         sys.exit(
             f"error: Snakemake works in {here}; needed: the repository {repository} "
@@ -147,6 +147,7 @@ def checks_only():
 
 def report_belonging():
     """Everything that does not belong, a line each; returns the exit status of `check`."""
+    DIGESTS.allowance = float("inf")
     found, folders = results_examined(), made_folders()
     model = belonging.model_faults(base_folder(), DIGESTS)
     planned = [str(path) for job in workflow.dag.jobs for path in job.output]
@@ -163,7 +164,7 @@ def results_examined():
     dag, memory = workflow.dag, workflow.persistence
     return belonging.examine(
         dag.jobs,
-        lambda job: dag.needrun(job) and not dag.finished(job),
+        dag.needrun,  # those that this run has made belong
         lambda path: memory.metadata(path) is not None,
         made_folders(),
         DIGESTS,
@@ -176,7 +177,7 @@ def belonging_lines(found):
         belonging.misfit_line(found.misfits),
         belonging.unknown_line(found.unknown),
         belonging.stranger_line(made_folders()["results"], strange_results()),
-        belonging.model_line(belonging.model_faults(base_folder(), DIGESTS, READ_AT_START)),
+        belonging.model_line(belonging.model_faults(base_folder(), DIGESTS)),
         None if conda_is_used() else belonging.package_line(found.packages),
     ]
     return list(filter(None, lines))

@@ -213,11 +213,18 @@ def test_versions_of_a_table_are_those_of_the_runs_behind_it(folder, monkeypatch
     asked = [job([f"out/results/eval/{m}/items.jsonl"], trained().output[:1], n=m) for m in "xy"]
     run(asked[0], {"torch": "2.0", "transformers": "5.1"})
     run(asked[1], {"torch": "2.1", "transformers": "5.1"})
-    draft = folder / "draft.json"
-    record = {"inputs": {one.output[0]: "" for one in asked}, "outputs": {}, "params": {}}
-    draft.write_text(json.dumps(record | {"folders": FOLDERS}))
-    monkeypatch.setenv(made_from.DRAFT, str(draft))
-    versions, notes = results.package_versions()
+    table = job(["out/results/t.json"], [one.output[0] for one in asked], experiment="mine")
+    found = []
+
+    def shell(command, *, additional_envvars, rule, **more):
+        monkeypatch.setenv(made_from.DRAFT, additional_envvars[made_from.DRAFT])
+        found.append(results.package_versions())
+
+    def body(input, output, params, rule):
+        job_records.recording(shell, FOLDERS, job_records.Digests())(COMMAND)
+
+    body(table.input, table.output, table.params, "summarize")
+    ((versions, notes),) = found
     assert {key: versions[key] for key in ("torch", "peft", "transformers")} == {
         "torch": "2.0, 2.1",
         "peft": "0.1",
@@ -265,7 +272,9 @@ def test_files_of_a_hub_model_are_held_against_its_manifest(folder):
         f"{model}/a.safetensors is not the file of {model}/manifest.json",
         f"{model}/gone.json is missing",
     ]
-    assert len(belonging.model_faults(model, job_records.Digests(), largest=3)) == 1
+    in_passing = job_records.Digests(allowance=3)  # bytes: the weights are not read
+    assert belonging.model_faults(model, in_passing) == [f"{model}/gone.json is missing"]
+    assert in_passing.allowance == 1
 
 
 def test_digests_are_remembered_between_runs(folder, monkeypatch):

@@ -148,17 +148,10 @@ def test_a_gap_leaves_out_pairs_without_wrong_answers():
     none = {"logprob_wrong": [], "n_tokens_wrong": []}
     records = gap_items().to_dict("records")
     items = frame(*[one | none if one["id"] == "a.home_city" else one for one in records])
-<<<<<<< HEAD
-    overall, *_ = gap_rows(items, "win_rate", CONFIDENCE)
-    assert (overall["n"], overall["n_undefined"]) == (2, 0)
-    overall, *_ = gap_rows(items, "slot_accuracy", CONFIDENCE)
-    assert overall["n"] == 3
-=======
     overall, *_ = gap_rows(items, "win_rate", CONFIDENCE)
     assert (overall["n"], overall["n_undefined"]) == (3, 0)
     overall, *_ = gap_rows(items, "slot_accuracy", CONFIDENCE)
     assert overall["n"] == 4
->>>>>>> text
 
 
 def test_a_model_without_records_has_null_rows(tmp_path):

@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import os
+import subprocess
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ import train_retain_model
 import unlearn
 from excise.adapters import load_adapter
 from excise.chat import encode
+from excise.errors import InputError
 from excise.files import sha256
 from excise.likelihood import answer_logprobs
 from excise.models import load_base, load_tokenizer
@@ -222,3 +225,29 @@ def test_retain_batches_go_through_all_items_before_any_comes_again():
     batches = cycling_batches(10, 4, seed=0, epoch=1)
     drawn = [index for batch in itertools.islice(batches, 5) for index in batch]
     assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
+
+
+def test_a_full_disk_is_one_line_and_finished_checkpoints_are_kept(study, tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir()
+    once = sum(path.stat().st_size for path in (study / "finetuned").glob("adapter_*"))
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={once * 3 // 2}", "tmpfs", str(place)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    try:
+        out = place / "ga"
+        with pytest.raises(InputError) as error:
+            run_unlearn(study, out, method="ga", epochs=[1, 2])
+        lost = out / "epoch_2/adapter_model.safetensors"
+        assert str(error.value).startswith(f"{lost}: not written: the disk is full")
+        assert str(error.value).endswith(f"; {out}/kept has the checkpoints of epochs 1")
+        assert not lost.exists()
+        run_unlearn(study, tmp_path / "whole", method="ga", epochs=[1])
+        assert weights(out / "kept/epoch_1") == weights(tmp_path / "whole/epoch_1")
+
+        subprocess.run(["mount", "-o", f"remount,size={once * 9}", str(place)], check=True)
+        run_unlearn(study, out, method="ga", epochs=[1, 2])
+        assert not (out / "kept").exists()
+        assert weights(out / "epoch_1") == weights(tmp_path / "whole/epoch_1")
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)

@@ -62,9 +62,13 @@ class Workspace:
         return set(jobs)
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of everything the smoke experiment made, but for logs and times."""
+        """SHA-256 of everything the smoke experiment made, but for logs, times and records.
+
+        Records name the code that made a file, also where an edit changed no byte of it.
+        """
         folders = [self / "experiments/smoke/data", self / "experiments/smoke/results"]
         files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+        files = [path for path in files if ".made_from" not in path.parts]
         return {
             str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in files

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from excise.job_records import Digests, command_digest, params_of, plain
-from excise.made_from import all_records, moved, read_record, record_path
+from excise.made_from import DIGITS, all_records, moved, read_record, record_path
 
 CODE = "workflow_scripts/"
 SHOWN = 3
@@ -130,11 +130,11 @@ def faults(
             yield f"{kind}: {path} is new"
         elif path not in now:
             yield f"{kind}: {path} is no longer read"
-        elif digests(path) != then[path]:
+        elif digests.differs(path, then[path]):
             yield f"{kind}: {path} changed"
     written = {os.path.normpath(path): made for path, made in record["outputs"].items()}
     for path in map(os.path.normpath, outputs):
-        if digests(path) != written.get(path):
+        if digests.differs(path, written.get(path)):
             yield f"the file {path} is not the one that the job wrote"
 
 
@@ -254,13 +254,12 @@ def left_behind(planned: Collection[str], folders: Mapping[str, str]) -> list[st
     return sorted(path for path in recorded - planned if Path(path).exists())
 
 
-def model_faults(folder: str | Path, digests: Digests, largest: float = float("inf")) -> list[str]:
+def model_faults(folder: str | Path, digests: Digests) -> list[str]:
     """Files of a downloaded model that are not those of its manifest.
 
     Args:
         folder: the model; without digests in a manifest nothing is found.
-        digests: of files; they know shortened ones, which are as good here.
-        largest: bytes; a larger file of unknown digest is not read.
+        digests: of files; theirs are shortened, which is as good here.
     """
     manifest = Path(folder, "manifest.json")
     try:
@@ -272,10 +271,8 @@ def model_faults(folder: str | Path, digests: Digests, largest: float = float("i
         path = Path(folder, name)
         if not path.is_file():
             found.append(f"{path} is missing")
-        elif digests.has(path) or path.stat().st_size <= largest:
-            made = digests(path)
-            if made != wanted[: len(made or "")]:
-                found.append(f"{path} is not the file of {manifest}")
+        elif digests.differs(path, wanted[:DIGITS]):
+            found.append(f"{path} is not the file of {manifest}")
     return found
 
 

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any
 
 from excise.files import atomic_path
-from excise.made_from import DRAFT, digest, record_path
+from excise.made_from import DRAFT, digest, record_path, versions_behind
 
 
 class Digests:
@@ -23,10 +23,13 @@ class Digests:
 
     The time of the last change (ctime) is among them, which no copying program can set: bytes that
     come under an older time stamp are seen.
+
+    `allowance`: bytes that `differs` may still read, so that a look in passing stays cheap.
     """
 
-    def __init__(self, memory: Path | None = None):
+    def __init__(self, memory: Path | None = None, allowance: float = float("inf")):
         self.memory = memory
+        self.allowance = allowance
         self.known: dict[str, list] = {}
         self.changed = False
         self.lock = Lock()  # jobs run in threads
@@ -50,13 +53,23 @@ class Digests:
             self.changed = True
         return made
 
-    def has(self, path: str | Path) -> bool:
-        """Whether the digest of a file is known without reading it."""
+    def differs(self, path: str | Path, recorded: str | None) -> bool:
+        """Whether a file is another one than its recorded digest says; no, if it may not be read.
+
+        Args:
+            path: the file; one that is gone differs.
+            recorded: its digest then.
+        """
         key = os.path.normpath(path)
         try:
-            return self.known.get(key, [None, None])[1] == self._state(key)
+            state = self._state(key)
         except OSError:
-            return False
+            return recorded is not None
+        if self.known.get(key, [None, None])[1] != state:
+            if state[0] > self.allowance:
+                return False
+            self.allowance -= state[0]
+        return self(key) != recorded
 
     @staticmethod
     def _state(path: str) -> list[int]:
@@ -124,9 +137,12 @@ def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> 
             "outputs": dict.fromkeys(outputs),
             "folders": dict(folders),
         }
+        known = record
+        if "experiment" in record["params"]:  # a table, whose header tells them
+            known = record | {"behind": versions_behind(record["inputs"], folders)}
         with tempfile.TemporaryDirectory(prefix="excise-") as scratch:
             draft = Path(scratch, "job.json")
-            draft.write_text(json.dumps(record), encoding="utf-8")
+            draft.write_text(json.dumps(known), encoding="utf-8")
             environment = {DRAFT: str(draft)}
             shell(command, **{**job, **given, "additional_envvars": environment})
             left = json.loads(draft.read_text(encoding="utf-8"))

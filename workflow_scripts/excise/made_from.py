@@ -17,10 +17,13 @@ DRAFT = "EXCISE_JOB"
 """Environment variable of a running job: a file with what is known of it before its end."""
 
 
+DIGITS = 32  # of a digest: half of SHA-256 tells files apart as well
+
+
 def digest(path: str | Path) -> str:
-    """SHA-256 of a file, shortened to 32 hex digits."""
+    """SHA-256 of a file, shortened to `DIGITS` hex digits."""
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
 
 
 def record_path(outputs: Iterable[str], folders: Mapping[str, str]) -> Path | None:

@@ -14,7 +14,7 @@ import pandas
 
 from excise.errors import InputError
 from excise.machine import used_versions
-from excise.made_from import running_job, versions_behind
+from excise.made_from import running_job
 from excise.records import finite, read_json, schema_fault, write_json
 from excise.statistics import Estimate
 
@@ -64,7 +64,7 @@ def package_versions() -> tuple[dict[str, str], list[str]]:
     """
     versions, notes = used_versions(), []
     job = running_job()
-    behind = versions_behind(job["inputs"], job["folders"]) if job else {}
+    behind = job.get("behind", {}) if job else {}
     for package, found in sorted(behind.items()):
         versions[package] = ", ".join(sorted(found))
         if len(found) > 1:

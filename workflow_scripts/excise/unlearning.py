@@ -111,6 +111,28 @@ def unlearn(
             `training.train`.
         out: trajectory folder.
     """
+    saved: list[int] = []
+    try:
+        _unlearn(base, adapter, forget, retain, reference, hp, out, saved)
+    except InputError as error:
+        raise InputError(f"{error}{kept(out, saved)}") from error
+    except Exception:
+        print(f"failed{kept(out, saved)}", flush=True)
+        raise
+    shutil.rmtree(out / "kept", ignore_errors=True)
+
+
+def _unlearn(
+    base: str | Path,
+    adapter: str | Path,
+    forget: list[dict],
+    retain: list[dict],
+    reference: dict[str, float] | None,
+    hp: dict,
+    out: Path,
+    saved: list[int],
+) -> None:
+    """The same; `saved` gets the epochs whose checkpoints are whole."""
     method = METHODS[hp["method"]]
     start = ForgetModel(base, adapter, hp)
     forget_encoded = start.encode(forget)
@@ -133,33 +155,24 @@ def unlearn(
         )
         return method.loss(step, hp)
 
-    saved: list[int] = []
-
     def after_epoch(epoch: int) -> None:
         if epoch in hp["epochs"]:
             save_adapter(start.model, out / f"epoch_{epoch}")
             saved.append(epoch)
 
-    try:
-        log = train(start.model, hp, max(hp["epochs"]), batches, loss, after_epoch)
-        unfinished = [epoch for epoch in hp["epochs"] if epoch not in saved]
-        for epoch in unfinished:
-            save_adapter(start.model, out / f"epoch_{epoch}")
-        share = adapted_share(start.model)
-        write_json(
-            out / "training_log.json",
-            {
-                "settings": hp,
-                "adapted_share": share.share,
-                "not_adapted": share.left_out,
-                "forget_reduction": method.forget_reduction,
-                "unfinished_checkpoints": unfinished,
-            }
-            | log,
-        )
-    except InputError as error:
-        raise InputError(f"{error}{kept(out, saved)}") from error
-    except Exception:
-        print(f"failed{kept(out, saved)}", flush=True)
-        raise
-    shutil.rmtree(out / "kept", ignore_errors=True)
+    log = train(start.model, hp, max(hp["epochs"]), batches, loss, after_epoch)
+    unfinished = [epoch for epoch in hp["epochs"] if epoch not in saved]
+    for epoch in unfinished:
+        save_adapter(start.model, out / f"epoch_{epoch}")
+    share = adapted_share(start.model)
+    write_json(
+        out / "training_log.json",
+        {
+            "settings": hp,
+            "adapted_share": share.share,
+            "not_adapted": share.left_out,
+            "forget_reduction": method.forget_reduction,
+            "unfinished_checkpoints": unfinished,
+        }
+        | log,
+    )

@@ -1,0 +1,78 @@
+"""A full disk is one line with the file's name, and what was finished is kept."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from excise import errors, files, records, unlearning
+from excise.errors import InputError
+
+SCRIPTS = Path(files.__file__).parents[1]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 64 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_file_that_does_not_fit_is_named_and_leaves_nothing(small_disk):
+    path = small_disk / "items.jsonl"
+    with pytest.raises(InputError, match=rf"^{path}: not written: the disk is full"):
+        records.write_jsonl(path, ({"text": "x" * 1000} for _ in range(1000)))
+    assert list(small_disk.iterdir()) == []
+
+
+def test_weights_that_do_not_fit_are_named(small_disk):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    path = small_disk / "model.safetensors"
+    with pytest.raises(InputError, match="the disk is full"), files.atomic_path(path) as temporary:
+        save_file({"w": torch.zeros(100_000)}, temporary)
+
+
+@pytest.mark.parametrize(
+    "what", ["print('x' * 200_000)", "open(sys.argv[1], 'w').write('x' * 200_000)"]
+)
+def test_a_program_ends_with_one_line(small_disk, what):
+    program = f"import sys; from excise.errors import run; run(lambda: ({what}, None)[1])"
+    command = [sys.executable, "-c", program, str(small_disk / "rows.txt")]
+    with (small_disk / "log").open("w") as log:
+        done = subprocess.run(
+            command,
+            stdout=log,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "the disk is full" in done.stderr
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    assert not errors.is_full(PermissionError(13, "no"))
+    with pytest.raises(PermissionError), files.atomic_path(tmp_path / "x"):
+        raise PermissionError(13, "no")
+
+
+def test_checkpoints_of_a_broken_trajectory_are_kept(tmp_path):
+    for epoch in (1, 2, 3):
+        folder = tmp_path / f"epoch_{epoch}"
+        folder.mkdir()
+        (folder / "adapter_model.safetensors").write_text(str(epoch))
+    said = unlearning.kept(tmp_path, [1, 2])
+    assert said == f"; {tmp_path}/kept has the checkpoints of epochs 1, 2"
+    assert (tmp_path / "kept/epoch_2/adapter_model.safetensors").read_text() == "2"
+    assert not (tmp_path / "epoch_1").exists() and (tmp_path / "epoch_3").exists()
+    assert unlearning.kept(tmp_path, []) == ""
