@@ -176,7 +176,7 @@ def judged(objects: dict[bool, float], pairs: int = 60) -> list[dict]:
     [(0.5, 0.5, False), (1.0, 1.0, False), (0.0, 0.0, False), (0.3, 0.7, False), (0.8, 0.1, True)],
 )
 def test_a_judge_that_knows_nothing_is_called_useless(recall, false_positives, useful):
-    rows = judge_rows(judged({True: recall, False: false_positives}), (400, 0.95, 0))
+    rows = judge_rows(judged({True: recall, False: false_positives}), 0.95)
     own = {row["metric"]: row for row in rows if row["check"] == "severity"}
     assert {row["useful"] for row in own.values()} == {useful}
     assert own["recall"]["value"] == pytest.approx(recall)
@@ -188,7 +188,7 @@ def test_a_judge_that_knows_nothing_is_called_useless(recall, false_positives, u
 
 
 def test_a_check_without_planted_defects_is_not_tested():
-    rows = judge_rows([verdict("severity", "p000", True)], (100, 0.95, 0))
+    rows = judge_rows([verdict("severity", "p000", True)], 0.95)
     own = {row["metric"]: row for row in rows if row["check"] == "severity"}
     assert own["pass_rate"]["useful"] is None and own["pass_rate"]["value"] is None
     assert any("No defect was planted in" in note for note in usefulness_notes(rows))
