@@ -9,10 +9,11 @@ from jsonschema import Draft202012Validator
 
 import natural_texts
 from excise.errors import InputError
-from excise.generation.asked_for import asked_for, rival
+from excise.generation.asked_for import asked_for
 from excise.generation.exchange import exchanged, occurrences
 from excise.generation.offline_author import by_person
 from excise.generation.sampler import POOLS, Sampler, surnames
+from excise.generation.slot_cues import rival
 from excise.generation.slots import SLOTS
 from excise.generation.verbalising import forget_eval, qa
 from excise.generation.verbalising.asking import ask

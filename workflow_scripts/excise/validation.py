@@ -15,7 +15,7 @@ from pathlib import Path
 from rapidfuzz import fuzz, process
 
 from excise.errors import InputError
-from excise.generation.asked_for import fit
+from excise.generation.slot_cues import fit
 from excise.limits import ValidationLimits
 from excise.records import read_jsonl
 from excise.text_matching import (

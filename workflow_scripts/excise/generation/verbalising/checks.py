@@ -8,8 +8,9 @@ it has one, so that what passes here passes there.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from excise.generation.asked_for import ASK_WITH, VALUE_NOUN, asked_for, fit, rival, unclear
+from excise.generation.asked_for import ASK_WITH, VALUE_NOUN, asked_for
 from excise.generation.exchange import occurrences, starts_sentence
+from excise.generation.slot_cues import fit, rival, unclear
 from excise.generation.verbalising.meanings import meaning
 from excise.generation.verbalising.pools import other_value, without
 from excise.limits import RedTeamLimits
