@@ -443,7 +443,12 @@ def recovery_interval(
     quantized, full, finetuned = (
         np.asarray(one, dtype=float) for one in (quantized, full, finetuned)
     )
-    forgotten = difference_interval(finetuned, full, clusters, scale, confidence)
+    if scale.kind == "proportion":
+        forgotten = difference_interval(finetuned, full, clusters, scale, confidence)
+    else:  # as Fieller's denominator is tested: by t
+        largest = scale.high - scale.low
+        between = Scale("difference", -largest, largest)
+        forgotten = mean_interval(finetuned - full, clusters, between, confidence)
     undefined = int((~np.isfinite(quantized + full + finetuned)).sum())
     nothing = Estimate(None, None, None, forgotten.n, forgotten.n_clusters, undefined)
     if undefined or forgotten.low is None or forgotten.low <= MINIMUM_FORGOTTEN:
