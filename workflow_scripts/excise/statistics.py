@@ -164,8 +164,8 @@ def wilson_clopper_pearson(data: Clustered, low: float = 0, high: float = 1) -> 
     is 0 or 1; t for z. Of Wilson's limits (p + t²/2n ± t √(p(1−p)/n + t²/4n²))/(1 + t²/n) and
     Clopper and Pearson's beta quantiles the wider: Wilson's exclude the truth too often just
     beside 0 and 1. Means of 16 people: coverage .98 on average over true shares .005 to .995, .91
-    at worst (percentile bootstrap .71, .05). Sources: Wilson (1927); Clopper and Pearson (1934); Korn and Graubard (1998)
-    and Kott and Carr (1997) for the effective n.
+    at worst (percentile bootstrap .71, .05). Sources: Wilson (1927); Clopper and Pearson (1934);
+    Korn and Graubard (1998) and Kott and Carr (1997) for the effective n.
     """
     width = high - low
     p = np.clip((data.mean - low) / width, 0, 1)
@@ -272,8 +272,8 @@ def cluster_score(values: np.ndarray, clusters: Sequence, confidence: float) -> 
     """Limits of the median of `values` (n,): every m that the data do not refuse.
 
     m is refused where |share of values ≤ m − ½| exceeds t · its standard error *at that share*
-    (CR2). The limits are values that occur. With 16 people: coverage .97 (at worst .94). Sources: Woodruff (1952); Francisco and Fuller
-    (1991), whose test inversion this is.
+    (CR2). The limits are values that occur. With 16 people: coverage .97 (at worst .94).
+    Sources: Woodruff (1952); Francisco and Fuller (1991), whose test inversion this is.
     """
     names, membership = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     order = np.lexsort((membership, values))
