@@ -12,7 +12,7 @@ import summarize_quantize
 import summarize_representations
 import summarize_sweep
 from excise.errors import InputError
-from excise.item_metrics import METRICS
+from excise.item_metrics import METRICS, SCALES
 from excise.items import asked_questions
 from excise.records import SCHEMA_FOLDER, read_json, write_json, write_jsonl
 from excise.results import read_rows
@@ -107,7 +107,8 @@ def test_sr_is_correlated_and_other_together():
 def test_utility_questions_are_their_own_clusters_and_people_are_not_counted():
     items = frame(*[record(f"u{i}.capital", "utility", person_id=None) for i in range(3)])
     row = next(row for row in metric_rows(items, CONFIDENCE) if row["metric"] == "slot_accuracy")
-    assert (row["n"], row["n_people"], row["ci_low"]) == (3, None, 1.0)
+    assert (row["n"], row["n_people"], row["interval"]) == (3, None, "wilson_clopper_pearson")
+    assert 0 < row["ci_low"] < row["ci_high"] == 1.0
 
 
 def test_a_collapsed_model_has_null_rows_with_a_count(tmp_path):
@@ -167,6 +168,17 @@ def test_every_metric_is_in_the_schema_and_says_its_range_and_source():
     assert set(METRICS) <= set(known)
     for metric in METRICS.values():
         assert "Source" in metric.__doc__ and "0–" in metric.__doc__
+
+
+def test_every_metric_has_a_scale_and_rows_of_equal_answers_have_a_width():
+    assert set(SCALES) == set(METRICS)
+    items = frame(*[record(f"{person}.city") for person in "abcd"])
+    rows = {row["metric"]: row for row in metric_rows(items, CONFIDENCE)}
+    assert rows["slot_accuracy"]["ci_low"] < 0.7 and rows["slot_accuracy"]["ci_high"] == 1
+    assert rows["probability"]["ci_low"] < 0.5 < rows["probability"]["ci_high"]
+    assert rows["guess_rate"]["interval"] == "fixed"
+    # A ratio has no upper end: nothing is known of the width.
+    assert (rows["truth_ratio"]["interval"], rows["truth_ratio"]["ci_low"]) == (None, None)
 
 
 def gap_items() -> pd.DataFrame:
