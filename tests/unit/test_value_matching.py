@@ -1,6 +1,7 @@
 """Whether an answer states a value: the table of adversarial pairs, and every value of our own."""
 
 import itertools
+import random
 import unicodedata
 from pathlib import Path
 
@@ -218,6 +219,16 @@ def test_the_utility_questions_answers_state_their_values_and_no_wrong_one():
         for wrong in record["wrong_answers"]:
             assert states(wrong["text"], wrong["value"]), wrong
             assert not states(wrong["text"], value), (wrong, value)
+
+
+def test_no_text_is_too_strange():
+    rng = random.Random(0)
+    signs = "aB1,.'’-–$€%?!()\n /\u0301\u064b\u0e33\u200d北が५١May or and not "
+    for _ in range(1500):
+        said, value = ("".join(rng.choices(signs, k=rng.randrange(1, 14))) for _ in "12")
+        for value_type in (None, *Kind):
+            states(said, value, value_type)
+            gives_away(said, value, value_type)
 
 
 def test_a_mention_is_no_statement():

@@ -73,7 +73,7 @@ def _any(words) -> str:
 
 
 _EDGE = rf"(?![{LETTER}_])"
-_NUMBER = r"\d+(?:[.,']\d+)*"
+_NUMBER = r"[0-9]+(?:[.,'][0-9]+)*"
 _QUANTITY = regex.compile(
     rf"""
     (?P<minus> (?<![\p{{L}}\p{{M}}\p{{N}}.,)\]%])[-−] | \b(?:minus|negative)\s )?
@@ -87,7 +87,7 @@ _QUANTITY = regex.compile(
     regex.VERBOSE | regex.V1,
 )
 _DATE = regex.compile(
-    r"(?<![\d.,/-])(?:(?P<y>[12]\d{3})[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?P<y>[12]\d{3}))"
+    r"(?<![\d.,/-])(?:(?P<y>[12][0-9]{3})[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?P<y>[12][0-9]{3}))"
     r"(?![\d/-])"
 )
 _ERA = regex.compile(r"\s?(?:BCE?|B\.C\.(?:E\.)?)(?!\w)")
@@ -128,7 +128,7 @@ def prepared(text: str) -> str:
     text = text.translate(_PLAIN)
     if not text.isascii():
         text = regex.sub(r"[\uFF01-\uFFEF]+", lambda own: _wide(own[0]), text)
-        text = regex.sub(r"\p{Nd}", lambda own: str(unicodedata.decimal(own[0])), text)
+        text = regex.sub(r"\p{Nd}", lambda own: str(unicodedata.decimal(own[0], own[0])), text)
         text = regex.sub(r"(?<=\d)[\u00A0\u2009\u202F](?=\d{3}(?!\d))", ",", text)
         text = regex.sub(r"[\u00A0\u2009\u202F\u3000]", " ", text)
     text = _SPELLED_YEAR.sub(_year_in_digits, text)

@@ -274,7 +274,7 @@ def _forms(word: str) -> frozenset[str]:
     forms = {folded, _ORDINALS.get(folded, folded)}
     if folded == "one":
         forms.add("1")
-    if folded[0].isdigit():
+    if folded[:1].isdigit():
         forms.add(regex.sub(r"(?<=\d),(?=\d{3})", "", folded))
         forms.add(regex.sub(r"(?<=\d)'s$", "", folded))
     if "'" in folded:
