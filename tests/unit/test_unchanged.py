@@ -1,4 +1,4 @@
-"""Content decides, in four rules: what runs behind a job that makes the same bytes."""
+"""Content decides, in a workflow of four rules: what runs behind the same bytes."""
 
 import re
 import subprocess
