@@ -62,7 +62,7 @@ def test_tree_scores_are_those_of_each_answer_alone(models, name, system_prompt)
     expected = [value for row in one_by_one(model, tokenizer, system_prompt) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
     assert [len(row) for row in scores] == [4, 2, 0, 1]
-    assert scoring._shortcuts[model] == Shortcuts(tree=True, head=True)
+    assert scoring._tried[model].shortcuts == Shortcuts(tree=True, head=True)
 
 
 def test_tokens_are_answer_tokens_and_end_of_turn(models):
@@ -93,7 +93,7 @@ def test_batch_size_and_company_do_not_matter(models, name):
 def test_every_way_of_scoring_agrees(models, name, shortcuts, monkeypatch):
     model, tokenizer = models[name]
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
-    monkeypatch.setattr(scoring, "shortcuts_of", lambda model, example: shortcuts)
+    monkeypatch.setattr(scoring, "shortcuts_of", lambda model, groups: shortcuts)
     assert flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 3)) == pytest.approx(
         expected, abs=1e-4
     )
@@ -110,7 +110,7 @@ def test_a_model_that_reads_its_mask_otherwise_is_scored_plainly():
 
     model.model.forward = causal_whatever_is_asked
     scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
-    assert scoring._shortcuts[model] == Shortcuts(tree=False, head=True)
+    assert scoring._tried[model].shortcuts == Shortcuts(tree=False, head=True)
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
 
@@ -126,7 +126,7 @@ def test_a_model_that_scales_its_logits_keeps_its_own_head():
 
     model.forward = scaled
     scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
-    assert scoring._shortcuts[model] == Shortcuts(tree=True, head=False)
+    assert scoring._tried[model].shortcuts == Shortcuts(tree=True, head=False)
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
 
@@ -136,7 +136,7 @@ def test_eager_attention_takes_tree_masks_too(name):
     model, tokenizer = tiny_model(name), tiny_tokenizer(name)
     model.set_attn_implementation("eager")
     scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
-    assert scoring._shortcuts[model].tree
+    assert scoring._tried[model].shortcuts.tree
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
 

@@ -6,6 +6,7 @@ A fault in a folder is one `InputError` that names it. What is put on a base mod
 
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,19 +183,58 @@ def unwrapped(model: torch.nn.Module) -> "PreTrainedModel":
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def position_limit(model: torch.nn.Module) -> int | None:
+    """How many tokens the model's positions allow; None: no limit, as with ALiBi or a state."""
+    config = unwrapped(model).config.get_text_config()
+    return getattr(config, "max_position_embeddings", None)
+
+
 def check_positions(model: torch.nn.Module, length: int) -> None:
     """See that sequences of `length` tokens fit into the model's positions.
 
     Raises:
         InputError: they do not.
     """
-    config = unwrapped(model).config.get_text_config()
-    limit = getattr(config, "max_position_embeddings", None)
+    limit = position_limit(model)
     if limit is not None and length > limit:
         raise InputError(
-            f"{config.name_or_path or 'the model'}: {length} tokens (prompt and answer) exceed "
+            f"{_name(model)}: {length} tokens (prompt and answer) exceed "
             f"its {limit} positions; shorten them or lower max_new_tokens"
         )
+
+
+def check_vocabulary(model: torch.nn.Module, largest: int) -> None:
+    """See that the model has an embedding and an output for token ids up to `largest`.
+
+    Raises:
+        InputError: it has not.
+    """
+    parts = (unwrapped(model).get_input_embeddings(), unwrapped(model).get_output_embeddings())
+    known = [len(part.weight) for part in parts if getattr(part, "weight", None) is not None]
+    if known and largest >= min(known):
+        raise InputError(
+            f"{_name(model)}: token id {largest} is beyond the model's vocabulary of "
+            f"{min(known)}; tokenizer and weights do not belong together"
+        )
+
+
+def check_sequences(
+    model: torch.nn.Module, sequences: Sequence[Sequence[int]], more: int = 0
+) -> None:
+    """See that a model can read sequences of token ids, and `more` tokens after each.
+
+    Raises:
+        InputError: one is longer than the model's positions, or holds an id beyond its vocabulary.
+    """
+    if not sequences:
+        return
+    check_positions(model, max(map(len, sequences)) + more)
+    check_vocabulary(model, max(max(ids, default=0) for ids in sequences))
+
+
+def _name(model: torch.nn.Module) -> str:
+    config = unwrapped(model).config
+    return config.name_or_path or config.get_text_config().name_or_path or "the model"
 
 
 def linear_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
