@@ -14,7 +14,7 @@ import torch
 
 from excise.errors import InputError
 from excise.files import atomic_path
-from excise.models import linear_layers, load_base, load_tokenizer, one_line
+from excise.models import linear_layers, load_base, load_tokenizer, one_line, unwrapped
 from excise.records import read_json, write_json
 
 if TYPE_CHECKING:  # peft and transformers take seconds to import: functions do it when called
@@ -40,7 +40,8 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
         The peft model, adapter weights in fp32, base weights frozen.
 
     Raises:
-        InputError: a target matches no linear layer; the message lists the names there are.
+        InputError: a target matches no linear layer (the message lists the names there are), or
+            peft refuses the model.
     """
     from peft import LoraConfig
     from transformers.pytorch_utils import Conv1D
@@ -56,7 +57,13 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
         task_type="CAUSAL_LM",
         bias="none",
     )
-    return _wrap(model, config, seed)
+    try:
+        return _wrap(model, config, seed)
+    except ValueError as error:
+        raise InputError(
+            f"{unwrapped(model).config.name_or_path or 'the model'}: peft refuses to adapt it "
+            f"({one_line(error)})"
+        ) from error
 
 
 def _target_modules(model: torch.nn.Module, wanted: str | list[str]) -> str | list[str]:

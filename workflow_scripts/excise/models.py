@@ -4,6 +4,7 @@ A fault in a folder is one `InputError` that names it. What is put on a base mod
 `excise.adapters`.
 """
 
+import inspect
 import os
 import random
 from collections.abc import Sequence
@@ -14,9 +15,10 @@ import torch
 
 from excise.errors import InputError
 from excise.machine import slurm_gave_gpu
+from excise.preflight import CAUSAL
 
 if TYPE_CHECKING:  # transformers takes seconds to import: functions do it when called
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -128,17 +130,19 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_base(folder: str | Path, dtype: str | torch.dtype = "float32") -> "PreTrainedModel":
-    """The causal language model of a folder: on the CPU, in eval mode, with sdpa attention.
+def load_config(folder: str | Path) -> "PreTrainedConfig":
+    """The configuration of a model folder, of an architecture that the programs can work with.
 
     Raises:
-        InputError: no config, no weights, broken or incomplete weights, or not a causal LM.
+        InputError: no config, or not a causal LM, or one that reads no cache of keys and values.
     """
-    dtype = torch_dtype(dtype)
     folder = _model_folder(folder)
     _quiet()
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    )
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -146,13 +150,35 @@ def load_base(folder: str | Path, dtype: str | torch.dtype = "float32") -> "PreT
         raise InputError(f"{folder}/config.json: cannot be used ({one_line(error)})") from error
     written_for = config.architectures or []
     causal = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and all(
-        name.endswith(("ForCausalLM", "LMHeadModel")) for name in written_for
+        name.endswith(CAUSAL) for name in written_for
     )
     if not causal:
         raise InputError(
             f"{folder}: not a causal language model "
             f"(model_type {config.model_type!r}, architectures {written_for})"
         )
+    model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    model_class = model_class[0] if isinstance(model_class, tuple) else model_class
+    if "past_key_values" not in inspect.signature(model_class.forward).parameters:
+        raise InputError(
+            f"{folder}: {config.model_type} keeps a state instead of keys and values: batches of "
+            "questions of different length cannot be generated, and peft refuses its layers; "
+            "needed is a transformer with attention"
+        )
+    return config
+
+
+def load_base(folder: str | Path, dtype: str | torch.dtype = "float32") -> "PreTrainedModel":
+    """The causal language model of a folder: on the CPU, in eval mode, with sdpa attention.
+
+    Raises:
+        InputError: no config, no weights, broken or incomplete weights, or not a causal LM.
+    """
+    dtype = torch_dtype(dtype)
+    load_config(folder)
+    folder = Path(folder)
+    from transformers import AutoModelForCausalLM
+
     if not any((folder / name).is_file() for name in WEIGHT_FILES):
         raise InputError(f"{folder}: no weights (none of {', '.join(WEIGHT_FILES)})")
     settings = {"dtype": dtype, "local_files_only": True, "output_loading_info": True}
