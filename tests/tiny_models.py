@@ -1,7 +1,7 @@
 """Tiny random models with real architectures and tokenizers, made on the spot for tests.
 
 Nothing is downloaded. `tiny_folder(folder, "qwen2" | "llama" | "gpt2")` writes a complete model
-folder that `AutoTokenizer` and `AutoModelForCausalLM` load; so does any other of `MATRIX`.
+folder that `AutoTokenizer` and `AutoModelForCausalLM` load; `matrix_folder` one of `MATRIX`.
 """
 
 from pathlib import Path
@@ -35,6 +35,7 @@ _ROPE = {
 }
 _SLIDING = {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
 _GPT2 = {"n_embd": 64, "n_head": 2, "n_positions": POSITIONS}
+_GPT2 |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 _BLOOM = {"hidden_size": 64, "n_head": 2, "num_attention_heads": 2}
 _EXPERTS = {"num_experts_per_tok": 2}
 
@@ -58,7 +59,7 @@ MATRIX: dict[str, tuple[str, dict]] = {
     "opt": (
         "OPTConfig",
         {"hidden_size": 64, "ffn_dim": 128, "num_attention_heads": 2, "word_embed_proj_dim": 64}
-        | {"max_position_embeddings": POSITIONS},
+        | {"max_position_embeddings": POSITIONS, "dropout": 0.0},
     ),
     "mixtral": ("MixtralConfig", _ROPE | _EXPERTS | {"num_local_experts": 4}),
     "qwen3_moe": (
@@ -240,12 +241,15 @@ def _make_norms_count(model: PreTrainedModel) -> None:
                 parameter.add_(0.1 * torch.randn_like(parameter))
 
 
+def matrix_folder(folder: Path, name: str) -> Path:
+    """Write the complete folder of a model of `MATRIX`; return it."""
+    matrix_model(name).save_pretrained(folder)
+    tiny_tokenizer(name).save_pretrained(folder)
+    return folder
+
+
 def tiny_folder(folder: Path, architecture: str = "qwen2", seed: int = 0, layers: int = 3) -> Path:
     """Write a complete model folder (config, safetensors, tokenizer, template); return it."""
-    if architecture in ARCHITECTURES:
-        model = tiny_model(architecture, seed, layers)
-    else:
-        model = matrix_model(architecture, seed)
-    model.save_pretrained(folder)
+    tiny_model(architecture, seed, layers).save_pretrained(folder)
     tiny_tokenizer(architecture).save_pretrained(folder)
     return folder

@@ -128,8 +128,8 @@ def small_copy(config: "PreTrainedConfig") -> "PreTrainedModel | None":
     from transformers import AutoModelForCausalLM
 
     for make in (_narrow, _shallow):
-        small = make(config)
         try:
+            small = make(config)
             with torch.device("meta"):
                 size = sum(p.numel() for p in AutoModelForCausalLM.from_config(small).parameters())
             if size > MOST_PARAMETERS:
@@ -201,7 +201,7 @@ def _draw(model: "PreTrainedModel") -> None:
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 deviation = 1.2 * parameter.shape[-1] ** -0.5
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * deviation)
+                parameter.normal_(0, deviation, generator=generator)
 
 
 @dataclass
