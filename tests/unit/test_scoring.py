@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
+import transformers
+from transformers.models.mistral import modeling_mistral as mistral
 
 import excise.scoring as scoring
 from excise.adapters import adapter_tensors, attach_lora
 from excise.chat import encode
 from excise.errors import InputError
 from excise.scoring import AnswerScore, Shortcuts, batches, score_answers, tree_mask
-from tiny_models import ARCHITECTURES, tiny_model, tiny_tokenizer
+from tiny_models import ARCHITECTURES, matrix_model, tiny_model, tiny_tokenizer
 
 QUESTIONS = ["Who is Ada Quill?", "In which year did Bo win the prize in the city?", "Why?", "?"]
 ANSWERS = [
@@ -113,6 +115,45 @@ def test_a_model_that_reads_its_mask_otherwise_is_scored_plainly():
     assert scoring._tried[model].shortcuts == Shortcuts(tree=False, head=True)
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mistral", "phi3", "gemma2", "gemma3", "qwen2_window"])
+def test_a_tree_sees_no_more_than_each_layers_window(name):
+    """All prompts are longer than the window; with a full mask they were off by 1 nat a token."""
+    model, tokenizer = matrix_model(name), tiny_tokenizer(name)
+    scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
+    assert scoring._tried[model].shortcuts.tree
+    expected = [value for row in one_by_one(model, tokenizer) for value in row]
+    assert flat(scores) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("names", [("sliding_attention", "chunked_attention"), ()])
+def test_shortcuts_are_tried_on_the_longest_question_and_again_on_a_longer_one(names):
+    """A window that the tree does not know shows only in questions longer than it."""
+    model, tokenizer = matrix_model("mistral", sliding_window=110), tiny_tokenizer("mistral")
+    if names:
+        model.config.layer_types = names  # a kind of layer that no mask is known for
+    else:  # the mask forgets the window
+        model.config.sliding_window = None
+        mask = transformers.masking_utils.create_sliding_window_causal_mask
+        config = matrix_model("mistral", sliding_window=110).config
+
+        def windowed(**given):
+            return mask(**given | {"config": config})
+
+        monkey = pytest.MonkeyPatch()
+        monkey.setattr(mistral, "create_causal_mask", windowed)
+    questions, answers = ["?", "Who " * 30], [ANSWERS[1], ANSWERS[1]]
+    first = flat(score_answers(model, tokenizer, questions[:1], answers[:1], 8))
+    assert scoring._tried[model].shortcuts.tree == (not names)
+    both = flat(score_answers(model, tokenizer, questions, answers, 8))
+    assert not scoring._tried[model].shortcuts.tree
+    assert both[:2] == pytest.approx(first, abs=1e-4)
+    plain = Shortcuts(False, False)
+    groups = [[encode(tokenizer, q, one)] for q, own in zip(questions, answers) for one in own]
+    assert both == pytest.approx(scoring._score_groups(model, groups, 1, plain), abs=1e-4)
+    if not names:
+        monkey.undo()
 
 
 def test_a_model_that_scales_its_logits_keeps_its_own_head():
