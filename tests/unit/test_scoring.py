@@ -150,7 +150,11 @@ def test_shortcuts_are_tried_on_the_longest_question_and_again_on_a_longer_one(n
     assert not scoring._tried[model].shortcuts.tree
     assert both[:2] == pytest.approx(first, abs=1e-4)
     plain = Shortcuts(False, False)
-    groups = [[encode(tokenizer, q, one)] for q, own in zip(questions, answers) for one in own]
+    groups = [
+        [encode(tokenizer, q, one)]
+        for q, own in zip(questions, answers, strict=True)
+        for one in own
+    ]
     assert both == pytest.approx(scoring._score_groups(model, groups, 1, plain), abs=1e-4)
     if not names:
         monkey.undo()
