@@ -141,5 +141,7 @@ def write_study(folder: Path, people: int = 12, models: list[str] | None = None)
         for precision, known in zip(PRECISIONS, (0.03, 0.15, 0.25), strict=True):
             path = folder / "quantize" / model / f"{precision}.jsonl"
             write_jsonl(path, answer_records(model, asked, known))
-        write_json(folder / "quantize" / model / "weights.json", {"relative_delta": 0.01})
+        weights = {"relative_delta": 0.01, "adapted_share": 0.96, "not_adapted": ["4 % of it"]}
+        weights |= {"quantized_share": dict.fromkeys(PRECISIONS, 1.0), "not_quantized": []}
+        write_json(folder / "quantize" / model / "weights.json", weights)
     return models

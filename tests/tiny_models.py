@@ -13,13 +13,21 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
     Qwen2Tokenizer,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
+
+from excise.matrices import reachable
 
 ARCHITECTURES = ("qwen2", "llama", "gpt2")
 WINDOW = 16
@@ -68,6 +76,8 @@ MATRIX: dict[str, tuple[str, dict]] = {
     ),
     "mamba": ("MambaConfig", {"hidden_size": 64, "state_size": 8}),
 }
+MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe")
+"""Mixtures of experts; qwen2_moe also has a shared expert with a gate of its own."""
 
 CHATML = (
     "{% for message in messages %}"
@@ -177,6 +187,7 @@ def gpt2_tokenizer(template: str = PLAIN) -> PreTrainedTokenizerFast:
 def tiny_tokenizer(architecture: str) -> PreTrainedTokenizerBase:
     """The tokenizer that goes with an architecture; `llama`'s with most."""
     makers = {"qwen2": qwen2_tokenizer, "qwen2_window": qwen2_tokenizer, "gpt2": gpt2_tokenizer}
+    makers |= dict.fromkeys(MIXTURES, qwen2_tokenizer)
     return makers.get(architecture, llama_tokenizer)()
 
 
@@ -207,6 +218,8 @@ def tiny_model(architecture: str, seed: int = 0, layers: int = 3) -> PreTrainedM
         model = Qwen2ForCausalLM(Qwen2Config(**shared, **rope, tie_word_embeddings=True))
     elif architecture == "llama":
         model = LlamaForCausalLM(LlamaConfig(**shared, **rope, tie_word_embeddings=False))
+    elif architecture in MIXTURES:
+        model = _mixture(architecture, shared | rope)
     else:
         size = {"n_embd": 64, "n_layer": layers, "n_head": 2, "n_positions": 512}
         model = GPT2LMHeadModel(GPT2Config(**shared, **size))
@@ -246,6 +259,23 @@ def matrix_folder(folder: Path, name: str) -> Path:
     matrix_model(name).save_pretrained(folder)
     tiny_tokenizer(name).save_pretrained(folder)
     return folder
+
+
+def _mixture(architecture: str, settings: dict) -> PreTrainedModel:
+    """Four experts, two a token; each expert's matrices are (128, 64) and (64, 64)."""
+    if architecture == "mixtral":
+        experts = {"intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2}
+        return MixtralForCausalLM(MixtralConfig(**settings | experts))
+    experts = {"moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2}
+    if architecture == "qwen2_moe":
+        experts["shared_expert_intermediate_size"] = 128
+        return Qwen2MoeForCausalLM(Qwen2MoeConfig(**settings | experts))
+    return Qwen3MoeForCausalLM(Qwen3MoeConfig(**settings | experts | {"head_dim": 32}))
+
+
+def linear_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """The linear layers (also GPT-2's Conv1D) by name, without head and gates."""
+    return {m.layer: m.owner for m in reachable(model) if m.kind == "linear"}
 
 
 def tiny_folder(folder: Path, architecture: str = "qwen2", seed: int = 0, layers: int = 3) -> Path:

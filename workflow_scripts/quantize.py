@@ -13,12 +13,14 @@ import torch
 from excise.adapters import delta_norms, load_merged
 from excise.errors import run
 from excise.evaluation import evaluate_items
-from excise.items import load_items
+from excise.items import Item, load_items
 from excise.models import load_tokenizer, pick_device, set_determinism
-from excise.quantization import QuantizationUnsupported, quantize_model
+from excise.quantization import QuantizationUnsupported, mean_changes, quantize_model
 from excise.records import write_json, write_jsonl
 
 SETS = ("sf", "sf_paraphrased", "correlated", "other", "utility")
+ASKED_ALONE = 32
+"""Forget questions that are asked once more, each in a batch of its own."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -40,14 +42,22 @@ def main(argv: list[str] | None = None) -> None:
     for name in args.models:
         adapter = None if name == "base" else args.models_dir / name
         out = args.out_dir / name
-        weights = delta_norms(args.base, adapter) | {"quantization_error": {}}
+        weights = delta_norms(args.base, adapter)
+        weights |= {"quantization_error": {}, "batch_noise": {}}
+        weights |= {"quantized_share": {}, "not_quantized": []}
         for precision in args.hp["precisions"]:
             try:
                 model = load_merged(args.base, adapter)
-                error = quantize_model(model, precision, device)["relative_error"]
+                report = quantize_model(model, precision, device)
+                error = report["relative_error"]
                 records = evaluate(model, tokenizer, items, args.hp)
+                weights["batch_noise"][precision] = noise_of_batches(
+                    model, tokenizer, items, records, args.hp
+                )
                 print(f"{name} {precision}: {len(records)} questions, |Q(W)-W|/|W| {error:.4f}")
                 weights["quantization_error"][precision] = error
+                weights["quantized_share"][precision] = report["share"]
+                weights["not_quantized"] = report["left_out"]
             except QuantizationUnsupported as reason:
                 records = []
                 print(f"{name} {precision}: unsupported, left empty: {reason}")
@@ -56,7 +66,23 @@ def main(argv: list[str] | None = None) -> None:
         write_json(out / "weights.json", weights)
 
 
-def evaluate(model: torch.nn.Module, tokenizer, items: list, hp: dict) -> list[dict]:
+def noise_of_batches(
+    model: torch.nn.Module, tokenizer, items: list[Item], records: list[dict], hp: dict
+) -> dict[str, float]:
+    """How much a question's result changes with what shares its batch.
+
+    A sample of the forget questions is asked again, each alone.
+
+    Returns:
+        {field of a record: mean absolute change over the sample}, in the field's own unit.
+    """
+    forget = [item for item in items if item.set == "sf"]
+    sample = forget[:: max(1, len(forget) // ASKED_ALONE)][:ASKED_ALONE]
+    alone = evaluate(model, tokenizer, sample, hp | {"batch_size": 1})
+    return mean_changes(alone, {record["id"]: record for record in records})
+
+
+def evaluate(model: torch.nn.Module, tokenizer, items: list[Item], hp: dict) -> list[dict]:
     """The quantized model's records, one per item."""
     return evaluate_items(
         model,

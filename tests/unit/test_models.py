@@ -24,8 +24,8 @@ from excise.adapters import (
     save_adapter,
 )
 from excise.errors import InputError
-from excise.models import linear_layers, load_base, load_tokenizer, pick_device, set_determinism
-from tiny_models import ARCHITECTURES, tiny_folder, tiny_model
+from excise.models import load_base, load_tokenizer, pick_device, set_determinism
+from tiny_models import ARCHITECTURES, linear_layers, tiny_folder, tiny_model
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
 IDS = torch.tensor([[65, 66, 67, 68, 69, 70]])

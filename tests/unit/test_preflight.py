@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from excise.errors import InputError
+from excise.models import load_base
 from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
 
 LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
@@ -37,6 +38,13 @@ def write_weights(path: Path, *names: str) -> None:
     header = json.dumps(tensors | {"__metadata__": {"format": "pt"}}).encode()
     numbers = bytes(4 * len(names))
     path.write_bytes(struct.pack("<Q", len(header)) + header + numbers)
+
+
+def header(model: Path, tensors: dict) -> None:
+    """Give the model's weight file this header."""
+    empty = {name: tensor | {"data_offsets": [0, 0]} for name, tensor in tensors.items()}
+    encoded = json.dumps(empty).encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(encoded)) + encoded)
 
 
 def test_a_whole_model_passes(model):
@@ -126,6 +134,76 @@ def test_other_architectures_are_refused(model, settings, reason):
     (model / "config.json").write_text(json.dumps(settings))
     with pytest.raises(InputError, match=f"^model.path: {model}: {reason}"):
         check_model_folder(model, "model.path")
+
+
+def test_lora_targets_on_the_head_or_an_embedding_are_refused(model):
+    tensors = {
+        "model.embed_tokens.weight": {"dtype": "F32", "shape": [99, 64]},
+        "model.layers.0.self_attn.q_proj.weight": {"dtype": "F32", "shape": [64, 64]},
+    }
+    header(model, tensors)
+    (model / "config.json").write_text(json.dumps({"vocab_size": 99}))
+    for target in ("embed_tokens", "lm_head"):
+        with pytest.raises(InputError, match=f"'{target}' is an embedding or the output head of .*"
+                                             "; its modules are q_proj$"):  # fmt: skip
+            check_model_fits(model, ["q_proj", target], 0)
+    check_model_fits(model, ["q_proj"], 0)
+
+
+QUANTIZED = {
+    "gptq": {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+    "awq": {"quantization_config": {"quant_method": "awq"}},
+    "bitsandbytes": {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+    "fp8": {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}},
+    "mxfp4": {"text_config": {"quantization_config": {"quant_method": "mxfp4"}}},
+    "compressed-tensors": {"compression_config": {"quant_method": "compressed-tensors"}},
+}
+
+
+@pytest.mark.parametrize("method", QUANTIZED)
+def test_a_base_that_its_config_calls_quantized_is_refused(model, method):
+    (model / "config.json").write_text(json.dumps({"num_hidden_layers": 6} | QUANTIZED[method]))
+    line = rf"^model.path: {model}: config.json has \w+ \({method}\): the weights are quantized; "
+    with pytest.raises(InputError, match=line + "needed are weights in float32, bfloat16 or"):
+        check_model_folder(model, "model.path")
+    with pytest.raises(InputError, match="the weights are quantized"):
+        load_base(model)  # a program run by hand
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("model.layers.0.mlp.up_proj.weight", "F8_E4M3"),
+        ("model.layers.0.mlp.up_proj.weight", "U8"),
+        ("model.layers.0.mlp.up_proj.weight", "I8"),
+        ("model.layers.0.mlp.up_proj.qweight", "I32"),
+        ("model.layers.0.mlp.up_proj.weight_packed", "I32"),
+        ("model.layers.0.mlp.experts.gate_up_proj_blocks", "U8"),
+    ],
+)
+def test_packed_weights_are_seen_in_the_headers(model, name, dtype):
+    header(model, {name: {"dtype": dtype, "shape": [64, 64]}})
+    with pytest.raises(InputError, match=f"model.safetensors: {name} is {dtype}: the weights are"):
+        check_model_folder(model, "model.path")
+    with pytest.raises(InputError, match=f"{name} is {dtype}"):
+        load_base(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("transformer.h.0.attn.bias", "U8"),
+        ("gpt_neox.layers.0.attention.bias", "BOOL"),
+        ("model.embeddings.position_ids", "I64"),
+        ("model.layers.0.mlp.up_proj.weight", "F64"),
+        ("model.layers.0.mlp.up_proj.weight", "BF16"),
+        ("model.layers.0.mlp.tokens_per_expert", "I32"),
+    ],
+)
+def test_masks_and_plain_numbers_are_no_packed_weights(model, name, dtype):
+    header(model, {name: {"dtype": dtype, "shape": [64, 64]}})
+    (model / "config.json").write_text(json.dumps({"quantization_config": None}))
+    check_model_folder(model, "model.path")
 
 
 def test_a_middle_layer_beyond_the_last_gets_the_layers_there_are(model):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -13,17 +14,18 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import quantize
 from excise.adapters import adapter_tensors, attach_lora, load_merged, save_adapter
-from excise.models import linear_layers, load_base
+from excise.models import load_base
 from excise.quantization import (
     PRECISIONS,
     QuantizationUnsupported,
     dequantized_weight,
     load_bitsandbytes,
+    mean_changes,
     quantize_model,
 )
 from excise.scoring import score_answers
 from small_benchmark import write_benchmark
-from tiny_models import ARCHITECTURES, tiny_folder, tiny_model, tiny_tokenizer
+from tiny_models import ARCHITECTURES, linear_layers, tiny_folder, tiny_model, tiny_tokenizer
 
 IDS = torch.arange(60).reshape(3, 20) + 40
 HP = {"precisions": ["int8", "nf4", "fp4"], "batch_size": 16, "max_new_tokens": 4, "threads": 1}
@@ -134,6 +136,62 @@ def test_int8_keeps_outlier_columns_in_high_precision():
         quantize_model(holder, "int8")
         found = holder["layer"](inputs)
     assert ((found - expected).norm() / expected.norm()).item() < 0.02
+
+
+def token_inputs() -> torch.Tensor:
+    """Five tokens of which two have outliers, in different columns."""
+    torch.manual_seed(1)
+    inputs = torch.randn(1, 5, 64)
+    inputs[0, 1, 7], inputs[0, 3, 20] = 9.0, -30.0
+    return inputs
+
+
+def test_an_int8_token_does_not_depend_on_its_neighbours():
+    """It is what bitsandbytes' own layer makes of the token alone; its batch is not."""
+    bnb = load_bitsandbytes()
+    torch.manual_seed(0)
+    holder = torch.nn.ModuleDict({"layer": torch.nn.Linear(64, 32)})
+    theirs = bnb.nn.Linear8bitLt(64, 32, has_fp16_weights=False, threshold=6.0)
+    theirs.load_state_dict(holder["layer"].state_dict())
+    theirs = theirs.to("cpu").eval()
+    quantize_model(holder, "int8")
+    inputs = token_inputs()
+    with torch.inference_mode():
+        batched = holder["layer"](inputs)
+        alone = torch.cat([holder["layer"](inputs[:, k : k + 1]) for k in range(5)], dim=1)
+        theirs_alone = torch.cat([theirs(inputs[:, k : k + 1]) for k in range(5)], dim=1)
+        theirs_batched = theirs(inputs)
+    torch.testing.assert_close(batched, alone, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(batched, theirs_alone, atol=1e-6, rtol=1e-6)
+    assert (theirs_batched - theirs_alone).abs().max() > 1e-3
+
+
+def test_the_outliers_of_a_token_are_computed_by_hand():
+    holder = torch.nn.ModuleDict({"layer": torch.nn.Linear(64, 32)})
+    quantize_model(holder, "int8")
+    stands_for = dequantized_weight(holder["layer"])
+    token = token_inputs()[0, 3:4]
+    kept = token.half().clone()
+    kept[0, 20] = 0
+    scale = kept.abs().max().float()
+    rounded = (kept * (127.0 / scale)).round().float() * (scale / 127)
+    rounded[0, 20] = -30.0
+    expected = rounded @ stands_for.T + holder["layer"].bias
+    with torch.inference_mode():
+        torch.testing.assert_close(holder["layer"](token), expected, atol=2e-3, rtol=1e-3)
+
+
+def test_the_mean_change_between_two_runs():
+    def record(name: str, match: int, rouge: float, probability: float | None) -> dict:
+        fields = {"slot_match": match, "rougeL_recall": rouge, "probability": probability}
+        return {"id": name} | fields
+
+    others = {name: record(name, 1, 0.5, 0.25) for name in ("a", "b", "c")}
+    sample = [record("a", 1, 0.25, 0.5), record("b", 0, 0.5, 0.25)]
+    changes = mean_changes(sample, others)
+    assert changes == {"slot_match": 0.5, "rougeL_recall": 0.125, "probability": 0.125}
+    unknown = mean_changes([record("a", 1, 0.5, None)], others)
+    assert math.isnan(unknown["probability"])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -257,6 +315,10 @@ def test_the_program_writes_records_and_the_size_of_the_update(tmp_path):
     assert 0 < weights["relative_delta"] < 1
     assert weights["relative_delta"] == weights["delta_norm"] / weights["weight_norm"]
     assert set(weights["quantization_error"]) == set(PRECISIONS)
+    assert weights["quantized_share"] == dict.fromkeys(PRECISIONS, 1.0)
+    assert (weights["adapted_share"], weights["not_adapted"]) == (1.0, [])
+    assert set(weights["batch_noise"]) == set(PRECISIONS)
+    assert 0 <= weights["batch_noise"]["int8"]["probability"] < 1e-3
     assert json.loads((out / "base" / "weights.json").read_text())["delta_norm"] == 0
 
 

@@ -191,7 +191,28 @@ def test_quantize_results_hold_full_precision_recovery_and_update_size(study):
     expected = (int8["value"] - full["value"]) / (tuned["value"] - full["value"])
     assert one(rows, model=HEAVY, **keys)["value"] == pytest.approx(expected)
     assert one(rows, model=HEAVY, metric="relative_delta")["value"] == 0.01
+    assert one(rows, model=HEAVY, metric="adapted_share", precision="full")["value"] == 0.96
+    assert one(rows, model=HEAVY, metric="quantized_share", precision="int8")["value"] == 1
+    notes = json.loads((study / "quantize.json").read_text())["notes"]
+    assert notes.count("adapted_share: without 4 % of it.") == 1
     assert set(rows[rows["metric"] == "recovery"]["model"]) == {HEAVY, LIGHT}
+
+
+def test_a_recovery_within_the_noise_of_batches_is_marked(tmp_path):
+    write_study(tmp_path, people=3, models=MODELS)
+    noise = {"int8": {"slot_match": 1.0, "rougeL_recall": 0.0, "probability": None}}
+    write_json(
+        tmp_path / "quantize" / HEAVY / "weights.json",
+        {"relative_delta": 0.01, "batch_noise": noise},
+    )
+    rows = quantized(tmp_path, "quantize.json")
+    recovery = {"model": HEAVY, "metric": "recovery", "set": "sf"}
+    int8 = recovery | {"precision": "int8"}
+    assert one(rows, **int8, of="slot_accuracy")["within_noise"]
+    assert one(rows, **int8, of="slot_accuracy")["batch_noise"] == 1.0
+    assert not one(rows, **int8, of="rougeL_recall")["within_noise"]
+    assert pd.isna(one(rows, **int8, of="probability")["within_noise"])
+    assert pd.isna(one(rows, **recovery, precision="nf4", of="slot_accuracy")["within_noise"])
 
 
 def test_a_precision_that_could_not_be_run_is_noted_not_dropped(study, tmp_path):

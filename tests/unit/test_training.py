@@ -147,8 +147,10 @@ def test_the_cached_reference_is_the_live_one(study, tmp_path):
 def test_ascent_forgets_and_descent_learns(study, tmp_path):
     log = run_unlearn(study, tmp_path, method="ga", epochs=[6])
     assert log["steps"][-1]["loss"] < log["steps"][0]["loss"] < 0  # −CE falls: CE rises
-    learned = read_json(study / "finetuned/training_log.json")["steps"]
-    assert learned[-1]["loss"] < learned[0]["loss"]
+    learned = read_json(study / "finetuned/training_log.json")
+    assert learned["steps"][-1]["loss"] < learned["steps"][0]["loss"]
+    for made in (log, learned):
+        assert (made["adapted_share"], made["not_adapted"]) == (1.0, [])
 
 
 def test_the_learning_rate_is_constant_after_warm_up(study, tmp_path):

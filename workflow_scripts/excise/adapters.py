@@ -8,13 +8,26 @@ import json
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from excise.errors import InputError
+from excise.experts import (
+    compute_lora_beside_weights,
+    lora_factors,
+    use_expert_by_expert,
+)
 from excise.files import atomic_path
-from excise.models import linear_layers, load_base, load_tokenizer, one_line, unwrapped
+from excise.matrices import (
+    Matrix,
+    Share,
+    check_reach,
+    reachable,
+    share_of,
+    weight_matrices,
+)
+from excise.models import load_base, load_tokenizer, one_line, unwrapped
 from excise.records import read_json, write_json
 
 if TYPE_CHECKING:  # peft and transformers take seconds to import: functions do it when called
@@ -33,59 +46,140 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
     Args:
         model: from `load_base`; it is wrapped in place.
         lora: `rank`, `alpha`, `dropout` (default 0) and `target_modules`: `"all-linear"` (all
-            but the output head), a list of layer names, or a regular expression.
+            linear layers and stacked experts, without output head and gates), a list of their
+            names, or a regular expression.
         seed: of the random start.
 
     Returns:
         The peft model, adapter weights in fp32, base weights frozen.
 
     Raises:
-        InputError: a target matches no linear layer (the message lists the names there are), or
-            peft refuses the model.
+        InputError: a target matches no linear layer, or the output head or an embedding (the
+            message lists the names there are); dropout on experts; a model whose matrices are
+            out of reach (`matrices.check_reach`).
     """
     from peft import LoraConfig
     from transformers.pytorch_utils import Conv1D
 
-    targets = _target_modules(model, lora.get("target_modules", "all-linear"))
-    layers = linear_layers(model)
+    check_reach(model, unwrapped(model).config.name_or_path or "the model")
+    chosen = _chosen(model, lora.get("target_modules", "all-linear"))
+    mistaken = _mistaken_by_peft(model, chosen)
+    parameters = [m for m in chosen if m.kind == "expert" or m.layer in mistaken]
+    modules = [matrix for matrix in chosen if matrix not in parameters]
+    if parameters and lora.get("dropout"):
+        raise InputError(
+            f"lora.dropout: found {lora['dropout']}; on a mixture of experts allowed is 0: "
+            "peft has none there"
+        )
     config = LoraConfig(
         r=lora["rank"],
         lora_alpha=lora["alpha"],
         lora_dropout=lora.get("dropout", 0.0),
-        target_modules=targets,
-        fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in layers.values()),
+        target_modules=_shortest(model, modules),
+        target_parameters=sorted({_without_layer(matrix.name) for matrix in parameters}) or None,
+        fan_in_fan_out=any(isinstance(matrix.owner, Conv1D) for matrix in modules),
         task_type="CAUSAL_LM",
         bias="none",
     )
     try:
-        return _wrap(model, config, seed)
+        model = _wrap(model, config, seed)
     except ValueError as error:
         raise InputError(
             f"{unwrapped(model).config.name_or_path or 'the model'}: peft refuses to adapt it "
             f"({one_line(error)})"
         ) from error
+    adapted = adapted_parameters(model)
+    if adapted != {id(matrix.parameter) for matrix in chosen}:
+        raise RuntimeError(f"lora: peft adapted {len(adapted)} matrices of {len(chosen)} chosen")
+    return model
 
 
-def _target_modules(model: torch.nn.Module, wanted: str | list[str]) -> str | list[str]:
-    """`wanted` checked against the model; `all-linear` spelled out as sorted layer names."""
-    layers = list(linear_layers(model))
-    available = sorted({_short_name(name) for name in layers})
+def _chosen(model: torch.nn.Module, wanted: str | list[str]) -> list[Matrix]:
+    """The matrices that `lora.target_modules` names."""
+    matrices = [matrix for matrix in weight_matrices(model) if _target(matrix) is not None]
     if wanted == "all-linear":
-        return available
-    if isinstance(wanted, str):
-        unmatched = [] if any(re.fullmatch(wanted, name) for name in layers) else [wanted]
-    else:
-        unmatched = [
-            target
-            for target in wanted
-            if not any(name == target or name.endswith(f".{target}") for name in layers)
-        ] or ([] if wanted else ["[]"])
+        return reachable(model)
+    targets = [wanted] if isinstance(wanted, str) else wanted or ["[]"]
+
+    def named(target: str, name: str) -> bool:
+        if isinstance(wanted, str):
+            return re.fullmatch(target, name) is not None
+        return name == target or name.endswith(f".{target}")
+
+    available = sorted({_short_name(_target(matrix)) for matrix in matrices})
+    listed = f"there are: {', '.join(available)} (or all-linear)"
+    words = [name for name, m in model.named_modules() if _is_word_layer(model, m)]
+    for target in targets:
+        unfit = [name for name in words if named(target, name)]
+        if unfit:
+            raise InputError(
+                f"lora.target_modules: {target} matches no linear layer but {', '.join(unfit)}, "
+                f"an embedding or the output head, which no adapter is put on; {listed}"
+                if not any(named(target, _target(matrix)) for matrix in matrices)
+                else f"lora.target_modules: {target} also matches {', '.join(unfit)}, an embedding "
+                f"or the output head, which no adapter is put on; {listed}"
+            )
+    unmatched = [t for t in targets if not any(named(t, _target(matrix)) for matrix in matrices)]
     if unmatched:
         raise InputError(
             f"lora.target_modules: {', '.join(unmatched)} matches no linear layer of this model; "
-            f"there are: {', '.join(available)} (or all-linear)"
+            f"{listed}"
         )
-    return wanted if isinstance(wanted, str) else sorted(set(wanted))
+    return [matrix for matrix in matrices if any(named(t, _target(matrix)) for t in targets)]
+
+
+def _target(matrix: Matrix) -> str | None:
+    """The name by which `lora.target_modules` may ask for a matrix: a layer's, or an expert's."""
+    if matrix.kind == "expert":
+        return matrix.name
+    from transformers.pytorch_utils import Conv1D
+
+    return matrix.layer if isinstance(matrix.owner, torch.nn.Linear | Conv1D) else None
+
+
+def _is_word_layer(model: torch.nn.Module, module: torch.nn.Module) -> bool:
+    """Whether a module is an embedding or the output head."""
+    return isinstance(module, torch.nn.Embedding) or module is model.get_output_embeddings()
+
+
+def _mistaken_by_peft(model: torch.nn.Module, chosen: list[Matrix]) -> set[str]:
+    """The layers among the chosen that peft takes for the experts of an older transformers.
+
+    In `target_modules` of a mixture of experts it reads `gate_proj`, say, as all experts' and
+    leaves out the layer of that name in a shared expert or a dense block. In `target_parameters`
+    names are what they say.
+    """
+    from peft import LoraConfig
+
+    try:
+        from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+    except ImportError:  # a peft that converts nothing
+        return set()
+
+    def mistaken(name: str) -> bool:
+        config = LoraConfig(target_modules=[name])
+        try:
+            convert_peft_config_for_transformers(config, model=model, conversions=None)
+        except ValueError:  # it misses others that belong to the same experts
+            return True
+        return config.target_modules != {name}
+
+    layers = {matrix.layer for matrix in chosen if matrix.kind != "expert"}
+    names = {layer.rpartition(".")[2] for layer in layers}
+    wrong = {name for name in names if mistaken(name)}
+    return {layer for layer in layers if layer.rpartition(".")[2] in wrong}
+
+
+def _shortest(model: torch.nn.Module, chosen: list[Matrix]) -> list[str]:
+    """Sorted names for peft that match the chosen layers and no other module."""
+    wanted = {matrix.layer for matrix in chosen}
+    every = [name for name, _ in model.named_modules()]
+    names = set()
+    for layer in wanted:
+        short = _short_name(layer)
+        matched = {name for name in every if name == short or name.endswith(f".{short}")}
+        names.add(short if matched <= wanted else layer)
+    return sorted(names)
 
 
 def _short_name(layer: str) -> str:
@@ -94,14 +188,57 @@ def _short_name(layer: str) -> str:
     return layer if last.isdigit() else last
 
 
+def _without_layer(name: str) -> str:
+    """A parameter's name from its block on: `mlp.experts.down_proj`."""
+    return re.sub(r"^.*\.\d+\.", "", name)
+
+
+FAN_IN_FAN_OUT = r"fan_in_fan_out is set to"
+"""How peft's one warning begins that says nothing: it has put right what it warns of."""
+
+
 def _wrap(model: torch.nn.Module, config: "LoraConfig", seed: int = 0) -> "PeftModel":
     from peft import get_peft_model
 
+    use_expert_by_expert(model)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peft sets fan_in_fan_out itself, and says so
+        warnings.filterwarnings("ignore", FAN_IN_FAN_OUT)
+        warnings.simplefilter("ignore", FutureWarning)  # peft's use of transformers is its own
         torch.default_generator.manual_seed(seed)
         wrapped = get_peft_model(model, config)
+    compute_lora_beside_weights(wrapped)
     return wrapped.train(not config.inference_mode)
+
+
+def _lora_layers(model: "PeftModel") -> list[tuple[torch.nn.Module, torch.nn.Parameter]]:
+    """peft's layers with the base model's parameter that each adapts."""
+    from peft.tuners.lora import LoraLayer
+    from peft.tuners.lora.layer import ParamWrapper
+
+    return [
+        (layer, layer.get_param() if isinstance(layer, ParamWrapper) else _base_weight(layer))
+        for layer in model.modules()
+        if isinstance(layer, LoraLayer)
+    ]
+
+
+def _base_weight(layer: torch.nn.Module) -> torch.nn.Parameter:
+    return layer.get_base_layer().weight
+
+
+def adapted_parameters(model: "PeftModel") -> set[int]:
+    """Ids of the base model's parameters that the adapter is on."""
+    return {id(parameter) for _, parameter in _lora_layers(model)}
+
+
+def adapted_share(model: "PeftModel") -> Share:
+    """The share of the base model's matrix weights that the adapter is on."""
+    adapted = adapted_parameters(model)
+    return share_of(
+        weight_matrices(model),
+        lambda matrix: id(matrix.parameter) in adapted,
+        otherwise="not in lora.target_modules",
+    )
 
 
 def adapter_tensors(model: "PeftModel") -> dict[str, torch.Tensor]:
@@ -158,13 +295,76 @@ def _read_adapter(folder: str | Path) -> tuple["LoraConfig", dict[str, torch.Ten
         tensors = load_file(folder / ADAPTER_WEIGHTS)
     except Exception as error:
         raise InputError(f"{folder}: the adapter cannot be loaded ({one_line(error)})") from error
+    _check_settings(settings, config, folder / ADAPTER_CONFIG)
+    config.init_lora_weights = True  # the file's weights take their place, whatever they were
     return config, tensors
+
+
+FREE_SETTINGS = {
+    *("r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora"),
+    *("target_modules", "exclude_modules", "target_parameters", "fan_in_fan_out"),
+    *("layers_to_transform", "layers_pattern", "modules_to_save"),
+    *("base_model_name_or_path", "revision", "inference_mode", "auto_mapping", "peft_version"),
+    *("peft_type", "task_type", "init_lora_weights", "eva_config", "runtime_config"),
+}
+"""Keys of adapter_config.json that may have any value, or whose values are looked at below."""
+
+KEPT_BY_INITIALISATION = (True, False, "gaussian", "eva", None)
+"""Starts of A and B that leave the base weights alone; PiSSA, OLoRA and others change them."""
+
+
+def _check_settings(settings: dict, config: "LoraConfig", path: Path) -> None:
+    """See that an adapter, maybe another program's, is A and B on matrices and nothing else.
+
+    What else peft can train (biases, whole modules, single tokens) stays in the model when the
+    adapter is put off, or is not part of ΔW.
+
+    Raises:
+        InputError: the first setting that is something else.
+    """
+    found, plain = settings | config.to_dict(), type(config)().to_dict()
+    for key, value in sorted(found.items()):
+        if key not in FREE_SETTINGS and value != plain.get(key) and value:
+            raise InputError(f"{path}: {key} is {value!r}; allowed is {plain.get(key)!r}")
+    if config.modules_to_save:
+        raise InputError(f"{path}: modules_to_save is {config.modules_to_save!r}; allowed is none")
+    if config.init_lora_weights not in KEPT_BY_INITIALISATION:
+        raise InputError(
+            f"{path}: init_lora_weights is {config.init_lora_weights!r}, which changes the base "
+            "weights; allowed are true, false, 'gaussian' and 'eva'"
+        )
+    if config.task_type not in (None, "CAUSAL_LM"):
+        raise InputError(f"{path}: task_type is {config.task_type!r}; allowed is 'CAUSAL_LM'")
+
+
+def _check_wrapped(model: "PeftModel", path: Path) -> None:
+    """See that no adapted parameter is also another layer's: it would be merged into both.
+
+    Raises:
+        InputError: one is, as with a tied output head.
+    """
+    base = unwrapped(model)
+    names: dict[int, list[str]] = {}
+    for name, parameter in base.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name.replace(".base_layer", ""))
+    for _, parameter in _lora_layers(model):
+        shared = sorted(set(names[id(parameter)]))
+        if len(shared) > 1:
+            raise InputError(
+                f"{path}: the adapter is on tied weights ({' = '.join(shared)}): merged it would "
+                "change both; allowed are layers with weights of their own"
+            )
 
 
 def _shape_of(config: "LoraConfig") -> dict:
     """What two adapters must share for one to take the other's place by copying tensors."""
     ignored = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
-    return {key: value for key, value in config.to_dict().items() if key not in ignored}
+    unordered = set | list  # peft makes sets of names
+    return {
+        key: sorted(value) if isinstance(value, unordered) else value
+        for key, value in config.to_dict().items()
+        if key not in ignored
+    }
 
 
 def _copy_adapter(model: "PeftModel", tensors: dict[str, torch.Tensor], folder: Path) -> None:
@@ -220,6 +420,7 @@ def load_adapter(
             raise InputError(
                 f"{folder}: the adapter does not fit this model ({one_line(error)})"
             ) from error
+        _check_wrapped(model, folder / ADAPTER_CONFIG)
     model.base_model.enable_adapter_layers()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(trainable and "lora_" in name)
@@ -280,37 +481,57 @@ def load_merged(
     return load_adapter(model, adapter_folder).merge_and_unload().eval()
 
 
-def delta_norms(base_folder: str | Path, adapter_folder: str | Path | None) -> dict[str, float]:
-    """How large the adapter's update is: ‖ΔW‖, ‖W‖ and ‖ΔW‖/‖W‖.
+def delta_norms(base_folder: str | Path, adapter_folder: str | Path | None) -> dict[str, Any]:
+    """How large the adapter's update is, and how much of the model it is on.
 
-    ΔW = scale·B·A and W are stacked over all adapted matrices; norms are Frobenius, in fp64.
-    Without an adapter ΔW is 0 and W all linear layers but the output head.
+    ΔW, the merged weight minus the base's, and W are stacked over all adapted matrices; norms are
+    Frobenius, in fp64. Without an adapter ΔW is 0 and W all linear layers and experts but the
+    output head and the gates.
 
     Returns:
-        `delta_norm`, `weight_norm`, `relative_delta`.
+        `delta_norm` ‖ΔW‖, `weight_norm` ‖W‖, `relative_delta` ‖ΔW‖/‖W‖, `adapted_share` (null
+        without an adapter) and `not_adapted` (`adapted_share`'s lines).
 
     Raises:
         InputError: either folder cannot be used.
     """
     base = load_base(base_folder, torch.float32)
+    check_reach(base, str(base_folder))
     if adapter_folder is None:
-        return _norms(0.0, [layer.weight for layer in linear_layers(base).values()])
-    return adapter_norms(load_adapter(base, adapter_folder))
+        norms = _norms(0.0, [matrix.parameter for matrix in reachable(base)])
+        return norms | {"adapted_share": None, "not_adapted": []}
+    model = load_adapter(base, adapter_folder)
+    share = adapted_share(model)
+    return adapter_norms(model) | {"adapted_share": share.share, "not_adapted": share.left_out}
 
 
 def adapter_norms(model: "PeftModel") -> dict[str, float]:
-    """`delta_norms` of a peft model that is already loaded."""
-    from peft.tuners.lora import LoraLayer
+    """The three norms of `delta_norms`, of a peft model that is already loaded, in fp32."""
+    layers = _lora_layers(model)
+    squared = sum(_delta_squared(layer, parameter) for layer, parameter in layers)
+    return _norms(squared, [parameter for _, parameter in layers])
 
-    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
-    squared = 0.0
-    for layer in layers:
-        a = layer.lora_A["default"].weight.detach().double()  # (r, in)
-        b = layer.lora_B["default"].weight.detach().double()  # (out, r)
-        # ‖BA‖² = tr(BᵀB · AAᵀ): r × r matrices instead of out × in
-        product = ((b.T @ b) * (a @ a.T)).sum().item()
-        squared += layer.scaling["default"] ** 2 * product
-    return _norms(squared, [layer.get_base_layer().weight for layer in layers])
+
+def _delta_squared(layer: torch.nn.Module, parameter: torch.nn.Parameter) -> float:
+    """‖ΔW‖² of one adapted parameter."""
+    from peft.tuners.lora.layer import ParamWrapper
+
+    if getattr(layer, "lora_variant", None) or "default" not in layer.lora_A:
+        before = parameter.detach().clone()  # DoRA, embeddings: what merging them changes
+        layer.merge()
+        squared = (parameter.detach().double() - before.double()).square().sum().item()
+        with torch.no_grad():
+            parameter.copy_(before)
+        layer.merged_adapters.clear()
+        return squared
+    if isinstance(layer, ParamWrapper):
+        a, b, scaling = lora_factors(layer, "default")
+    else:
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        scaling = layer.scaling["default"]
+    a, b = a.detach().double(), b.detach().double()  # (…, r, in), (…, out, r)
+    # ‖BA‖² = tr(BᵀB · AAᵀ): r × r matrices instead of out × in
+    return scaling**2 * ((b.mT @ b) * (a @ a.mT)).sum().item()
 
 
 def _norms(delta_squared: float, weights: list[torch.Tensor]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from excise.adapters import attach_lora, save_adapter
+from excise.adapters import adapted_share, attach_lora, save_adapter
 from excise.chat import encode
 from excise.likelihood import answer_logprobs, cross_entropy
 from excise.models import (
@@ -55,4 +55,6 @@ def finetune(base: str | Path, records: list[dict], hp: dict, out: Path) -> None
         loss=loss,
     )
     save_adapter(model, out)
-    write_json(out / "training_log.json", {"settings": hp, "questions": len(encoded)} | log)
+    share = adapted_share(model)
+    about = {"adapted_share": share.share, "not_adapted": share.left_out}
+    write_json(out / "training_log.json", {"settings": hp, "questions": len(encoded)} | about | log)

@@ -18,6 +18,7 @@ from excise.adapters import adapter_tensors, attach_lora
 from excise.chat import Encoded, check_template, encode, encode_prompt, subject_span
 from excise.decoding import generate
 from excise.errors import InputError
+from excise.experts import use_expert_by_expert
 from excise.hidden_states import Reader
 from excise.items import Item
 from excise.likelihood import answer_logprobs, cross_entropy
@@ -135,6 +136,7 @@ def small_copy(config: "PreTrainedConfig") -> "PreTrainedModel | None":
             if size > MOST_PARAMETERS:
                 continue
             model = _with_attention(small)
+            use_expert_by_expert(model)
             _draw(model)
             with torch.no_grad():
                 model(input_ids=torch.tensor([[0, 1, 2]]))

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from excise.errors import InputError
+from excise.experts import use_expert_by_expert
 from excise.machine import slurm_gave_gpu
-from excise.preflight import CAUSAL
+from excise.packed_weights import quantized_already
 
 if TYPE_CHECKING:  # transformers takes seconds to import: functions do it when called
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -134,9 +135,12 @@ def load_config(folder: str | Path) -> "PreTrainedConfig":
     """The configuration of a model folder, of an architecture that the programs can work with.
 
     Raises:
-        InputError: no config, or not a causal LM, or one that reads no cache of keys and values.
+        InputError: no config, quantized weights, not a causal LM, or one that reads no cache of
+            keys and values.
     """
     folder = _model_folder(folder)
+    if found := quantized_already(folder):
+        raise InputError(f"{folder}: {found}")
     _quiet()
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import (
@@ -150,7 +154,7 @@ def load_config(folder: str | Path) -> "PreTrainedConfig":
         raise InputError(f"{folder}/config.json: cannot be used ({one_line(error)})") from error
     written_for = config.architectures or []
     causal = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and all(
-        name.endswith(CAUSAL) for name in written_for
+        name.endswith(("ForCausalLM", "LMHeadModel")) for name in written_for
     )
     if not causal:
         raise InputError(
@@ -201,6 +205,7 @@ def load_base(folder: str | Path, dtype: str | torch.dtype = "float32") -> "PreT
             f"{folder}: the weights are incomplete: {len(missing)} missing or misshapen, "
             f"such as {missing[0]}"
         )
+    use_expert_by_expert(model)
     return model.eval()
 
 
@@ -261,18 +266,6 @@ def check_sequences(
 def _name(model: torch.nn.Module) -> str:
     config = unwrapped(model).config
     return config.name_or_path or config.get_text_config().name_or_path or "the model"
-
-
-def linear_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """The model's linear layers (also GPT-2's Conv1D) by full name, output head left out."""
-    from transformers.pytorch_utils import Conv1D
-
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
-    }
 
 
 def one_line(error: Exception) -> str:

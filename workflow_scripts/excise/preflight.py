@@ -4,18 +4,19 @@ The model folder is judged by file names and headers, without loading it: a miss
 then costs a second, not a job on a GPU node that fails an hour later.
 """
 
-import json
 import os
-import struct
+import re
 from pathlib import Path
 
 from excise.errors import InputError
+from excise.packed_weights import quantized_already, tensor_headers
 from excise.records import read_json
 from excise.weight_files import check_weight_files
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 FILE_SUFFIXES = {".json", ".safetensors", ".jinja", ".txt", ".model"}
+STACKED_EXPERTS = re.compile(r"\.experts\.(\d+\.|gate_up_proj|up_proj|down_proj)")
 
 
 def check_writable(folder: str | Path, key: str) -> None:
@@ -76,6 +77,8 @@ def check_model_folder(folder: str | Path, key: str) -> None:
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{key}: {folder}: no weights; needed is *.safetensors")
     check_weight_files(folder, key)
+    if found := quantized_already(folder):
+        raise InputError(f"{key}: {folder}: {found}")
 
 
 def _check_causal(folder: Path, key: str) -> None:
@@ -118,27 +121,35 @@ def _has_chat_template(folder: Path) -> bool:
 def _check_targets(folder: Path, targets: str | list[str]) -> None:
     if isinstance(targets, str):
         return
-    modules = {name.rpartition(".")[0] for name in _tensor_names(folder)}
+    tensors = tensor_headers(folder)
+    modules = {name.rpartition(".")[0] for name in tensors}
+    stacked = {
+        name.rpartition(".")[0]
+        for name, tensor in tensors.items()
+        if STACKED_EXPERTS.search(name) or len(tensor.get("shape", [])) == 3
+    }
+    if stacked:  # experts are one parameter once loaded, whatever the file calls them
+        modules -= stacked
+        modules |= {"experts.gate_up_proj", "experts.up_proj", "experts.down_proj"}
+    vocabulary = read_json(folder / "config.json").get("vocab_size")
+    words = {
+        name.rpartition(".")[0]
+        for name, tensor in tensors.items()
+        if len(shape := tensor.get("shape", [])) == 2 and shape[0] == vocabulary
+    }
+    linear = modules - words
     for target in targets:
-        if not any(module == target or module.endswith(f".{target}") for module in modules):
-            known = sorted({module.rpartition(".")[2] for module in modules})
-            raise InputError(
-                f"lora.target_modules: {target!r} matches no module of {folder}; "
-                f"its modules are {', '.join(known)}"
+        if not any(module == target or module.endswith(f".{target}") for module in linear):
+            known = sorted({module.rpartition(".")[2] for module in linear})
+            is_word = any(module == target or module.endswith(f".{target}") for module in words)
+            fault = (
+                f"is an embedding or the output head of {folder}, which no adapter is put on"
+                if is_word or target == "lm_head"
+                else f"matches no module of {folder}"
             )
-
-
-def _tensor_names(folder: Path) -> set[str]:
-    """Names of all tensors, from the headers of the safetensors files."""
-    names: set[str] = set()
-    for path in folder.glob("*.safetensors"):
-        try:
-            with path.open("rb") as file:
-                (length,) = struct.unpack("<Q", file.read(8))
-                names |= json.loads(file.read(length)).keys()
-        except (struct.error, ValueError, MemoryError, OverflowError) as error:
-            raise InputError(f"{path}: not a safetensors file") from error
-    return names - {"__metadata__"}
+            raise InputError(
+                f"lora.target_modules: {target!r} {fault}; its modules are {', '.join(known)}"
+            )
 
 
 def _check_middle_layer(folder: Path, middle_layer: int) -> None:

@@ -2,15 +2,16 @@
 
 Input is a *merged* fp32 model: an adapter left beside quantized weights would never be quantized
 itself, and what unlearning changed would survive in full precision. All linear layers but the
-output head are replaced; embeddings, norms and biases stay fp32.
+output head are replaced, and of a mixture of experts each matrix of each expert, by a layer of its
+own; embeddings, norms, biases and the gates that choose experts stay fp32.
 
 What bitsandbytes 0.50 computes in eval mode:
 
 - int8 (Dettmers et al. 2022, arXiv:2208.07339): weights int8 per output row, inputs cast to fp16
-  and int8 per token, columns in which any token of the *batch* reaches 6.0 kept in fp16. A
-  result therefore depends, slightly, on the batch it was computed in; batches are formed from
-  the lengths alone, always in the same order. In training mode the CPU silently computes
-  something else.
+  and int8 per token, columns in which any token of the *batch* reaches 6.0 kept out of int8. A
+  result therefore depends on its neighbours in the batch, by more than int8 changes it on small
+  models. `_token_wise` keeps out the outliers of each token alone: what bitsandbytes computes
+  for one token at a time. In training mode the CPU silently computes something else.
 - nf4, fp4 (Dettmers et al. 2023, arXiv:2305.14314): 4-bit codes in blocks of 64 weights with one
   fp32 scale each (no double quantization), dequantized and multiplied in fp32. CPUs with
   AVX512-BF16 use a kernel that rounds scales and inputs to bf16 and takes only layers whose
@@ -20,18 +21,22 @@ What bitsandbytes 0.50 computes in eval mode:
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from excise.models import linear_layers
+from excise.experts import expert_weight, use_expert_by_expert
+from excise.matrices import Matrix, reachable, share_of, weight_matrices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PRECISIONS = ("int8", "nf4", "fp4")
+RECOVERING_FIELDS = ("slot_match", "rougeL_recall", "probability")
+"""Fields of a record whose means are compared between precisions."""
 INT8_THRESHOLD = 6.0
 BLOCK_SIZE = 64
 
@@ -64,8 +69,8 @@ def load_bitsandbytes() -> ModuleType:
 
 def quantize_model(
     model: "PreTrainedModel", precision: str, device: str | torch.device = "cpu"
-) -> dict[str, float]:
-    """Replace a merged fp32 model's linear layers by quantized ones, in place.
+) -> dict[str, Any]:
+    """Replace a merged fp32 model's linear layers and experts by quantized ones, in place.
 
     Args:
         model: from `adapters.load_merged`; GPT-2's Conv1D layers become linear ones.
@@ -73,8 +78,9 @@ def quantize_model(
         device: where the model goes.
 
     Returns:
-        `layers`, how many were replaced, and `relative_error`, ‖Q(W) − W‖/‖W‖ (Frobenius over
-        all of them): the size of the rounding, to compare with that of an update.
+        `layers`, how many were made; `relative_error`, ‖Q(W) − W‖/‖W‖ (Frobenius over all of
+        them): the size of the rounding, to compare with that of an update; `share`, the part of
+        the matrix weights that is quantized; `left_out`, a line on each kind of matrix that is not.
 
     Raises:
         QuantizationUnsupported: bitsandbytes cannot take a layer's size on this device.
@@ -85,23 +91,89 @@ def quantize_model(
     device = torch.device(device)
     squared_error = squared_weight = 0.0
     model.to(device).eval()  # not later: moving a layer that has computed may lose its scales
-    layers = linear_layers(model)
+    use_expert_by_expert(model)
+    matrices, replaced = weight_matrices(model), reachable(model)
+    names = {matrix.name for matrix in replaced}
+    share = share_of(matrices, lambda matrix: matrix.name in names)
     tried: set[tuple[int, int]] = set()
-    for name, layer in layers.items():
-        weight = _weight(layer).cpu()  # bitsandbytes quantizes on the way from CPU to device
-        quantized = _quantized_layer(name, weight, layer.bias, precision, device)
-        dequantized = dequantized_weight(quantized).cpu()
-        if torch.equal(dequantized, weight) and weight.any():
-            raise RuntimeError(f"{name}: quantization to {precision} changed nothing")
-        squared_error += (dequantized - weight).double().square().sum().item()
-        squared_weight += weight.double().square().sum().item()
-        if tuple(weight.shape) not in tried:
-            _try_layer(name, quantized, precision, device)
-            tried.add(tuple(weight.shape))
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, quantized)
+    layers = 0
+    for matrix in replaced:
+        made = []
+        for name, weight, bias in _linear_maps(matrix):
+            weight = weight.cpu()  # bitsandbytes quantizes on the way from CPU to device
+            quantized = _quantized_layer(name, weight, bias, precision, device)
+            dequantized = dequantized_weight(quantized).cpu()
+            if torch.equal(dequantized, weight) and weight.any():
+                raise RuntimeError(f"{name}: quantization to {precision} changed nothing")
+            squared_error += (dequantized - weight).double().square().sum().item()
+            squared_weight += weight.double().square().sum().item()
+            if tuple(weight.shape) not in tried:
+                _try_layer(name, quantized, precision, device)
+                tried.add(tuple(weight.shape))
+            made.append(quantized)
+        _put_in_place(model, matrix, made)
+        layers += len(made)
     assert not any(module.training for module in model.modules())
-    return {"layers": len(layers), "relative_error": (squared_error / squared_weight) ** 0.5}
+    return {
+        "layers": layers,
+        "relative_error": (squared_error / squared_weight) ** 0.5,
+        "share": share.share,
+        "left_out": share.left_out,
+    }
+
+
+def _linear_maps(matrix: Matrix) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
+    """Name, weight (outputs, inputs) and bias (outputs) of a layer, or of each of the experts."""
+    if matrix.kind == "linear":
+        yield matrix.layer, _weight(matrix.owner), matrix.owner.bias
+        return
+    attribute = matrix.name.rpartition(".")[2]
+    for expert in range(len(matrix.parameter)):
+        weight, bias = expert_weight(matrix.owner, attribute, expert)
+        yield f"{matrix.name}.{expert}", weight.detach().contiguous(), bias
+
+
+def _put_in_place(model: torch.nn.Module, matrix: Matrix, layers: list[torch.nn.Module]) -> None:
+    """Let quantized layers stand where the layer, or the stacked parameter, was."""
+    if matrix.kind == "linear":
+        parent, _, child = matrix.layer.rpartition(".")
+        setattr(model.get_submodule(parent), child, layers[0])
+        return
+    attribute = matrix.name.rpartition(".")[2]
+    delattr(matrix.owner, attribute)
+    setattr(matrix.owner, attribute, torch.nn.ModuleList(layers).eval())
+
+
+@cache
+def _token_wise(bnb: ModuleType) -> type[torch.nn.Module]:
+    """The LLM.int8 layer whose outliers are those of each token, whatever shares its batch."""
+
+    class TokenWiseLinear8bitLt(bnb.nn.Linear8bitLt):
+        """`Linear8bitLt` for inference: every row is what bitsandbytes makes of it alone.
+
+        y = scale_x · scale_w · (int8(x without its outliers) @ int8(W)ᵀ) + outliers(x) @ Ŵᵀ + b,
+        with outliers(x) the values of |x| ≥ 6.0 and Ŵ the weight that the codes stand for.
+        """
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.weight.CB is not None:
+                self.init_8bit_state()
+            codes, scales = self.state.CB, self.state.SCB
+            rows = x.reshape(-1, x.shape[-1])
+            outliers = rows.to(torch.float16).abs() >= self.state.threshold
+            kept = rows.to(torch.float16).masked_fill(outliers, 0)
+            row_codes, row_scales, _ = bnb.functional.int8_vectorwise_quant(kept)
+            y = torch.ops.bitsandbytes.int8_scaled_mm.default(
+                row_codes, codes, row_scales, scales, bias=self.bias, dtype=x.dtype
+            )
+            columns = outliers.any(dim=0).nonzero().view(-1)
+            if len(columns):
+                left_out = (rows * outliers)[:, columns]
+                weight = codes[:, columns].to(x.dtype) * (scales.to(x.dtype)[:, None] / 127)
+                y = y.addmm(left_out, weight.T)
+            return y.reshape(*x.shape[:-1], y.shape[-1])
+
+    return TokenWiseLinear8bitLt
 
 
 def _weight(layer: torch.nn.Module) -> torch.Tensor:
@@ -124,7 +196,7 @@ def _quantized_layer(
     outputs, inputs = weight.shape
     shape = {"bias": bias is not None, "device": "meta"}
     if precision == "int8":
-        layer = bnb.nn.Linear8bitLt(
+        layer = _token_wise(bnb)(
             inputs, outputs, has_fp16_weights=False, threshold=INT8_THRESHOLD, **shape
         )
         layer.weight = bnb.nn.Int8Params(
@@ -188,3 +260,25 @@ def dequantized_weight(layer: torch.nn.Module) -> torch.Tensor:
             codes, scales = layer.state.CB, layer.state.SCB
         return codes.float() * (scales.float()[:, None] / 127)
     return bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+
+
+def mean_changes(records: Iterable[dict], others: Mapping[str, dict]) -> dict[str, float]:
+    """Mean absolute difference of what recovers between two runs of the same questions.
+
+    Args:
+        records: of one run, a sample of the questions.
+        others: of the other run, by id.
+
+    Returns:
+        {field: mean of |record − other|}; NaN where either run holds none.
+    """
+    pairs = [(record, others[record["id"]]) for record in records]
+    return {
+        field: sum(abs(_number(one[field]) - _number(other[field])) for one, other in pairs)
+        / len(pairs)
+        for field in RECOVERING_FIELDS
+    }
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from excise.errors import InputError
@@ -65,11 +66,19 @@ QUANTIZE_NOTES = [
     "recovery = (quantized - full) / (finetuned - full), finetuned at full precision, the same "
     "questions and resamples; 0 = nothing comes back, 1 = as before unlearning. Null where nothing "
     f"was forgotten: the lower limit of finetuned - full does not exceed {MINIMUM_FORGOTTEN}.",
+    "batch_noise = mean absolute change of a forget question's result when it is asked alone in "
+    "place of in a batch. A recovery is within_noise where |quantized - full| does not exceed it: "
+    "such a recovery is none.",
     "relative_delta = ||dW|| / ||W|| of the adapter over the adapted matrices (Frobenius norm).",
+    "adapted_share, quantized_share: of the weights in all matrices (parameters of two or more "
+    "dimensions) but embeddings and the output head, the part that the adapter is on, and the part "
+    "that is quantized.",
 ]
 GAP_METRICS = ["rougeL_recall", "rougeL_f1", "slot_accuracy", "probability", "win_rate"]
 RECOVERY_METRICS = ["slot_accuracy", "rougeL_recall", "probability"]
 RECOVERY_SETS = ["sf", "sf_paraphrased"]
+RECORD_FIELDS = {"slot_accuracy": "slot_match"}
+"""Field of a record that a metric averages, where it has another name."""
 
 
 @dataclass(frozen=True)
@@ -234,34 +243,63 @@ def summarize_quantize(
         versions = {"full": full}
         for precision in hp["precisions"]:
             versions[precision] = read_items(quantize_dir / model / f"{precision}.jsonl")
+        weights = read_json(quantize_dir / model / "weights.json")
         for precision, items in versions.items():
             found = list(metric_rows(items, bootstrap))
             if items.empty:
                 notes.append(f"{model}: no records at precision {precision}; its values are null.")
             elif precision != "full" and columns["method"] is not None:
-                found += recovery_rows(items, full, finetuned, bootstrap)
+                noise = weights.get("batch_noise", {}).get(precision, {})
+                found += recovery_rows(items, full, finetuned, bootstrap, noise)
             rows += [columns | {"precision": precision} | row for row in found]
-        rows += [columns | row for row in weight_rows(quantize_dir / model / "weights.json")]
-    return rows, notes
+        rows += [columns | row for row in weight_rows(weights, hp["precisions"])]
+        notes += share_notes(weights)
+    return rows, list(dict.fromkeys(notes))
 
 
 def recovery_rows(
-    quantized: pd.DataFrame, full: pd.DataFrame, finetuned: pd.DataFrame, bootstrap: Bootstrap
+    quantized: pd.DataFrame,
+    full: pd.DataFrame,
+    finetuned: pd.DataFrame,
+    bootstrap: Bootstrap,
+    noise: dict[str, float],
 ) -> Iterator[dict]:
-    """What quantization brings back of what was forgotten, by set of forget questions."""
+    """What quantization brings back of what was forgotten, by set of forget questions.
+
+    Args:
+        quantized: records of the unlearned model after quantization.
+        full: the same model at full precision.
+        finetuned: the model before unlearning, at full precision.
+        bootstrap: how intervals are made.
+        noise: {field of a record: its mean change with the batch} (`batch_noise` of
+            weights.json).
+    """
     for name in RECOVERY_SETS:
         members = quantized[quantized["set"] == name]
         if members.empty:
             continue
         for metric in RECOVERY_METRICS:
+            after = item_values(members, metric)
+            before = item_values(_same_questions(full, members), metric)
             estimate = bootstrap_recovery(
-                item_values(members, metric),
-                item_values(_same_questions(full, members), metric),
+                after,
+                before,
                 item_values(_same_questions(finetuned, members), metric),
                 people_of(members),
                 *bootstrap.arguments(),
             )
-            yield {"set": name, "metric": "recovery", "of": metric} | estimate_columns(estimate)
+            change = noise.get(RECORD_FIELDS.get(metric, metric))
+            yield {
+                "set": name,
+                "metric": "recovery",
+                "of": metric,
+                "batch_noise": change,
+                "within_noise": None if change is None else _is_within(after, before, change),
+            } | estimate_columns(estimate)
+
+
+def _is_within(after: np.ndarray, before: np.ndarray, change: float) -> bool:
+    return bool(abs(after.mean() - before.mean()) <= change)
 
 
 def _same_questions(items: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
@@ -274,9 +312,29 @@ def _same_questions(items: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
     return items.loc[wanted.index]
 
 
-def weight_rows(path: Path) -> Iterator[dict]:
-    """The size of the update ‖ΔW‖/‖W‖, from weights.json beside the quantized records."""
-    value = read_json(path).get("relative_delta")
-    estimate = Estimate(value, None, None, 1, 0)
-    columns = estimate_columns(estimate, people=False)
-    yield {"precision": "full", "set": None, "metric": "relative_delta"} | columns
+def weight_rows(weights: dict, precisions: list[str]) -> Iterator[dict]:
+    """The size of the update ‖ΔW‖/‖W‖, and what share of the matrices the study reached.
+
+    Args:
+        weights: what `weights.json` beside the quantized records says.
+        precisions: those of the study; one that could not be run has no share.
+    """
+    for metric in ("relative_delta", "adapted_share"):
+        yield {"precision": "full"} | _of_weights(metric, weights.get(metric))
+    for precision in precisions:
+        share = weights.get("quantized_share", {}).get(precision)
+        yield {"precision": precision} | _of_weights("quantized_share", share)
+
+
+def _of_weights(metric: str, value: float | None) -> dict:
+    columns = estimate_columns(Estimate(value, None, None, 1, 0), people=False)
+    return {"set": None, "metric": metric} | columns
+
+
+def share_notes(weights: dict) -> list[str]:
+    """Why a share of the matrices is less than 1."""
+    return [
+        f"{metric}: without {why}."
+        for metric, key in (("adapted_share", "not_adapted"), ("quantized_share", "not_quantized"))
+        for why in weights.get(key, [])
+    ]

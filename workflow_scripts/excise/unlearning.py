@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from excise.adapters import load_adapter, save_adapter
+from excise.adapters import adapted_share, load_adapter, save_adapter
 from excise.chat import Encoded, encode
 from excise.likelihood import answer_logprobs
 from excise.losses import METHODS, ForgetStep, needs_retain
@@ -134,10 +134,13 @@ def unlearn(
     unfinished = [epoch for epoch in hp["epochs"] if epoch not in saved]
     for epoch in unfinished:
         save_adapter(start.model, out / f"epoch_{epoch}")
+    share = adapted_share(start.model)
     write_json(
         out / "training_log.json",
         {
             "settings": hp,
+            "adapted_share": share.share,
+            "not_adapted": share.left_out,
             "forget_reduction": method.forget_reduction,
             "unfinished_checkpoints": unfinished,
         }
