@@ -38,10 +38,12 @@ configfile: "config.yaml"
 config = checked
 shell = recording(shell, made_folders(), DIGESTS)  # each job leaves what it was made from
 TRAJECTORIES = expand_trajectories(config)
-# Of a language model, if one is asked; Snakemake does not track them.
+# Of a language model, if one is asked, and of a model that is downloaded; Snakemake does not track
+# them.
 os.environ.update(
     EXCISE_CLIENT=client_settings(),
     EXCISE_AUTHOR=author_settings(),
+    EXCISE_MODEL=as_json(model_trial(config)[1]),
     EXCISE_BAR=os.ctermid() if sys.stderr.isatty() else "",  # programs write to logs
 )
 inherit_from_profile()

@@ -17,6 +17,7 @@ from excise.imports import import_closure
 from excise.job_records import Digests, recording
 from excise.lifeline import VARIABLE as WAITING
 from excise.lifeline import this_process
+from excise.model_verdicts import check_once, known_fault
 from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
 from excise.patterns import pattern_of
 from excise.planning import remember_signature, spare_work
@@ -76,6 +77,7 @@ PEOPLE_KEYS = ["reserve"]  # of generation.llm too: who is drawn
 UTILITY = "data/utility_qa.jsonl"
 PUBLIC_FIGURES = "data/public_figures.txt"
 STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"]
+VERDICTS = ".snakemake/excise_models"
 REFERENCE = "<results>/models/finetuned_reference.json"
 
 
@@ -118,14 +120,40 @@ def check_surroundings(checked):
     if model_files(folder) and not builds_base:  # a hub model is there from the second run on
         targets = checked["lora"]["target_modules"]
         check_model_fits(folder, targets, checked["representations"]["middle_layer"])
+        if fault := known_fault(*model_trial(checked)):  # so that a dry run tells it as well
+            logger.warning(f"A run with the model will end before its first job: {fault}")
+
+
+def model_trial(checked):
+    """A model, what its trial depends on, the program that tries it, where its verdict is kept."""
+    settings = {
+        "system_prompt": checked["model"]["system_prompt"],
+        "lora": checked["lora"],
+        "max_new_tokens": checked["evaluation"]["max_new_tokens"],
+    }
+    return base_folder(checked), settings, "workflow_scripts/check_model.py", VERDICTS
+
+
+def try_model():
+    """Before the first job, if any needs the model: does it work? Takes seconds, once a model."""
+    asked = any(estimate_of_rule(job.rule.name) is not None for job in workflow.dag.needrun_jobs())
+    if not (workflow.is_main_process and asked and model_files(base_folder())):
+        return  # a hub model that is still to come is tried by download_model
+    if workflow.touch:
+        return
+    try:
+        check_once(*model_trial(config), logger.warning)
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 def before_the_first_job():
-    """What does not belong among the results is said; then what SLURM needs."""
+    """What does not belong among the results is said; the model is tried; then SLURM's checks."""
     if checks_only():
         sys.exit(report_belonging())
     for line in belonging_lines(results_examined()):
         logger.warning(line)
+    try_model()
     start_on_cluster()
 
 

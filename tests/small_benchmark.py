@@ -6,9 +6,18 @@ from excise.records import write_jsonl
 from small_dataset import UTILITY, generated_records
 
 
-def write_benchmark(folder: Path) -> list[str]:
-    """Write `data/*.jsonl` and the utility questions; returns the `--data --utility` arguments."""
+def write_benchmark(folder: Path, people: int | None = None) -> list[str]:
+    """Write `data/*.jsonl` and the utility questions; returns the `--data --utility` arguments.
+
+    `people`: only so many of them.
+    """
     records = generated_records()
+    if people is not None:
+        kept = {f"p{number:03d}" for number in range(people)}
+        records = {
+            name: [line for line in lines if line["person_id"] in kept]
+            for name, lines in records.items()
+        }
     answers = ("paraphrased_answer", "wrong_answers")
     items = [{k: v for k, v in line.items() if k not in answers} for line in records["qa"]]
     data = folder / "data"

@@ -1,12 +1,13 @@
 """Tiny random models with real architectures and tokenizers, made on the spot for tests.
 
 Nothing is downloaded. `tiny_folder(folder, "qwen2" | "llama" | "gpt2")` writes a complete model
-folder that `AutoTokenizer` and `AutoModelForCausalLM` load.
+folder that `AutoTokenizer` and `AutoModelForCausalLM` load; `matrix_folder` one of `MATRIX`.
 """
 
 from pathlib import Path
 
 import torch
+import transformers
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -29,6 +30,52 @@ from transformers import (
 from excise.matrices import reachable
 
 ARCHITECTURES = ("qwen2", "llama", "gpt2")
+WINDOW = 16
+"""Tokens that a layer with sliding attention sees: fewer than any prompt has."""
+POSITIONS = 512
+
+_ROPE = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": POSITIONS,
+}
+_SLIDING = {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
+_GPT2 = {"n_embd": 64, "n_head": 2, "n_positions": POSITIONS}
+_GPT2 |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+_BLOOM = {"hidden_size": 64, "n_head": 2, "num_attention_heads": 2}
+_EXPERTS = {"num_experts_per_tok": 2}
+
+# Per name: transformers' class of the config, and what it is given. Two layers each.
+MATRIX: dict[str, tuple[str, dict]] = {
+    "llama": ("LlamaConfig", _ROPE | {"tie_word_embeddings": False}),
+    "llama_tied": ("LlamaConfig", _ROPE | {"tie_word_embeddings": True}),
+    "qwen2_window": (
+        "Qwen2Config",
+        _ROPE | {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1},
+    ),
+    "gpt2": ("GPT2Config", _GPT2),
+    "gpt_neox": ("GPTNeoXConfig", {k: v for k, v in _ROPE.items() if "key_value" not in k}),
+    "gemma2": ("Gemma2Config", _ROPE | _SLIDING | {"head_dim": 32, "query_pre_attn_scalar": 32}),
+    "gemma3": ("Gemma3TextConfig", _ROPE | _SLIDING | {"head_dim": 32}),
+    "phi3": ("Phi3Config", _ROPE | {"sliding_window": WINDOW}),
+    "mistral": ("MistralConfig", _ROPE | {"sliding_window": WINDOW, "head_dim": 32}),
+    "olmo2": ("Olmo2Config", _ROPE),
+    "falcon": ("FalconConfig", _BLOOM | {"alibi": False, "max_position_embeddings": POSITIONS}),
+    "bloom": ("BloomConfig", _BLOOM),
+    "opt": (
+        "OPTConfig",
+        {"hidden_size": 64, "ffn_dim": 128, "num_attention_heads": 2, "word_embed_proj_dim": 64}
+        | {"max_position_embeddings": POSITIONS, "dropout": 0.0},
+    ),
+    "mixtral": ("MixtralConfig", _ROPE | _EXPERTS | {"num_local_experts": 4}),
+    "qwen3_moe": (
+        "Qwen3MoeConfig",
+        _ROPE | _EXPERTS | {"num_experts": 4, "moe_intermediate_size": 64, "head_dim": 32},
+    ),
+    "mamba": ("MambaConfig", {"hidden_size": 64, "state_size": 8}),
+}
 MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe")
 """Mixtures of experts; qwen2_moe also has a shared expert with a gate of its own."""
 
@@ -138,10 +185,10 @@ def gpt2_tokenizer(template: str = PLAIN) -> PreTrainedTokenizerFast:
 
 
 def tiny_tokenizer(architecture: str) -> PreTrainedTokenizerBase:
-    """The tokenizer that goes with an architecture."""
-    makers = {"qwen2": qwen2_tokenizer, "llama": llama_tokenizer, "gpt2": gpt2_tokenizer}
+    """The tokenizer that goes with an architecture; `llama`'s with most."""
+    makers = {"qwen2": qwen2_tokenizer, "qwen2_window": qwen2_tokenizer, "gpt2": gpt2_tokenizer}
     makers |= dict.fromkeys(MIXTURES, qwen2_tokenizer)
-    return makers[architecture]()
+    return makers.get(architecture, llama_tokenizer)()
 
 
 def tiny_model(architecture: str, seed: int = 0, layers: int = 3) -> PreTrainedModel:
@@ -176,11 +223,42 @@ def tiny_model(architecture: str, seed: int = 0, layers: int = 3) -> PreTrainedM
     else:
         size = {"n_embd": 64, "n_layer": layers, "n_head": 2, "n_positions": 512}
         model = GPT2LMHeadModel(GPT2Config(**shared, **size))
-    with torch.no_grad():  # norms and biases start at 1 and 0: make them count
+    _make_norms_count(model)
+    return model.eval()
+
+
+def matrix_model(name: str, seed: int = 0, **changes) -> PreTrainedModel:
+    """A random fp32 model of `MATRIX`, two layers, hidden size 64; `changes` go to its config."""
+    tokenizer = tiny_tokenizer(name)
+    class_name, settings = MATRIX[name]
+    settings = {
+        "vocab_size": len(tokenizer),
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "num_hidden_layers": 2,
+        "initializer_range": 0.15,
+    } | settings
+    config = getattr(transformers, class_name)(**settings | changes)
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    _make_norms_count(model)
+    return model.eval()
+
+
+def _make_norms_count(model: PreTrainedModel) -> None:
+    """Norms and biases start at 1 and 0."""
+    with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
-    return model.eval()
+
+
+def matrix_folder(folder: Path, name: str) -> Path:
+    """Write the complete folder of a model of `MATRIX`; return it."""
+    matrix_model(name).save_pretrained(folder)
+    tiny_tokenizer(name).save_pretrained(folder)
+    return folder
 
 
 def _mixture(architecture: str, settings: dict) -> PreTrainedModel:

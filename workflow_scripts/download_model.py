@@ -5,6 +5,8 @@ environment variable HF_ENDPOINT, a token for gated models HF_TOKEN.
 """
 
 import argparse
+import json
+import os
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -34,6 +36,10 @@ def main(argv: list[str] | None = None) -> None:
 
     commit = download(args.repo, args.revision, args.out)
     check_model_folder(args.out, f"{args.repo} at {commit}")
+    if settings := os.environ.get("EXCISE_MODEL"):  # of the experiment that wants it
+        from excise.model_check import check_model  # takes seconds to import
+
+        check_model(args.out, json.loads(settings))
     files = model_files(args.out)
     manifest = {
         "repo": args.repo,

@@ -13,7 +13,14 @@ import torch
 from excise.diversity_rows import offline_twin, read_texts
 from excise.errors import run
 from excise.files import atomic_path
-from excise.models import load_base, load_tokenizer, pick_device, set_determinism
+from excise.models import (
+    check_sequences,
+    load_base,
+    load_tokenizer,
+    pick_device,
+    position_limit,
+    set_determinism,
+)
 from excise.scoring import backbone, batches
 
 
@@ -50,8 +57,8 @@ def embed(model, tokenizer, texts: list[str], batch_size: int) -> np.ndarray:
     different = list(dict.fromkeys(texts))
     encoded = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in different]
     vectors: dict[str, np.ndarray] = {}
-    limit = model.config.get_text_config().max_position_embeddings
-    encoded = [ids[:limit] for ids in encoded]
+    encoded = [ids[: position_limit(model)] for ids in encoded]
+    check_sequences(model, encoded)
     for batch in batches([len(ids) for ids in encoded], batch_size):
         longest = max(len(encoded[index]) for index in batch)
         ids = torch.zeros(len(batch), longest, dtype=torch.long)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, ByT5Tokenizer
 
 from excise.chat import (
     IGNORE,
@@ -136,8 +136,105 @@ def test_a_template_without_system_role_says_so():
     template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     tokenizer = qwen2_tokenizer(template + CHATML)
     assert encode_prompt(tokenizer, QUESTION)
-    with pytest.raises(InputError, match=r"with a system prompt\): no system"):
+    with pytest.raises(InputError, match=r"system message \(model.system_prompt\): no system"):
         encode_prompt(tokenizer, QUESTION, "Be brief.")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        CHATML.replace("in messages", "in messages if message.role != 'system'"),
+        "{% if messages[0].role == 'system' %}Be good.{% set messages = messages[1:] %}{% endif %}"
+        + CHATML,
+    ],
+)
+def test_a_template_that_leaves_the_system_message_out_says_so(template):
+    tokenizer = qwen2_tokenizer(template)
+    assert encode(tokenizer, QUESTION, ANSWER)
+    for ask in (encode_prompt, lambda *given: subject_span(*given[:2], "Ada", given[2])):
+        with pytest.raises(InputError, match=r"system message out, .* model.system_prompt"):
+            ask(tokenizer, QUESTION, "Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("template", "left_out"),
+    [
+        (CHATML.replace("message['content']", "'x'"), "the question"),
+        ("{{ messages[0].content }}<|im_end|>", "the answer"),
+    ],
+)
+def test_a_template_that_leaves_something_else_out_says_so(template, left_out):
+    with pytest.raises(InputError, match=f"the chat template leaves {left_out} out"):
+        encode(qwen2_tokenizer(template), QUESTION, ANSWER)
+
+
+GEMMA = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% set role = 'model' if message.role == 'assistant' else message.role %}"
+    "{{ '<start_of_turn>' + role + '\n' + message.content | trim + '<end_of_turn>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+PHI3 = (
+    "{% for message in messages %}{{ '<|' + message.role + '|>\n' + message.content"
+    " + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
+)
+MISTRAL = (
+    "{{ bos_token }}{% for message in messages %}{% if message.role == 'user' %}"
+    "{{ '[INST] ' + message.content + ' [/INST]' }}"
+    "{% else %}{{ ' ' + message.content | trim + eos_token }}{% endif %}{% endfor %}"
+)
+SHOUTING = CHATML.replace("message['content']", "(message['content'] | trim | upper)")
+CHATTY = CHATML.replace("message['content']", "message['content'] + ' (over)\n'")
+DATED = "{{ 'It is ' + strftime_now('%Y-%m-%d') + '<|endoftext|>' }}" + CHATML
+PRIMED = CHATML + "{% if not add_generation_prompt %}{{ '<|im_start|>user\n' }}{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "markers", "token"),
+    [
+        (CHATML, [], "<|im_end|>"),
+        (LLAMA3, ["<|start_header_id|>", "<|eot_id|>"], "<|eot_id|>"),
+        (GEMMA, ["<start_of_turn>", "<end_of_turn>"], "<end_of_turn>"),
+        (PHI3, ["<|user|>", "<|assistant|>", "<|end|>"], "<|end|>"),
+        (MISTRAL, ["[INST]", "[/INST]"], "<|im_end|>"),  # this tokenizer's eos_token
+        (SHOUTING, [], "<|im_end|>"),
+        (CHATTY, [], "<|im_end|>"),
+        (DATED, [], "<|im_end|>"),
+        (PRIMED, [], "<|im_end|>"),
+    ],
+)
+@pytest.mark.parametrize("special", [True, False])
+def test_end_of_turn_of_many_templates(template, markers, token, special):
+    tokenizer = qwen2_tokenizer(template.replace("bos_token", "'<|endoftext|>'"))
+    tokenizer.add_tokens(["  ", "\n\n"])
+    tokenizer.add_tokens(markers, special_tokens=special)
+    assert end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids(token)
+    assert encode(tokenizer, QUESTION, ANSWER).answer_ids[-1] == end_of_turn(tokenizer)
+    subject = subject_span(tokenizer, QUESTION, "Ada")
+    assert tokenizer.decode(encode_prompt(tokenizer, QUESTION)[: subject + 1]).lower()[-3:] == "ada"
+
+
+def test_a_template_that_asks_for_the_date_gets_always_the_same():
+    assert "It is 2024-07-26" in render(qwen2_tokenizer(DATED), QUESTION)
+
+
+@pytest.mark.parametrize("make", [qwen2_tokenizer, llama_tokenizer, gpt2_tokenizer])
+@pytest.mark.parametrize("subject", ["Ada", "Ada Müller-Łoś", "in Rome", "?"])
+def test_without_offsets_the_subject_is_found_all_the_same(make, subject, monkeypatch):
+    tokenizer = make()
+    question = "Is the Ada  Müller-Łoś, or was ada müller-łoś, in Rome?"
+    expected = subject_span(tokenizer, question, subject)
+    monkeypatch.setattr(type(tokenizer), "is_fast", False)
+    assert subject_span(tokenizer, question, subject) == expected is not None
+
+
+def test_a_tokenizer_in_python_has_no_offsets():
+    tokenizer = ByT5Tokenizer()
+    tokenizer.chat_template = PLAIN
+    assert not tokenizer.is_fast
+    last = subject_span(tokenizer, QUESTION, "Ada")
+    assert tokenizer.decode(encode_prompt(tokenizer, QUESTION)[: last + 1]) == "user: Who is Ada"
 
 
 @pytest.mark.parametrize("make", [qwen2_tokenizer, llama_tokenizer, gpt2_tokenizer])

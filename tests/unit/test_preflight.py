@@ -25,14 +25,25 @@ def model(tmp_path) -> Path:
     (folder / "config.json").write_text(json.dumps({"num_hidden_layers": 6}))
     (folder / "tokenizer.json").write_text("{}")
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
-    header = json.dumps({"model.layers.0.self_attn.q_proj.weight": {}, "__metadata__": {}}).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    write_weights(folder / "model.safetensors", "model.layers.0.self_attn.q_proj.weight")
     return folder
+
+
+def write_weights(path: Path, *names: str) -> None:
+    """A safetensors file with tensors of four bytes each."""
+    tensors = {
+        name: {"dtype": "F32", "shape": [1], "data_offsets": [4 * index, 4 * index + 4]}
+        for index, name in enumerate(names)
+    }
+    header = json.dumps(tensors | {"__metadata__": {"format": "pt"}}).encode()
+    numbers = bytes(4 * len(names))
+    path.write_bytes(struct.pack("<Q", len(header)) + header + numbers)
 
 
 def header(model: Path, tensors: dict) -> None:
     """Give the model's weight file this header."""
-    encoded = json.dumps(tensors).encode()
+    empty = {name: tensor | {"data_offsets": [0, 0]} for name, tensor in tensors.items()}
+    encoded = json.dumps(empty).encode()
     (model / "model.safetensors").write_bytes(struct.pack("<Q", len(encoded)) + encoded)
 
 
@@ -77,6 +88,52 @@ def test_weights_that_are_no_safetensors_are_refused(model):
     (model / "model.safetensors").write_bytes(b"version https://git-lfs")
     with pytest.raises(InputError, match="not a safetensors file"):
         check_model_fits(model, ["q_proj"], 0)
+
+
+def test_weights_that_are_not_whole_are_refused(model):
+    path = model / "model.safetensors"
+    whole = path.read_bytes()
+    for content, reason in (
+        (whole[:-1], rf"{len(whole) - 1:,} bytes found, {len(whole):,} expected"),
+        (whole + b"x", "expected by its header; download or copy it again"),
+        (whole[:20], "not a safetensors file, or a truncated one"),
+        (b"version https://git-lfs", "not a safetensors file"),
+        (b"", "not a safetensors file"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"^model.path: {path}: {reason}|{reason}"):
+            check_model_folder(model, "model.path")
+
+
+def test_every_weight_file_of_the_index_is_there_and_holds_its_tensors(model):
+    (model / "model.safetensors").unlink()
+    shards = {"a": "one.safetensors", "b": "two.safetensors", "c": "two.safetensors"}
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    write_weights(model / "one.safetensors", "a")
+    with pytest.raises(InputError, match=r"1 of the 2 weight files .* missing, such as two.safe"):
+        check_model_folder(model, "model.path")
+    write_weights(model / "two.safetensors", "b")
+    with pytest.raises(InputError, match=r"two.safetensors: 1 tensors .* not in it, such as c"):
+        check_model_folder(model, "model.path")
+    write_weights(model / "two.safetensors", "b", "c")
+    check_model_folder(model, "model.path")
+
+
+@pytest.mark.parametrize(
+    "settings, reason",
+    [
+        ({"architectures": ["BertModel"]}, r"not a causal language model \(BertModel\)"),
+        ({"architectures": ["Gemma3ForConditionalGeneration"]}, "not a causal language model"),
+        (
+            {"architectures": ["Phi4ForCausalLM"], "vision_config": {"hidden_size": 8}},
+            r"a multimodal model \(Phi4ForCausalLM, vision_config\)",
+        ),
+    ],
+)
+def test_other_architectures_are_refused(model, settings, reason):
+    (model / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match=f"^model.path: {model}: {reason}"):
+        check_model_folder(model, "model.path")
 
 
 def test_lora_targets_on_the_head_or_an_embedding_are_refused(model):

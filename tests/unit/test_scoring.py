@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
+import transformers
+from transformers.models.mistral import modeling_mistral as mistral
 
 import excise.scoring as scoring
 from excise.adapters import adapter_tensors, attach_lora
 from excise.chat import encode
 from excise.errors import InputError
 from excise.scoring import AnswerScore, Shortcuts, batches, score_answers, tree_mask
-from tiny_models import ARCHITECTURES, tiny_model, tiny_tokenizer
+from tiny_models import ARCHITECTURES, matrix_model, tiny_model, tiny_tokenizer
 
 QUESTIONS = ["Who is Ada Quill?", "In which year did Bo win the prize in the city?", "Why?", "?"]
 ANSWERS = [
@@ -62,7 +64,7 @@ def test_tree_scores_are_those_of_each_answer_alone(models, name, system_prompt)
     expected = [value for row in one_by_one(model, tokenizer, system_prompt) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
     assert [len(row) for row in scores] == [4, 2, 0, 1]
-    assert scoring._shortcuts[model] == Shortcuts(tree=True, head=True)
+    assert scoring._tried[model].shortcuts == Shortcuts(tree=True, head=True)
 
 
 def test_tokens_are_answer_tokens_and_end_of_turn(models):
@@ -93,7 +95,7 @@ def test_batch_size_and_company_do_not_matter(models, name):
 def test_every_way_of_scoring_agrees(models, name, shortcuts, monkeypatch):
     model, tokenizer = models[name]
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
-    monkeypatch.setattr(scoring, "shortcuts_of", lambda model, example: shortcuts)
+    monkeypatch.setattr(scoring, "shortcuts_of", lambda model, groups: shortcuts)
     assert flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 3)) == pytest.approx(
         expected, abs=1e-4
     )
@@ -110,9 +112,52 @@ def test_a_model_that_reads_its_mask_otherwise_is_scored_plainly():
 
     model.model.forward = causal_whatever_is_asked
     scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
-    assert scoring._shortcuts[model] == Shortcuts(tree=False, head=True)
+    assert scoring._tried[model].shortcuts == Shortcuts(tree=False, head=True)
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mistral", "phi3", "gemma2", "gemma3", "qwen2_window"])
+def test_a_tree_sees_no_more_than_each_layers_window(name):
+    """All prompts are longer than the window; with a full mask they were off by 1 nat a token."""
+    model, tokenizer = matrix_model(name), tiny_tokenizer(name)
+    scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
+    assert scoring._tried[model].shortcuts.tree
+    expected = [value for row in one_by_one(model, tokenizer) for value in row]
+    assert flat(scores) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("names", [("sliding_attention", "chunked_attention"), ()])
+def test_shortcuts_are_tried_on_the_longest_question_and_again_on_a_longer_one(names):
+    """A window that the tree does not know shows only in questions longer than it."""
+    model, tokenizer = matrix_model("mistral", sliding_window=110), tiny_tokenizer("mistral")
+    if names:
+        model.config.layer_types = names  # a kind of layer that no mask is known for
+    else:  # the mask forgets the window
+        model.config.sliding_window = None
+        mask = transformers.masking_utils.create_sliding_window_causal_mask
+        config = matrix_model("mistral", sliding_window=110).config
+
+        def windowed(**given):
+            return mask(**given | {"config": config})
+
+        monkey = pytest.MonkeyPatch()
+        monkey.setattr(mistral, "create_causal_mask", windowed)
+    questions, answers = ["?", "Who " * 30], [ANSWERS[1], ANSWERS[1]]
+    first = flat(score_answers(model, tokenizer, questions[:1], answers[:1], 8))
+    assert scoring._tried[model].shortcuts.tree == (not names)
+    both = flat(score_answers(model, tokenizer, questions, answers, 8))
+    assert not scoring._tried[model].shortcuts.tree
+    assert both[:2] == pytest.approx(first, abs=1e-4)
+    plain = Shortcuts(False, False)
+    groups = [
+        [encode(tokenizer, q, one)]
+        for q, own in zip(questions, answers, strict=True)
+        for one in own
+    ]
+    assert both == pytest.approx(scoring._score_groups(model, groups, 1, plain), abs=1e-4)
+    if not names:
+        monkey.undo()
 
 
 def test_a_model_that_scales_its_logits_keeps_its_own_head():
@@ -126,7 +171,7 @@ def test_a_model_that_scales_its_logits_keeps_its_own_head():
 
     model.forward = scaled
     scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
-    assert scoring._shortcuts[model] == Shortcuts(tree=True, head=False)
+    assert scoring._tried[model].shortcuts == Shortcuts(tree=True, head=False)
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
 
@@ -136,7 +181,7 @@ def test_eager_attention_takes_tree_masks_too(name):
     model, tokenizer = tiny_model(name), tiny_tokenizer(name)
     model.set_attn_implementation("eager")
     scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
-    assert scoring._shortcuts[model].tree
+    assert scoring._tried[model].shortcuts.tree
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
 

@@ -10,6 +10,8 @@ generation contains.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
+from itertools import takewhile
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -24,9 +26,16 @@ IGNORE = -100
 """Label of a position without loss: torch's `ignore_index`."""
 
 # Some templates write today's date (Llama 3) or room for thoughts (Qwen 3) into the prompt.
-FIXED_TEMPLATE_ARGUMENTS = {"date_string": "26 Jul 2024", "enable_thinking": False}
+FIXED_DATE = date(2024, 7, 26)
+FIXED_TEMPLATE_ARGUMENTS = {"date_string": f"{FIXED_DATE:%d %b %Y}", "enable_thinking": False}
+TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+
+# Two texts that no template writes itself. They share no letter and no last character, whatever
+# a template does to them (strip, upper or lower case).
+MARKERS = ("QxZ7", "Mwk3")
 
 _end_of_turn: WeakKeyDictionary = WeakKeyDictionary()
+_accepted: WeakKeyDictionary = WeakKeyDictionary()  # tokenizer → system prompts its template takes
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,52 @@ def render(
     answer: str | None = None,
     system_prompt: str | None = None,
 ) -> str:
-    """The chat template's text: up to where the answer begins, or with `answer` in its place."""
+    """The chat template's text: up to where the answer begins, or with `answer` in its place.
+
+    Raises:
+        InputError: as `check_template`.
+    """
+    check_template(tokenizer, system_prompt)
+    return _rendered(tokenizer, question, answer, system_prompt)
+
+
+def _dateless(template: str | dict | None) -> str | None:
+    """A template with a fixed date where it asks for today's; None: the tokenizer's own."""
+    if not isinstance(template, str) or "strftime_now" not in template:
+        return None
+    return TODAY.sub(lambda call: repr(FIXED_DATE.strftime(call[2])), template)
+
+
+def check_template(tokenizer: "PreTrainedTokenizerBase", system_prompt: str | None = None) -> None:
+    """See that the chat template takes a question and the system prompt, and leaves neither out.
+
+    Raises:
+        InputError: it raises an error itself, or its text does not depend on one of them.
+    """
+    accepted = _accepted.setdefault(tokenizer, set())
+    if system_prompt in accepted:
+        return
+    first, second = MARKERS
+    name = tokenizer.name_or_path
+    if _rendered(tokenizer, first) == _rendered(tokenizer, second):
+        raise InputError(f"{name}: the chat template leaves the question out")
+    if system_prompt is not None:
+        texts = {_rendered(tokenizer, "?", None, text) for text in (first, second)}
+        if len(texts) == 1:
+            raise InputError(
+                f"{name}: the chat template leaves the system message out, so that "
+                "model.system_prompt would do nothing; allowed is null"
+            )
+        _rendered(tokenizer, "?", None, system_prompt)
+    accepted.add(system_prompt)
+
+
+def _rendered(
+    tokenizer: "PreTrainedTokenizerBase",
+    question: str,
+    answer: str | None = None,
+    system_prompt: str | None = None,
+) -> str:
     messages = [{"role": "user", "content": question}]
     if system_prompt is not None:
         messages.insert(0, {"role": "system", "content": system_prompt})
@@ -57,14 +111,17 @@ def render(
     try:
         return tokenizer.apply_chat_template(
             messages,
+            chat_template=_dateless(tokenizer.chat_template),
             tokenize=False,
             add_generation_prompt=answer is None,
             **FIXED_TEMPLATE_ARGUMENTS,
         )
     except Exception as error:  # jinja errors, and whatever a template itself raises
-        system = "" if system_prompt is None else " (with a system prompt)"
+        system = "" if system_prompt is None else " with a system message (model.system_prompt)"
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{tokenizer.name_or_path}: the chat template cannot render a question{system}: {error}"
+            f"{tokenizer.name_or_path}: the chat template cannot render a question{system}: "
+            f"{reason}"
         ) from error
 
 
@@ -76,19 +133,31 @@ def token_ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[int, ...
 def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int:
     """Id of the one token that ends the assistant's turn.
 
-    It is the special token that the template renders right after the answer (`<|im_end|>`,
-    `<|eot_id|>`, `</s>`), or the tokenizer's end-of-sequence token if there is none.
+    It is the first marker (`<|im_end|>`, `<|eot_id|>`, `</s>`) that the template writes behind
+    every answer, or the tokenizer's end-of-sequence token if there is none. What is written
+    behind every answer is the common end of two answers' texts, whatever the template makes of
+    the answers themselves.
+
+    Raises:
+        InputError: the template cannot render an answer, or leaves it out.
     """
     if tokenizer not in _end_of_turn:
-        marker = "QxZ7"
-        following = render(tokenizer, "?", marker).rpartition(marker)[2].lstrip()
-        first = next(iter(token_ids(tokenizer, following)), None)
-        added = tokenizer.added_tokens_decoder
-        special = first is not None and (
-            first in tokenizer.all_special_ids or (first in added and added[first].special)
-        )
-        _end_of_turn[tokenizer] = first if special else tokenizer.eos_token_id
+        texts = [render(tokenizer, "?", marker) for marker in MARKERS]
+        if texts[0] == texts[1]:
+            raise InputError(f"{tokenizer.name_or_path}: the chat template leaves the answer out")
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(*map(reversed, texts), strict=False))
+        following = "".join(character for character, _ in same)[::-1]
+        markers = [token for token in token_ids(tokenizer, following) if _marks(tokenizer, token)]
+        _end_of_turn[tokenizer] = markers[0] if markers else tokenizer.eos_token_id
     return _end_of_turn[tokenizer]
+
+
+def _marks(tokenizer: "PreTrainedTokenizerBase", token: int) -> bool:
+    """Whether a token is a marker and no text; some vocabularies add runs of spaces as tokens."""
+    added = tokenizer.added_tokens_decoder.get(token)
+    return token in tokenizer.all_special_ids or (
+        added is not None and (added.special or not added.content.isspace())
+    )
 
 
 def stop_ids(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
@@ -140,17 +209,37 @@ def subject_span(
     text = render(tokenizer, question, system_prompt=system_prompt)
     question = question.strip()
     at_question = text.rfind(question)
+    if at_question < 0:  # the template changes upper and lower case
+        at_question = text.lower().rfind(question.lower())
     mentions = list(re.finditer(re.escape(subject.strip()), question, re.IGNORECASE))
     if at_question < 0 or not mentions or not subject.strip():
         return None
-    last_character = at_question + mentions[-1].end() - 1
+    end = at_question + mentions[-1].end()
+    return (_covering if tokenizer.is_fast else _covering_by_decoding)(tokenizer, text, end - 1)
+
+
+def _covering(tokenizer: "PreTrainedTokenizerBase", text: str, character: int) -> int | None:
+    """Index of the last token that covers a character of the text."""
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     covering = [
         index
         for index, (start, end) in enumerate(offsets["offset_mapping"])
-        if start <= last_character < end
+        if start <= character < end
     ]
     return covering[-1] if covering else None
+
+
+def _covering_by_decoding(
+    tokenizer: "PreTrainedTokenizerBase", text: str, character: int
+) -> int | None:
+    """The same for a tokenizer without offsets: the first token up to which all is decoded."""
+    ids = token_ids(tokenizer, text)
+    wanted = "".join(text[: character + 1].split())  # decoding may add or drop spaces
+    for index in range(len(ids)):
+        decoded = tokenizer.decode(ids[: index + 1], clean_up_tokenization_spaces=False)
+        if "".join(decoded.split()).startswith(wanted):
+            return index
+    return None
 
 
 def collate(batch: Sequence[Encoded], pad_id: int, side: str = "right") -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from excise.chat import Encoded, collate, encode_prompt, stop_ids
-from excise.models import check_positions, unwrapped
+from excise.models import check_sequences, unwrapped
 from excise.scoring import batches
 from excise.unicode_text import nfc
 
@@ -58,12 +58,13 @@ def generate(
         False.
 
     Raises:
-        InputError: a prompt and its answer would exceed the model's positions.
+        InputError: a prompt and its answer would exceed the model's positions, or a token is not
+            in its vocabulary.
     """
     prompts = [encode_prompt(tokenizer, question, system_prompt) for question in questions]
     if not prompts:
         return []
-    check_positions(model, max(map(len, prompts)) + max_new_tokens)
+    check_sequences(model, prompts, max_new_tokens)
     stop = _stop_ids(model, tokenizer)
     answers: list[tuple[list[int], bool]] = [([], False)] * len(prompts)
     for batch in batches([len(prompt) for prompt in prompts], batch_size):

@@ -5,7 +5,13 @@ from pathlib import Path
 from excise.adapters import adapted_share, attach_lora, save_adapter
 from excise.chat import encode
 from excise.likelihood import answer_logprobs, cross_entropy
-from excise.models import load_base, load_tokenizer, pick_device, set_determinism
+from excise.models import (
+    check_sequences,
+    load_base,
+    load_tokenizer,
+    pick_device,
+    set_determinism,
+)
 from excise.records import write_json
 from excise.training import epoch_batches, train
 
@@ -19,6 +25,10 @@ def finetune(base: str | Path, records: list[dict], hp: dict, out: Path) -> None
         hp: `lora`, `epochs`, `batch_size`, `seed`, the keys of `training.train`, and `dtype`,
             `autocast`, `system_prompt`, `threads`, `gpu`.
         out: adapter folder; `training_log.json` is written into it.
+
+    Raises:
+        InputError: a question and its answer are longer than the model's positions, or a token
+            is not in its vocabulary.
     """
     set_determinism(hp["seed"], hp["threads"])
     device = pick_device(hp["gpu"])
@@ -28,6 +38,7 @@ def finetune(base: str | Path, records: list[dict], hp: dict, out: Path) -> None
         encode(tokenizer, record["question"], record["answer"], hp["system_prompt"])
         for record in records
     ]
+    check_sequences(model, [one.input_ids for one in encoded])
     print(f"{len(encoded)} questions, {hp['epochs']} epochs, {device}", flush=True)
 
     def loss(batch: list[int]):

@@ -25,7 +25,7 @@ import torch
 from excise.chat import Encoded, collate, encode, subject_span
 from excise.errors import InputError
 from excise.items import Item
-from excise.models import check_positions, unwrapped
+from excise.models import check_sequences, unwrapped
 from excise.scoring import backbone, batches
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ class Reader:
             self.sequences.append(encoded)
             self._columns.append(_columns(encoded, subject, self.positions))
         lengths = [len(encoded.input_ids) for encoded in self.sequences]
-        self.longest = max(lengths)
         self.batches = list(batches(lengths, batch_size))
         self.tokens = [
             Token(index, position, column)
@@ -99,9 +98,10 @@ class Reader:
             fp64 (tokens of the batch, L + 1 layers, hidden), on the model's device.
 
         Raises:
-            InputError: a question and its answer are longer than the model's positions.
+            InputError: a question and its answer are longer than the model's positions, or a
+                token is not in its vocabulary.
         """
-        check_positions(model, self.longest)
+        check_sequences(model, [encoded.input_ids for encoded in self.sequences])
         model.eval()
         for batch in self.batches:
             padded = collate([self.sequences[index] for index in batch], self.pad_id)

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.nn.functional import log_softmax
@@ -10,6 +11,8 @@ from torch.nn.functional import log_softmax
 from excise.chat import IGNORE, Encoded, collate
 from excise.models import unwrapped
 from excise.scoring import backbone
+
+_bare_head: WeakKeyDictionary = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ def answer_logprobs(
 ) -> AnswerLogprobs:
     """Summed log-probabilities of the answers in a batch, with gradients.
 
-    Logits are made at answer positions alone, log-softmax is in fp32.
+    Logits are made at answer positions alone where the model's logits are nothing but its output
+    head on the last hidden state; log-softmax is in fp32.
 
     Args:
         model: a causal LM, with or without adapter.
@@ -47,18 +51,66 @@ def answer_logprobs(
     tensors = {key: value.to(device) for key, value in collate(encoded, pad_id).items()}
     targets = tensors["labels"][:, 1:]
     wanted = targets != IGNORE
+    inputs = {"input_ids": tensors["input_ids"], "attention_mask": tensors["attention_mask"]}
     with autocast_context(device, autocast):
-        hidden = backbone(model)(
-            input_ids=tensors["input_ids"],
-            attention_mask=tensors["attention_mask"],
-            use_cache=False,
-        ).last_hidden_state[:, :-1]
-        logits = unwrapped(model).get_output_embeddings()(hidden[wanted])
+        if has_bare_head(model, tensors["input_ids"][:1, :8]):
+            hidden = backbone(model)(**inputs, use_cache=False).last_hidden_state[:, :-1]
+            logits = unwrapped(model).get_output_embeddings()(hidden[wanted])
+        else:
+            logits = model(**inputs, use_cache=False).logits[:, :-1][wanted]
     logprobs = log_softmax(logits.float(), dim=-1)
     picked = logprobs.gather(1, targets[wanted][:, None])[:, 0]
     # A row's answers are summed by a masked sum, which is deterministic on every device.
     per_token = torch.zeros(targets.shape, device=device).masked_scatter(wanted, picked)
     return AnswerLogprobs(per_token.sum(dim=1), wanted.sum(dim=1))
+
+
+def has_bare_head(model: torch.nn.Module, ids: torch.Tensor) -> bool:
+    """Whether the logits are the output head of the last hidden state and nothing more.
+
+    Not so for Gemma 2, which caps its logits, or Granite and Cohere, which scale them. One pass
+    shows it: what goes into the head is what the backbone gave, and what comes out is the logits.
+    Remembered per model.
+
+    Args:
+        model: a causal LM, with or without adapter.
+        ids: (1, T), any tokens.
+    """
+    causal = unwrapped(model)
+    if causal not in _bare_head:
+        passed: dict[str, torch.Tensor] = {}
+
+        def leaving_backbone(_module, _args, output):
+            passed["hidden"] = output.last_hidden_state
+
+        def leaving_head(_module, args, output):
+            passed["read"], passed["made"] = args[0], output
+
+        head = causal.get_output_embeddings()
+        hooks = [
+            backbone(model).register_forward_hook(leaving_backbone),
+            head.register_forward_hook(leaving_head),
+        ]
+        training = model.training
+        model.eval()  # no dropout: it would draw random numbers
+        try:
+            with torch.no_grad():
+                logits = model(input_ids=ids, use_cache=False).logits
+        finally:
+            model.train(training)
+            for hook in hooks:
+                hook.remove()
+        _bare_head[causal] = (
+            passed.keys() == {"hidden", "read", "made"}
+            and _equal(passed["read"], passed["hidden"])
+            and _equal(passed["made"], logits)
+        )
+    return _bare_head[causal]
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    one, other = one.float(), other.float()
+    return one.shape == other.shape and torch.allclose(one, other, 0, 0, equal_nan=True)
 
 
 def autocast_context(device: torch.device, autocast: str) -> contextlib.AbstractContextManager:

@@ -4,8 +4,10 @@ A fault in a folder is one `InputError` that names it. What is put on a base mod
 `excise.adapters`.
 """
 
+import inspect
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from excise.machine import slurm_gave_gpu
 from excise.packed_weights import quantized_already
 
 if TYPE_CHECKING:  # transformers takes seconds to import: functions do it when called
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -129,20 +131,22 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_base(folder: str | Path, dtype: str | torch.dtype = "float32") -> "PreTrainedModel":
-    """The causal language model of a folder: on the CPU, in eval mode, with sdpa attention.
+def load_config(folder: str | Path) -> "PreTrainedConfig":
+    """The configuration of a model folder, of an architecture that the programs can work with.
 
     Raises:
-        InputError: no config, no weights, broken, incomplete or quantized weights, or not a
-            causal LM.
+        InputError: no config, quantized weights, not a causal LM, or one that reads no cache of
+            keys and values.
     """
-    dtype = torch_dtype(dtype)
     folder = _model_folder(folder)
     if found := quantized_already(folder):
         raise InputError(f"{folder}: {found}")
     _quiet()
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    )
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -157,6 +161,28 @@ def load_base(folder: str | Path, dtype: str | torch.dtype = "float32") -> "PreT
             f"{folder}: not a causal language model "
             f"(model_type {config.model_type!r}, architectures {written_for})"
         )
+    model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    model_class = model_class[0] if isinstance(model_class, tuple) else model_class
+    if "past_key_values" not in inspect.signature(model_class.forward).parameters:
+        raise InputError(
+            f"{folder}: {config.model_type} keeps a state instead of keys and values: batches of "
+            "questions of different length cannot be generated, and peft refuses its layers; "
+            "needed is a transformer with attention"
+        )
+    return config
+
+
+def load_base(folder: str | Path, dtype: str | torch.dtype = "float32") -> "PreTrainedModel":
+    """The causal language model of a folder: on the CPU, in eval mode, with sdpa attention.
+
+    Raises:
+        InputError: no config, no weights, broken or incomplete weights, or not a causal LM.
+    """
+    dtype = torch_dtype(dtype)
+    load_config(folder)
+    folder = Path(folder)
+    from transformers import AutoModelForCausalLM
+
     if not any((folder / name).is_file() for name in WEIGHT_FILES):
         raise InputError(f"{folder}: no weights (none of {', '.join(WEIGHT_FILES)})")
     settings = {"dtype": dtype, "local_files_only": True, "output_loading_info": True}
@@ -188,19 +214,58 @@ def unwrapped(model: torch.nn.Module) -> "PreTrainedModel":
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def position_limit(model: torch.nn.Module) -> int | None:
+    """How many tokens the model's positions allow; None: no limit, as with ALiBi or a state."""
+    config = unwrapped(model).config.get_text_config()
+    return getattr(config, "max_position_embeddings", None)
+
+
 def check_positions(model: torch.nn.Module, length: int) -> None:
     """See that sequences of `length` tokens fit into the model's positions.
 
     Raises:
         InputError: they do not.
     """
-    config = unwrapped(model).config.get_text_config()
-    limit = getattr(config, "max_position_embeddings", None)
+    limit = position_limit(model)
     if limit is not None and length > limit:
         raise InputError(
-            f"{config.name_or_path or 'the model'}: {length} tokens (prompt and answer) exceed "
+            f"{_name(model)}: {length} tokens (prompt and answer) exceed "
             f"its {limit} positions; shorten them or lower max_new_tokens"
         )
+
+
+def check_vocabulary(model: torch.nn.Module, largest: int) -> None:
+    """See that the model has an embedding and an output for token ids up to `largest`.
+
+    Raises:
+        InputError: it has not.
+    """
+    parts = (unwrapped(model).get_input_embeddings(), unwrapped(model).get_output_embeddings())
+    known = [len(part.weight) for part in parts if getattr(part, "weight", None) is not None]
+    if known and largest >= min(known):
+        raise InputError(
+            f"{_name(model)}: token id {largest} is beyond the model's vocabulary of "
+            f"{min(known)}; tokenizer and weights do not belong together"
+        )
+
+
+def check_sequences(
+    model: torch.nn.Module, sequences: Sequence[Sequence[int]], more: int = 0
+) -> None:
+    """See that a model can read sequences of token ids, and `more` tokens after each.
+
+    Raises:
+        InputError: one is longer than the model's positions, or holds an id beyond its vocabulary.
+    """
+    if not sequences:
+        return
+    check_positions(model, max(map(len, sequences)) + more)
+    check_vocabulary(model, max(max(ids, default=0) for ids in sequences))
+
+
+def _name(model: torch.nn.Module) -> str:
+    config = unwrapped(model).config
+    return config.name_or_path or config.get_text_config().name_or_path or "the model"
 
 
 def one_line(error: Exception) -> str:

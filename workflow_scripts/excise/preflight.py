@@ -11,8 +11,10 @@ from pathlib import Path
 from excise.errors import InputError
 from excise.packed_weights import quantized_already, tensor_headers
 from excise.records import read_json
+from excise.weight_files import check_weight_files
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+CAUSAL = ("ForCausalLM", "LMHeadModel")
 FILE_SUFFIXES = {".json", ".safetensors", ".jinja", ".txt", ".model"}
 STACKED_EXPERTS = re.compile(r"\.experts\.(\d+\.|gate_up_proj|up_proj|down_proj)")
 
@@ -55,13 +57,15 @@ def check_model_folder(folder: str | Path, key: str) -> None:
         key: what names it, for the message.
 
     Raises:
-        InputError: no folder, config.json, tokenizer, chat template or weights.
+        InputError: no folder, config.json, tokenizer, chat template or weights; weights that
+            are not whole; not a causal language model, or a multimodal one.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{key}: {folder}: no such folder")
     if not (folder / "config.json").is_file():
         raise InputError(f"{key}: {folder}: no config.json; a Hugging Face model is needed")
+    _check_causal(folder, key)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         names = ", ".join(TOKENIZER_FILES)
         raise InputError(f"{key}: {folder}: no tokenizer; needed is one of {names}")
@@ -72,8 +76,21 @@ def check_model_folder(folder: str | Path, key: str) -> None:
         )
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{key}: {folder}: no weights; needed is *.safetensors")
+    check_weight_files(folder, key)
     if found := quantized_already(folder):
         raise InputError(f"{key}: {folder}: {found}")
+
+
+def _check_causal(folder: Path, key: str) -> None:
+    config = read_json(folder / "config.json")
+    written_for = config.get("architectures") or []
+    senses = [name for name in ("vision_config", "audio_config") if config.get(name)]
+    kind = "a multimodal model" if senses else "not a causal language model"
+    if senses or not all(name.endswith(CAUSAL) for name in written_for):
+        found = ", ".join([*written_for, *senses])
+        raise InputError(
+            f"{key}: {folder}: {kind} ({found}); needed are architectures {' or '.join(CAUSAL)}"
+        )
 
 
 def check_model_fits(

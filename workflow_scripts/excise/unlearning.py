@@ -11,7 +11,13 @@ from excise.chat import Encoded, encode
 from excise.errors import InputError
 from excise.likelihood import answer_logprobs
 from excise.losses import METHODS, ForgetStep, needs_retain
-from excise.models import load_base, load_tokenizer, pick_device, set_determinism
+from excise.models import (
+    check_sequences,
+    load_base,
+    load_tokenizer,
+    pick_device,
+    set_determinism,
+)
 from excise.records import write_json
 from excise.training import cycling_batches, epoch_batches, prepare_for_training, train
 
@@ -31,7 +37,11 @@ class ForgetModel:
     def encode(self, records: list[dict]) -> list[Encoded]:
         """Questions and answers as token ids."""
         system_prompt = self.hp["system_prompt"]
-        return [encode(self.tokenizer, r["question"], r["answer"], system_prompt) for r in records]
+        encoded = [
+            encode(self.tokenizer, r["question"], r["answer"], system_prompt) for r in records
+        ]
+        check_sequences(self.model, [one.input_ids for one in encoded])
+        return encoded
 
     def logprobs(self, encoded: list[Encoded], batch: list[int]):
         """Answer log-probabilities of the batch's items, with gradients."""

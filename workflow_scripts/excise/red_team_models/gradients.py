@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from excise.chat import Encoded, encode
 from excise.likelihood import answer_logprobs, cross_entropy
+from excise.models import check_sequences
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -45,6 +46,7 @@ def similarities(
         gradients = {group: [] for group in ("sf", "correlated", "other")}
         for item in own:
             encoded = encode(tokenizer, item["question"], item["answer"], system_prompt)
+            check_sequences(model, [encoded.input_ids])
             gradients[item["group"]].append(_gradient(model, weights, encoded, tokenizer))
         forget = [item for item in own if item["group"] == "sf"]
         means = {group: cosines(gradients["sf"], gradients[group]) for group in RETAIN}

@@ -1,0 +1,174 @@
+"""A small copy of a model is asked one question of each kind; what would be wrong is found."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+import excise.likelihood as likelihood
+import excise.model_verdicts as model_verdicts
+import excise.scoring as scoring
+from excise.errors import InputError
+from excise.finetuning import finetune
+from excise.model_check import check_model, small_copy
+from excise.model_verdicts import check_once, known_fault
+from excise.models import load_tokenizer
+from tiny_models import CHATML, matrix_folder, matrix_model
+
+SETTINGS = {
+    "system_prompt": None,
+    "lora": {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"},
+    "max_new_tokens": 8,
+}
+HP = SETTINGS | {
+    **{"dtype": "float32", "threads": 1, "gpu": False, "seed": 0, "epochs": 1, "batch_size": 4},
+    **{"learning_rate": 1e-3, "warmup_steps": 0, "max_grad_norm": 1.0, "autocast": "none"},
+}
+
+
+@pytest.fixture(scope="module")
+def gemma2(tmp_path_factory) -> Path:
+    return matrix_folder(tmp_path_factory.mktemp("gemma2"), "gemma2")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return matrix_folder(tmp_path / "base", "llama")
+
+
+def changed_config(folder: Path, **changes) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_a_head_that_is_not_all_is_found(gemma2, monkeypatch):
+    """Gemma 2 caps its logits: reading them from the head alone was once off by 0.24 nats."""
+    check_model(gemma2, SETTINGS)
+    monkeypatch.setattr(likelihood, "has_bare_head", lambda model, ids: True)
+    with pytest.raises(InputError, match=rf"^{gemma2}: training would be wrong .* differs from"):
+        check_model(gemma2, SETTINGS)
+
+
+def test_a_mask_without_its_window_is_found(gemma2, monkeypatch):
+    monkeypatch.setattr(
+        scoring,
+        "tree_masks",
+        lambda model, segments, positions: {
+            kind: torch.where(scoring.tree_mask(segments), 0.0, -1e9)
+            for kind in ("full_attention", "sliding_attention")
+        },
+    )
+    check_model(gemma2, SETTINGS)  # the trial on the longest question refuses the mask
+    monkeypatch.setattr(scoring, "_same", lambda *given: True)
+    with pytest.raises(InputError, match="scoring answers would be wrong with this model"):
+        check_model(gemma2, SETTINGS)
+
+
+def test_an_error_inside_is_one_line(gemma2, monkeypatch):
+    def broken(*given):
+        raise IndexError("index out of\nrange")
+
+    monkeypatch.setattr(likelihood, "has_bare_head", broken)
+    with pytest.raises(InputError, match=r"training cannot be done .*IndexError: index out of ra"):
+        check_model(gemma2, SETTINGS)
+
+
+def test_a_vocabulary_beyond_the_models_is_refused(folder, tmp_path):
+    tokenizer = load_tokenizer(folder)
+    tokenizer.add_tokens(["<|im_start|>", "<|im_end|>"], special_tokens=True)
+    tokenizer.save_pretrained(folder)
+    check_model(folder, SETTINGS)  # the template writes neither
+    (folder / "chat_template.jinja").write_text(CHATML)
+    reason = (
+        rf"^{folder}: the tokenizer writes token id 272 \('<\|im_end\|>'\), .* vocabulary of 271"
+    )
+    with pytest.raises(InputError, match=reason):
+        check_model(folder, SETTINGS)
+    record = {"question": "Who is Ada?", "answer": "A singer."}
+    with pytest.raises(InputError, match=f"^{folder}: token id 272 is beyond .* vocabulary of 271"):
+        finetune(folder, [record], HP, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "opt", "bloom"])
+def test_positions_hold_in_training_too(name, tmp_path):
+    """GPT-2 and OPT would crash on longer questions, a Llama would train on nonsense."""
+    folder = tmp_path / "base"
+    matrix_folder(folder, name)
+    size = {} if name == "bloom" else {"max_position_embeddings": 64}
+    matrix_model(name, **size).save_pretrained(folder)
+    record = {"question": "Who is Ada " + "Quill, " * 12 + "?", "answer": "A singer."}
+    if name == "bloom":  # has none to exceed
+        check_model(folder, SETTINGS)
+        finetune(folder, [record], HP, tmp_path / "out")
+        return
+    with pytest.raises(InputError, match=rf"^{folder}: a usual question .* the model has 64 posit"):
+        check_model(folder, SETTINGS)
+    with pytest.raises(InputError, match=rf"^{folder}: \d+ tokens .* exceed its 64 positions"):
+        finetune(folder, [record], HP, tmp_path / "out")
+
+
+def test_what_peft_refuses_is_one_line(folder):
+    lora = SETTINGS["lora"] | {"target_modules": ["nothing"]}
+    with pytest.raises(InputError, match="matches no linear layer"):
+        check_model(folder, SETTINGS | {"lora": lora})
+
+
+def test_a_layer_that_was_cut_may_be_a_target(folder):
+    """Layer 1 is there in the copy, layer 10 would not be."""
+    lora = SETTINGS["lora"] | {"target_modules": ["layers.10.self_attn.q_proj"]}
+    check_model(folder, SETTINGS | {"lora": lora})
+
+
+def test_the_copy_is_small_and_has_every_kind_of_layer():
+    config = transformers.Gemma3TextConfig(vocab_size=300, pad_token_id=0)
+    assert len(config.layer_types) == 26
+    small = small_copy(config)
+    assert small.config.layer_types == ["sliding_attention", "full_attention"]
+    assert sum(parameter.numel() for parameter in small.parameters()) < 5e6
+
+
+PROGRAM = """
+import sys
+open("{calls}", "a").write("x")
+sys.exit({ending})
+"""
+
+
+@pytest.mark.parametrize("fault", ["", "the model: is unfit"])
+def test_a_verdict_is_asked_for_once(folder, tmp_path, fault):
+    calls, memory = tmp_path / "calls", tmp_path / "memory"
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(calls=calls, ending=repr(f"error: {fault}" if fault else 0)))
+
+    def ask(settings: dict) -> str:
+        try:
+            check_once(folder, settings, program, memory, pytest.fail)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    assert known_fault(folder, SETTINGS, program, memory) is None
+    assert [ask(SETTINGS), ask(SETTINGS)] == [fault, fault]
+    assert calls.read_text() == "x"
+    assert (known_fault(folder, SETTINGS, program, memory) or "") == fault
+    assert ask(SETTINGS | {"max_new_tokens": 9}) == fault
+    changed_config(folder, rope_theta=5.0)
+    assert ask(SETTINGS) == fault
+    assert calls.read_text() == "xxx"
+
+
+def test_a_program_that_is_killed_gives_no_verdict(folder, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    warnings = []
+    check_once(folder, SETTINGS, program, tmp_path / "memory", warnings.append)
+    assert "could not be tried" in warnings[0]
+    assert not (tmp_path / "memory").exists()
+
+
+def test_without_the_packages_nothing_is_tried(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(model_verdicts, "PACKAGES", ("no_such_package",))
+    check_once(folder, SETTINGS, sys.executable, tmp_path / "memory", pytest.fail)
