@@ -13,6 +13,7 @@ import finetune_lora
 import reference_logprobs
 import train_retain_model
 import unlearn
+from excise import likelihood
 from excise.adapters import load_adapter
 from excise.chat import encode
 from excise.errors import InputError
@@ -211,6 +212,19 @@ def test_prompt_and_padding_have_no_gradient(tmp_path):
     alone = answer_logprobs(model, encoded[:1], tokenizer.pad_token_id).sums[0]
     padded = answer_logprobs(model, encoded, tokenizer.pad_token_id).sums[0]
     assert alone.item() == pytest.approx(padded.item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_cpu_without_bfloat16_computes_in_float32(monkeypatch, has):
+    monkeypatch.setattr(likelihood, "_cpu_has_bfloat16", lambda: has)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    computed = likelihood.product_dtype(cpu, "bfloat16")
+    assert computed == ("bfloat16" if has else "float32")
+    assert likelihood.product_dtype(gpu, "bfloat16") == "bfloat16"
+    assert likelihood.product_dtype(cpu, "none") == "float32"
+    with likelihood.autocast_context(cpu, "bfloat16"):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == getattr(torch, computed)
 
 
 def test_an_epoch_shows_every_item_once_and_the_next_one_in_another_order():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from excise.adapters import adapted_share, attach_lora, save_adapter
 from excise.chat import encode
-from excise.likelihood import answer_logprobs, cross_entropy
+from excise.likelihood import answer_logprobs, cross_entropy, product_dtype
 from excise.models import (
     check_sequences,
     load_base,
@@ -39,7 +39,8 @@ def finetune(base: str | Path, records: list[dict], hp: dict, out: Path) -> None
         for record in records
     ]
     check_sequences(model, [one.input_ids for one in encoded])
-    print(f"{len(encoded)} questions, {hp['epochs']} epochs, {device}", flush=True)
+    precision = product_dtype(device, hp["autocast"])
+    print(f"{len(encoded)} questions, {hp['epochs']} epochs, {device}, {precision}", flush=True)
 
     def loss(batch: list[int]):
         answers = [encoded[index] for index in batch]
@@ -56,5 +57,9 @@ def finetune(base: str | Path, records: list[dict], hp: dict, out: Path) -> None
     )
     save_adapter(model, out)
     share = adapted_share(model)
-    about = {"adapted_share": share.share, "not_adapted": share.left_out}
+    about = {
+        "adapted_share": share.share,
+        "not_adapted": share.left_out,
+        "product_dtype": precision,
+    }
     write_json(out / "training_log.json", {"settings": hp, "questions": len(encoded)} | about | log)

@@ -45,7 +45,7 @@ def answer_logprobs(
         model: a causal LM, with or without adapter.
         encoded: B questions with their answers.
         pad_id: padding id.
-        autocast: `bfloat16` or `none`: precision of the matrix products.
+        autocast: `bfloat16` or `none`: precision of the matrix products (`product_dtype`).
     """
     device = next(model.parameters()).device
     tensors = {key: value.to(device) for key, value in collate(encoded, pad_id).items()}
@@ -113,8 +113,27 @@ def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, 0, 0, equal_nan=True)
 
 
+def product_dtype(device: torch.device, autocast: str) -> str:
+    """`bfloat16` or `float32`: the precision in which training multiplies matrices.
+
+    A CPU without instructions for bfloat16 imitates them, ten times slower than float32
+    (`benchmarks/train_step.py`), so it computes in float32 whatever the configuration says.
+
+    Args:
+        device: where the model is.
+        autocast: the configuration's word, `bfloat16` or `none`.
+    """
+    if autocast == "none" or (device.type == "cpu" and not _cpu_has_bfloat16()):
+        return "float32"
+    return "bfloat16"
+
+
+def _cpu_has_bfloat16() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def autocast_context(device: torch.device, autocast: str) -> contextlib.AbstractContextManager:
-    """`torch.autocast` in bfloat16, or nothing."""
-    if autocast == "none":
+    """`torch.autocast` in bfloat16, or nothing (`product_dtype`)."""
+    if product_dtype(device, autocast) == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)

@@ -17,6 +17,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from excise.chat import IGNORE, collate, encode
 from excise.generation.corpus import QuestionAnswer, mixed_batches
+from excise.likelihood import autocast_context
 
 CHATML = (
     "{% for message in messages %}"
@@ -124,7 +125,7 @@ def pretrain(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, utility: list[d
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, hp)
         tensors = collate([encode(tokenizer, *pair) for pair in batch], tokenizer.pad_token_id)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast_context(torch.device("cpu"), "bfloat16"):
             loss = answer_loss(model, tensors)
         optimizer.zero_grad()
         loss.backward()

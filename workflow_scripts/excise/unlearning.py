@@ -9,7 +9,7 @@ import torch
 from excise.adapters import adapted_share, load_adapter, save_adapter
 from excise.chat import Encoded, encode
 from excise.errors import InputError
-from excise.likelihood import answer_logprobs
+from excise.likelihood import answer_logprobs, product_dtype
 from excise.losses import METHODS, ForgetStep, needs_retain
 from excise.models import (
     check_sequences,
@@ -181,6 +181,7 @@ def _unlearn(
             "settings": hp,
             "adapted_share": share.share,
             "not_adapted": share.left_out,
+            "product_dtype": product_dtype(start.device, hp["autocast"]),
             "forget_reduction": method.forget_reduction,
             "unfinished_checkpoints": unfinished,
         }
