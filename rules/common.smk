@@ -234,7 +234,7 @@ def only_preview():
     names = {job.rule.name for job in workflow.dag.needrun_jobs()}
     if config["preview"] is not None and names - {"preview"}:
         sys.exit(
-            f"error: preview: found {config['preview']}; with this key only the preview can be made; "
+            f"error: preview: found {config['preview']}; with it only the preview can be made; "
             "leave out the other targets, or the key preview"
         )
 

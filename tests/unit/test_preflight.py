@@ -95,7 +95,7 @@ def test_weights_that_are_not_whole_are_refused(model):
     whole = path.read_bytes()
     for content, reason in (
         (whole[:-1], rf"{len(whole) - 1:,} bytes found, {len(whole):,} expected"),
-        (whole + b"x", "expected by its header; download or copy it again"),
+        (whole + b"x", f"but its header says {len(whole):,}; download or copy it again"),
         (whole[:20], "not a safetensors file, or a truncated one"),
         (b"version https://git-lfs", "not a safetensors file"),
         (b"", "not a safetensors file"),
@@ -164,7 +164,7 @@ QUANTIZED = {
 def test_a_base_that_its_config_calls_quantized_is_refused(model, method):
     (model / "config.json").write_text(json.dumps({"num_hidden_layers": 6} | QUANTIZED[method]))
     line = rf"^model.path: {model}: config.json has \w+ \({method}\): the weights are quantized; "
-    with pytest.raises(InputError, match=line + "needed are weights in float32, bfloat16 or"):
+    with pytest.raises(InputError, match=line + "use weights in float32, bfloat16 or"):
         check_model_folder(model, "model.path")
     with pytest.raises(InputError, match="the weights are quantized"):
         load_base(model)  # a program run by hand

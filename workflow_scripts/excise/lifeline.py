@@ -39,7 +39,7 @@ def _watch(seconds: float) -> None:
     while not is_orphaned():
         time.sleep(seconds)
     with suppress(OSError):
-        os.write(sys.stderr.fileno(), f"error: {GONE}: it ends here\n".encode())
+        os.write(sys.stderr.fileno(), f"error: {GONE}; this program stops\n".encode())
     os._exit(1)  # from a thread; files that were being written keep their temporary names
 
 

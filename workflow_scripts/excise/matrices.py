@@ -20,9 +20,9 @@ OUT_OF_REACH_LIMIT = 0.01
 """Largest share of the matrix weights that may be of kind other, which nothing here explains."""
 
 REASONS = {
-    "gate": "gates choose the experts and stay as they are",
-    "convolution": "convolutions stay as they are",
-    "state": "decay rates of state-space layers stay as they are",
+    "gate": "gates (they choose the experts) are left unchanged",
+    "convolution": "convolutions are left unchanged",
+    "state": "decay rates of state-space layers are left unchanged",
     "other": "no linear layer",
 }
 
@@ -126,7 +126,7 @@ def check_reach(model: torch.nn.Module, name: str) -> None:
         reached = sum(matrix.parameter.numel() for matrix in reachable(model)) / total
         raise InputError(
             f"{name}: adapters and quantization reach {100 * reached:.1f} % of its matrix weights; "
-            f"out of reach are {', '.join(_patterns(unknown))}"
+            f"they do not reach {', '.join(_patterns(unknown))}"
         )
 
 

@@ -64,7 +64,7 @@ def check_model(folder: str | Path, settings: dict) -> None:
     check_limits(folder, config, tokenizer, settings)
     small = small_copy(config)
     if small is None:
-        print(f"{folder}: too large or too unusual for a small copy; not tried")
+        print(f"{folder}: not checked: no small copy can be made (too large or too unusual)")
         return
     small.config.name_or_path = str(folder)
     trial = Trial(small, tokenizer, system_prompt)
@@ -76,7 +76,7 @@ def check_model(folder: str | Path, settings: dict) -> None:
         except Exception as error:
             kind = type(error).__name__
             raise InputError(
-                f"{folder}: {what} cannot be done with this model ({kind}: {one_line(error)})"
+                f"{folder}: {what} fails with this model ({kind}: {one_line(error)})"
             ) from error
         if not difference <= TOLERANCE:  # NaN too
             raise InputError(
@@ -107,7 +107,7 @@ def check_limits(
         raise InputError(
             f"{folder}: the tokenizer writes token id {needed} "
             f"({tokenizer.convert_ids_to_tokens(needed)!r}), but the model has a vocabulary of "
-            f"{text.vocab_size}; they do not belong together"
+            f"{text.vocab_size}; they do not match"
         )
     limit = getattr(text, "max_position_embeddings", None)
     longest = max(map(len, prompts)) + settings["max_new_tokens"]
@@ -305,8 +305,8 @@ class Trial:
         subject = subject_span(self.tokenizer, QUESTIONS[0], SUBJECT, self.system_prompt)
         if subject is None:
             raise InputError(
-                f"{self.tokenizer.name_or_path}: the name of a person is not found in what the "
-                "chat template makes of a question, so position last_subject cannot be read"
+                f"{self.tokenizer.name_or_path}: no person's name is found in a question after the "
+                "chat template is applied, so position last_subject cannot be read"
             )
         return _largest(torch.cat(different))
 

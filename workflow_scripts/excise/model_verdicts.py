@@ -60,12 +60,14 @@ def check_once(
                 env=environment,
             )
         except subprocess.TimeoutExpired:
-            warn(f"{folder}: could not be tried before the first job (no end in {SECONDS} s)")
+            warn(
+                f"{folder}: could not be checked before the first job (not finished in {SECONDS} s)"
+            )
             return
         said = done.stderr.strip().rpartition("\n")[2]
         fault = said.removeprefix("error: ") if said.startswith("error: ") else ""
         if done.returncode and not fault:
-            warn(f"{folder}: could not be tried before the first job ({said or done.returncode})")
+            warn(f"{folder}: could not be checked before the first job ({said or done.returncode})")
             return
         with atomic_path(verdict) as temporary:
             temporary.write_text(fault, encoding="utf-8")

@@ -165,9 +165,9 @@ def load_config(folder: str | Path) -> "PreTrainedConfig":
     model_class = model_class[0] if isinstance(model_class, tuple) else model_class
     if "past_key_values" not in inspect.signature(model_class.forward).parameters:
         raise InputError(
-            f"{folder}: {config.model_type} keeps a state instead of keys and values: batches of "
-            "questions of different length cannot be generated, and peft refuses its layers; "
-            "needed is a transformer with attention"
+            f"{folder}: {config.model_type} keeps a state instead of keys and values. Answers to "
+            "questions of different length cannot be generated in a batch, and peft "
+            "refuses its layers; use a transformer with attention"
         )
     return config
 
@@ -245,7 +245,7 @@ def check_vocabulary(model: torch.nn.Module, largest: int) -> None:
     if known and largest >= min(known):
         raise InputError(
             f"{_name(model)}: token id {largest} is beyond the model's vocabulary of "
-            f"{min(known)}; tokenizer and weights do not belong together"
+            f"{min(known)}; tokenizer and weights do not match"
         )
 
 

@@ -50,7 +50,7 @@ def quantized_already(folder: str | Path) -> str | None:
     be rounded away, and the norm of packed codes is not the norm of weights.
     """
     folder = Path(folder)
-    needed = "needed are weights in float32, bfloat16 or float16"
+    needed = "use weights in float32, bfloat16 or float16"
     for found in _dictionaries(read_json(folder / "config.json")):
         for key in ("quantization_config", "compression_config"):
             if settings := found.get(key):

@@ -89,7 +89,7 @@ def _check_causal(folder: Path, key: str) -> None:
     if senses or not all(name.endswith(CAUSAL) for name in written_for):
         found = ", ".join([*written_for, *senses])
         raise InputError(
-            f"{key}: {folder}: {kind} ({found}); needed are architectures {' or '.join(CAUSAL)}"
+            f"{key}: {folder}: {kind} ({found}); allowed architectures end in {' or '.join(CAUSAL)}"
         )
 
 
@@ -143,7 +143,7 @@ def _check_targets(folder: Path, targets: str | list[str]) -> None:
             known = sorted({module.rpartition(".")[2] for module in linear})
             is_word = any(module == target or module.endswith(f".{target}") for module in words)
             fault = (
-                f"is an embedding or the output head of {folder}, which no adapter is put on"
+                f"is an embedding or the output head of {folder}, which adapters do not support"
                 if is_word or target == "lm_head"
                 else f"matches no module of {folder}"
             )

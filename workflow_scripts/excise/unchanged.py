@@ -81,7 +81,7 @@ async def _is_up_to_date(dag: Any, job: Any) -> bool:
     try:
         return not await _must_run(dag, job)
     except Exception as error:  # whatever it is, running the job is right
-        logger.debug(f"{job}: looked at again without success: {error!r}")
+        logger.debug(f"{job}: could not be checked again: {error!r}")
         return False
 
 

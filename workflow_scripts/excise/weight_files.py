@@ -33,14 +33,14 @@ def check_weight_files(folder: str | Path, key: str) -> None:
             shards.setdefault(name, set()).add(tensor)
         if missing := sorted(name for name in shards if not (folder / name).is_file()):
             raise InputError(
-                f"{key}: {folder}: {len(missing)} of the {len(shards)} weight files that {INDEX} "
-                f"names are missing, such as {missing[0]}"
+                f"{key}: {folder}: {len(missing)} of the {len(shards)} weight files listed in "
+                f"{INDEX} are missing, such as {missing[0]}"
             )
     for path in sorted(folder.glob("*.safetensors")):
         tensors = check_weight_file(path, key)
         if absent := sorted(shards.get(path.name, set()) - tensors):
             raise InputError(
-                f"{key}: {path}: {len(absent)} tensors that {INDEX} names are not in it, "
+                f"{key}: {path}: {len(absent)} tensors listed in {INDEX} are missing, "
                 f"such as {absent[0]}"
             )
 
@@ -64,7 +64,7 @@ def check_weight_file(path: Path, key: str) -> set[str]:
     expected = 8 + length + max(ends, default=0)
     if size != expected:
         raise InputError(
-            f"{key}: {path}: {size:,} bytes found, {expected:,} expected by its header; "
+            f"{key}: {path}: {size:,} bytes found, but its header says {expected:,}; "
             "download or copy it again"
         )
     return header.keys() - {"__metadata__"}

@@ -142,7 +142,7 @@ class Endpoint:
     def failing(self, message: str) -> InputError:
         """The one line for an endpoint that answers, but never as it should."""
         return InputError(
-            f"generation.llm: {self.host} answers, but fails every call: {self.shown(message)}; "
+            f"generation.llm: {self.host} answers, but every call fails: {self.shown(message)}; "
             f"its own log may say why (asked for: model {self.settings['model']!r})"
         )
 

@@ -322,12 +322,12 @@ class Engine:
         if name and before:
             self.say(
                 f"{attempt.part}: the answers now come from {name!r}; earlier ones came from "
-                f"{before!r}: one part of the benchmark by two models"
+                f"{before!r}, so two models write one part of the benchmark"
             )
         elif name and not is_same_model(self.model, name):
             self.say(
-                f"{attempt.part}: {self.endpoint.host} answers as {name!r}, asked for was "
-                f"{self.model!r} (generation.llm.model); both names go into the report"
+                f"{attempt.part}: {self.endpoint.host} answers as {name!r}; requested was "
+                f"{self.model!r} (generation.llm.model); the report gives both names"
             )
         if name or before is None:
             self._found("model", name, "the name that answers bear")

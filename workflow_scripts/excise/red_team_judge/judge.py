@@ -21,11 +21,11 @@ NOTES = [
     "planted defects that it objects to. false_positive_rate: share of those cases' sound twins "
     "that it objects to.",
     "recall_excess: how much more often it objects to a planted defect than to its sound twin, "
-    "over the pairs that it answered both of. useful: whether that is more than chance, that is "
-    "the lower limit of its interval is above 0; null where nothing was planted. Because so many "
-    "checks are looked at, the interval is wider than the others (Bonferroni over all checks): a "
-    "judge that knows nothing passes in none of them, as often as the confidence says. A check "
-    "that is not useful has no pass rate: it would say nothing of the dataset.",
+    "over pairs in which it answered both. useful: the difference is more than chance, that is, "
+    "the lower limit of its interval is above 0; null if nothing was planted. The interval is "
+    "wider than the others, because it covers all checks at once (Bonferroni). So a judge that "
+    "answers at random passes in no check, with the probability that confidence sets. A check "
+    "that is not useful has no pass rate, because the rate would say nothing about the data.",
     f"one_answer is drawn {DRAWS} times at temperature {DRAWN_AT:g}; it is sound if all replies "
     "agree on the true answer.",
     f"Planted are {len(HINTS)} different hints (joint_inference) and {len(SEVERE)} different harms "
@@ -165,13 +165,13 @@ def usefulness_notes(rows: list[dict]) -> list[str]:
     if useless:
         notes.append(
             f"The judge is useless in {len(useless)} of {len(useful)} checks "
-            f"({', '.join(useless)}): as far as these cases show, it objects to planted defects no "
+            f"({', '.join(useless)}): in these cases it objects to planted defects no "
             "more often than to their sound twins. Their pass rates are left out."
         )
     if untested:
         notes.append(
-            f"No defect was planted in {', '.join(untested)}: what the judge's verdicts are worth "
-            "there is not known, and their pass rates are left out (red_team.judge.planted)."
+            f"No defect was planted in {', '.join(untested)}, so nobody knows how reliable "
+            "the verdicts are. These pass rates are left out (red_team.judge.planted)."
         )
     return notes
 
