@@ -262,7 +262,7 @@ def test_any_other_500_is_no_fault_of_the_address_either(fault_server, journal):
 def test_a_path_that_is_not_there_is_no_fault_of_the_model(fault_server, journal):
     server = fault_server()
     message = refusal(server, journal, base_url=server.url + "/v2")
-    assert message.startswith(f"generation.llm.base_url: 127.0.0.1:{server.port} has nothing at ")
+    assert message.startswith(f"generation.llm.base_url: 127.0.0.1:{server.port} does not serve ")
     assert "/v1/v2/chat/completions" in message
 
 

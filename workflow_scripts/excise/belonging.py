@@ -60,7 +60,7 @@ def examine(
     """Compare every job's files with its record.
 
     Args:
-        jobs: jobs of Snakemake's plan, with `rule`, `input`, `output`, `params`, `non_derived_params`.
+        jobs: of Snakemake's plan, with `rule`, `input`, `output`, `params`, `non_derived_params`.
         runs: whether Snakemake will run a job; its files are then not reported.
         remembered: whether Snakemake has its own metadata of a file.
         folders: `results` and `data` of the experiment.

@@ -132,11 +132,11 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
 
 
 def load_config(folder: str | Path) -> "PreTrainedConfig":
-    """The configuration of a model folder, of an architecture that the programs can work with.
+    """The configuration of a model folder, if the programs support its architecture.
 
     Raises:
-        InputError: no config, quantized weights, not a causal LM, or one that reads no cache of
-            keys and values.
+        InputError: no config, quantized weights, not a causal LM, or a model without a cache
+            of keys and values.
     """
     folder = _model_folder(folder)
     if found := quantized_already(folder):
@@ -215,7 +215,7 @@ def unwrapped(model: torch.nn.Module) -> "PreTrainedModel":
 
 
 def position_limit(model: torch.nn.Module) -> int | None:
-    """How many tokens the model's positions allow; None: no limit, as with ALiBi or a state."""
+    """Largest number of tokens for the model's positions; None: no limit, as with ALiBi."""
     config = unwrapped(model).config.get_text_config()
     return getattr(config, "max_position_embeddings", None)
 
@@ -235,7 +235,7 @@ def check_positions(model: torch.nn.Module, length: int) -> None:
 
 
 def check_vocabulary(model: torch.nn.Module, largest: int) -> None:
-    """See that the model has an embedding and an output for token ids up to `largest`.
+    """Check that the model has an embedding and an output for token ids up to `largest`.
 
     Raises:
         InputError: it has not.
@@ -252,10 +252,10 @@ def check_vocabulary(model: torch.nn.Module, largest: int) -> None:
 def check_sequences(
     model: torch.nn.Module, sequences: Sequence[Sequence[int]], more: int = 0
 ) -> None:
-    """See that a model can read sequences of token ids, and `more` tokens after each.
+    """Check that a model can read sequences of token ids, plus `more` tokens after each.
 
     Raises:
-        InputError: one is longer than the model's positions, or holds an id beyond its vocabulary.
+        InputError: a sequence exceeds the model's positions or contains an id beyond its vocabulary.
     """
     if not sequences:
         return

@@ -54,7 +54,7 @@ def check_model_folder(folder: str | Path, key: str) -> None:
 
     Args:
         folder: the folder.
-        key: what names it, for the message.
+        key: the config key, for the message.
 
     Raises:
         InputError: no folder, config.json, tokenizer, chat template or weights; weights that
@@ -128,7 +128,7 @@ def _check_targets(folder: Path, targets: str | list[str]) -> None:
         for name, tensor in tensors.items()
         if STACKED_EXPERTS.search(name) or len(tensor.get("shape", [])) == 3
     }
-    if stacked:  # experts are one parameter once loaded, whatever the file calls them
+    if stacked:  # after loading, experts are one parameter, whatever their names in the file
         modules -= stacked
         modules |= {"experts.gate_up_proj", "experts.up_proj", "experts.down_proj"}
     vocabulary = read_json(folder / "config.json").get("vocab_size")
