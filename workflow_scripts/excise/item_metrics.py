@@ -18,7 +18,7 @@ def rouge_l_recall(items: pd.DataFrame) -> pd.Series:
     """ROUGE-L recall of the generation: LCS / words of the answer, words of any script.
 
     Range 0–1; on sf lower = more forgotten, elsewhere higher = better kept. Words that
-    any answer to the question would hold score too. Source: Lin (2004); TOFU reports recall.
+    occur in any answer to the question also score. Source: Lin (2004); TOFU reports recall.
     """
     return items["rougeL_recall"]
 

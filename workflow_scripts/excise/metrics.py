@@ -26,8 +26,8 @@ class RougeL(NamedTuple):
 class UnicodeTokenizer(Tokenizer):
     """Words of any script (`unicode_text.word_tokens`); ASCII ones stemmed as `rouge_score` does.
 
-    On ASCII text these are the tokens of `rouge_score`. That package drops all characters except a–z
-    and 0–9, so all Cyrillic, Greek, Chinese or Devanagari text.
+    On ASCII text these are the tokens of `rouge_score`. That package keeps only a–z and 0–9. It
+    drops all Cyrillic, Greek, Chinese or Devanagari text.
     """
 
     def tokenize(self, text: str) -> list[str]:
@@ -56,8 +56,8 @@ def rouge_l(reference: str, generation: str) -> RougeL:
 
     LCS / reference words, and its harmonic mean with LCS / generated words. Words of any script
     (`UnicodeTokenizer`). Stemmed, as in TOFU and OpenUnlearning, which report recall; MUSE reports
-    F1. Recall rewards long answers, so both are kept. In Chinese and Japanese each character is a word,
-    which is the usual convention. Source: Lin 2004, `rouge_score`.
+    F1. Recall rewards long answers, so both are kept. In Chinese and Japanese each character is a
+    word, as usual. Source: Lin 2004, `rouge_score`.
     """
     return _rouge_l(reference, generation, ascii_only=False)
 

@@ -255,7 +255,7 @@ def check_sequences(
     """Check that a model can read sequences of token ids, plus `more` tokens after each.
 
     Raises:
-        InputError: a sequence exceeds the model's positions or contains an id beyond its vocabulary.
+        InputError: a sequence exceeds the model's positions or has an id beyond its vocabulary.
     """
     if not sequences:
         return

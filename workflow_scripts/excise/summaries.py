@@ -84,7 +84,7 @@ GAP_METRICS = ["rougeL_recall", "rougeL_f1", "slot_accuracy", "probability", "wi
 RECOVERY_METRICS = ["slot_accuracy", "rougeL_recall", "probability"]
 RECOVERY_SETS = ["sf", "sf_paraphrased"]
 RECORD_FIELDS = {"slot_accuracy": "slot_match"}
-"""Field of a record that a metric averages, where it has another name."""
+"""Field of a record that a metric averages, if its name differs."""
 
 
 def confidence_of(hp: dict) -> float:
@@ -124,11 +124,11 @@ def read_complete(
     Args:
         folder: of the models' folders.
         models: names.
-        asked: id → question, of all that models are asked; without it the first model's records
-            say which those are.
+        asked: id → question, everything that models are asked; without it, the first model's
+            records define the questions.
 
     Raises:
-        InputError: a file is missing or broken, lacks a question or has one too many.
+        InputError: a file is missing or broken, lacks a question, or has an unexpected one.
     """
     expected, whose = asked, "the benchmark"
     for model in models:
@@ -252,7 +252,7 @@ def summarize_quantize(
     """Rows of every model × precision × set × metric, the recoveries, the size of the update.
 
     Full precision is read from `eval_dir`, the quantized models from `quantize_dir`; an empty
-    file there is a precision this model could not be run in, as weights.json beside it says.
+    file means that this model does not run in that precision; weights.json gives the reason.
 
     Returns:
         The rows, and notes on what could not be run.
@@ -292,7 +292,7 @@ def recovery_rows(
     confidence: float,
     noise: dict[str, float],
 ) -> Iterator[dict]:
-    """What quantization brings back of what was forgotten, by set of forget questions.
+    """How much of the forgotten knowledge quantization brings back, by set of forget questions.
 
     Args:
         quantized: records of the unlearned model after quantization.
@@ -342,11 +342,11 @@ def _same_questions(items: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
 
 
 def weight_rows(weights: dict, precisions: list[str]) -> Iterator[dict]:
-    """The size of the update ‖ΔW‖/‖W‖, and what share of the matrices the study reached.
+    """The relative size of the update, ‖ΔW‖/‖W‖, and the adapted and quantized shares.
 
     Args:
-        weights: what `weights.json` beside the quantized records says.
-        precisions: those of the study; one that could not be run has no share.
+        weights: content of `weights.json` beside the quantized records.
+        precisions: those of the study; one that failed has no share.
     """
     for metric in ("relative_delta", "adapted_share"):
         yield {"precision": "full"} | _of_weights(metric, weights.get(metric))

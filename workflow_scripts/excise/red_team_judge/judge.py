@@ -104,7 +104,7 @@ def is_sound(case: Case, replies: Sequence[dict | None]) -> bool | None:
 def judge_rows(records: list[dict], confidence: float) -> list[dict]:
     """Pass rate, recall, false-positive rate and their difference, for every check.
 
-    Intervals are over people. The pass rate of a check that is not useful is None.
+    Intervals are over people. A check that is not useful has the pass rate None.
 
     Args:
         records: what `record` makes.
@@ -141,7 +141,7 @@ def recall_excess(
     interval is over people, and simultaneous over all checks (Bonferroni: Dunn 1961).
 
     Returns:
-        The estimate, and the number of pairs of which a verdict is missing.
+        The estimate, and the number of pairs with a missing verdict.
     """
     sound = {one["twin"]: one["sound"] for one in twins}
     pairs = [(one, sound.get(one["twin"])) for one in planted]
@@ -177,7 +177,7 @@ def usefulness_notes(rows: list[dict]) -> list[str]:
 
 
 def _share(members: list[dict], wanted: bool, confidence: float) -> tuple[Estimate, int]:
-    """The share of answered members whose verdict is `wanted`; how many are not answered."""
+    """Share of the answered members with the verdict `wanted`; number of unanswered ones."""
     answered = [one for one in members if one["sound"] is not None]
     people = [one["person_id"] for one in answered]
     if answered:
