@@ -24,9 +24,9 @@ def refusal(*arguments):
         (b"[" * 5000, "nested too deeply"),
         (b"? [a, b]\n: 1\n", ":1: not a config in YAML"),
         (b"a: 1\na: 2\n", ":2: not a config in YAML (key 'a' is given twice)"),
-        (b"pathvars: text\n", "pathvars: found 'text'; allowed: a mapping"),
+        (b"pathvars: text\n", "pathvars: found 'text'; it must be a mapping"),
         (b"pathvars: {results: 3}\n", "pathvars.results: found 3; it must be text"),
-        (b"pathvars:\n", "pathvars: found None; allowed: a mapping"),
+        (b"pathvars:\n", "pathvars: found None; it must be a mapping"),
     ],
 )
 def test_a_config_file_that_is_none_is_named(tmp_path, content, said):
@@ -52,7 +52,7 @@ def test_a_target_taken_for_a_config_file_is_explained(tmp_path):
     [
         ("foo", "--config foo: `=` is missing; write key=value"),
         ("a.b=3", "'a.b' is no key"),
-        ("pathvars=text", "pathvars: found 'text'; allowed: a mapping"),
+        ("pathvars=text", "pathvars: found 'text'; it must be a mapping"),
     ],
 )
 def test_an_override_that_is_none_is_named(text, said):

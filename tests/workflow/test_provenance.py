@@ -129,7 +129,7 @@ def test_another_working_folder_is_one_line(fresh, arguments):
     "content, said",
     [
         ("a: &a {b: *a}", "a.b: an anchor (&) refers to itself"),
-        ("pathvars: text", "pathvars: found 'text'; allowed: a mapping"),
+        ("pathvars: text", "pathvars: found 'text'; it must be a mapping"),
         ("pathvars: {results: results/}", "found 'results/'; allowed: 'results'"),
         ("", "found nothing; a config is a mapping"),
     ],

@@ -218,7 +218,7 @@ def unknown_line(unknown: Sequence[str]) -> str | None:
     more = " and others" if len(unknown) > 1 else ""
     return (
         f"warning: {_counted(len(unknown), 'job', 'jobs')} left no record of what the files were "
-        f"made from ({unknown[0]}{more}): so nobody can tell whether they match today's config; "
+        f"made from ({unknown[0]}{more}), so nobody can tell whether they match today's config; "
         "copy the folders .made_from too, or delete the files"
     )
 
