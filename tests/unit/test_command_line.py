@@ -51,7 +51,7 @@ def test_a_target_taken_for_a_config_file_is_explained(tmp_path):
     "text, said",
     [
         ("foo", "--config foo: `=` is missing; write key=value"),
-        ("a.b=3", "'a.b' is no key"),
+        ("a.b=3", "'a.b' is not a key"),
         ("pathvars=text", "pathvars: found 'text'; it must be a mapping"),
     ],
 )

@@ -207,7 +207,7 @@ def misfit_line(misfits: Sequence[Misfit]) -> str | None:
     remedy = f"--forcerun {files}" if len(misfits) <= SHOWN else "--forcerun (`check` lists what)"
     return (
         f"warning: {_counted(count, 'file does', 'files do')} not match today's config, data "
-        f"or code: {misfits[0]}{more}; to make them again, add {remedy} to the command"
+        f"or code: {misfits[0]}{more}; to make them again, run the same command with {remedy}"
     )
 
 

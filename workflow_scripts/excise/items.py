@@ -171,7 +171,7 @@ def _wrong_details(path: Path, facts: dict[str, dict]) -> dict[str, dict]:
     for fact_id, fact in facts.items():
         if fact_id not in details:
             file = "sf.jsonl" if fact["group"] == "sf" else "sr.jsonl"
-            raise InputError(f"{path}: no line for {fact_id!r}, which is in {file}")
+            raise InputError(f"{path}: {fact_id!r} is in {file} but has no line here")
     return details
 
 
