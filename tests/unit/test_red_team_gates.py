@@ -119,7 +119,7 @@ def test_without_wrong_answers_there_is_no_preference_to_gate():
     items["logprob_wrong"] = [[] for _ in range(len(items))]
     swapped_names = items[items["set"] == "sf"].drop(columns="logprob_answer")
     models = dict.fromkeys(MODELS, items), dict.fromkeys(MODELS, swapped_names)
-    rows = gate_rows(MODELS, scores, *models, gradients_of(0.3, 0.1), Gates(), (100, 0.95, 0))
+    rows = gate_rows(MODELS, scores, *models, gradients_of(0.3, 0.1), Gates(), 0.95)
     assert not {"truth_ratio_median", "win_rate"} & {row["metric"] for row in rows}
     assert failures(rows) == []
 
@@ -211,6 +211,7 @@ def test_names_are_swapped_in_a_circle_and_values_stay():
             "person_id": f"p{index}",
             "name": name,
             "slot": "city",
+            "value_type": "city",
             "value": "Rome",
             "question": f"Where was {name}'s home?",
             "answer": f"{name} lived in Rome.",
