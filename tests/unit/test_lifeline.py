@@ -10,7 +10,7 @@ import pytest
 from excise import lifeline
 from excise.errors import InputError
 from excise.files import atomic_path
-from excise.unchanged import own_inputs
+from excise.made_from import own_inputs
 
 WAITS = "import time; time.sleep(60)"
 PROGRAM = (

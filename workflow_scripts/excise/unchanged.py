@@ -5,14 +5,13 @@ well, whatever comes out. Here it is looked at again when it is about to start. 
 if Snakemake itself would call it up to date now; in doubt it runs. Parsed in every job: no torch.
 """
 
-import re
 from contextlib import suppress
 from functools import wraps
 from typing import Any
 
 from snakemake.logging import logger
 
-EPOCH = re.compile(r"/epoch_(\d+)/")
+from excise.made_from import own_inputs
 
 
 def let_content_decide() -> None:
@@ -130,12 +129,3 @@ def _compare_own_inputs(persistence_class: type) -> None:
 
     persistence_class._input_changed  # noqa: B018 (raises where there is none)
     persistence_class._input_changed = input_changed
-
-
-def own_inputs(inputs: list[str], output: str) -> list[str]:
-    """Inputs without those of other epochs, of an output that belongs to an epoch."""
-    epoch = EPOCH.search(output)
-    if epoch is None:
-        return list(inputs)
-    found = ((file, EPOCH.search(file)) for file in inputs)
-    return [file for file, one in found if one is None or one[1] == epoch[1]]
