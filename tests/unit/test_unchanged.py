@@ -89,4 +89,3 @@ def test_a_group_is_spared_as_a_whole_or_runs_as_a_whole(workflow):
     assert workflow(*together, threshold=6, content="c", last=2) == {"first"}
     # One member has a reason of its own.
     assert workflow(*together, threshold=7, content="c", last=3) == {"first", "last", "side"}
-    assert workflow(*together, threshold=7, content="c", last=3) == set()
