@@ -151,9 +151,10 @@ def before_the_first_job():
     """Report results that do not match, check the model, then run the checks for SLURM."""
     if checks_only():
         sys.exit(report_belonging())
-    for line in belonging_lines(results_examined()):
+    for line in lines_about_results():
         logger.warning(line)
     try_model()
+    remember_base_model()
     start_on_cluster()
 
 
@@ -161,11 +162,25 @@ def at_the_end():
     """Report again: Snakemake calls `onstart` only if there is a job to run."""
     try:
         if workflow._dag is not None and not checks_only():
-            for line in belonging_lines(results_examined()):
+            for line in lines_about_results():
                 print(line, file=sys.stderr)
-    except Exception as error:  # a failed report must not make the run fail
-        print(f"warning: the results could not be checked ({error!r})", file=sys.stderr)
-    DIGESTS.remember()
+    except (Exception, KeyboardInterrupt) as error:  # a failed report must not make the run fail
+        print(f"warning: {not_checked(error)}", file=sys.stderr)
+    finally:
+        DIGESTS.remember()
+
+
+def lines_about_results():
+    """One line for each kind of finding; a fault of this report ends no run."""
+    try:
+        return belonging_lines(results_examined())
+    except Exception as error:
+        return [f"warning: {not_checked(error)}"]
+
+
+def not_checked(error):
+    """Why there is no report about the results."""
+    return f"the results could not be checked ({error!r})"
 
 
 def checks_only():
@@ -176,15 +191,18 @@ def checks_only():
 def report_belonging():
     """Print a line for each result that does not match; return the exit status of `check`."""
     DIGESTS.allowance = float("inf")
-    found, folders = results_examined(), made_folders()
-    model = belonging.model_faults(base_folder(), DIGESTS)
-    planned = [str(path) for job in workflow.dag.jobs for path in job.output]
-    packages = {} if conda_is_used() else found.packages
-    lines = belonging.report(
-        found, strange_results(), belonging.left_behind(planned, folders), model, packages
-    )
+    try:
+        found, folders = results_examined(), made_folders()
+        model = belonging.model_faults(base_folder(), DIGESTS)
+        planned = [str(path) for job in workflow.dag.jobs for path in job.output]
+        packages = {} if conda_is_used() else found.packages
+        left = belonging.left_behind(planned, folders)
+        lines = belonging.report(found, strange_results(), left, model, packages)
+    except Exception as error:
+        print(f"error: {not_checked(error)}", file=sys.stderr)
+        return 1
     print("\n".join(lines), flush=True)
-    return int(bool(found.misfits or model))
+    return int(bool(found.misfits or found.broken or model))
 
 
 def results_examined():
@@ -204,6 +222,7 @@ def belonging_lines(found):
     lines = [
         belonging.misfit_line(found.misfits),
         belonging.unknown_line(found.unknown),
+        belonging.broken_line(found.broken),
         belonging.stranger_line(made_folders()["results"], strange_results()),
         belonging.model_line(belonging.model_faults(base_folder(), DIGESTS)),
         None if conda_is_used() else belonging.package_line(found.packages),
@@ -256,6 +275,16 @@ def start_on_cluster():
         )
     except (InputError, WorkflowError) as error:  # of groups whose jobs cannot go together
         sys.exit(f"error: {error}")
+
+
+def remember_base_model():
+    """A SLURM job knows the digests of the base model: else each would read it whole, first."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    read = {str(path) for job in workflow.dag.needrun_jobs() for path in job.input}
+    for path in read.intersection(base_files()):
+        DIGESTS(path)
+    DIGESTS.remember()
 
 
 def model_elsewhere():

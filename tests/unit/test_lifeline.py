@@ -1,16 +1,18 @@
 """Programs that outlive what started them, and which inputs belong to which epoch."""
 
+import errno
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from excise import lifeline
 from excise.errors import InputError
 from excise.files import atomic_path
-from excise.unchanged import own_inputs
+from excise.made_from import own_inputs
 
 WAITS = "import time; time.sleep(60)"
 PROGRAM = (
@@ -67,6 +69,29 @@ def test_nobody_waits_elsewhere(monkeypatch, named):
 def test_a_number_that_another_process_got_is_nobody(monkeypatch):
     monkeypatch.setenv(lifeline.VARIABLE, f"{os.getpid()},1,{lifeline._place()}")
     assert lifeline.is_orphaned()
+
+
+@pytest.mark.parametrize(
+    "number, gone",
+    [
+        (errno.ENOENT, True),
+        (errno.ESRCH, True),
+        (errno.EMFILE, False),
+        (errno.EACCES, False),
+        (errno.EIO, False),
+    ],
+)
+def test_only_a_process_that_is_not_there_has_ended(monkeypatch, number, gone):
+    monkeypatch.setenv(lifeline.VARIABLE, lifeline.this_process())
+    read = Path.read_text
+
+    def failing(path, **more):
+        if path.name == "stat":
+            raise OSError(number, os.strerror(number))
+        return read(path, **more)
+
+    monkeypatch.setattr(Path, "read_text", failing)
+    assert lifeline.is_orphaned() == gone
 
 
 def test_what_belongs_to_an_epoch_was_made_from_that_epoch():

@@ -286,3 +286,125 @@ def test_digests_are_remembered_between_runs(folder, monkeypatch):
     monkeypatch.setattr(job_records, "digest", lambda path: pytest.fail("read again"))
     assert job_records.Digests(memory)("data/sf.jsonl") == known
     assert job_records.Digests(memory)("data/none") is None
+
+
+def test_only_files_that_are_still_there_are_remembered(folder):
+    (folder / ".snakemake").mkdir()
+    memory = folder / ".snakemake/digests.json"
+    first = job_records.Digests(memory)
+    first("data/sf.jsonl"), first("workflow_scripts/train.py")
+    (folder / "data/sf.jsonl").unlink()
+    first.remember()
+    assert json.loads(memory.read_text()).keys() == {"workflow_scripts/train.py"}
+
+
+def test_the_memory_is_read_at_the_first_use(folder, monkeypatch):
+    read = []
+    monkeypatch.setattr(job_records, "_read_memory", lambda memory: read.append(memory) or {})
+    digests = job_records.Digests(folder / "digests.json")
+    digests.remember()
+    assert read == []
+    digests("data/sf.jsonl"), digests("data/sf.jsonl")
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize("entry", ["null", "7", '["a"]', '["a", 7]', "["])
+def test_a_broken_memory_is_made_anew(folder, entry):
+    (folder / "digests.json").write_text('{"data/sf.jsonl": ' + entry + "}")
+    digests = job_records.Digests(folder / "digests.json")
+    recorded = made_from.digest("data/sf.jsonl")
+    assert not digests.differs("data/sf.jsonl", recorded)
+    digests.remember()
+    assert json.loads((folder / "digests.json").read_text())["data/sf.jsonl"][0] == recorded
+
+
+def many(count=100):
+    tasks = []
+    for number in range(count):
+        task = trained()
+        task.output = [f"out/results/models/{number}/a"]
+        tasks.append(task)
+    return tasks
+
+
+def test_a_look_asks_once_for_each_package_and_each_file(folder, monkeypatch):
+    tasks = many()
+    for task in tasks:
+        run(task, {"torch": "0.1", "peft": "0.2"})
+    versions, states = [], []
+    monkeypatch.setattr(belonging, "version", lambda name: versions.append(name) or "0.1")
+    state = job_records._state
+    monkeypatch.setattr(job_records, "_state", lambda key: states.append(key) or state(key))
+    belonging._installed.cache_clear()
+    try:
+        found = look(*tasks)
+    finally:
+        belonging._installed.cache_clear()
+    assert found.packages == {"peft": {"peft 0.2 then, 0.1 now": 100}}
+    assert sorted(versions) == ["peft", "torch"]
+    assert len(states) == len(set(states)) == 102
+
+
+def evaluated(*epochs):
+    adapters = [f"out/results/models/unlearn/t/epoch_{epoch}/a" for epoch in epochs]
+    outputs = [f"out/results/eval/unlearn/t/epoch_{epoch}/items.jsonl" for epoch in epochs]
+    return job(outputs, [*adapters, "data/sf.jsonl"])
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_checkpoints_of_an_epoch_that_is_left_out_do_not_count(folder, left):
+    for path in evaluated(1, 2).input[:2]:
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).write_text("weights")
+    run(evaluated(1, 2))
+    assert look(evaluated(left)).misfits == []
+    (folder / evaluated(3 - left).input[0]).write_text("other weights")
+    assert look(evaluated(left)).misfits == []
+    (folder / evaluated(left).input[0]).write_text("other weights")
+    (misfit,) = look(evaluated(left)).misfits
+    assert misfit.reasons == [f"data: {evaluated(left).input[0]} changed"]
+
+
+def test_a_job_of_which_a_file_is_missing_is_left_to_snakemake(folder):
+    run(trained())
+    (folder / trained().output[1]).unlink()
+    assert look(trained(epochs=3)) == belonging.Findings([], [], {}, 0)
+
+
+class Ancient(str):
+    is_ancient = True
+
+
+def test_ancient_inputs_are_not_compared(folder):
+    task = trained()
+    task.input = ["data/sf.jsonl", Ancient("workflow_scripts/train.py")]
+    run(task)
+    (folder / "workflow_scripts/train.py").write_text("edited\n")
+    assert look(task).misfits == []
+    assert look(trained()).misfits[0].reasons == ["code: workflow_scripts/train.py changed"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "{",
+        "[]",
+        '{"inputs": {}, "outputs": {}, "params": {}}',
+        '{"inputs": [], "outputs": {}, "params": {}, "folders": {}}',
+        '{"inputs": {"a": 1}, "outputs": {}, "params": {}, "folders": {}}',
+        '{"inputs": {}, "outputs": {}, "params": {}, "folders": {}, "versions": null}',
+    ],
+)
+def test_a_broken_record_is_named_and_ends_nothing(folder, broken):
+    run(trained())
+    other = trained()
+    other.output = ["out/results/models/other/a"]
+    run(other)
+    place = "out/results/.made_from/models/finetuned/a.json"
+    (folder / place).write_text(broken)
+    other.params["hp"] = other.non_derived_params[0] = "{}"
+    found = look(trained(), other)
+    assert (found.broken, len(found.misfits)) == ([place], 1)
+    assert belonging.broken_line(found.broken).startswith(f"warning: {place}: cannot be read")
+    lines = belonging.report(found, [], belonging.left_behind([], FOLDERS), [], {})
+    assert f"error: {place}: cannot be read as the record of a job; delete it" in lines

@@ -94,6 +94,25 @@ def test_check_says_what_does_not_belong_and_runs_nothing(made):
     assert made.digests() == before
 
 
+def test_a_broken_record_is_one_line(made):
+    place = f"{RESULTS}/.made_from/models/finetuned/adapter_model.safetensors.json"
+    before = (made / place).read_bytes()
+    (made / place).write_text('{"inputs": [], "outputs": {}, "params": {}, "folders": {}}')
+    said, done = lines(made), made.snakemake("check")
+    (made / place).write_bytes(before)
+    assert len(said) == 1 and said[0].startswith(f"warning: {place}: cannot be read")
+    assert done.returncode == 1
+    assert f"error: {place}: cannot be read as the record of a job; delete it" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_files_that_are_deleted_on_purpose_are_not_missed(made, tmp_path):
+    workspace = made.copy(tmp_path / "deleted")
+    output = workspace.run("--delete-all-output", "--", MODEL)
+    assert not (workspace / MODEL).exists()
+    assert "belong" not in output
+
+
 def test_every_file_of_the_dataset_is_asked_for(smoke):
     assert any((smoke / f"{RESULTS}/.made_from").rglob("*.json"))
     file = smoke / f"{RESULTS}/dataset/tofu/retain_perturbed.jsonl"

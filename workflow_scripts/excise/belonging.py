@@ -11,13 +11,14 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from excise.job_records import Digests, command_digest, params_of, plain
-from excise.made_from import DIGITS, all_records, moved, read_record, record_path
+from excise.made_from import DIGITS, all_records, moved, own_inputs, read_record, record_path
 
 CODE = "workflow_scripts/"
 SHOWN = 3
@@ -48,6 +49,7 @@ class Findings:
     unknown: list[str]  # first outputs of jobs that left no record
     packages: dict[str, Counter]  # "torch 2.10.0 then, 2.11.0 now" → how often
     outdated: int  # jobs that Snakemake itself will run
+    broken: list[str] = field(default_factory=list)  # records that are none
 
 
 def examine(
@@ -59,6 +61,8 @@ def examine(
 ) -> Findings:
     """Compare every job's files with its record.
 
+    Snakemake itself makes missing files: a job with a missing file is not reported.
+
     Args:
         jobs: of Snakemake's plan, with `rule`, `input`, `output`, `params`, `non_derived_params`.
         runs: whether Snakemake will run a job; its files are then not reported.
@@ -68,30 +72,44 @@ def examine(
     """
     found = Findings([], [], defaultdict(Counter), 0)
     outdated, by_output = 0, None
-    for job in sorted(jobs, key=lambda job: [str(path) for path in job.output]):
-        outputs = [str(path) for path in job.output]
-        place = record_path(outputs, folders) if outputs else None
-        if outputs and runs(job):
-            outdated += 1
-        elif place is not None:
-            record = read_record(place)
-            if record is None:  # its name may come from an output no longer requested
-                by_output = by_output or _by_output(folders)
-                record = by_output.get(os.path.normpath(outputs[-1]))
-            if record is not None:
-                inputs = [str(path) for path in job.input]
-                record = moved(record, folders)
-                settings = tracked_params(job)
-                reasons = [*faults(record, inputs, outputs, settings, folders, digests)]
-                if record.get("command") != command_digest(job.rule.shellcmd or ""):
-                    reasons.append(f"code: the command of rule {job.rule.name} changed")
-                if reasons:
-                    found.misfits.append(Misfit(outputs, reasons))
-                for package, change in other_versions(record):
-                    found.packages[package][change] += 1
-            elif not remembered(job.output[0]):
-                found.unknown.append(outputs[0])
-    return Findings(found.misfits, found.unknown, dict(found.packages), outdated)
+    with digests.look():
+        for job in sorted(jobs, key=lambda job: [str(path) for path in job.output]):
+            outputs = [str(path) for path in job.output]
+            place = record_path(outputs, folders) if outputs else None
+            if outputs and runs(job):
+                outdated += 1
+            elif place is not None and all(map(digests.exists, outputs)):
+                record = read_record(place)
+                if record is None and place.exists():
+                    found.broken.append(str(place))
+                    continue
+                if record is None:  # it may be named after an output that is no longer asked for
+                    by_output = by_output or _by_output(folders)
+                    record = by_output.get(os.path.normpath(outputs[-1]))
+                if record is not None:
+                    reasons = _reasons(job, moved(record, folders), folders, digests)
+                    if reasons:
+                        found.misfits.append(Misfit(outputs, reasons))
+                    for package, change in other_versions(record):
+                        found.packages[package][change] += 1
+                elif not remembered(job.output[0]):
+                    found.unknown.append(outputs[0])
+    packages = dict(found.packages)
+    return Findings(found.misfits, found.unknown, packages, outdated, found.broken)
+
+
+def _reasons(job: Any, record: dict, folders: Mapping[str, str], digests: Digests) -> list[str]:
+    """Why a job's files do not belong.
+
+    An edit of an `ancient` input makes nothing out of date: such inputs are not compared.
+    """
+    inputs, outputs = list(map(str, job.input)), list(map(str, job.output))
+    ancient = {os.path.normpath(path) for path in job.input if getattr(path, "is_ancient", False)}
+    settings = tracked_params(job)
+    reasons = [*faults(record, inputs, outputs, settings, folders, digests, ancient)]
+    if record.get("command") != command_digest(job.rule.shellcmd or ""):
+        reasons.append(f"code: the command of rule {job.rule.name} changed")
+    return reasons
 
 
 def _by_output(folders: Mapping[str, str]) -> dict[str, dict]:
@@ -119,12 +137,19 @@ def faults(
     params: Mapping[str, Any],
     folders: Mapping[str, str],
     digests: Digests,
+    ignored: Collection[str] = (),
 ) -> Iterator[str]:
-    """Reasons why files do not match today's settings, inputs and code; empty if they match."""
+    """Reasons why files do not match today's settings, inputs and code; empty if they match.
+
+    A job that reads several epochs makes files of each. Inputs of epochs that none of its outputs
+    belongs to do not count, nor do those in `ignored`.
+    """
     yield from _setting_faults(record, params, folders)
     then = {os.path.normpath(path): made for path, made in record["inputs"].items()}
     now = {os.path.normpath(path) for path in inputs}
-    for path in sorted(now | then.keys()):
+    both = now | then.keys()
+    own = {path for output in outputs for path in own_inputs(both, output)}
+    for path in sorted(own.difference(ignored)):
         kind = "code" if path.startswith(CODE) else "data"
         if path not in then:
             yield f"{kind}: {path} is new"
@@ -189,12 +214,18 @@ def other_versions(record: dict) -> Iterator[tuple[str, str]]:
         if package == "python":
             now = ".".join(map(str, sys.version_info[:3]))
         else:
-            try:
-                now = version(package)
-            except PackageNotFoundError:
-                now = "none"
+            now = _installed(package)
         if now != then:
             yield package, f"{package} {then} then, {now} now"
+
+
+@cache
+def _installed(package: str) -> str:
+    """Version of a package; asking takes milliseconds, and every record names the same ones."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def misfit_line(misfits: Sequence[Misfit]) -> str | None:
@@ -220,6 +251,17 @@ def unknown_line(unknown: Sequence[str]) -> str | None:
         f"warning: {_counted(len(unknown), 'job', 'jobs')} left no record of what the files were "
         f"made from ({unknown[0]}{more}), so nobody can tell whether they match today's config; "
         "copy the folders .made_from too, or delete the files"
+    )
+
+
+def broken_line(broken: Sequence[str]) -> str | None:
+    """One line about records that cannot be read."""
+    if not broken:
+        return None
+    more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+    return (
+        f"warning: {broken[0]}{more}: cannot be read as the record of a job, so its files "
+        "cannot be checked; delete it"
     )
 
 
@@ -301,6 +343,9 @@ def report(
         packages: as in `found`, or empty if jobs use other environments than this one.
     """
     lines = [f"does not match: {one}" for one in found.misfits]
+    lines += [
+        f"error: {path}: cannot be read as the record of a job; delete it" for path in found.broken
+    ]
     lines += [f"no record: {path}" for path in found.unknown]
     lines += [f"base model: {fault}" for fault in model]
     lines += [

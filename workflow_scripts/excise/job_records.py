@@ -9,7 +9,7 @@ import inspect
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,33 +25,61 @@ class Digests:
     with an older time stamp is noticed.
 
     `allowance`: number of bytes that `differs` may still read; it limits the cost of a check.
+    `memory` is read at the first use, since most calls of Snakemake do not need it.
     """
 
     def __init__(self, memory: Path | None = None, allowance: float = float("inf")):
         self.memory = memory
         self.allowance = allowance
-        self.known: dict[str, list] = {}
         self.changed = False
         self.lock = Lock()  # jobs run in threads
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            self.known = dict(json.loads(memory.read_text(encoding="utf-8")))
+        self._known: dict[str, list] | None = None
+        self._seen: dict[str, list[int] | None] | None = None  # states, within one look
 
     def __call__(self, path: str | Path) -> str | None:
         """Digest of a file; None if the file does not exist."""
         key = os.path.normpath(path)
+        state = _state(key)
+        return None if state is None else self._digest(key, state)
+
+    def _digest(self, key: str, state: list[int]) -> str | None:
+        known = self._remembered(key)
+        if known and known[1] == state:
+            return known[0]
         try:
-            state = self._state(key)
-            with self.lock:
-                known = self.known.get(key)
-            if known and known[1] == state:
-                return known[0]
             made = digest(key)
         except OSError:
             return None
         with self.lock:
-            self.known[key] = [made, state]
+            self._known[key] = [made, state]
             self.changed = True
         return made
+
+    def _remembered(self, key: str) -> list | None:
+        with self.lock:
+            if self._known is None:
+                self._known = _read_memory(self.memory)
+            return self._known.get(key)
+
+    @contextlib.contextmanager
+    def look(self) -> Iterator[None]:
+        """Ask for the state of each file once in this block: all jobs read the same library."""
+        self._seen = {}
+        try:
+            yield
+        finally:
+            self._seen = None
+
+    def exists(self, path: str | Path) -> bool:
+        """Whether there is such a file."""
+        return self._state(os.path.normpath(path)) is not None
+
+    def _state(self, key: str) -> list[int] | None:
+        if self._seen is None:
+            return _state(key)
+        if key not in self._seen:
+            self._seen[key] = _state(key)
+        return self._seen[key]
 
     def differs(self, path: str | Path, recorded: str | None) -> bool:
         """Whether a file differs from its recorded digest; False if the allowance is used up.
@@ -61,29 +89,54 @@ class Digests:
             recorded: its recorded digest.
         """
         key = os.path.normpath(path)
-        try:
-            state = self._state(key)
-        except OSError:
+        state = self._state(key)
+        if state is None:
             return recorded is not None
-        if self.known.get(key, [None, None])[1] != state:
-            if state[0] > self.allowance:
-                return False
-            self.allowance -= state[0]
-        return self(key) != recorded
-
-    @staticmethod
-    def _state(path: str) -> list[int]:
-        found = Path(path).stat()
-        return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+        known = self._remembered(key)
+        if known and known[1] == state:
+            return known[0] != recorded
+        if state[0] > self.allowance:
+            return False
+        self.allowance -= state[0]
+        return self._digest(key, state) != recorded
 
     def remember(self) -> None:
-        """Save the digests for the next run; skip this if the folder cannot be written."""
+        """Save the digests of existing files for the next run.
+
+        Nothing is saved if the folder cannot be written.
+        """
         if self.memory and self.changed and self.memory.parent.is_dir():
             with contextlib.suppress(Exception):
                 with self.lock:
-                    text = json.dumps(self.known)
+                    kept = {key: known for key, known in self._known.items() if _state(key)}
+                    self.changed = False
                 with atomic_path(self.memory) as temporary:
-                    temporary.write_text(text, encoding="utf-8")
+                    temporary.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def _state(key: str) -> list[int] | None:
+    """Size, times and inode of a file; None where there is none."""
+    try:
+        found = os.stat(key)  # noqa: PTH116 (a Path costs more than the call)
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def _read_memory(memory: Path | None) -> dict[str, list]:
+    """Digests of an earlier run; an entry that is none is left out, and its file read again."""
+    try:
+        entries = json.loads(memory.read_text(encoding="utf-8")).items()
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return {key: entry for key, entry in entries if _is_entry(entry)}
+
+
+def _is_entry(entry: Any) -> bool:
+    match entry:
+        case [str(), [int(), int(), int(), int()]]:
+            return True
+    return False
 
 
 def plain(value: Any) -> Any:

@@ -20,13 +20,17 @@ GONE = "the Snakemake that started this program is gone; another one may be runn
 
 def this_process() -> str:
     """Identity of this process: number, start, machine. Empty without /proc."""
-    started, place = _started(os.getpid()), _place()
+    place = _place()
+    try:
+        started = _started(os.getpid())
+    except OSError:
+        return ""
     return f"{os.getpid()},{started},{place}" if started and place else ""
 
 
 def is_orphaned() -> bool:
     """Whether a Snakemake that waits for this program has ended."""
-    return any(_started(pid) != started for pid, started in _waiting())
+    return any(_has_ended(pid, started) for pid, started in _waiting())
 
 
 def end_with_snakemake(seconds: float = 1.0) -> None:
@@ -52,11 +56,23 @@ def _waiting() -> Iterator[tuple[int, str]]:
             yield int(pid), started
 
 
+def _has_ended(pid: int, started: str) -> bool:
+    """Whether a process is gone; no, if that cannot be told (too many open files, say)."""
+    try:
+        return _started(pid) != started
+    except OSError:
+        return False
+
+
 def _started(pid: int) -> str | None:
-    """When a process started, in ticks since boot; None if it has ended."""
+    """When a process started, in ticks since boot; None if it has ended.
+
+    Raises:
+        OSError: that cannot be told.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else fields[19]  # proc(5): state, starttime
 

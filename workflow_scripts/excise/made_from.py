@@ -8,15 +8,18 @@ times, so equal inputs give equal bytes. Every job imports this: no torch here.
 import hashlib
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 FOLDER = ".made_from"
 DRAFT = "EXCISE_JOB"
 """Environment variable that names the unfinished record of the running job."""
 
 
+EPOCH = re.compile(r"/epoch_(\d+)/")
 DIGITS = 32  # of a digest; half of SHA-256 is enough to tell files apart
 
 
@@ -54,8 +57,18 @@ def read_record(path: Path) -> dict | None:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    whole = isinstance(record, dict) and record.keys() >= {"inputs", "outputs", "params", "folders"}
-    return record if whole else None
+    return record if _is_whole(record) else None
+
+
+def _is_whole(record: Any) -> bool:
+    parts = ("inputs", "outputs", "folders", "versions")
+    if not (isinstance(record, dict) and record.keys() >= {*parts[:3], "params"}):
+        return False
+    record = {"versions": {}} | record
+    if not all(isinstance(record[part], dict) for part in (*parts, "params")):
+        return False
+    found = [value for part in parts for value in record[part].values()]
+    return all(value is None or isinstance(value, str) for value in found)
 
 
 def all_records(folders: Mapping[str, str]) -> Iterator[dict]:
@@ -114,6 +127,15 @@ def versions_behind(inputs: Iterable[str], folders: Mapping[str, str]) -> dict[s
             found[package][version] = min(found[package].get(version, path), path)
         waiting += record["inputs"]
     return dict(found)
+
+
+def own_inputs(inputs: Iterable[str], output: str) -> list[str]:
+    """Inputs without those of other epochs, of an output that belongs to an epoch."""
+    epoch = EPOCH.search(output)
+    if epoch is None:
+        return list(inputs)
+    found = ((file, EPOCH.search(file)) for file in inputs)
+    return [file for file, one in found if one is None or one[1] == epoch[1]]
 
 
 def running_job() -> dict | None:

@@ -6,14 +6,13 @@ job is skipped only if Snakemake itself would now call it up to date; in doubt i
 imports this: no torch.
 """
 
-import re
 from contextlib import suppress
 from functools import wraps
 from typing import Any
 
 from snakemake.logging import logger
 
-EPOCH = re.compile(r"/epoch_(\d+)/")
+from excise.made_from import own_inputs
 
 
 def let_content_decide() -> None:
@@ -131,12 +130,3 @@ def _compare_own_inputs(persistence_class: type) -> None:
 
     persistence_class._input_changed  # noqa: B018 (raises where there is none)
     persistence_class._input_changed = input_changed
-
-
-def own_inputs(inputs: list[str], output: str) -> list[str]:
-    """Inputs of an output that belongs to an epoch, without those of other epochs."""
-    epoch = EPOCH.search(output)
-    if epoch is None:
-        return list(inputs)
-    found = ((file, EPOCH.search(file)) for file in inputs)
-    return [file for file, one in found if one is None or one[1] == epoch[1]]

@@ -1,0 +1,115 @@
+"""What Snakemake does of ours before the first job and at the end, without Snakemake."""
+
+import ast
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from excise import job_records
+
+COMMON = Path(__file__).parents[2] / "rules/common.smk"
+
+
+def functions(*names, **around):
+    """Functions of rules/common.smk, with stand-ins for what they use."""
+    tree = ast.parse(COMMON.read_text(encoding="utf-8"))
+    tree.body = [one for one in tree.body if getattr(one, "name", None) in names]
+    assert len(tree.body) == len(names)
+    exec(compile(tree, COMMON, "exec"), around)
+    return around
+
+
+def failing(error):
+    def examined():
+        raise error
+
+    return examined
+
+
+class Memory:
+    def __init__(self):
+        self.remembered = 0
+
+    def remember(self):
+        self.remembered += 1
+
+
+def ending(error, memory):
+    return functions(
+        "at_the_end",
+        "lines_about_results",
+        "not_checked",
+        workflow=SimpleNamespace(_dag=object()),
+        checks_only=lambda: False,
+        results_examined=failing(error),
+        belonging_lines=list,
+        sys=sys,
+        DIGESTS=memory,
+    )
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("x.json")])
+def test_the_end_of_a_run_is_one_line_and_keeps_the_digests(capsys, error):
+    memory = Memory()
+    ending(error, memory)["at_the_end"]()
+    said = capsys.readouterr().err
+    assert said == f"warning: the results could not be checked ({error!r})\n"
+    assert memory.remembered == 1
+
+
+def test_a_fault_of_the_look_ends_no_run(capsys):
+    said, done = [], []
+    hooks = functions(
+        "before_the_first_job",
+        "lines_about_results",
+        "not_checked",
+        checks_only=lambda: False,
+        results_examined=failing(TypeError("x.json")),
+        belonging_lines=list,
+        logger=SimpleNamespace(warning=said.append),
+        try_model=lambda: done.append("model"),
+        remember_base_model=lambda: done.append("digests"),
+        start_on_cluster=lambda: done.append("cluster"),
+    )
+    hooks["before_the_first_job"]()
+    assert said == ["warning: the results could not be checked (TypeError('x.json'))"]
+    assert done == ["model", "digests", "cluster"]  # before anything is submitted
+
+
+def test_a_fault_of_the_look_is_one_line_of_check(capsys):
+    hooks = functions(
+        "report_belonging",
+        "not_checked",
+        results_examined=failing(TypeError("x.json")),
+        DIGESTS=SimpleNamespace(),
+        sys=sys,
+    )
+    assert hooks["report_belonging"]() == 1
+    said = capsys.readouterr()
+    assert said.err == "error: the results could not be checked (TypeError('x.json'))\n"
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("executor, written", [("slurm", True), ("local", False)])
+def test_jobs_on_nodes_find_the_digests_of_the_base_model(tmp_path, monkeypatch, executor, written):
+    (tmp_path / "model.safetensors").write_text("weights")
+    (tmp_path / "other.safetensors").write_text("read by no job of this run")
+    base = [str(tmp_path / name) for name in ("model.safetensors", "other.safetensors")]
+    job = SimpleNamespace(input=[base[0], str(tmp_path / "data.jsonl")])
+    memory = tmp_path / "digests.json"
+    hooks = functions(
+        "remember_base_model",
+        workflow=SimpleNamespace(
+            executor_plugin=SimpleNamespace(name=executor),
+            dag=SimpleNamespace(needrun_jobs=lambda: [job, job]),
+        ),
+        base_files=lambda: base,
+        DIGESTS=job_records.Digests(memory),
+    )
+    hooks["remember_base_model"]()
+    assert memory.exists() == written
+    if written:
+        monkeypatch.setattr(job_records, "digest", lambda path: pytest.fail("read again"))
+        assert job_records.Digests(memory)(base[0])  # as the Snakemake on a node asks
