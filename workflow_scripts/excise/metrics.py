@@ -138,7 +138,7 @@ def truth_ratio(
     difference = logprob_right / tokens_right - sum(wrong) / len(wrong)
     if not math.isfinite(difference):
         return math.nan
-    return math.exp(min(difference, 700.0))  # e^700 is near the largest double
+    return math.exp(max(-700.0, min(difference, 700.0)))  # e^±700: nearly all that doubles hold
 
 
 def truth_ratio_tofu(ratio: float, forget: bool) -> float:
