@@ -94,6 +94,12 @@ _HYPHEN_BEFORE = regex.compile(r"\w['’]?[-‐‑–]$")
 _HYPHEN_AFTER = regex.compile(r"[-‐‑–]\w")
 _GAP_ENDS = regex.compile(r"[\n;:!?…。]")
 _ONE_CAPITALISED = regex.compile(r" (\p{Lu}[\p{L}\p{M}']*)(?! \p{Lu})\b")
+# Behind a number that has no unit: it counts something, so it is no money (`3 months`).
+_COUNTS = regex.compile(
+    r"\s(?!(?:in|for|to|and|or|of|as|a|an|the|on|at|by|from|per|each|if|but|then|that|which|was|is|"
+    r"were|are|i|he|she|it|they|more|less|total|altogether|respectively|not)\b)\p{L}",
+    regex.IGNORECASE,
+)
 _ARTICLES = frozenset({"the", "a", "an"})
 _ORDINALS = dict(
     zip(
@@ -179,7 +185,11 @@ def _others(text: str, kind: Kind, spans: list[Span]) -> list[Span] | None:
     found = [one for one in quantities(text) if one.span not in spans]
     if kind is Kind.YEAR:
         return [one.span for one in found if one.is_year]
-    return [one.span for one in found if not one.dated]
+    found = [one for one in found if not one.dated and one.unit != "%"]
+    if kind is Kind.MONEY:
+        said = prepared(text)
+        found = [one for one in found if one.unit or not _COUNTS.match(said, one.span[1])]
+    return [one.span for one in found]
 
 
 def _same(found: Quantity, sought: Quantity, kind: Kind) -> bool:
