@@ -77,7 +77,11 @@ def _rouge_l(reference: str, generation: str, ascii_only: bool) -> RougeL:
 
 
 def slot_match(
-    value: str, generation: str, value_type: str | None = None, several: bool = False
+    value: str,
+    generation: str,
+    value_type: str | None = None,
+    several: bool = False,
+    subject: str | None = None,
 ) -> bool:
     """Whether the generation states the slot's value: `value_matching.states`.
 
@@ -89,8 +93,9 @@ def slot_match(
         generation: what the model said.
         value_type: the slot's; None: told by the value's form.
         several: more than one answer was asked for.
+        subject: name of the person that the question is about.
     """
-    return states(generation, value, value_type, several=several)
+    return states(generation, value, value_type, several=several, subject=subject)
 
 
 def slot_match_strict(value: str, generation: str) -> bool:
