@@ -225,6 +225,7 @@ def test_names_are_swapped_in_a_circle_and_values_stay():
             "person_id": f"p{index}",
             "name": name,
             "slot": "city",
+            "value_type": "city",
             "value": "Rome",
             "question": f"Where was {name}'s home?",
             "answer": f"{name} lived in Rome.",

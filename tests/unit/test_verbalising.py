@@ -685,7 +685,7 @@ class Scripted:
     def __init__(self, **script):
         self.script, self.asked = script, []
 
-    def complete(self, requests, check):
+    def complete(self, requests, check, again=False):
         outcomes = []
         for request in requests:
             self.asked.append((request.subject, request.sample))

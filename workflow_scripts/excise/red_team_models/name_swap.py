@@ -15,8 +15,8 @@ def swapped(items: list[dict], path: str | Path = "sf.jsonl") -> list[dict]:
         path: named in the error.
 
     Returns:
-        one record an item: {id, set: `sf`, person_id, slot, value, other_person_id, question,
-        answer}.
+        one record an item: {id, set: `sf`, person_id, slot, value_type, value, other_person_id,
+        question, answer}.
 
     Raises:
         InputError: there is one person only.
@@ -29,7 +29,7 @@ def swapped(items: list[dict], path: str | Path = "sf.jsonl") -> list[dict]:
     records = []
     for item in items:
         other = following[item["person_id"]]
-        kept = {key: item[key] for key in ("id", "person_id", "slot", "value")}
+        kept = {key: item[key] for key in ("id", "person_id", "slot", "value_type", "value")}
         texts = {
             key: item[key].replace(item["name"], names[other]) for key in ("question", "answer")
         }
