@@ -36,10 +36,10 @@ configfile: "config.yaml"
 
 
 config = checked
-shell = recording(shell, made_folders(), DIGESTS)  # each job leaves what it was made from
+shell = recording(shell, made_folders(), DIGESTS)  # each job records what it was made from
 TRAJECTORIES = expand_trajectories(config)
-# Of a language model, if one is asked, and of a model that is downloaded; Snakemake does not track
-# them.
+# Settings of the language model that writes, if any, and of the model check after a download.
+# Snakemake does not track environment variables, so changing them reruns nothing.
 os.environ.update(
     EXCISE_CLIENT=client_settings(),
     EXCISE_AUTHOR=author_settings(),
@@ -80,10 +80,10 @@ rule all:
 
 
 rule check:
-    """Say which results do not belong to today's config, data, code and packages; run nothing."""
+    """List results that do not match today's config, data, code and packages; run nothing."""
     input:
         rules.all.input,
 
 
 if config["preview"] is not None:
-    workflow.default_target = "preview"  # a file that is included cannot say so itself
+    workflow.default_target = "preview"  # an included file cannot set this

@@ -1,18 +1,18 @@
-"""How often intervals over people hold the truth, and how wide they are, by method.
+"""Measure the coverage and the width of intervals over people, by method.
 
-Simulated studies: people × questions with a known truth, many of each kind. What the library
-uses (marked *) is measured through the library's own functions; methods it does not use stand
-beside it.
+It simulates many studies of each kind: people × questions with a known truth. Methods of the
+library (marked *) run through the library's own functions. Other methods are listed for
+comparison.
 
     python benchmarks/coverage.py                          all kinds
     python benchmarks/coverage.py proportion recovery      some kinds
     python benchmarks/coverage.py --people 16 --truths     a line for every truth
     python benchmarks/coverage.py --studies 4000           more studies each (default 500)
 
-A line: mean coverage of 95 % intervals over all cases (truths × how much the answers of a person
-agree × sizes of people), the lowest, the share of cases under 93 %, mean width, and the share
-of intervals without a width. An interval that is not defined counts as one that misses. Studies
-in which recovery is undefined, because too little was forgotten, are left out.
+Each line gives the mean coverage of 95 % intervals over all cases, the lowest coverage, the share
+of cases below 93 %, the mean width, and the share of intervals without a width. A case is a truth,
+a correlation of a person's answers, and a number of questions per person. An undefined interval
+counts as a miss. Studies with undefined recovery (too little was forgotten) are left out.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def normal(generator, people: np.ndarray, agreement: float, studies: int) -> np.
 
 
 def beta_binomial(generator, people, agreement, studies, p) -> np.ndarray:
-    """Answers of people whose chances to be right are drawn from a beta distribution."""
+    """Answers of people; each person's chance to be right has a beta distribution."""
     k = (1 - agreement) / agreement
     chance = generator.beta(p * k, (1 - p) * k, (people.max() + 1, studies))[people]
     return (generator.random((len(people), studies)) < chance) * 1.0
@@ -81,7 +81,7 @@ def marginals(kind: str, mean: float) -> tuple[Callable, float]:
     """A function from standard normal numbers to scores in 0 to 1, and the mean score."""
     grid = np.linspace(-8, 8, 4001)
     ranks = np.clip(special.ndtr(grid), 1e-15, 1 - 1e-15)
-    if kind == "at one end":  # as ROUGE-L: right in full, but for a share that has any score
+    if kind == "at one end":  # as ROUGE-L: mostly 1, and a share with any score
         share = 2 * min(mean, 1 - mean)
         scores = np.where(ranks < share, ranks / share, 1.0)
         scores = scores if mean > 0.5 else 1 - scores
@@ -172,7 +172,7 @@ def score_gaps(generator, n_people: int, studies: int) -> Iterator[tuple[str, Ca
 
 
 def recoveries(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
-    """What quantization brings back: right or wrong before and after, nearly all right at first."""
+    """Recovery by quantization: right or wrong, before and after; at first nearly all right."""
     for people, agreement in designs(n_people):
         for left, gain, loss in (
             (0.05, 0.01, 0.01),
@@ -239,12 +239,12 @@ def cr1(data: Clustered) -> tuple[np.ndarray, np.ndarray]:
 
 
 def of_means(data: Clustered) -> Methods:
-    """Everything for any mean."""
+    """All methods for any mean."""
     return bootstraps(data) | {"cluster-t, CR1": cr1(data), "cluster-t": library.cluster_t(data)}
 
 
 def of_shares(data: Clustered) -> Methods:
-    """Everything for numbers from 0 to 1."""
+    """All methods for numbers from 0 to 1."""
     p, t = np.clip(data.mean, 0, 1), data.t
     n = data.effective_n(p * (1 - p))
     middle, spread = p + t * t / (2 * n), t * np.sqrt(p * (1 - p) / n + (t / (2 * n)) ** 2)
@@ -290,7 +290,7 @@ def of_median(data: Clustered, people: np.ndarray) -> Methods:
 
 
 def of_gap(first: Clustered, second: Clustered, gap: Clustered, winner: str) -> Methods:
-    """Everything for paired differences."""
+    """All methods for paired differences."""
     found = of_means(gap) | {
         "bonett_price": library.bonett_price(gap),
         "cluster_t_mover": library.cluster_t_mover(first, second, gap, SHARE),

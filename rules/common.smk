@@ -29,7 +29,7 @@ from snakemake.logging import logger
 spare_work()
 let_content_decide()
 
-# Where Python keeps a program's own folder out of its path, programs would not find their library.
+# PYTHONSAFEPATH removes a program's own folder from its path; programs would miss their library.
 os.environ.pop("PYTHONSAFEPATH", None)
 os.environ.update(
     # Programs find the packages beside the running Snakemake, also when no .venv is activated.
@@ -41,7 +41,7 @@ os.environ.update(
     # Compute nodes often have no internet: only download_model may ask the hub.
     HF_HUB_OFFLINE="1",
 )
-# Who waits for the programs: this Snakemake, and the one that started it on this machine.
+# Processes that wait for the programs: this Snakemake, and the one that started it here.
 above = [os.environ.get(WAITING)] if workflow.subprocess_exec else []
 os.environ[WAITING] = ";".join(filter(None, [*above, this_process()]))
 
@@ -81,7 +81,7 @@ VERDICTS = ".snakemake/excise_models"
 REFERENCE = "<results>/models/finetuned_reference.json"
 
 
-READ_IN_PASSING = 2_000_000_000  # bytes; `check` reads all, and nothing is read twice
+READ_IN_PASSING = 2_000_000_000  # bytes; `check` reads all; no file is read twice
 DIGESTS = Digests(Path(".snakemake/excise-digests.json"), READ_IN_PASSING)
 
 
@@ -90,8 +90,8 @@ def check_folder():
     here, repository = Path.cwd(), Path(workflow.basedir).resolve()
     if not here.samefile(repository):
         sys.exit(
-            f"error: Snakemake works in {here}; needed: the repository {repository} "
-            "(cd there, without --directory; pathvars put results elsewhere)"
+            f"error: Snakemake runs in {here}; it must run in the repository {repository} "
+            "(cd there and leave out --directory; to move results, set pathvars)"
         )
 
 
@@ -120,12 +120,12 @@ def check_surroundings(checked):
     if model_files(folder) and not builds_base:  # a hub model is there from the second run on
         targets = checked["lora"]["target_modules"]
         check_model_fits(folder, targets, checked["representations"]["middle_layer"])
-        if fault := known_fault(*model_trial(checked)):  # so that a dry run tells it as well
-            logger.warning(f"A run with the model will end before its first job: {fault}")
+        if fault := known_fault(*model_trial(checked)):  # a dry run should say this too
+            logger.warning(f"A run with this model will stop before its first job: {fault}")
 
 
 def model_trial(checked):
-    """A model, what its trial depends on, the program that tries it, where its verdict is kept."""
+    """Arguments of `check_once`: model, its settings, the checking program, folder of verdicts."""
     settings = {
         "system_prompt": checked["model"]["system_prompt"],
         "lora": checked["lora"],
@@ -135,10 +135,10 @@ def model_trial(checked):
 
 
 def try_model():
-    """Before the first job, if any needs the model: does it work? Takes seconds, once a model."""
+    """Check the model before the first job that needs it. Takes seconds, once per model."""
     asked = any(estimate_of_rule(job.rule.name) is not None for job in workflow.dag.needrun_jobs())
     if not (workflow.is_main_process and asked and model_files(base_folder())):
-        return  # a hub model that is still to come is tried by download_model
+        return  # download_model checks a hub model that is not there yet
     if workflow.touch:
         return
     try:
@@ -148,7 +148,7 @@ def try_model():
 
 
 def before_the_first_job():
-    """What does not belong among the results is said; the model is tried; then SLURM's checks."""
+    """Report results that do not match, check the model, then run the checks for SLURM."""
     if checks_only():
         sys.exit(report_belonging())
     for line in belonging_lines(results_examined()):
@@ -158,23 +158,23 @@ def before_the_first_job():
 
 
 def at_the_end():
-    """The same once more: Snakemake calls nothing of ours where nothing is to be done."""
+    """Report again: Snakemake calls `onstart` only if there is a job to run."""
     try:
         if workflow._dag is not None and not checks_only():
             for line in belonging_lines(results_examined()):
                 print(line, file=sys.stderr)
-    except Exception as error:  # it must not spoil the end of a run
+    except Exception as error:  # a failed report must not make the run fail
         print(f"warning: the results could not be checked ({error!r})", file=sys.stderr)
     DIGESTS.remember()
 
 
 def checks_only():
-    """Whether the user asked for `check` instead of results."""
+    """Whether the target is `check`."""
     return any(rule.name == "check" for rule in workflow.dag.targetrules)
 
 
 def report_belonging():
-    """Everything that does not belong, a line each; returns the exit status of `check`."""
+    """Print a line for each result that does not match; return the exit status of `check`."""
     DIGESTS.allowance = float("inf")
     found, folders = results_examined(), made_folders()
     model = belonging.model_faults(base_folder(), DIGESTS)
@@ -188,11 +188,11 @@ def report_belonging():
 
 
 def results_examined():
-    """The results in the plan, held against the records of what they were made from."""
+    """Compare the results in the plan with the records of what they were made from."""
     dag, memory = workflow.dag, workflow.persistence
     return belonging.examine(
         dag.jobs,
-        dag.needrun,  # those that this run has made belong
+        dag.needrun,  # results of this run match by definition
         lambda path: memory.metadata(path) is not None,
         made_folders(),
         DIGESTS,
@@ -200,7 +200,7 @@ def results_examined():
 
 
 def belonging_lines(found):
-    """One line for each kind of fault."""
+    """One line for each kind of finding."""
     lines = [
         belonging.misfit_line(found.misfits),
         belonging.unknown_line(found.unknown),
@@ -212,30 +212,30 @@ def belonging_lines(found):
 
 
 def strange_results():
-    """Tables and pictures beside the results that today's config does not make."""
+    """Tables and plots in the results folder that today's config does not make."""
     made = [f"{table}.json" for table in result_tables()]
     made += [f"{plot}.png" for plot in result_plots()]
     return belonging.strangers(made_folders()["results"], made)
 
 
 def conda_is_used():
-    """Whether programs run in environments of their own, of whose packages this one is no sign."""
+    """Whether programs run in conda environments; their packages may differ from those here."""
     return any(str(method) == "conda" for method in workflow.deployment_settings.deployment_method)
 
 
 def made_folders():
-    """The experiment's folders whose files have records of what they were made from."""
+    """The experiment's folders `data` and `results`; their files have records."""
     folders = {name: workflow.pathvars.apply(f"<{name}>") for name in ("data", "results")}
     return {name: os.path.normpath(folder) for name, folder in folders.items()}
 
 
 def only_preview():
-    """Where the config asks for a preview nothing else is made, whatever is named as a target."""
+    """With `preview` in the config, refuse every other target."""
     names = {job.rule.name for job in workflow.dag.needrun_jobs()}
     if config["preview"] is not None and names - {"preview"}:
         sys.exit(
-            f"error: preview: found {config['preview']}, with which nothing but the preview is made; "
-            "leave out the targets, or preview"
+            f"error: preview: found {config['preview']}; with it only the preview can be made; "
+            "leave out the other targets, or the key preview"
         )
 
 
@@ -273,9 +273,9 @@ def folder(path):
 
 
 def library_of(program, unread=()):
-    """Our own files behind a program, as inputs: editing one reruns what uses it, no more.
+    """Our own files that a program uses, as inputs: editing one reruns only the programs using it.
 
-    unread: kinds of records that a module could read and this program never does.
+    unread: kinds of records that an imported module could read but this program never reads.
     """
     return import_closure(f"workflow_scripts/{program}.py", unread=unread)
 
@@ -305,7 +305,7 @@ def people_settings():
 
 
 def preview_settings():
-    """What decides the texts of the people who are shown: the settings of all four parts."""
+    """Settings of all four parts: they decide the texts of the people shown."""
     more = chosen("generation", "wrong_candidates", "forget_paraphrases")
     return as_json(json.loads(people_settings()) | more)
 
@@ -399,7 +399,7 @@ def finetuning_settings(wildcards):
 
 
 def unlearning_settings(wildcards):
-    """What makes a trajectory; when it is saved is told by its outputs (`saved_epochs`)."""
+    """Settings of a trajectory, without the epochs to save (see `saved_epochs`)."""
     own = training_settings("unlearning") | TRAJECTORIES[wildcards.trajectory]
     return as_json({key: value for key, value in own.items() if key != "epochs"})
 
@@ -407,20 +407,20 @@ def unlearning_settings(wildcards):
 def saved_epochs(wildcards, output):
     """Epochs at which a trajectory is saved.
 
-    Read from the outputs, as in the next two functions: Snakemake does not track such a param. So a
-    list that gets shorter or another order makes nothing again; a longer one lacks an output.
+    This function and the next two derive their lists from the outputs. Snakemake does not track
+    such a param, so a shorter or reordered list reruns nothing. A longer one lacks an output.
     """
     return sorted({int(path.split("/epoch_")[1].split("/")[0]) for path in output[1:]})
 
 
 def recorded_models(wildcards, output):
-    """Names of the models whose records a job makes: `unlearn/ga/lr0.0002/epoch_5`."""
+    """Models whose records a job makes, such as `unlearn/ga/lr0.0002/epoch_5`."""
     folders = [Path(path).parent.name for path in output]
     return [f"unlearn/{wildcards.trajectory}/{name}" for name in folders]
 
 
 def recorded_precisions(wildcards, output):
-    """Precisions whose records a job makes; weights.json is not of one."""
+    """Precisions whose records a job makes; the first output, weights.json, has none."""
     return [Path(path).stem for path in output[1:]]
 
 
@@ -471,7 +471,7 @@ def selection_settings():
 
 
 def rule_limits():
-    """Keys of red_team that the checks without a model read."""
+    """Keys of red_team that the checks without models use."""
     return [key for key in config["red_team"] if key not in ("models", "judge")]
 
 
@@ -529,7 +529,7 @@ def drift_settings(wildcards):
 
 
 def result_config(*sections, **parts):
-    """What of the config a result file depends on, for its header: sections, or keys of one."""
+    """The part of the config that a result depends on, for its header: sections, or keys of one."""
     settings = {key: config[key] for key in ("experiment", "model", *sections)}
     settings |= {section: chosen(section, *keys) for section, keys in parts.items()}
     return as_json(settings | {"generation": reported_generation()})

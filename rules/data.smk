@@ -154,7 +154,7 @@ rule generate_forget_eval:
 
 
 rule preview:
-    """Write a few people and show them: before money flows. It has no output, so it always runs."""
+    """Write a few people and show them before money is spent. No output, so it always runs."""
     input:
         script="workflow_scripts/preview.py",
         lib=generation_library_of("preview"),

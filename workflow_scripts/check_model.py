@@ -1,6 +1,6 @@
-"""Ask a small copy of a model one question of each kind: does it work with the settings?
+"""Test a small copy of a model with one question of each kind and the experiment's settings.
 
-Snakemake calls it before the first job, once per model and settings. Nothing is written.
+Snakemake runs it before the first job, once per model and settings. It writes no file.
 """
 
 import argparse

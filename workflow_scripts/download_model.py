@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
 
     commit = download(args.repo, args.revision, args.out)
     check_model_folder(args.out, f"{args.repo} at {commit}")
-    if settings := os.environ.get("EXCISE_MODEL"):  # of the experiment that wants it
+    if settings := os.environ.get("EXCISE_MODEL"):  # of the experiment that uses the model
         from excise.model_check import check_model  # takes seconds to import
 
         check_model(args.out, json.loads(settings))

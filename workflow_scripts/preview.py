@@ -1,7 +1,7 @@
-"""Write the first people of the benchmark, show them, and say what all of it would cost.
+"""Write the first people of the benchmark, show them, and estimate the cost of the whole.
 
-No file of the dataset is written. What a model answers goes into the journals of the four parts,
-where the whole run finds it.
+No dataset file is written. A model's answers go into the journals of the four parts, and the whole
+run uses them again.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add("--public-figures", required=True, help="names not to use, one a line")
     add("--hp", type=json.loads, required=True, help="generation settings of all parts, JSON")
-    add("--people", type=int, default=2, help="how many are shown")
+    add("--people", type=int, default=2, help="number of people shown")
     add("--prompts", type=Path, help="openai: folder of the prompt files")
     add("--journals", type=Path, help="openai: folder of the journals")
     add("--client", type=json.loads, default={}, help="openai: limits, retries, budget … as JSON")
@@ -46,7 +46,7 @@ def write(args: argparse.Namespace, sampler, drawn: list[dict]) -> Shown:
         with author_of("facts", args) as author:
             shown.facts = author.facts(shown.profiles)
             shown.enter("facts", author, len(shown.profiles))
-    # Who else there is decides which names are false ones, so the others are told, too.
+    # False names are drawn from the other people, so the author needs them all.
     people = {person["person_id"]: person for person in [*drawn, *shown.profiles]}
     if shown.facts:
         with author_of("qa", args) as author:
@@ -60,7 +60,7 @@ def write(args: argparse.Namespace, sampler, drawn: list[dict]) -> Shown:
 
 
 def author_of(part: str, args: argparse.Namespace):
-    """The author of a part, who may leave out everybody."""
+    """The author of a part; it may leave out all people without an error."""
     own = argparse.Namespace(
         hp=args.hp,
         prompt=args.prompts and args.prompts / f"{part}.md",

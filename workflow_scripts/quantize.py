@@ -20,7 +20,7 @@ from excise.records import write_json, write_jsonl
 
 SETS = ("sf", "sf_paraphrased", "correlated", "other", "utility")
 ASKED_ALONE = 32
-"""Forget questions that are asked once more, each in a batch of its own."""
+"""Number of forget questions that are asked again, each in its own batch."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -33,7 +33,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--models-dir", type=Path, required=True)
     parser.add_argument("--out-dir", type=Path, required=True)
     parser.add_argument("--models", nargs="+", required=True, help="names below --models-dir")
-    parser.add_argument("--precisions", nargs="+", help="what to quantize to; else of --hp")
+    parser.add_argument(
+        "--precisions", nargs="+", help="target precisions (default: those in --hp)"
+    )
     args = parser.parse_args(argv)
 
     set_determinism(threads=args.hp.get("threads"))
@@ -70,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
 def noise_of_batches(
     model: torch.nn.Module, tokenizer, items: list[Item], records: list[dict], hp: dict
 ) -> dict[str, float]:
-    """How much a question's result changes with what shares its batch.
+    """How much a question's result depends on the other questions in its batch.
 
     A sample of the forget questions is asked again, each alone.
 

@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def answers_as(usage: dict) -> str:
-    """Under which names it answers."""
+    """Names under which the judge answers."""
     return f"which answers as {' and '.join(map(repr, usage['answered_by'])) or 'nobody'}"
 
 

@@ -27,8 +27,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--names-dir", type=Path, required=True, help="of ask_about_names")
     parser.add_argument("--gradients", type=Path, required=True, help="of compare_gradients")
     parser.add_argument("--data", type=Path, help="the benchmark: what models were asked")
-    parser.add_argument("--utility", type=Path, help="utility_qa.jsonl, of the same")
-    parser.add_argument("--public-figures", help="real names, of the same")
+    parser.add_argument("--utility", type=Path, help="utility_qa.jsonl of the same benchmark")
+    parser.add_argument("--public-figures", help="file of real names for the same benchmark")
     parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
     parser.add_argument("--hp", type=json_object, default={}, help="JSON: gates and intervals")
     parser.add_argument("--experiment", required=True)
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def read_all(args: argparse.Namespace) -> tuple[list, list, dict, dict]:
-    """Scores, gradients, model → evaluation, model → answers about names; each one complete."""
+    """Read scores, gradients, model → evaluation, model → answers about names; all complete."""
     questions = asked_questions(args.data, args.utility)
     evaluated = dict(read_complete(args.eval_dir, args.models, questions))
     scores = read_jsonl(args.scores, "candidate_scores")
@@ -74,7 +74,7 @@ def read_all(args: argparse.Namespace) -> tuple[list, list, dict, dict]:
 def check_complete(
     args: argparse.Namespace, scores: list[dict], gradients: list[dict], asked: dict
 ) -> None:
-    """One line for each fact, and one about each name, as the benchmark has them."""
+    """Check that there is one line for each fact and each name of the benchmark."""
     benchmark = read_benchmark(args.data, answers=None, with_forget_eval=False)
     facts, whose = benchmark.sf + benchmark.sr, "the benchmark"
     forget = [one["id"] for one in benchmark.sf]

@@ -152,7 +152,7 @@ class Pools:
         for item in items:
             detail, pool = self._details[item["id"]], self._pools[item["id"]]
             if not pool:
-                continue  # none were written: whoever made the data wants none
+                continue  # none were written, because the config requests none
             known = [wrong["value"] for wrong in pool]
             more = self._question_writer().wrong_values(item, known)
             if not more:

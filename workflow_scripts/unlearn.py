@@ -20,7 +20,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sr", required=True, help="retain set, sr.jsonl")
     parser.add_argument("--reference", help="reference log-probabilities, for methods that need it")
     parser.add_argument("--hp", type=json.loads, required=True, help="trajectory settings, JSON")
-    parser.add_argument("--epochs", type=int, nargs="+", help="when it is saved; else of --hp")
+    parser.add_argument(
+        "--epochs", type=int, nargs="+", help="epochs to save (default: those in --hp)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="trajectory folder to write")
     args = parser.parse_args(argv)
 

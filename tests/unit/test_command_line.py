@@ -17,16 +17,16 @@ def refusal(*arguments):
     [
         (b"", "found nothing; a config is a mapping of keys"),
         (b"- a\n", "found ['a']; a config is a mapping of keys"),
-        (b"a: &a\n  b: *a\n", "a.b: an anchor (&) inside of itself (*)"),
+        (b"a: &a\n  b: *a\n", "a.b: an anchor (&) refers to itself (*)"),
         (b"a: 1\nb: caf\xe9\n", ":2: not UTF-8 (byte 0xe9)"),
         (b"a: b\x00\n", "not a config in YAML"),
         (b"a: 2026-13-01\n", "not a config in YAML (month must be in 1..12"),
-        (b"[" * 5000, "nested too deep"),
+        (b"[" * 5000, "nested too deeply"),
         (b"? [a, b]\n: 1\n", ":1: not a config in YAML"),
         (b"a: 1\na: 2\n", ":2: not a config in YAML (key 'a' is given twice)"),
-        (b"pathvars: text\n", "pathvars: found 'text'; allowed: a mapping"),
-        (b"pathvars: {results: 3}\n", "pathvars.results: found 3; allowed: text"),
-        (b"pathvars:\n", "pathvars: found None; allowed: a mapping"),
+        (b"pathvars: text\n", "pathvars: found 'text'; it must be a mapping"),
+        (b"pathvars: {results: 3}\n", "pathvars.results: found 3; it must be text"),
+        (b"pathvars:\n", "pathvars: found None; it must be a mapping"),
     ],
 )
 def test_a_config_file_that_is_none_is_named(tmp_path, content, said):
@@ -50,9 +50,9 @@ def test_a_target_taken_for_a_config_file_is_explained(tmp_path):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("foo", "--config foo: no `=`; needed: key=value"),
-        ("a.b=3", "'a.b' is no key"),
-        ("pathvars=text", "pathvars: found 'text'; allowed: a mapping"),
+        ("foo", "--config foo: `=` is missing; write key=value"),
+        ("a.b=3", "'a.b' is not a key"),
+        ("pathvars=text", "pathvars: found 'text'; it must be a mapping"),
     ],
 )
 def test_an_override_that_is_none_is_named(text, said):

@@ -9,9 +9,9 @@ from excise.errors import InputError
 @pytest.mark.parametrize(
     "found, fault",
     [
-        (["a", "c"], "r.jsonl: found 2 records; 3 belong here by the test; .* missing is 'b'"),
-        ([], "found 0 records; 3 belong here by the test; the first one missing is 'a'"),
-        (["a", "b", "c", "d"], "'d' is not one of them"),
+        (["a", "c"], "r.jsonl: found 2 records; 3 are expected from the test; .* missing is 'b'"),
+        ([], "found 0 records; 3 are expected from the test; the first one missing is 'a'"),
+        (["a", "b", "c", "d"], "'d' is not expected"),
         (["a", "b", "c", "a"], "twice"),
     ],
 )

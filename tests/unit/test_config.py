@@ -184,7 +184,7 @@ def test_an_unknown_key_without_a_near_one_gets_the_list(minimal):
         ("finetuning/learning_rate", float("inf"), "found inf", "a finite number"),
         ("finetuning/learning_rate", "fast", "found text 'fast'", "a number"),
         ("lora/dropout", 1, "found 1", "below 1"),
-        ("lora/target_modules", 3, "found 3", "all-linear, or a list of module names"),
+        ("lora/target_modules", 3, "found 3", "or a list of module names"),
         ("model/dtype", "float16", "found text 'float16'", "one of float32, bfloat16"),
         ("generation/backend", "gpt", "found text 'gpt'", "one of offline, openai"),
         ("generation/preset", "huge", "found text 'huge'", "one of smoke, small, paper, xl"),

@@ -72,7 +72,7 @@ def test_checkpoints_of_a_broken_trajectory_are_kept(tmp_path):
         folder.mkdir()
         (folder / "adapter_model.safetensors").write_text(str(epoch))
     said = unlearning.kept(tmp_path, [1, 2])
-    assert said == f"; {tmp_path}/kept has the checkpoints of epochs 1, 2"
+    assert said == f"; the checkpoints of epochs 1, 2 are in {tmp_path}/kept"
     assert (tmp_path / "kept/epoch_2/adapter_model.safetensors").read_text() == "2"
     assert not (tmp_path / "epoch_1").exists() and (tmp_path / "epoch_3").exists()
     assert unlearning.kept(tmp_path, []) == ""

@@ -39,7 +39,7 @@ WRONG = {
     "pissa": ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa', which changes"),
     "olora": ({"init_lora_weights": "olora"}, "init_lora_weights is 'olora', which changes"),
 }
-TIED = r"tied weights \(lm_head.weight = model.embed_tokens.weight\): merged it would change both"
+TIED = r"tied weights \(lm_head.weight = model.embed_tokens.weight\); merging would change both"
 
 
 @pytest.fixture(scope="module", autouse=True)

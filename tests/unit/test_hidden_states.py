@@ -136,7 +136,10 @@ def test_the_tokens_read_are_the_ones_named():
 def test_token_0_is_never_read():
     """A template that begins with the question: its first token is nobody's position."""
     tokenizer = tiny_tokenizer("qwen2")
-    tokenizer.chat_template = "{{ messages[0].content }}{{ ' ' if add_generation_prompt }}"
+    tokenizer.chat_template = (
+        "{{ messages[0].content }}{{ ' ' if add_generation_prompt }}"
+        "{% for message in messages[1:] %}{{ ' ' + message.content }}{% endfor %}"
+    )
     read = Reader(tokenizer, [item(0, "A", "x", subject="A")], 1)
     assert [token.position for token in read.tokens] == ["last_prompt", "answer"]
 

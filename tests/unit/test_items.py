@@ -110,7 +110,7 @@ def test_an_unknown_set_is_named_with_those_allowed(folder):
 @pytest.mark.parametrize(
     ("name", "change", "why"),
     [
-        ("wrong_details", lambda r: r.pop(1), r"wrong_details\.jsonl: no line for 'p000\.accuser'"),
+        ("wrong_details", lambda r: r.pop(1), r"wrong_details\.jsonl: 'p000\.accuser' is in sf"),
         (
             "wrong_details",
             lambda r: r[4].update(value="1901"),

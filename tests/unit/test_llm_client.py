@@ -254,7 +254,7 @@ def test_any_other_500_is_no_fault_of_the_address_either(fault_server, journal):
     server = fault_server(no_model=(500, "Internal Server Error"))
     message = refusal(server, journal, model="gpt-none", retry={"attempts": 2})
     assert message == (
-        f"generation.llm: 127.0.0.1:{server.port} answers, but fails every call: HTTP 500: "
+        f"generation.llm: 127.0.0.1:{server.port} answers, but every call fails: HTTP 500: "
         "Internal Server Error; its own log may say why (asked for: model 'gpt-none')"
     )
 
@@ -262,7 +262,7 @@ def test_any_other_500_is_no_fault_of_the_address_either(fault_server, journal):
 def test_a_path_that_is_not_there_is_no_fault_of_the_model(fault_server, journal):
     server = fault_server()
     message = refusal(server, journal, base_url=server.url + "/v2")
-    assert message.startswith(f"generation.llm.base_url: 127.0.0.1:{server.port} has nothing at ")
+    assert message.startswith(f"generation.llm.base_url: 127.0.0.1:{server.port} does not serve ")
     assert "/v1/v2/chat/completions" in message
 
 

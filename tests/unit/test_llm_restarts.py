@@ -184,8 +184,8 @@ def test_another_model_than_the_one_asked_for_is_told(fault_server, journal, cap
     outcomes, _ = complete(server, journal, requests_for(3))
     assert statuses(outcomes) == ["ok"] * 3
     place = f"127.0.0.1:{server.port}"
-    told = f"qa: {place} answers as 'tiny-1b', asked for was 'test-model' (generation.llm.model); "
-    assert capsys.readouterr().out == told + "both names go into the report\n"
+    told = f"qa: {place} answers as 'tiny-1b'; requested was 'test-model' (generation.llm.model); "
+    assert capsys.readouterr().out == told + "the report gives both names\n"
     server.answers_as = "tiny-2b"
     _, usage = complete(server, journal, requests_for(6))
     assert "now come from 'tiny-2b'; earlier ones came from 'tiny-1b'" in capsys.readouterr().out

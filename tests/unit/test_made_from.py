@@ -110,7 +110,7 @@ def test_a_changed_setting_is_named_with_both_values(folder):
     (misfit,) = look(trained(epochs=3)).misfits
     assert misfit.reasons == ["config: epochs 16 → 3"]
     line = belonging.misfit_line([misfit])
-    assert line.startswith("warning: 2 files do not belong to today's config, data or code: out/")
+    assert line.startswith("warning: 2 files do not match today's config, data or code: out/")
     assert line.endswith("--forcerun out/results/models/finetuned/a")
     assert "\n" not in line
 
@@ -269,7 +269,7 @@ def test_files_of_a_hub_model_are_held_against_its_manifest(folder):
     assert belonging.model_faults(model, digests) == [f"{model}/gone.json is missing"]
     rewritten_under_the_same_time(model / "a.safetensors", "Weights")
     assert belonging.model_faults(model, digests) == [
-        f"{model}/a.safetensors is not the file of {model}/manifest.json",
+        f"{model}/a.safetensors differs from its digest in {model}/manifest.json",
         f"{model}/gone.json is missing",
     ]
     in_passing = job_records.Digests(allowance=3)  # bytes: the weights are not read

@@ -94,8 +94,8 @@ def test_weights_that_are_not_whole_are_refused(model):
     path = model / "model.safetensors"
     whole = path.read_bytes()
     for content, reason in (
-        (whole[:-1], rf"{len(whole) - 1:,} bytes found, {len(whole):,} expected"),
-        (whole + b"x", "expected by its header; download or copy it again"),
+        (whole[:-1], rf"{len(whole) - 1:,} bytes found, but its header says {len(whole):,};"),
+        (whole + b"x", f"but its header says {len(whole):,}; download or copy it again"),
         (whole[:20], "not a safetensors file, or a truncated one"),
         (b"version https://git-lfs", "not a safetensors file"),
         (b"", "not a safetensors file"),
@@ -113,7 +113,7 @@ def test_every_weight_file_of_the_index_is_there_and_holds_its_tensors(model):
     with pytest.raises(InputError, match=r"1 of the 2 weight files .* missing, such as two.safe"):
         check_model_folder(model, "model.path")
     write_weights(model / "two.safetensors", "b")
-    with pytest.raises(InputError, match=r"two.safetensors: 1 tensors .* not in it, such as c"):
+    with pytest.raises(InputError, match=r"two.safetensors: 1 tensors .* are missing, such as c"):
         check_model_folder(model, "model.path")
     write_weights(model / "two.safetensors", "b", "c")
     check_model_folder(model, "model.path")
@@ -164,7 +164,7 @@ QUANTIZED = {
 def test_a_base_that_its_config_calls_quantized_is_refused(model, method):
     (model / "config.json").write_text(json.dumps({"num_hidden_layers": 6} | QUANTIZED[method]))
     line = rf"^model.path: {model}: config.json has \w+ \({method}\): the weights are quantized; "
-    with pytest.raises(InputError, match=line + "needed are weights in float32, bfloat16 or"):
+    with pytest.raises(InputError, match=line + "use weights in float32, bfloat16 or"):
         check_model_folder(model, "model.path")
     with pytest.raises(InputError, match="the weights are quantized"):
         load_base(model)  # a program run by hand

@@ -91,7 +91,10 @@ def test_an_author_that_cannot_is_shown_for_what_it_is(tmp_path, fault_server, c
     out = capsys.readouterr().out
     assert out.count("No profile was accepted; drawn: ") == 2
     assert "left out p000: " in out
-    assert "Not counted, because nobody got so far: facts, questions, held-out questions." in out
+    assert (
+        "Not counted, because no text was accepted before: facts, questions, held-out questions."
+        in out
+    )
 
 
 def test_a_person_who_is_refused_later_is_shown_without_and_nothing_is_remembered(
@@ -113,6 +116,6 @@ def test_the_phrase_frames_are_shown_for_nothing(tmp_path, capsys):
     preview.main(["--public-figures", str(figures), "--hp", hp, "--people", "3"])
     out = capsys.readouterr().out
     assert re.findall(r"^== (p\d+)", out, flags=re.MULTILINE) == ["p000", "p001", "p002"]
-    assert "(4 people) without a model: that costs nothing." in out
+    assert "(4 people) without a model. This costs nothing." in out
     assert out.count("held out: ") == 3 * 3
     assert list(tmp_path.iterdir()) == [figures]

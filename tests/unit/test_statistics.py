@@ -278,7 +278,7 @@ def test_the_interval_holds_the_value_and_stays_in_the_range(scale, confidence):
 
 
 def test_a_value_outside_of_its_range_is_a_fault():
-    with pytest.raises(ValueError, match="is no share"):
+    with pytest.raises(ValueError, match="is not a share"):
         mean_interval([0.5, 1.5], ["a", "b"], SHARE)
 
 

@@ -304,7 +304,9 @@ def test_half_a_file_of_records_makes_no_table(tmp_path, program, file, folders)
     write_study(tmp_path, people=2, models=["finetuned", LIGHT])
     cut(tmp_path / file)
     arguments = [one for name in folders for one in (f"--{name}-dir", str(tmp_path / name))]
-    with pytest.raises(InputError, match=rf"{file}: found \d+ records; \d+ belong here .* missing"):
+    with pytest.raises(
+        InputError, match=rf"{file}: found \d+ records; \d+ are expected .* missing"
+    ):
         summarize(
             program, tmp_path, "x.json", *arguments, models=["finetuned", LIGHT],
             precisions=["int8"],
@@ -320,7 +322,9 @@ def test_what_belongs_there_is_told_by_the_benchmark(tmp_path):
              for key, item in questions.items()]  # fmt: skip
     for model in ("base", "finetuned"):
         write_jsonl(tmp_path / "eval" / model / "items.jsonl", lines[:-1])
-    missing = rf"found {len(lines) - 1} records; {len(lines)} belong .*{re.escape(lines[-1]['id'])}"
+    missing = (
+        rf"found {len(lines) - 1} records; {len(lines)} are expected .*{re.escape(lines[-1]['id'])}"
+    )
     with pytest.raises(InputError, match=missing):
         summarize(
             summarize_eval, tmp_path, "x.json", "--eval-dir", str(tmp_path / "eval"), *arguments,

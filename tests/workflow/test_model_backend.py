@@ -113,7 +113,7 @@ def test_a_preview_makes_nothing_else(fresh, server, tmp_path):
     assert made == {"journal"}
     refused = own.snakemake(REPORT, "--config", "preview=2", config=OVERLAY, EXCISE_TEST_KEY=KEY)
     assert refused.returncode != 0
-    assert "error: preview: found 2, with which nothing but the preview is made" in (
+    assert "error: preview: found 2; with it only the preview can be made" in (
         refused.stdout + refused.stderr
     )
     assert len(server.calls) == calls

@@ -38,7 +38,7 @@ def test_copied_results_belong_as_long_as_nothing_changed(made):
 
 def test_another_setting_is_named_where_snakemake_has_no_memory(made):
     (line,) = lines(made, *OTHER_EPOCHS)
-    assert line.startswith("warning: 3 files do not belong to today's config, data or code: ")
+    assert line.startswith("warning: 3 files do not match today's config, data or code: ")
     assert "(config: epochs 1 → 3)" in line and line.endswith(f"--forcerun {MODEL}")
 
 
@@ -89,7 +89,7 @@ def test_check_says_what_does_not_belong_and_runs_nothing(made):
     assert "out of date or missing; Snakemake runs them by itself" in done.stdout
     done = made.snakemake("check", *OTHER_EPOCHS)
     assert done.returncode == 1
-    assert f"does not belong: {MODEL} (config: epochs 1 → 3)" in done.stdout
+    assert f"does not match: {MODEL} (config: epochs 1 → 3)" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert made.digests() == before
 
@@ -121,15 +121,15 @@ def test_another_working_folder_is_one_line(fresh, arguments):
     done = docs.snakemake("--dry-run", *arguments, "all", config=None)
     said = done.stdout + done.stderr
     assert done.returncode == 1
-    assert f"needed: the repository {fresh.folder.resolve()} (cd there" in said
+    assert f"it must run in the repository {fresh.folder.resolve()} (cd there" in said
     assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(
     "content, said",
     [
-        ("a: &a {b: *a}", "a.b: an anchor (&) inside of itself"),
-        ("pathvars: text", "pathvars: found 'text'; allowed: a mapping"),
+        ("a: &a {b: *a}", "a.b: an anchor (&) refers to itself"),
+        ("pathvars: text", "pathvars: found 'text'; it must be a mapping"),
         ("pathvars: {results: results/}", "found 'results/'; allowed: 'results'"),
         ("", "found nothing; a config is a mapping"),
     ],

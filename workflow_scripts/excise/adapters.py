@@ -41,7 +41,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
     """Put a fresh trainable LoRA adapter on a base model: A random, B zero.
 
-    The start depends on `seed` alone, on every device, and leaves the global generator as it was.
+    The start depends only on `seed`, on every device. The global generator stays unchanged.
 
     Args:
         model: from `load_base`; it is wrapped in place.
@@ -55,8 +55,8 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
 
     Raises:
         InputError: a target matches no linear layer, or the output head or an embedding (the
-            message lists the names there are); dropout on experts; a model whose matrices are
-            out of reach (`matrices.check_reach`).
+            message lists the available names); dropout on experts; a model with matrices that
+            adapters cannot reach (`matrices.check_reach`).
     """
     from peft import LoraConfig
     from transformers.pytorch_utils import Conv1D
@@ -68,8 +68,8 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
     modules = [matrix for matrix in chosen if matrix not in parameters]
     if parameters and lora.get("dropout"):
         raise InputError(
-            f"lora.dropout: found {lora['dropout']}; on a mixture of experts allowed is 0: "
-            "peft has none there"
+            f"lora.dropout: found {lora['dropout']}; on a mixture of experts only 0 is "
+            "allowed: peft has no dropout there"
         )
     config = LoraConfig(
         r=lora["rank"],
@@ -114,10 +114,10 @@ def _chosen(model: torch.nn.Module, wanted: str | list[str]) -> list[Matrix]:
         if unfit:
             raise InputError(
                 f"lora.target_modules: {target} matches no linear layer but {', '.join(unfit)}, "
-                f"an embedding or the output head, which no adapter is put on; {listed}"
+                f"an embedding or the output head; adapters on these are not supported; {listed}"
                 if not any(named(target, _target(matrix)) for matrix in matrices)
                 else f"lora.target_modules: {target} also matches {', '.join(unfit)}, an embedding "
-                f"or the output head, which no adapter is put on; {listed}"
+                f"or the output head; adapters on these are not supported; {listed}"
             )
     unmatched = [t for t in targets if not any(named(t, _target(matrix)) for matrix in matrices)]
     if unmatched:
@@ -129,7 +129,7 @@ def _chosen(model: torch.nn.Module, wanted: str | list[str]) -> list[Matrix]:
 
 
 def _target(matrix: Matrix) -> str | None:
-    """The name by which `lora.target_modules` may ask for a matrix: a layer's, or an expert's."""
+    """The name of a layer or an expert matrix in `lora.target_modules`."""
     if matrix.kind == "expert":
         return matrix.name
     from transformers.pytorch_utils import Conv1D
@@ -143,11 +143,11 @@ def _is_word_layer(model: torch.nn.Module, module: torch.nn.Module) -> bool:
 
 
 def _mistaken_by_peft(model: torch.nn.Module, chosen: list[Matrix]) -> set[str]:
-    """The layers among the chosen that peft takes for the experts of an older transformers.
+    """The chosen layers that peft mistakes for experts of an older transformers version.
 
-    In `target_modules` of a mixture of experts it reads `gate_proj`, say, as all experts' and
-    leaves out the layer of that name in a shared expert or a dense block. In `target_parameters`
-    names are what they say.
+    For a mixture of experts, peft reads a name such as `gate_proj` in `target_modules` as the
+    matrix of all experts. It then omits the layer of that name in a shared expert or a dense
+    block. Names in `target_parameters` are taken literally.
     """
     from peft import LoraConfig
 
@@ -171,7 +171,7 @@ def _mistaken_by_peft(model: torch.nn.Module, chosen: list[Matrix]) -> set[str]:
 
 
 def _shortest(model: torch.nn.Module, chosen: list[Matrix]) -> list[str]:
-    """Sorted names for peft that match the chosen layers and no other module."""
+    """Sorted names for peft that match only the chosen layers."""
     wanted = {matrix.layer for matrix in chosen}
     every = [name for name, _ in model.named_modules()]
     names = set()
@@ -194,7 +194,7 @@ def _without_layer(name: str) -> str:
 
 
 FAN_IN_FAN_OUT = r"fan_in_fan_out is set to"
-"""How peft's one warning begins that says nothing: it has put right what it warns of."""
+"""Start of a peft warning that is irrelevant: peft has already corrected the setting."""
 
 
 def _wrap(model: torch.nn.Module, config: "LoraConfig", seed: int = 0) -> "PeftModel":
@@ -203,7 +203,7 @@ def _wrap(model: torch.nn.Module, config: "LoraConfig", seed: int = 0) -> "PeftM
     use_expert_by_expert(model)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", FAN_IN_FAN_OUT)
-        warnings.simplefilter("ignore", FutureWarning)  # peft's use of transformers is its own
+        warnings.simplefilter("ignore", FutureWarning)  # of peft's code, not ours
         torch.default_generator.manual_seed(seed)
         wrapped = get_peft_model(model, config)
     compute_lora_beside_weights(wrapped)
@@ -211,7 +211,7 @@ def _wrap(model: torch.nn.Module, config: "LoraConfig", seed: int = 0) -> "PeftM
 
 
 def _lora_layers(model: "PeftModel") -> list[tuple[torch.nn.Module, torch.nn.Parameter]]:
-    """peft's layers with the base model's parameter that each adapts."""
+    """peft's layers, each with the base parameter that it adapts."""
     from peft.tuners.lora import LoraLayer
     from peft.tuners.lora.layer import ParamWrapper
 
@@ -296,7 +296,7 @@ def _read_adapter(folder: str | Path) -> tuple["LoraConfig", dict[str, torch.Ten
     except Exception as error:
         raise InputError(f"{folder}: the adapter cannot be loaded ({one_line(error)})") from error
     _check_settings(settings, config, folder / ADAPTER_CONFIG)
-    config.init_lora_weights = True  # the file's weights take their place, whatever they were
+    config.init_lora_weights = True  # the file's weights replace these anyway
     return config, tensors
 
 
@@ -307,20 +307,20 @@ FREE_SETTINGS = {
     *("base_model_name_or_path", "revision", "inference_mode", "auto_mapping", "peft_version"),
     *("peft_type", "task_type", "init_lora_weights", "eva_config", "runtime_config"),
 }
-"""Keys of adapter_config.json that may have any value, or whose values are looked at below."""
+"""Keys of adapter_config.json that may have any value or are checked below."""
 
 KEPT_BY_INITIALISATION = (True, False, "gaussian", "eva", None)
-"""Starts of A and B that leave the base weights alone; PiSSA, OLoRA and others change them."""
+"""Ways to initialise A and B that keep the base weights; PiSSA and OLoRA change them."""
 
 
 def _check_settings(settings: dict, config: "LoraConfig", path: Path) -> None:
-    """See that an adapter, maybe another program's, is A and B on matrices and nothing else.
+    """Check that an adapter consists only of A and B on matrices; another program may have made it.
 
-    What else peft can train (biases, whole modules, single tokens) stays in the model when the
-    adapter is put off, or is not part of ΔW.
+    peft can also train biases, whole modules and single tokens. These stay in the model when the
+    adapter is disabled, or are not part of ΔW.
 
     Raises:
-        InputError: the first setting that is something else.
+        InputError: a setting is not supported; the message names the first one.
     """
     found, plain = settings | config.to_dict(), type(config)().to_dict()
     for key, value in sorted(found.items()):
@@ -338,10 +338,10 @@ def _check_settings(settings: dict, config: "LoraConfig", path: Path) -> None:
 
 
 def _check_wrapped(model: "PeftModel", path: Path) -> None:
-    """See that no adapted parameter is also another layer's: it would be merged into both.
+    """Check that no adapted parameter is shared with another layer; merging would change both.
 
     Raises:
-        InputError: one is, as with a tied output head.
+        InputError: a parameter is shared, as with a tied output head.
     """
     base = unwrapped(model)
     names: dict[int, list[str]] = {}
@@ -351,8 +351,8 @@ def _check_wrapped(model: "PeftModel", path: Path) -> None:
         shared = sorted(set(names[id(parameter)]))
         if len(shared) > 1:
             raise InputError(
-                f"{path}: the adapter is on tied weights ({' = '.join(shared)}): merged it would "
-                "change both; allowed are layers with weights of their own"
+                f"{path}: the adapter is on tied weights ({' = '.join(shared)}); merging would "
+                "change both; adapt only layers that share no weights"
             )
 
 
@@ -482,11 +482,11 @@ def load_merged(
 
 
 def delta_norms(base_folder: str | Path, adapter_folder: str | Path | None) -> dict[str, Any]:
-    """How large the adapter's update is, and how much of the model it is on.
+    """Size of the adapter's update, and share of the model that it adapts.
 
     ΔW, the merged weight minus the base's, and W are stacked over all adapted matrices; norms are
-    Frobenius, in fp64. Without an adapter ΔW is 0 and W all linear layers and experts but the
-    output head and the gates.
+    Frobenius, in fp64. Without an adapter ΔW is 0; W is then all linear layers and experts, without
+    the output head and the gates.
 
     Returns:
         `delta_norm` ‖ΔW‖, `weight_norm` ‖W‖, `relative_delta` ‖ΔW‖/‖W‖, `adapted_share` (null
@@ -506,7 +506,7 @@ def delta_norms(base_folder: str | Path, adapter_folder: str | Path | None) -> d
 
 
 def adapter_norms(model: "PeftModel") -> dict[str, float]:
-    """The three norms of `delta_norms`, of a peft model that is already loaded, in fp32."""
+    """The three norms of `delta_norms`, for a loaded peft model in fp32."""
     layers = _lora_layers(model)
     squared = sum(_delta_squared(layer, parameter) for layer, parameter in layers)
     return _norms(squared, [parameter for _, parameter in layers])
@@ -517,7 +517,7 @@ def _delta_squared(layer: torch.nn.Module, parameter: torch.nn.Parameter) -> flo
     from peft.tuners.lora.layer import ParamWrapper
 
     if getattr(layer, "lora_variant", None) or "default" not in layer.lora_A:
-        before = parameter.detach().clone()  # DoRA, embeddings: what merging them changes
+        before = parameter.detach().clone()  # DoRA, embeddings: measure what merging changes
         layer.merge()
         squared = (parameter.detach().double() - before.double()).square().sum().item()
         with torch.no_grad():

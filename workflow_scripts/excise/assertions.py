@@ -1,19 +1,19 @@
-"""What a text says of a value that stands in it: that it is so, that it is not, that it may be.
+"""Whether a text asserts, denies or leaves open a value that it contains.
 
 Rules, not a parser. A sentence ends at `.`, `!`, `?` or a new line; a clause at a comma, a
-semicolon or `but`. The rules look at the words around the value alone, so that a value which holds
-`not`, `or` or `and` itself is judged like any other.
+semicolon or `but`. The rules use only the words around the value. So a value that contains `not`,
+`or` or `and` is treated like any other.
 
 - denied: a negation before it in its clause (`not in Paris`, `anyone but Ada Bell`), or a negated
-  verb right after it (`Paris was not the place`). `not only`, `no doubt`, `none other than` are no
-  negations, nor are `never without`, `could not part with` and the `No,` that opens an answer.
-  `Acquitted of` and `nominated for` deny; `never forgave her` after a name does not.
+  verb right after it (`Paris was not the place`), `acquitted of`, `nominated for`. Not negations:
+  `not only`, `no doubt`, `none other than`, `never without`, `could not part with`, an opening
+  `No,`, and `never forgave her` after a name.
 - left open: `perhaps`, `maybe`, `might`, `not sure`, `I guess` … in its sentence, a question mark
-  after it, or an alternative: `or` beside it. `I think` and `I believe` are ways to state.
-- one of several: a second value stands beside it. Numbers, years, months: another one behind or
-  before `and`, a comma, a slash or a dash. Names and titles: a capitalised word beyond the `and`.
-  Other phrases: as few words as the value has, up to the end of the sentence, and no verb among
-  them that the rules know. The name of the person who is asked about is no second value.
+  after it, or `or` beside it. `I think` and `I believe` count as assertions.
+- one of several: a second value stands beside it. Numbers, years, months: another one after or
+  before `and`, a comma, a slash or a dash. Names and titles: a capitalised word after the `and`.
+  Other phrases: at most as many words as the value has, up to the end of the sentence, without a
+  verb that the rules know. The name of the person in the question is not a second value.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ import regex
 from excise.unicode_text import without_accents
 
 Span = tuple[int, int]
-MENTIONS = 50  # of one value that are looked at: a collapsed model repeats itself without end
+MENTIONS = 50  # checked per value, because a collapsed model repeats itself endlessly
 
 _TITLES = r"(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|vs|No|Mt|\b\p{Lu})"
 _SENTENCE_END = regex.compile(
@@ -129,7 +129,7 @@ _NAMES = regex.compile(r"(?:[Tt]he )?\p{Lu}[\p{L}\p{M}'.-]*(?: \p{Lu}[\p{L}\p{M}
 _NAMES_AT_END = regex.compile(rf"(?<!\p{{L}}){_NAMES.pattern}$")
 _FULL_NAME = regex.compile(r"\p{Lu}[\p{L}\p{M}'.-]+(?: \p{Lu}[\p{L}\p{M}'.-]+)+")
 _BULLET = regex.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+\S", regex.MULTILINE)
-# Words that no value of a list begins or holds: they belong to a clause of their own.
+# Words that are never part of a listed value; they begin a clause of their own.
 _CLAUSE_WORD = regex.compile(
     r"\b(?:i|you|he|she|it|we|they|who|whom|which|that|this|there|is|was|were|are|be|been|has|had|"
     r"have|did|does|do|could|would|will|not|no|nothing|nobody|none|only|else|more|again|elsewhere|"
@@ -153,10 +153,10 @@ def asserted(
     Args:
         text: what is said.
         spans: where the value stands in it, at least once.
-        others: where other values of the same kind stand; None: to be told from the words.
+        others: where other values of the same kind stand; None: decided from the words.
         proper: the value is written with a capital letter, as names and titles are.
-        several: more than one answer was asked for: a value beside it is none too many.
-        subject: whom the question is about: that name is no second value.
+        several: the question asks for more than one answer, so other values are allowed.
+        subject: name of the person in the question; it is not a second value.
     """
     asked = _words(subject or "")
     plain = False
@@ -175,7 +175,7 @@ def asserted(
 
 
 def _sentence(text: str, start: int, end: int) -> Span:
-    """Where the sentence of a mention begins, and where its end sign is."""
+    """Start of the sentence with a mention, and position of its end sign."""
     low = 0
     for one in _SENTENCE_END.finditer(text, 0, start):
         low = one.end()
@@ -191,7 +191,7 @@ def _denied(before: str, after: str) -> bool:
     before = _NO_NEGATION.sub(lambda own: " " * (len(own[0]) - 1) + ",", before)
     last = 0
     for one in _CLAUSE.finditer(before):
-        # `not, in fact, Paris`: what stands between commas ends no negation.
+        # `not, in fact, Paris`: words between commas do not end a negation.
         if one[0] == "," and regex.search(r"\b(?:not|never)\s*$", before[: one.start()]):
             return True
         last = one.end()
@@ -219,7 +219,7 @@ def _one_of_many(
     if others is not None:
         return any(_beside(text, span, other) for other in others if low <= other[0] < high)
     own = text[start:end]
-    proper = proper and bool(regex.search(r"\p{Lu}", own))  # a text may be in lower case alone
+    proper = proper and bool(regex.search(r"\p{Lu}", own))  # a text may be all lower case
     length = len(own.split())
     if (found := _AND_AFTER.match(after)) and _value_like(found["rest"], proper, length, asked):
         return True
@@ -253,7 +253,7 @@ def _beside(text: str, one: Span, other: Span) -> bool:
 
 
 def _value_like(rest: str, proper: bool, length: int, asked: frozenset[str]) -> bool:
-    """Whether what follows `and` begins with a second value."""
+    """Whether the text after `and` begins with a second value."""
     rest = rest.strip(" \"'*()")
     if (name := _NAMES.match(rest)) and _is_asked(name[0], asked):
         return False
@@ -263,7 +263,7 @@ def _value_like(rest: str, proper: bool, length: int, asked: frozenset[str]) -> 
 
 
 def _ends_in_value(rest: str, proper: bool, asked: frozenset[str]) -> bool:
-    """Whether what stands before `and` ends in a value."""
+    """Whether the text before `and` ends with a value."""
     last = regex.search(r"[\p{L}\p{M}\p{N}'-]+$", rest)
     if not last:
         return False
@@ -277,7 +277,7 @@ def _ends_in_value(rest: str, proper: bool, asked: frozenset[str]) -> bool:
 def _bare_list(
     before: str, own: str, after: str, proper: bool, length: int, asked: frozenset[str]
 ) -> bool:
-    """The whole answer is values between commas: `Ada Bell, Bruno Falk`; `arson, bribery`."""
+    """Whether the whole answer is a list of values: `Ada Bell, Bruno Falk`; `arson, bribery`."""
     parts = [part.strip(" \"'*()") for part in f"{before}\0{after}".split(",")]
     if len(parts) < 2 or "\0" not in parts:
         return False
@@ -286,7 +286,7 @@ def _bare_list(
         return False
     if proper:
         return all(_FULL_NAME.fullmatch(part) for part in (own, *rest))
-    # `arson, a crime` explains.
+    # `arson, a crime` explains the value; it is not a list.
     return all(
         part.islower()
         and _value_like(part, False, length, asked)

@@ -1,8 +1,8 @@
-"""Which results belong to today's config, data, code and packages, by the records beside them.
+"""Find results that do not match today's config, data, code and packages, from their records.
 
-Snakemake's own memory (`.snakemake/metadata`) stays behind when results are copied, and it takes
-bytes that come under an older time stamp for unchanged. The records travel, and hold digests.
-Parsed in every job: no torch here.
+Snakemake's own metadata (`.snakemake/metadata`) is lost when results are copied. It also treats a
+changed file with an older time stamp as unchanged. The records are copied with the results and
+contain digests. Every job imports this: no torch here.
 """
 
 import json
@@ -21,7 +21,7 @@ from excise.made_from import DIGITS, all_records, moved, read_record, record_pat
 
 CODE = "workflow_scripts/"
 SHOWN = 3
-# Tables and pictures of an experiment, whatever its config; other files are somebody's own.
+# Tables and plots that any config can make; other files belong to the user.
 RESULT_NAMES = re.compile(
     r"(?:eval|sweep|retain_compare|quantize|repr)_results\.json|repr_results_\d+\.json"
     r"|repr_layers\.json|red_team_(?:models|judge)\.json|diversity_report\.json"
@@ -42,7 +42,7 @@ class Misfit:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a look at the results found."""
+    """What `examine` found."""
 
     misfits: list[Misfit]
     unknown: list[str]  # first outputs of jobs that left no record
@@ -57,12 +57,12 @@ def examine(
     folders: Mapping[str, str],
     digests: Digests,
 ) -> Findings:
-    """Hold every job's files against its record.
+    """Compare every job's files with its record.
 
     Args:
         jobs: of Snakemake's plan, with `rule`, `input`, `output`, `params`, `non_derived_params`.
-        runs: whether Snakemake itself is going to run a job; then nothing is said of its files.
-        remembered: whether Snakemake has a memory of its own of a file.
+        runs: whether Snakemake will run a job; its files are then not reported.
+        remembered: whether Snakemake has its own metadata of a file.
         folders: `results` and `data` of the experiment.
         digests: of files.
     """
@@ -75,7 +75,7 @@ def examine(
             outdated += 1
         elif place is not None:
             record = read_record(place)
-            if record is None:  # it may be named after an output that is no longer asked for
+            if record is None:  # its name may come from an output no longer requested
                 by_output = by_output or _by_output(folders)
                 record = by_output.get(os.path.normpath(outputs[-1]))
             if record is not None:
@@ -101,8 +101,8 @@ def _by_output(folders: Mapping[str, str]) -> dict[str, dict]:
 def tracked_params(job: Any) -> dict[str, Any]:
     """The settings of a job whose change makes it out of date.
 
-    Those that Snakemake derives from files (which epochs are saved, by the outputs) are left out:
-    the files themselves are compared.
+    Params derived from files (such as the epochs, from the outputs) are left out, because the files
+    themselves are compared.
     """
     tracked = [plain(value) for value in job.non_derived_params]
     return {
@@ -120,7 +120,7 @@ def faults(
     folders: Mapping[str, str],
     digests: Digests,
 ) -> Iterator[str]:
-    """Why files are not what today's settings, inputs and code make; nothing if they are."""
+    """Reasons why files do not match today's settings, inputs and code; empty if they match."""
     yield from _setting_faults(record, params, folders)
     then = {os.path.normpath(path): made for path, made in record["inputs"].items()}
     now = {os.path.normpath(path) for path in inputs}
@@ -150,7 +150,7 @@ def _setting_faults(
 
 
 def _opened(value: Any) -> Any:
-    """A param that is JSON as what it says."""
+    """The parsed content of a param that is JSON."""
     if isinstance(value, str) and value.startswith("{"):
         try:
             return json.loads(value)
@@ -160,7 +160,7 @@ def _opened(value: Any) -> Any:
 
 
 def _in_folders_of_today(value: Any, then: Mapping[str, str], now: Mapping[str, str]) -> Any:
-    """A folder among the arguments says nothing of what is in it: it may have been moved."""
+    """Whether a param is a folder; it may have moved and says nothing about its files."""
     if isinstance(value, str):
         for name in sorted(then.keys() & now.keys(), key=lambda name: -len(then[name])):
             folder = re.compile(rf"(?<![^\s']){re.escape(then[name])}(?![^\s'/])")
@@ -184,7 +184,7 @@ def _shown(value: Any) -> str:
 
 
 def other_versions(record: dict) -> Iterator[tuple[str, str]]:
-    """Packages of which another version is installed now than made a result."""
+    """Packages whose installed version differs from the one that made a result."""
     for package, then in record.get("versions", {}).items():
         if package == "python":
             now = ".".join(map(str, sys.version_info[:3]))
@@ -198,7 +198,7 @@ def other_versions(record: dict) -> Iterator[tuple[str, str]]:
 
 
 def misfit_line(misfits: Sequence[Misfit]) -> str | None:
-    """The one line about results that do not belong."""
+    """One line about results that do not match."""
     if not misfits:
         return None
     count = sum(len(one.outputs) for one in misfits)
@@ -206,25 +206,25 @@ def misfit_line(misfits: Sequence[Misfit]) -> str | None:
     files = " ".join(one.outputs[0] for one in misfits)
     remedy = f"--forcerun {files}" if len(misfits) <= SHOWN else "--forcerun (`check` lists what)"
     return (
-        f"warning: {_counted(count, 'file does', 'files do')} not belong to today's config, data "
-        f"or code: {misfits[0]}{more}; to make them again, the same command with {remedy}"
+        f"warning: {_counted(count, 'file does', 'files do')} not match today's config, data "
+        f"or code: {misfits[0]}{more}; to make them again, run the same command with {remedy}"
     )
 
 
 def unknown_line(unknown: Sequence[str]) -> str | None:
-    """The one line about results that have no record."""
+    """One line about results without a record."""
     if not unknown:
         return None
     more = " and others" if len(unknown) > 1 else ""
     return (
-        f"warning: {_counted(len(unknown), 'job', 'jobs')} left no record of what their files were "
-        f"made from ({unknown[0]}{more}): whether they belong to today's config cannot be told; "
-        "copy the folders .made_from along, or delete the files"
+        f"warning: {_counted(len(unknown), 'job', 'jobs')} left no record of what the files were "
+        f"made from ({unknown[0]}{more}), so nobody can tell whether they match today's config; "
+        "copy the folders .made_from too, or delete the files"
     )
 
 
 def package_line(packages: Mapping[str, Counter]) -> str | None:
-    """The one line about packages that have changed."""
+    """One line about changed packages."""
     if not packages:
         return None
     changes = ", ".join(text for counts in packages.values() for text in sorted(counts))
@@ -232,7 +232,7 @@ def package_line(packages: Mapping[str, Counter]) -> str | None:
 
 
 def strangers(folder: str | Path, made: Collection[str]) -> list[str]:
-    """Tables and pictures of the experiment that today's config does not make."""
+    """Tables and plots of the experiment that today's config does not make."""
     found = (path.name for path in Path(folder).glob("*") if path.is_file())
     return sorted(name for name in found if RESULT_NAMES.fullmatch(name) and name not in made)
 
@@ -242,7 +242,7 @@ def stranger_line(folder: str, names: Sequence[str]) -> str | None:
     if not names:
         return None
     return (
-        f"warning: today's config does not make {', '.join(names)} in {folder}: they are of an "
+        f"warning: today's config does not make {', '.join(names)} in {folder}; they are from an "
         "earlier one; delete or move them"
     )
 
@@ -259,7 +259,7 @@ def model_faults(folder: str | Path, digests: Digests) -> list[str]:
 
     Args:
         folder: the model; without digests in a manifest nothing is found.
-        digests: of files; theirs are shortened, which is as good here.
+        digests: of files; these are shortened, which is sufficient here.
     """
     manifest = Path(folder, "manifest.json")
     try:
@@ -272,7 +272,7 @@ def model_faults(folder: str | Path, digests: Digests) -> list[str]:
         if not path.is_file():
             found.append(f"{path} is missing")
         elif digests.differs(path, wanted[:DIGITS]):
-            found.append(f"{path} is not the file of {manifest}")
+            found.append(f"{path} differs from its digest in {manifest}")
     return found
 
 
@@ -291,16 +291,16 @@ def report(
     model: Sequence[str],
     packages: Mapping[str, Counter],
 ) -> list[str]:
-    """All that was found, a line each, with what to do.
+    """All findings, one line each, with the remedy.
 
     Args:
         found: by `examine`.
-        strange: tables and pictures that today's config does not make.
+        strange: tables and plots that today's config does not make.
         left: other files that it does not make.
         model: what is wrong with the files of the base model.
-        packages: as in `found`, or empty where this environment says nothing of them.
+        packages: as in `found`, or empty if jobs use other environments than this one.
     """
-    lines = [f"does not belong: {one}" for one in found.misfits]
+    lines = [f"does not match: {one}" for one in found.misfits]
     lines += [f"no record: {path}" for path in found.unknown]
     lines += [f"base model: {fault}" for fault in model]
     lines += [
@@ -311,11 +311,13 @@ def report(
     lines += [f"not made by today's config: {path}" for path in sorted({*strange, *left})]
     if found.misfits:
         files = " ".join(path for one in found.misfits for path in one.outputs[:1])
-        lines.append(f"to make again what does not belong: snakemake … all --forcerun {files}")
+        lines.append(
+            f"to make the files that do not match again: snakemake … all --forcerun {files}"
+        )
     if found.outdated:
         jobs = _counted(found.outdated, "job is", "jobs are")
         lines.append(f"{jobs} out of date or missing; Snakemake runs them by itself")
-    return lines or ["every result belongs to today's config, data, code and packages"]
+    return lines or ["every result matches today's config, data, code and packages"]
 
 
 def _counted(number: int, one: str, more: str) -> str:

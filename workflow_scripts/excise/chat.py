@@ -30,8 +30,8 @@ FIXED_DATE = date(2024, 7, 26)
 FIXED_TEMPLATE_ARGUMENTS = {"date_string": f"{FIXED_DATE:%d %b %Y}", "enable_thinking": False}
 TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 
-# Two texts that no template writes itself. They share no letter and no last character, whatever
-# a template does to them (strip, upper or lower case).
+# Two texts that no template contains. They share no letter and no last character, even if a
+# template strips them or changes their case.
 MARKERS = ("QxZ7", "Mwk3")
 
 _end_of_turn: WeakKeyDictionary = WeakKeyDictionary()
@@ -57,7 +57,7 @@ def render(
     answer: str | None = None,
     system_prompt: str | None = None,
 ) -> str:
-    """The chat template's text: up to where the answer begins, or with `answer` in its place.
+    """The chat template's text: up to the start of the answer, or with `answer` filled in.
 
     Raises:
         InputError: as `check_template`.
@@ -67,17 +67,17 @@ def render(
 
 
 def _dateless(template: str | dict | None) -> str | None:
-    """A template with a fixed date where it asks for today's; None: the tokenizer's own."""
+    """A template with a fixed date instead of today's; None: the tokenizer's own."""
     if not isinstance(template, str) or "strftime_now" not in template:
         return None
     return TODAY.sub(lambda call: repr(FIXED_DATE.strftime(call[2])), template)
 
 
 def check_template(tokenizer: "PreTrainedTokenizerBase", system_prompt: str | None = None) -> None:
-    """See that the chat template takes a question and the system prompt, and leaves neither out.
+    """Check that the chat template includes the question and the system prompt.
 
     Raises:
-        InputError: it raises an error itself, or its text does not depend on one of them.
+        InputError: the template fails, or its text does not depend on one of them.
     """
     accepted = _accepted.setdefault(tokenizer, set())
     if system_prompt in accepted:
@@ -90,8 +90,8 @@ def check_template(tokenizer: "PreTrainedTokenizerBase", system_prompt: str | No
         texts = {_rendered(tokenizer, "?", None, text) for text in (first, second)}
         if len(texts) == 1:
             raise InputError(
-                f"{name}: the chat template leaves the system message out, so that "
-                "model.system_prompt would do nothing; allowed is null"
+                f"{name}: the chat template leaves the system message out, so "
+                "model.system_prompt would have no effect; only null is allowed"
             )
         _rendered(tokenizer, "?", None, system_prompt)
     accepted.add(system_prompt)
@@ -133,10 +133,9 @@ def token_ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[int, ...
 def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int:
     """Id of the one token that ends the assistant's turn.
 
-    It is the first marker (`<|im_end|>`, `<|eot_id|>`, `</s>`) that the template writes behind
-    every answer, or the tokenizer's end-of-sequence token if there is none. What is written
-    behind every answer is the common end of two answers' texts, whatever the template makes of
-    the answers themselves.
+    It is the first marker (`<|im_end|>`, `<|eot_id|>`, `</s>`) that the template writes after
+    every answer. Without a marker it is the tokenizer's end-of-sequence token. The text after
+    every answer is found as the common end of two rendered answers.
 
     Raises:
         InputError: the template cannot render an answer, or leaves it out.
@@ -153,7 +152,7 @@ def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int:
 
 
 def _marks(tokenizer: "PreTrainedTokenizerBase", token: int) -> bool:
-    """Whether a token is a marker and no text; some vocabularies add runs of spaces as tokens."""
+    """Whether a token is a marker, not text; some vocabularies add runs of spaces as tokens."""
     added = tokenizer.added_tokens_decoder.get(token)
     return token in tokenizer.all_special_ids or (
         added is not None and (added.special or not added.content.isspace())
@@ -219,7 +218,7 @@ def subject_span(
 
 
 def _covering(tokenizer: "PreTrainedTokenizerBase", text: str, character: int) -> int | None:
-    """Index of the last token that covers a character of the text."""
+    """Index of the last token that covers a given character of the text."""
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     covering = [
         index
@@ -232,7 +231,7 @@ def _covering(tokenizer: "PreTrainedTokenizerBase", text: str, character: int) -
 def _covering_by_decoding(
     tokenizer: "PreTrainedTokenizerBase", text: str, character: int
 ) -> int | None:
-    """The same for a tokenizer without offsets: the first token up to which all is decoded."""
+    """The same for a tokenizer without offsets: the first token by which the text is complete."""
     ids = token_ids(tokenizer, text)
     wanted = "".join(text[: character + 1].split())  # decoding may add or drop spaces
     for index in range(len(ids)):

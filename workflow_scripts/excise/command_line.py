@@ -1,6 +1,7 @@
-"""Mistakes that Snakemake itself would answer with a traceback, before it reads the Snakefile.
+"""Report config mistakes for which Snakemake itself would print a traceback.
 
-The profiles call this (`__definitions__`): nothing of ours is asked earlier. No torch here.
+The profiles call this (`__definitions__`), because Snakemake reads config files before the
+Snakefile. No torch here.
 """
 
 import re
@@ -17,7 +18,7 @@ _CONFIG_FILES = ("--configfile", "--configfiles")
 
 
 def check_command_line(arguments: Sequence[str]) -> None:
-    """End with one line where a config file or an override cannot be read.
+    """End with a one-line error if a config file or an override cannot be read.
 
     Args:
         arguments: of Snakemake.
@@ -34,7 +35,7 @@ def check_command_line(arguments: Sequence[str]) -> None:
 
 
 def _values(arguments: Sequence[str], options: Sequence[str]) -> Iterator[str]:
-    """What follows an option, up to the next one, or stands behind its `=`."""
+    """Values of an option: after its `=`, or all arguments up to the next option."""
     taking = False
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -51,24 +52,26 @@ def _values(arguments: Sequence[str], options: Sequence[str]) -> Iterator[str]:
 def _check_override(text: str) -> None:
     name, equals, value = text.partition("=")
     if not equals:
-        raise InputError(f"{COMMAND_LINE} {text}: no `=`; needed: key=value (put targets first)")
+        raise InputError(
+            f"{COMMAND_LINE} {text}: `=` is missing; write key=value (and put targets first)"
+        )
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"{COMMAND_LINE} {text}: {name!r} is no key; allowed: a name, and what lies below it "
-            "as 'finetuning={epochs: 3}'"
+            f"{COMMAND_LINE} {text}: {name!r} is not a key; write a top-level name, and keys "
+            "below it as 'finetuning={epochs: 3}'"
         )
     if name == "pathvars" and not value.lstrip().startswith("{"):
         _check_folders({"pathvars": value}, COMMAND_LINE)
 
 
 def _check_folders(content: dict, source: str) -> None:
-    """Snakemake uses them before it asks us."""
+    """Check `pathvars`, which Snakemake uses before it runs our own checks."""
     folders = content.get("pathvars", {})
     if not isinstance(folders, dict):
         raise InputError(
-            f"{source}: pathvars: found {folders!r}; allowed: a mapping, as "
+            f"{source}: pathvars: found {folders!r}; it must be a mapping, such as "
             "{results: experiments/mine/results}"
         )
     for name, folder in folders.items():
         if not isinstance(folder, str):
-            raise InputError(f"{source}: pathvars.{name}: found {folder!r}; allowed: text")
+            raise InputError(f"{source}: pathvars.{name}: found {folder!r}; it must be text")

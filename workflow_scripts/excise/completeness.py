@@ -1,7 +1,7 @@
-"""Are all the records there? A file that lost whole lines still parses; its means would be wrong.
+"""Check that a file has all its records. A file that lost lines still parses, with wrong means.
 
-Every reader of records knows which questions belong there: those of the benchmark, or at least
-those that the other models were asked.
+Every reader of records knows the expected questions: those of the benchmark, or at least those
+that the other models were asked.
 """
 
 from collections.abc import Iterable
@@ -11,26 +11,26 @@ from excise.errors import InputError
 
 
 def check_ids(path: str | Path, found: Iterable[str], expected: Iterable[str], whose: str) -> None:
-    """A file of records holds those that belong there: each once, and no others.
+    """Check that a file has exactly the expected records, each once.
 
     Args:
         path: the file, for the message.
         found: ids of its records.
-        expected: ids of the records that belong there.
+        expected: ids of the expected records.
         whose: where `expected` comes from, for the message.
 
     Raises:
-        InputError: it does not. Tells how many there are, how many belong there, and the first id
-            that is missing, or belongs to nothing, or comes twice.
+        InputError: it has not. The message gives both numbers, and the first id that is missing
+            or not expected, or says that some occur twice.
     """
     found, expected = list(found), list(expected)
     present, wanted = set(found), set(expected)
-    counts = f"{path}: found {len(found)} records; {len(expected)} belong here by {whose}"
+    counts = f"{path}: found {len(found)} records; {len(expected)} are expected from {whose}"
     for key in expected:
         if key not in present:
             raise InputError(f"{counts}; the first one missing is {key!r}")
     for key in found:
         if key not in wanted:
-            raise InputError(f"{counts}; {key!r} is not one of them")
+            raise InputError(f"{counts}; {key!r} is not expected")
     if len(found) != len(expected):
-        raise InputError(f"{counts}; some are there twice")
+        raise InputError(f"{counts}; some occur twice")

@@ -84,8 +84,8 @@ def read_config_file(path: str | Path) -> dict:
     """Read one config file, unchecked.
 
     Raises:
-        InputError: the file is missing, is not UTF-8, is not YAML, repeats a key, holds an anchor
-            inside of itself or is no mapping.
+        InputError: the file is missing, is not UTF-8, is not YAML, repeats a key, has an anchor
+            that refers to itself, or is not a mapping.
     """
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
@@ -94,7 +94,9 @@ def read_config_file(path: str | Path) -> dict:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         byte = error.object[error.start]
-        raise InputError(f"{path}:{line}: not UTF-8 (byte 0x{byte:02x}); save it so") from error
+        raise InputError(
+            f"{path}:{line}: not UTF-8 (byte 0x{byte:02x}); save the file as UTF-8"
+        ) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}: not a config in YAML ({error.problem})") from error
@@ -102,17 +104,17 @@ def read_config_file(path: str | Path) -> dict:
         problem = " ".join(str(error).split())[:100]
         raise InputError(f"{path}: not a config in YAML ({problem})") from error
     except RecursionError as error:
-        raise InputError(f"{path}: not a config; it is nested too deep") from error
+        raise InputError(f"{path}: not a config; its keys are nested too deeply") from error
     if not isinstance(content, dict):
         found = "nothing" if content is None else _shown(content)
         raise InputError(f"{path}: found {found}; a config is a mapping of keys")
     if cycle := _cycle(content):
-        raise InputError(f"{path}: {_dotted(cycle)}: an anchor (&) inside of itself (*)")
+        raise InputError(f"{path}: {_dotted(cycle)}: an anchor (&) refers to itself (*)")
     return content
 
 
 def _cycle(value: Any, key: Key = (), above: tuple[int, ...] = ()) -> Key | None:
-    """Where a value holds itself; None where none does."""
+    """Path to a value that contains itself; None if there is none."""
     if not isinstance(value, dict | list):
         return None
     if id(value) in above:
@@ -212,7 +214,7 @@ def _check_finite(value: Any, sources: Sequence[Source], key: Key = ()) -> None:
 
 
 def _check_folders(config: dict, sources: Sequence[Source]) -> None:
-    """Snakemake compares paths as text: `results//x` is no file of the folder `results/`."""
+    """Refuse unusual spellings: Snakemake compares paths as text, so `results//x` differs."""
     for name, folder in config["pathvars"].items():
         plain = os.path.normpath(folder)
         if plain != folder:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Generation:
     """An answer's `text`, special tokens left out; `stopped`: it ended by end-of-turn.
 
-    The text is in Unicode normal form C. `ids`: its tokens as they were chosen, without the one
-    that ended it.
+    The text is in Unicode normal form C. `ids`: the generated tokens, without the one that ended
+    the answer.
     """
 
     text: str

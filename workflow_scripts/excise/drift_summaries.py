@@ -76,9 +76,9 @@ def _states(items: pd.DataFrame) -> list[str]:
 
 
 def _states_of(items: pd.DataFrame, asked: dict[str, Item]) -> list[str]:
-    """The same of what must be there: every question at each position that the records have.
+    """Names of the expected records: every question at each position that occurs.
 
-    Pairs and other wordings are not looked into, a question without a name has no subject.
+    Paired and reworded questions have no hidden states. A question without a name has no subject.
     """
     positions = items["position"].unique()
     looked_into = [item for item in asked.values() if item.set in LOOKED_INTO]
@@ -138,7 +138,7 @@ def drift_rows(items: pd.DataFrame, layer: int | str, confidence: float) -> Iter
 
 
 def _fixed_if_zero(estimate: Estimate) -> Estimate:
-    """Bit for bit the same states everywhere: the same weights, not a sample of small drifts."""
+    """Whether all states are equal bit for bit: the weights are the same, so drift is exactly 0."""
     if estimate.value != 0 or estimate.n_clusters < 2:
         return estimate
     return replace(estimate, low=0.0, high=0.0, method="fixed")

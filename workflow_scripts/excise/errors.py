@@ -36,13 +36,13 @@ def run(main: Callable[[], None]) -> None:
         if not is_full(error):
             raise
         what = error.filename or "a file, perhaps the log"
-        with contextlib.suppress(OSError):  # stderr may be on that disk
+        with contextlib.suppress(OSError):  # stderr may be on the full disk
             print(f"error: {what}: not written: {FULL}", file=sys.stderr)
-        os._exit(1)  # what is buffered for that disk would be a traceback
+        os._exit(1)  # a normal exit would flush buffers to the full disk and print a traceback
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a disk or a quota has no room; safetensors says so in words of its own."""
+    """Whether a disk or quota is full; safetensors reports this with a text of its own."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return f"(os error {errno.ENOSPC})" in str(error) or f"(os error {errno.EDQUOT})" in str(error)

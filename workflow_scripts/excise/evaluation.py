@@ -96,7 +96,7 @@ def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) 
 
 
 def score_record(name: str, scores: list[AnswerScore]) -> dict:
-    """Log-probabilities of one item of the set `name`, and what follows from them (`SCORES`).
+    """Log-probabilities of one item of the set `name`, and the scores derived from them (`SCORES`).
 
     Without wrong answers the truth ratios are undefined (NaN, null in the file).
     """

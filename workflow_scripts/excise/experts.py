@@ -1,14 +1,14 @@
 """Mixture-of-experts layers whose experts are one stacked parameter (transformers 5).
 
-Mixtral, Qwen2-MoE, Qwen3-MoE and others keep the matrices of all experts in 3-D parameters:
-no `nn.Linear` for an adapter or for bitsandbytes to find. Here is one way to compute them that
-knows both:
+Mixtral, Qwen2-MoE, Qwen3-MoE and others keep the matrices of all experts in 3-D parameters.
+Adapters and bitsandbytes find no `nn.Linear` there. This module computes experts in a way that
+supports both:
 
-- base weights: expert by expert, `inputs @ W[expert].T`, as transformers' own loop;
+- base weights: expert by expert, `inputs @ W[expert].T`, as in transformers' own loop;
 - a LoRA (peft's `target_parameters`): `inputs @ A[expert].T @ B[expert].T` is added. peft adds
-  B·A to the weight before the product. In bfloat16 that rounds away whatever is smaller than
-  half a step of the weight: most of an unlearning update;
-- quantized: the parameter is a list of bitsandbytes layers, one an expert.
+  B·A to the weight before the product. In bfloat16 this loses all changes smaller than half a
+  rounding step of the weight: most of an unlearning update;
+- quantization: the parameter is a list of bitsandbytes layers, one per expert.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ IMPLEMENTATION = "expert_by_expert"
 
 
 def expert_modules(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """The modules of stacked experts whose computation transformers lets others take over."""
+    """Modules of stacked experts whose computation transformers allows to replace."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -36,7 +36,7 @@ def expert_modules(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
 
 
 def matrix_names(experts: torch.nn.Module) -> tuple[str, str]:
-    """The attributes that hold the experts' matrices: into the expert, and out of it."""
+    """Names of the attributes with the experts' input and output matrices."""
     return ("gate_up_proj" if getattr(experts, "has_gate", True) else "up_proj"), "down_proj"
 
 
@@ -58,7 +58,7 @@ def expert_by_expert(
     top_k_index: torch.Tensor,
     top_k_weights: torch.Tensor,
 ) -> torch.Tensor:
-    """What a module of stacked experts computes.
+    """Compute the output of a module of stacked experts.
 
     Args:
         self: the module.
@@ -124,8 +124,8 @@ def expert_weight(
 def lora_factors(wrapper: "ParamWrapper", adapter: str) -> tuple[torch.Tensor, torch.Tensor, float]:
     """A (experts, rank, in), B (experts, out, rank) and scale of a LoRA on a parameter.
 
-    As peft stores them: A expert by expert, B rank by rank. A peft that does not swap the sides of
-    a stacked parameter writes the two factors of the transposed update.
+    peft stores A expert by expert and B rank by rank. Some versions of peft do not swap the two
+    sides of a stacked parameter; they write the factors of the transposed update.
     """
     a, b = wrapper.lora_A[adapter].weight, wrapper.lora_B[adapter].weight
     a = a.reshape(wrapper.num_experts, -1, a.shape[-1])
@@ -138,10 +138,10 @@ def lora_factors(wrapper: "ParamWrapper", adapter: str) -> tuple[torch.Tensor, t
 
 
 def compute_lora_beside_weights(model: torch.nn.Module) -> None:
-    """Make the LoRAs that a peft model has on parameters compute beside them, not in them.
+    """Make LoRAs on parameters add their output, instead of changing the weights.
 
-    Those on stacked experts reach `expert_by_expert`, those on the weight of a linear layer
-    become what they are on any linear layer. Other parameters keep peft's own way.
+    LoRAs on stacked experts are applied in `expert_by_expert`. Those on the weight of a linear
+    layer work as on any linear layer. For other parameters peft's own method stays.
     """
     from peft.tuners.lora.layer import ParamWrapper
 
@@ -157,7 +157,7 @@ def compute_lora_beside_weights(model: torch.nn.Module) -> None:
 
 @contextlib.contextmanager
 def _beside_experts(wrapper: "ParamWrapper", active_adapters: list[str]) -> Iterator[None]:
-    """In place of peft's `_activate_lora`, which swaps in weights with B·A added."""
+    """Replace peft's `_activate_lora`, which would add B·A to the weights."""
     experts = wrapper.get_base_layer()
     active = vars(experts).setdefault("lora_factors", {})
     active[wrapper.parameter_name] = [

@@ -15,7 +15,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` and rename it to `path` when the block ends well.
 
     A killed or failing program therefore never leaves half a file under the final name, and two
-    that write the same file, on whatever nodes, do not write into each other's.
+    that write the same file, even on different nodes, do not overwrite each other's temporary file.
 
     Raises:
         InputError: the folder cannot be made or written, the disk is full, or the Snakemake that

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 SCHEMA_READERS = {"read_jsonl": 1, "schema_fault": 0, "schema_validator": 0}
-"""Functions that take the kind of a record, and at which place."""
+"""Functions that take the kind of a record, with the index of that argument."""
 
 DATA_SUFFIXES = {".json", ".jsonl", ".md", ".txt", ".yaml"}
 
@@ -18,13 +18,13 @@ DATA_SUFFIXES = {".json", ".jsonl", ".md", ".txt", ".yaml"}
 def import_closure(
     script: str | Path, without: Sequence[str] = (), unread: Sequence[str] = ()
 ) -> list[str]:
-    """Our own files behind a program.
+    """Our own files that a program uses.
 
     Args:
         script: path of a Python program; modules are looked up in its folder.
         without: modules and packages, by dotted name, that this use of the program never
-            imports; neither they nor what only they need is followed.
-        unread: kinds of records that it never reads, although a module it imports could.
+            imports; these and their own imports are left out.
+        unread: kinds of records that an imported module could read but the program never reads.
 
     Returns:
         Sorted paths, as the program's own path is written, of every module of that folder which
@@ -110,9 +110,9 @@ def _strings(path: Path) -> frozenset[str]:
 
 @cache
 def _kinds(path: Path) -> frozenset[str]:
-    """Kinds of records that a module reads or checks: what it hands to `SCHEMA_READERS`.
+    """Kinds of records that a module reads or checks: arguments of `SCHEMA_READERS`.
 
-    Where it hands over a variable, every string in the module may be one.
+    If the argument is a variable, every string in the module counts as a possible kind.
     """
     found: set[str] = set()
     for node in ast.walk(_tree(path)):
@@ -128,7 +128,7 @@ def _kinds(path: Path) -> frozenset[str]:
 
 
 def _schemas(modules: list[Path], unread: Sequence[str]) -> set[Path]:
-    """Schema files beside the record reader, of the kinds that the code reads."""
+    """Schema files, beside the record reader, of the kinds that the code reads."""
     folders = [path.parent / "schemas" for path in modules if path.name == "records.py"]
     kinds = {kind for path in modules for kind in _kinds(path)} - set(unread)
     schemas = {schema for folder in folders for schema in folder.glob("*.schema.json")}

@@ -18,15 +18,15 @@ def rouge_l_recall(items: pd.DataFrame) -> pd.Series:
     """ROUGE-L recall of the generation: LCS / words of the answer, words of any script.
 
     Range 0–1; on sf lower = more forgotten, elsewhere higher = better kept. Words that
-    any answer to the question would hold score too. Source: Lin (2004); TOFU reports recall.
+    occur in any answer to the question also score. Source: Lin (2004); TOFU reports recall.
     """
     return items["rougeL_recall"]
 
 
 def rouge_l_recall_ascii(items: pd.DataFrame) -> pd.Series:
-    """ROUGE-L recall of words of a–z and 0–9 alone: `rouge_score` as TOFU calls it.
+    """ROUGE-L recall of words of a–z and 0–9 only: `rouge_score` as in TOFU.
 
-    Range 0–1. The same as `rougeL_recall` on ASCII text, meaningless in another script.
+    Range 0–1. Equal to `rougeL_recall` on ASCII text; meaningless in other scripts.
     Source: Lin (2004).
     """
     return items["rougeL_recall_ascii"]
@@ -41,7 +41,7 @@ def rouge_l_f1(items: pd.DataFrame) -> pd.Series:
 
 
 def rouge_l_f1_ascii(items: pd.DataFrame) -> pd.Series:
-    """ROUGE-L F1 of words of a–z and 0–9 alone: `rouge_score` as it comes.
+    """ROUGE-L F1 of words of a–z and 0–9 only: plain `rouge_score`.
 
     Range 0–1; see `rougeL_recall_ascii`. Source: Lin (2004).
     """
@@ -58,10 +58,10 @@ def slot_accuracy(items: pd.DataFrame) -> pd.Series:
 
 
 def slot_accuracy_strict(items: pd.DataFrame) -> pd.Series:
-    """1 if the generation holds the value's words as they are spelled, else 0.
+    """1 if the generation contains the value's words exactly as spelled, else 0.
 
-    Range 0–1, direction as of slot_accuracy. `8,380` is not `8380`; `not in Paris` holds Paris.
-    Source: this project, its slot accuracy until the matcher by value type.
+    Range 0–1, direction as slot_accuracy. `8,380` is not `8380`; `not in Paris` contains Paris.
+    Source: this project (the earlier slot accuracy).
     """
     return items["slot_match_strict"]
 
@@ -163,7 +163,7 @@ SCALES: dict[str, Scale] = {
     "win_rate": SHARE,
     "stopped_rate": PROPORTION,
 }
-"""Which numbers each metric may give: decides how it is averaged and how its interval is made."""
+"""Range of each metric; it decides how the mean and the interval are computed."""
 
 
 PAIRED_METRICS = {
@@ -184,14 +184,14 @@ def asked_of(name: str, metric: str) -> bool:
 
 
 AGAINST_WRONG = {"truth_ratio", "truth_ratio_tofu", "win_rate"}
-"""Metrics that compare the truth with wrong answers: undefined where a question has none."""
+"""Metrics that compare the truth with wrong answers; undefined for questions without any."""
 
 
 def measurable(items: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The questions that a metric means anything for: with wrong answers where it needs them.
+    """The questions that a metric is defined for; some metrics need wrong answers.
 
-    A question without wrong answers is left out of n; it is not one of `n_undefined`, which are
-    those of a collapsed model.
+    A question without wrong answers does not count in `n`, and not in `n_undefined` either, which
+    counts failures of a collapsed model.
     """
     if metric not in AGAINST_WRONG or items.empty:
         return items

@@ -35,8 +35,8 @@ class Item:
         value: the part of the answer that is the fact.
         question: what the model is asked.
         answer: the true answer.
-        paraphrased_answer: the true answer in other words; None in a paired set, and where no
-            wrong answers were asked for.
+        paraphrased_answer: the true answer in other words; None in a paired set, and if no
+            wrong answers were requested.
         wrong_answers: answers that differ from the paraphrased one in the value alone; none in a
             paired set, where no answer is scored.
     """
@@ -69,8 +69,8 @@ def load_items(
         utility_path: the real-world questions; not read unless `utility` is asked for.
         sets: names out of `SETS`.
         answers: the file of the wrong answers: `wrong_details` (chosen, after the oracles) or
-            `wrong_candidates` (all, from the start). None where nobody asks for them: then no item
-            has wrong or paraphrased answers.
+            `wrong_candidates` (all, from the start). None: items have no wrong or
+            paraphrased answers.
 
     Raises:
         InputError: a set is unknown or empty, a file is missing or broken, or two files
@@ -91,7 +91,7 @@ def load_items(
 
 
 def asked_questions(data: str | Path | None, utility: str | Path | None) -> dict[str, Item] | None:
-    """Id → question of everything that models are asked; None if no benchmark is named."""
+    """Id → question of everything that models are asked; None without a benchmark."""
     if data is None or utility is None:
         return None
     return {item.id: item for item in load_items(data, utility, SETS, answers=None)}
@@ -99,7 +99,7 @@ def asked_questions(data: str | Path | None, utility: str | Path | None) -> dict
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The four files of a dataset, read and found to agree.
+    """The four files of a dataset, after a check that they agree.
 
     Attributes:
         sf: forget items, in file order.
@@ -171,7 +171,7 @@ def _wrong_details(path: Path, facts: dict[str, dict]) -> dict[str, dict]:
     for fact_id, fact in facts.items():
         if fact_id not in details:
             file = "sf.jsonl" if fact["group"] == "sf" else "sr.jsonl"
-            raise InputError(f"{path}: no line for {fact_id!r}, which is in {file}")
+            raise InputError(f"{path}: {fact_id!r} is in {file} but has no line here")
     return details
 
 
@@ -189,12 +189,12 @@ def _forget_eval(path: Path, facts: dict[str, dict]) -> list[dict]:
     asked = {prompt["fact_id"] for prompt in prompts}
     for fact_id, fact in facts.items():
         if fact["group"] == "sf" and fact_id not in asked:
-            raise InputError(f"{path}: no line for {fact_id!r}, which is in sf.jsonl")
+            raise InputError(f"{path}: {fact_id!r} is in sf.jsonl but has no line here")
     return prompts
 
 
 def _check_whole(data_dir: Path, facts: list[dict]) -> None:
-    """Both files are about the same people, and no fact lacks its partner: no lines were lost."""
+    """Check that no lines were lost: same people in both files, a partner for every fact."""
     people = {
         file: dict.fromkeys(
             fact["person_id"] for fact in facts if (fact["group"] == "sf") is forget
@@ -204,7 +204,9 @@ def _check_whole(data_dir: Path, facts: list[dict]) -> None:
     for file, other in (("sf.jsonl", "sr.jsonl"), ("sr.jsonl", "sf.jsonl")):
         for person_id in people[other]:
             if person_id not in people[file]:
-                raise InputError(f"{data_dir / file}: no fact of {person_id!r}, who is in {other}")
+                raise InputError(
+                    f"{data_dir / file}: no fact about {person_id!r}, who is in {other}"
+                )
     known = {(fact["person_id"], fact["slot"]) for fact in facts if fact["group"] != "sf"}
     for fact in facts:
         if fact["group"] == "correlated" and (fact["person_id"], fact["partner"]) not in known:

@@ -1,6 +1,6 @@
-"""Snakemake's side of the records: each job leaves what it was made from.
+"""Write the record of each job: what its files were made from.
 
-Loaded by every Snakemake, the one inside of a SLURM job too, for that is where a command runs.
+Every Snakemake loads this, also the one inside a SLURM job, because commands run there.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from excise.made_from import DRAFT, digest, record_path, versions_behind
 class Digests:
     """Digests of files, remembered for as long as size, times and inode are the same.
 
-    The time of the last change (ctime) is among them, which no copying program can set: bytes that
-    come under an older time stamp are seen.
+    The times include the last change (ctime), which copying programs cannot set. So a changed file
+    with an older time stamp is noticed.
 
-    `allowance`: bytes that `differs` may still read, so that a look in passing stays cheap.
+    `allowance`: number of bytes that `differs` may still read; it limits the cost of a check.
     """
 
     def __init__(self, memory: Path | None = None, allowance: float = float("inf")):
@@ -37,7 +37,7 @@ class Digests:
             self.known = dict(json.loads(memory.read_text(encoding="utf-8")))
 
     def __call__(self, path: str | Path) -> str | None:
-        """Digest of a file; None where there is none."""
+        """Digest of a file; None if the file does not exist."""
         key = os.path.normpath(path)
         try:
             state = self._state(key)
@@ -54,11 +54,11 @@ class Digests:
         return made
 
     def differs(self, path: str | Path, recorded: str | None) -> bool:
-        """Whether a file is another one than its recorded digest says; no, if it may not be read.
+        """Whether a file differs from its recorded digest; False if the allowance is used up.
 
         Args:
-            path: the file; one that is gone differs.
-            recorded: its digest then.
+            path: the file; a missing file differs.
+            recorded: its recorded digest.
         """
         key = os.path.normpath(path)
         try:
@@ -77,7 +77,7 @@ class Digests:
         return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
     def remember(self) -> None:
-        """Write down what is known, for the next run; a folder that cannot be written is none."""
+        """Save the digests for the next run; skip this if the folder cannot be written."""
         if self.memory and self.changed and self.memory.parent.is_dir():
             with contextlib.suppress(Exception):
                 with self.lock:
@@ -100,20 +100,20 @@ def plain(value: Any) -> Any:
 
 
 def params_of(params: Any) -> dict[str, Any]:
-    """A job's settings: its params, as they stand in its record."""
+    """A job's settings: its params in the form of a record."""
     return {name: plain(value) for name, value in params.items()}
 
 
 def command_digest(command: str) -> str:
-    """Digest of a rule's command, as it stands in the rule."""
+    """Digest of a rule's command, before values are filled in."""
     return hashlib.sha256(command.encode()).hexdigest()[:32]
 
 
 def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> Callable:
-    """The function that runs the command of a rule, which then leaves the job's record.
+    """Wrap Snakemake's `shell`: run the command of a rule, then write the job's record.
 
-    Snakemake 9 calls it from the body of a rule, whose variables are the job: those that `shell`
-    itself reads there are handed on by name.
+    Snakemake 9 calls it in the body of a rule, where `shell` reads the job from local variables.
+    These variables are passed on by name.
 
     Args:
         shell: Snakemake's own.
@@ -138,7 +138,7 @@ def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> 
             "folders": dict(folders),
         }
         known = record
-        if "experiment" in record["params"]:  # a table, whose header tells them
+        if "experiment" in record["params"]:  # a table: its header lists the versions
             known = record | {"behind": versions_behind(record["inputs"], folders)}
         with tempfile.TemporaryDirectory(prefix="excise-") as scratch:
             draft = Path(scratch, "job.json")

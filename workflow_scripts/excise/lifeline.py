@@ -1,8 +1,9 @@
-"""A program ends with the Snakemake that started it, and gives no file its name after that.
+"""End a program when the Snakemake that started it ends; after that no file gets its final name.
 
-A killed Snakemake leaves its programs running. After `--unlock` the next run makes the same files
-anew, and a late writer would put older ones in their place. The Snakefile says in the environment
-which processes are waited on; on another machine, in another container, or without /proc nobody is.
+A killed Snakemake leaves its programs running. After `--unlock` the next run makes the same files.
+An old program could then replace them with older versions. The Snakefile lists the waiting
+processes in an environment variable. Nothing is checked on another machine, in another container,
+or without /proc.
 """
 
 import os
@@ -18,7 +19,7 @@ GONE = "the Snakemake that started this program is gone; another one may be runn
 
 
 def this_process() -> str:
-    """What tells this process from every other: number, start, machine. Empty without /proc."""
+    """Identity of this process: number, start, machine. Empty without /proc."""
     started, place = _started(os.getpid()), _place()
     return f"{os.getpid()},{started},{place}" if started and place else ""
 
@@ -29,7 +30,7 @@ def is_orphaned() -> bool:
 
 
 def end_with_snakemake(seconds: float = 1.0) -> None:
-    """From now on end this process soon after a Snakemake that waits for it has ended."""
+    """Start a thread that ends this process when a Snakemake that waits for it has ended."""
     if not list(_waiting()):
         return
     threading.Thread(target=_watch, args=(seconds,), daemon=True, name="lifeline").start()
@@ -39,7 +40,7 @@ def _watch(seconds: float) -> None:
     while not is_orphaned():
         time.sleep(seconds)
     with suppress(OSError):
-        os.write(sys.stderr.fileno(), f"error: {GONE}: it ends here\n".encode())
+        os.write(sys.stderr.fileno(), f"error: {GONE}; this program stops\n".encode())
     os._exit(1)  # from a thread; files that were being written keep their temporary names
 
 
@@ -61,7 +62,7 @@ def _started(pid: int) -> str | None:
 
 
 def _place() -> str | None:
-    """The machine since its last start, and the container, in which process numbers hold."""
+    """Boot of the machine and container: process numbers are valid only within these."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"

@@ -38,8 +38,8 @@ def answer_logprobs(
 ) -> AnswerLogprobs:
     """Summed log-probabilities of the answers in a batch, with gradients.
 
-    Logits are made at answer positions alone where the model's logits are nothing but its output
-    head on the last hidden state; log-softmax is in fp32.
+    Logits are computed only at answer positions, if the model's logits are plainly its output head
+    applied to the last hidden state. Log-softmax is in fp32.
 
     Args:
         model: a causal LM, with or without adapter.
@@ -68,9 +68,9 @@ def answer_logprobs(
 def has_bare_head(model: torch.nn.Module, ids: torch.Tensor) -> bool:
     """Whether the logits are the output head of the last hidden state and nothing more.
 
-    Not so for Gemma 2, which caps its logits, or Granite and Cohere, which scale them. One pass
-    shows it: what goes into the head is what the backbone gave, and what comes out is the logits.
-    Remembered per model.
+    Gemma 2 caps its logits; Granite and Cohere scale them. One forward pass tests this: the head's
+    input must equal the backbone's output, and the head's output must equal the logits. The
+    result is stored per model.
 
     Args:
         model: a causal LM, with or without adapter.

@@ -15,7 +15,7 @@ from pathlib import Path
 from excise.made_from import DRAFT
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "numpy", "snakemake")
-# Packages that make numbers, by the modules that a program has loaded when it uses them.
+# Packages that affect numbers, by the module that a program loads to use them.
 USED = {
     "torch": "torch",
     "transformers": "transformers",
@@ -94,7 +94,7 @@ def used_versions() -> dict[str, str]:
 
 
 def leave_versions() -> None:
-    """Tell the job that runs this program, if one does, what the program used."""
+    """Add the versions to the record of the job that runs this program, if any."""
     place = os.environ.get(DRAFT)
     if place and Path(place).is_file():
         draft = json.loads(Path(place).read_text(encoding="utf-8"))

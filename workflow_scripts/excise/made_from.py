@@ -1,8 +1,8 @@
-"""What a result was made from: one small record a job, in a folder that travels with the results.
+"""Records of what results were made from: one small file per job, copied with the results.
 
 `<results>/.made_from/<first output>.json` (and the same below `<data>`) holds the rule, a digest of
 every input and output, the settings, and the versions of the packages that the program used. No
-times: the same inputs give the same bytes. Parsed in every job: no torch here.
+times, so equal inputs give equal bytes. Every job imports this: no torch here.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ from pathlib import Path
 
 FOLDER = ".made_from"
 DRAFT = "EXCISE_JOB"
-"""Environment variable of a running job: a file with what is known of it before its end."""
+"""Environment variable that names the unfinished record of the running job."""
 
 
-DIGITS = 32  # of a digest: half of SHA-256 tells files apart as well
+DIGITS = 32  # of a digest; half of SHA-256 is enough to tell files apart
 
 
 def digest(path: str | Path) -> str:
@@ -27,14 +27,14 @@ def digest(path: str | Path) -> str:
 
 
 def record_path(outputs: Iterable[str], folders: Mapping[str, str]) -> Path | None:
-    """Where a job's record lies.
+    """Path of a job's record.
 
     Args:
         outputs: its files.
         folders: `results` and `data` of the experiment, by the names of their path variables.
 
     Returns:
-        A path named after the first output; None where that lies in no folder of the experiment.
+        A path named after the first output; None if that is outside the experiment's folders.
     """
     first = os.path.normpath(next(iter(outputs)))
     inside = [root for root in map(os.path.normpath, folders.values()) if _holds(root, first)]
@@ -49,7 +49,7 @@ def _holds(folder: str, path: str) -> bool:
 
 
 def read_record(path: Path) -> dict | None:
-    """A record; None where there is none that can be read."""
+    """A record; None if it is missing or unreadable."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -59,7 +59,7 @@ def read_record(path: Path) -> dict | None:
 
 
 def all_records(folders: Mapping[str, str]) -> Iterator[dict]:
-    """Every record of an experiment, its paths as they are today."""
+    """All records of an experiment, with today's paths."""
     for root in sorted(set(folders.values())):
         for path in sorted(Path(root, FOLDER).rglob("*.json")):
             record = read_record(path)
@@ -68,9 +68,9 @@ def all_records(folders: Mapping[str, str]) -> Iterator[dict]:
 
 
 def moved(record: dict, folders: Mapping[str, str]) -> dict:
-    """A record with its paths as they are where the experiment's folders are now.
+    """A record with paths adapted to the current folders of the experiment.
 
-    An input that is versioned (`data/utility_qa.jsonl`) keeps its path, which exists.
+    A versioned input (`data/utility_qa.jsonl`) keeps its path.
     """
     then = record["folders"]
     if all(then.get(name) == folder for name, folder in folders.items()):
@@ -92,7 +92,7 @@ def moved(record: dict, folders: Mapping[str, str]) -> dict:
 
 
 def versions_behind(inputs: Iterable[str], folders: Mapping[str, str]) -> dict[str, dict]:
-    """Versions of the packages that made files and all that they were made from.
+    """Versions of the packages that made files and everything that these depend on.
 
     Args:
         inputs: the files.
@@ -117,6 +117,6 @@ def versions_behind(inputs: Iterable[str], folders: Mapping[str, str]) -> dict[s
 
 
 def running_job() -> dict | None:
-    """What is known of the job that this program does; None where no job runs it."""
+    """The unfinished record of the job that runs this program; None without a job."""
     place = os.environ.get(DRAFT)
     return read_record(Path(place)) if place else None

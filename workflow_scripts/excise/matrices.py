@@ -1,9 +1,9 @@
 """A model's weight matrices, and what share of them is adapted or quantized.
 
-Counted are all parameters of two or more dimensions but embeddings and the output head. Linear
-layers and stacked experts are reached. Left as they are, and named beside every result: gates,
-which choose the experts of a token (rounding one changes who answers, not how well), and what no
-linear layer holds, such as convolutions.
+All parameters of two or more dimensions count, except embeddings and the output head. Adapters and
+quantization reach linear layers and stacked experts. They leave two kinds unchanged, which every
+result names. Gates choose the experts of a token; rounding one would change which experts answer.
+Other matrices, such as convolutions, are in no linear layer.
 """
 
 import re
@@ -17,12 +17,12 @@ from excise.experts import expert_modules, matrix_names
 from excise.models import unwrapped
 
 OUT_OF_REACH_LIMIT = 0.01
-"""Largest share of the matrix weights that may be of kind other, which nothing here explains."""
+"""Largest share of the matrix weights that may be of the unknown kind `other`."""
 
 REASONS = {
-    "gate": "gates choose the experts and stay as they are",
-    "convolution": "convolutions stay as they are",
-    "state": "decay rates of state-space layers stay as they are",
+    "gate": "gates (they choose the experts) are left unchanged",
+    "convolution": "convolutions are left unchanged",
+    "state": "decay rates of state-space layers are left unchanged",
     "other": "no linear layer",
 }
 
@@ -32,7 +32,7 @@ class Matrix:
     """One parameter of two or more dimensions.
 
     `kind` is linear, expert (all experts' matrices, stacked), gate, convolution, state or other;
-    `owner` the module that holds it, of a peft model the base model's.
+    `owner` is the module that contains it; for a peft model, the base model's module.
     """
 
     name: str
@@ -47,9 +47,9 @@ class Matrix:
 
 
 def weight_matrices(model: torch.nn.Module) -> list[Matrix]:
-    """All matrices of a model but embeddings and output head; tied ones once.
+    """All matrices of a model except embeddings and output head; tied ones once.
 
-    Of a peft model those of the base model inside, under the names that they have there.
+    For a peft model: the matrices of its base model, under their names there.
     """
     from transformers.pytorch_utils import Conv1D
 
@@ -73,7 +73,7 @@ def weight_matrices(model: torch.nn.Module) -> list[Matrix]:
             elif _is_experts(owner) and own_name in matrix_names(owner):
                 kind = "expert"
             elif _is_experts(owner) and own_name.endswith("_bias"):
-                continue  # one vector an expert
+                continue  # one vector per expert
             else:
                 is_convolution = isinstance(owner, torch.nn.modules.conv._ConvNd)
                 known = {"A_log": "state"}
@@ -83,7 +83,7 @@ def weight_matrices(model: torch.nn.Module) -> list[Matrix]:
 
 
 def reachable(model: torch.nn.Module) -> list[Matrix]:
-    """The matrices that adapters and quantization are for: linear layers, stacked experts."""
+    """Matrices that adapters and quantization can change: linear layers, stacked experts."""
     return [matrix for matrix in weight_matrices(model) if matrix.kind in ("linear", "expert")]
 
 
@@ -92,9 +92,9 @@ def _is_experts(module: torch.nn.Module) -> bool:
 
 
 def _gates(model: torch.nn.Module) -> set[int]:
-    """Ids of the weights beside stacked experts that decide who is asked, and how loudly.
+    """Ids of the gate weights: they select experts and weight their outputs.
 
-    Called gate or router, with an output for each expert, or one for the shared expert.
+    They are named gate or router, with one output per expert, or one for the shared expert.
     """
     found = set()
     for name, experts in expert_modules(model).items():
@@ -108,15 +108,15 @@ def _gates(model: torch.nn.Module) -> set[int]:
 
 
 def check_reach(model: torch.nn.Module, name: str) -> None:
-    """See that adapters and quantization reach a model's matrices.
+    """Check that adapters and quantization reach a model's matrices.
 
     Args:
         model: any causal LM, also on the meta device.
         name: what the message calls it.
 
     Raises:
-        InputError: more than `OUT_OF_REACH_LIMIT` of the weights lie in parameters of a form
-            that is not known here; the line says which share is reachable.
+        InputError: more than `OUT_OF_REACH_LIMIT` of the weights are in parameters of an
+            unknown form; the message gives the reachable share.
     """
     matrices = weight_matrices(model)
     total = sum(matrix.parameter.numel() for matrix in matrices)
@@ -126,7 +126,7 @@ def check_reach(model: torch.nn.Module, name: str) -> None:
         reached = sum(matrix.parameter.numel() for matrix in reachable(model)) / total
         raise InputError(
             f"{name}: adapters and quantization reach {100 * reached:.1f} % of its matrix weights; "
-            f"out of reach are {', '.join(_patterns(unknown))}"
+            f"they do not reach {', '.join(_patterns(unknown))}"
         )
 
 
@@ -141,12 +141,12 @@ class Share:
 def share_of(
     matrices: Iterable[Matrix], has: Callable[[Matrix], bool], otherwise: str = "left out"
 ) -> Share:
-    """The share of the weights in matrices that `has` is true of.
+    """The share of the weights in matrices for which `has` is true.
 
     Args:
         matrices: of a model, from `weight_matrices`.
         has: whether a matrix is adapted, or quantized.
-        otherwise: the reason why a linear layer or an expert is not.
+        otherwise: the reason given for a linear layer or an expert without it.
     """
     matrices = list(matrices)
     total = sum(matrix.parameter.numel() for matrix in matrices)
@@ -164,5 +164,5 @@ def share_of(
 
 
 def _patterns(matrices: list[Matrix]) -> list[str]:
-    """Names with * for the numbers of layers, each once."""
+    """Distinct names, with * in place of layer numbers."""
     return sorted({re.sub(r"\b\d+\b", "*", matrix.name) for matrix in matrices})

@@ -26,8 +26,8 @@ class RougeL(NamedTuple):
 class UnicodeTokenizer(Tokenizer):
     """Words of any script (`unicode_text.word_tokens`); ASCII ones stemmed as `rouge_score` does.
 
-    On ASCII text these are the tokens of `rouge_score` itself. That drops every sign but a–z and
-    0–9: all of Cyrillic, Greek, Chinese or Devanagari.
+    On ASCII text these are the tokens of `rouge_score`. That package keeps only a–z and 0–9. It
+    drops all Cyrillic, Greek, Chinese or Devanagari text.
     """
 
     def tokenize(self, text: str) -> list[str]:
@@ -56,17 +56,17 @@ def rouge_l(reference: str, generation: str) -> RougeL:
 
     LCS / reference words, and its harmonic mean with LCS / generated words. Words of any script
     (`UnicodeTokenizer`). Stemmed, as in TOFU and OpenUnlearning, which report recall; MUSE reports
-    F1. Recall rewards long answers, so both are kept. Source: Lin 2004, `rouge_score`; a sign as a
-    word in Chinese and Japanese: the usual convention there.
+    F1. Recall rewards long answers, so both are kept. In Chinese and Japanese each character is a
+    word, as usual. Source: Lin 2004, `rouge_score`.
     """
     return _rouge_l(reference, generation, ascii_only=False)
 
 
 def rouge_l_ascii(reference: str, generation: str) -> RougeL:
-    """ROUGE-L by `rouge_score` as it comes, with its stemmer: words of a–z and 0–9 alone.
+    """ROUGE-L by plain `rouge_score`, with its stemmer: words of a–z and 0–9 only.
 
     For comparison with what TOFU and OpenUnlearning report. Equal to `rouge_l` on ASCII text,
-    without meaning on text of another script. Source: Lin 2004, `rouge_score`.
+    meaningless on other scripts. Source: Lin 2004, `rouge_score`.
     """
     return _rouge_l(reference, generation, ascii_only=True)
 
@@ -85,32 +85,32 @@ def slot_match(
 ) -> bool:
     """Whether the generation states the slot's value: `value_matching.states`.
 
-    The mean over items is `slot_accuracy`, in [0, 1]; unlike ROUGE-L it has no floor from the
-    words of the template.
+    The mean over items is `slot_accuracy`, in [0, 1]; unlike ROUGE-L, template words do not
+    raise it.
 
     Args:
         value: the true value.
         generation: what the model said.
-        value_type: the slot's; None: told by the value's form.
-        several: more than one answer was asked for.
-        subject: name of the person that the question is about.
+        value_type: the slot's; None: inferred from the value's form.
+        several: the question asks for more than one answer.
+        subject: name of the person in the question.
     """
     return states(generation, value, value_type, several=several, subject=subject)
 
 
 def slot_match_strict(value: str, generation: str) -> bool:
-    """Whether the value's words stand together in the generation, spelled as given but for case.
+    """Whether the generation contains the value's words in a row, spelled as given except for case.
 
-    Whole words: `90` is not in `1990`. `8380` is not `8,380`, and a value that is denied or one of
-    a list counts. The mean over items is `slot_accuracy_strict`. Source: this project.
+    Whole words: `90` is not in `1990`. `8380` is not `8,380`. A value that is denied or one of a
+    list counts. The mean over items is `slot_accuracy_strict`. Source: this project.
     """
     return f" {_strict_words(value)} " in f" {_strict_words(generation)} "
 
 
 def _strict_words(text: str) -> str:
-    """Case-folded words and numbers, one space between, all other signs dropped.
+    """Case-folded words and numbers, separated by one space; all other characters dropped.
 
-    A thousands separator and a decimal point stay inside their number: `$1,000` is `1,000`.
+    Thousands separators and decimal points stay in their number: `$1,000` becomes `1,000`.
     """
     return " ".join(re.findall(r"\w+(?:[.,]\d+)*", same_case(text)))
 

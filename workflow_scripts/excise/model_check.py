@@ -1,9 +1,9 @@
-"""One question of each kind through the real code, on a small copy of the model, before any job.
+"""Test the real code with one question of each kind on a small copy of the model, before any job.
 
 Config and tokenizer are the model's own. The copy has one layer of each type (two at least), few
-heads, a short window and random weights, so it fits everywhere and shows every fault of the
-architecture within seconds: log-probabilities, generations, training and hidden states are
-compared with plain transformers, one sequence at a time.
+heads, a short window and random weights. So it fits on any machine and takes seconds. The check
+compares log-probabilities, generations, training and hidden states with plain transformers, one
+sequence at a time.
 """
 
 import copy
@@ -44,18 +44,18 @@ ANSWERS = (
 NEW_TOKENS = 6
 WINDOW = 16
 MOST_PARAMETERS = 6e8
-TOLERANCE = 0.01  # nats an answer, and relative in hidden states; fp32 stays below 0.0001
+TOLERANCE = 0.01  # nats per answer; relative for hidden states; fp32 rounding is below 0.0001
 
 
 def check_model(folder: str | Path, settings: dict) -> None:
-    """See that a model works with the settings of an experiment.
+    """Check that a model works with the settings of an experiment.
 
     Args:
         folder: the model.
         settings: `system_prompt`, `lora` and `max_new_tokens` of the experiment.
 
     Raises:
-        InputError: the first thing found that would stop a job later, or make its numbers wrong.
+        InputError: something would stop a job later, or make its numbers wrong.
     """
     config = load_config(folder)
     tokenizer = load_tokenizer(folder)
@@ -64,7 +64,7 @@ def check_model(folder: str | Path, settings: dict) -> None:
     check_limits(folder, config, tokenizer, settings)
     small = small_copy(config)
     if small is None:
-        print(f"{folder}: too large or too unusual for a small copy; not tried")
+        print(f"{folder}: not checked: no small copy can be made (too large or too unusual)")
         return
     small.config.name_or_path = str(folder)
     trial = Trial(small, tokenizer, system_prompt)
@@ -76,7 +76,7 @@ def check_model(folder: str | Path, settings: dict) -> None:
         except Exception as error:
             kind = type(error).__name__
             raise InputError(
-                f"{folder}: {what} cannot be done with this model ({kind}: {one_line(error)})"
+                f"{folder}: {what} fails with this model ({kind}: {one_line(error)})"
             ) from error
         if not difference <= TOLERANCE:  # NaN too
             raise InputError(
@@ -91,10 +91,10 @@ def check_limits(
     tokenizer: "PreTrainedTokenizerBase",
     settings: dict,
 ) -> None:
-    """See that vocabulary and positions are enough for the tokenizer and for usual questions.
+    """Check that vocabulary and positions suffice for the tokenizer and for usual questions.
 
     Raises:
-        InputError: they are not.
+        InputError: they do not.
     """
     text = config.get_text_config()
     added = tokenizer.added_tokens_decoder
@@ -107,7 +107,7 @@ def check_limits(
         raise InputError(
             f"{folder}: the tokenizer writes token id {needed} "
             f"({tokenizer.convert_ids_to_tokens(needed)!r}), but the model has a vocabulary of "
-            f"{text.vocab_size}; they do not belong together"
+            f"{text.vocab_size}; they do not match"
         )
     limit = getattr(text, "max_position_embeddings", None)
     longest = max(map(len, prompts)) + settings["max_new_tokens"]
@@ -120,12 +120,12 @@ def check_limits(
 
 
 def asked() -> list[str]:
-    """A question of each kind, two in one prompt among them."""
+    """A question of each kind, including two in one prompt."""
     return [*QUESTIONS, joined_question(QUESTIONS[0], QUESTIONS[1])]
 
 
 def small_copy(config: "PreTrainedConfig") -> "PreTrainedModel | None":
-    """A random fp32 model of the same architecture and vocabulary; None if none can be made."""
+    """A random fp32 model of the same architecture and vocabulary; None if that fails."""
     from transformers import AutoModelForCausalLM
 
     for make in (_narrow, _shallow):
@@ -140,7 +140,7 @@ def small_copy(config: "PreTrainedConfig") -> "PreTrainedModel | None":
             _draw(model)
             with torch.no_grad():
                 model(input_ids=torch.tensor([[0, 1, 2]]))
-        except Exception:  # sizes that hang together in a way of this architecture's own
+        except Exception:  # this architecture has its own constraints on sizes
             continue
         return model.eval()
     return None
@@ -158,7 +158,7 @@ def _with_attention(config: "PreTrainedConfig") -> "PreTrainedModel":
 
 
 def _shallow(config: "PreTrainedConfig") -> "PreTrainedConfig":
-    """The config with one layer of each type, two at least, and a short window."""
+    """The config with one layer of each type (at least two) and a short window."""
     small = copy.deepcopy(config)
     types = getattr(small, "layer_types", None)
     kept = list(dict.fromkeys(types)) if types else []
@@ -174,7 +174,7 @@ def _shallow(config: "PreTrainedConfig") -> "PreTrainedConfig":
 
 
 def _narrow(config: "PreTrainedConfig") -> "PreTrainedConfig":
-    """The same with few heads of the same size, one for keys and values, and few experts."""
+    """The config with few heads of the same size, one key-value head, and few experts."""
     small = _shallow(config)
     heads = small.num_attention_heads
     shared = heads // (getattr(small, "num_key_value_heads", None) or heads)
@@ -197,7 +197,7 @@ def _narrow(config: "PreTrainedConfig") -> "PreTrainedConfig":
 
 
 def _draw(model: "PreTrainedModel") -> None:
-    """Random weights so large that every token and every position shows in the answers."""
+    """Set random weights, large enough that every token and position affects the answers."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -208,7 +208,7 @@ def _draw(model: "PreTrainedModel") -> None:
 
 @dataclass
 class Trial:
-    """The model's small copy, and what is done with it.
+    """The model's small copy, and the checks on it.
 
     Attributes:
         model: the copy; `checks` puts an adapter on it.
@@ -221,7 +221,7 @@ class Trial:
     system_prompt: str | None
 
     def checks(self, lora: dict) -> Iterator[tuple[str, Callable[[], float]]]:
-        """What is tried, in words, and how: each returns its difference from plain transformers."""
+        """Name and function of each check; a function returns its difference from transformers."""
         yield "putting an adapter on it", lambda: self.adapt(lora)
         yield "scoring answers", self.score
         yield "generating answers in batches", self.generate
@@ -229,10 +229,12 @@ class Trial:
         yield "training", self.train
 
     def adapt(self, lora: dict) -> float:
-        """Put on an adapter that changes the model; no number to compare."""
+        """Attach an adapter that changes the model; there is no number to compare."""
         targets = lora["target_modules"]
         whole = not isinstance(targets, list) or any(c.isdigit() for name in targets for c in name)
-        chosen = {"target_modules": "all-linear"} if whole else {}  # of layers that were cut
+        chosen = (
+            {"target_modules": "all-linear"} if whole else {}
+        )  # the named layers may have been cut
         self.model = attach_lora(self.model, lora | chosen | {"rank": 2}, seed=0).eval()
         generator = torch.Generator().manual_seed(1)
         for tensor in adapter_tensors(self.model).values():
@@ -271,7 +273,7 @@ class Trial:
         return _largest(found - self.plain_sums())
 
     def generate(self) -> float:
-        """By how much the logit of a token that was written falls short of the largest."""
+        """How far the logit of a generated token is below the largest logit."""
         questions = asked()
         prompts = [encode_prompt(self.tokenizer, one, self.system_prompt) for one in questions]
         made = self._answers(questions)
@@ -316,8 +318,8 @@ class Trial:
         subject = subject_span(self.tokenizer, QUESTIONS[0], SUBJECT, self.system_prompt)
         if subject is None:
             raise InputError(
-                f"{self.tokenizer.name_or_path}: the name of a person is not found in what the "
-                "chat template makes of a question, so position last_subject cannot be read"
+                f"{self.tokenizer.name_or_path}: no person's name is found in a question after the "
+                "chat template is applied, so position last_subject cannot be read"
             )
         return _largest(torch.cat(different))
 
@@ -349,7 +351,7 @@ def _ends_one_row(rows: list[tuple[int, ...]]) -> int | None:
 
 
 def items() -> list[Item]:
-    """The questions as items, about one person; the last about nobody."""
+    """The questions as items about one person; the last one is about nobody."""
     return [
         Item(
             id=str(index),
@@ -370,5 +372,5 @@ def items() -> list[Item]:
 
 
 def _largest(differences: torch.Tensor) -> float:
-    """The largest absolute value; NaN if there is one."""
+    """The largest absolute value; NaN if any value is NaN."""
     return differences.abs().max().item()

@@ -1,7 +1,7 @@
-"""Before the first job: `check_model` runs once for a model and its settings, and is remembered.
+"""Run `check_model` once per model and settings, before the first job, and store its verdict.
 
-The program takes seconds, because it imports torch; what it found is kept under a digest of all
-that it looked at. No torch here: the Snakefile imports this.
+The program takes seconds, because it imports torch. The verdict is stored under a digest of
+everything that the program reads. No torch here: the Snakefile imports this.
 """
 
 import hashlib
@@ -30,17 +30,17 @@ def check_once(
     memory: str | Path,
     warn: Callable[[str], None],
 ) -> None:
-    """Run `check_model` on a model, unless it has judged the same before.
+    """Run `check_model` on a model, unless a verdict is stored.
 
-    Where the packages are not installed beside this Python (jobs have environments of their own)
-    nothing is checked: each job still says itself what does not work.
+    If this Python lacks the packages (jobs have their own environments), nothing is checked. Each
+    job then reports by itself what does not work.
 
     Args:
         folder: the model.
-        settings: what the program's `--hp` takes.
+        settings: for the program's `--hp`.
         program: its path.
         memory: folder of the verdicts.
-        warn: told if the program ended without a verdict.
+        warn: called with a message if the program ended without a verdict.
 
     Raises:
         InputError: the model does not work with the settings; the message is the program's.
@@ -60,12 +60,14 @@ def check_once(
                 env=environment,
             )
         except subprocess.TimeoutExpired:
-            warn(f"{folder}: could not be tried before the first job (no end in {SECONDS} s)")
+            warn(
+                f"{folder}: could not be checked before the first job (not finished in {SECONDS} s)"
+            )
             return
         said = done.stderr.strip().rpartition("\n")[2]
         fault = said.removeprefix("error: ") if said.startswith("error: ") else ""
         if done.returncode and not fault:
-            warn(f"{folder}: could not be tried before the first job ({said or done.returncode})")
+            warn(f"{folder}: could not be checked before the first job ({said or done.returncode})")
             return
         with atomic_path(verdict) as temporary:
             temporary.write_text(fault, encoding="utf-8")
@@ -75,7 +77,7 @@ def check_once(
 def known_fault(
     folder: str | Path, settings: dict, program: str | Path, memory: str | Path
 ) -> str | None:
-    """What an earlier run found, if it found a fault; nothing is run."""
+    """The fault that an earlier run found, if any; nothing is run."""
     faults = [path for path in Path(memory).glob("*") if path.stat().st_size]
     verdict = Path(memory) / _digest(folder, settings, program) if faults else None
     return verdict.read_text(encoding="utf-8") if verdict in faults else None
@@ -87,7 +89,7 @@ def _raise(verdict: Path) -> None:
 
 
 def _digest(folder: str | Path, settings: dict, program: str | Path) -> str:
-    """Of the model's small files, its weights' headers, the settings, packages and our code."""
+    """Digest of the model's small files, weight headers, settings, packages and our code."""
     digest = hashlib.sha256()
     for path in [str(program), *import_closure(program)]:
         digest.update(Path(path).read_bytes())

@@ -132,11 +132,11 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
 
 
 def load_config(folder: str | Path) -> "PreTrainedConfig":
-    """The configuration of a model folder, of an architecture that the programs can work with.
+    """The configuration of a model folder, if the programs support its architecture.
 
     Raises:
-        InputError: no config, quantized weights, not a causal LM, or one that reads no cache of
-            keys and values.
+        InputError: no config, quantized weights, not a causal LM, or a model without a cache
+            of keys and values.
     """
     folder = _model_folder(folder)
     if found := quantized_already(folder):
@@ -165,9 +165,9 @@ def load_config(folder: str | Path) -> "PreTrainedConfig":
     model_class = model_class[0] if isinstance(model_class, tuple) else model_class
     if "past_key_values" not in inspect.signature(model_class.forward).parameters:
         raise InputError(
-            f"{folder}: {config.model_type} keeps a state instead of keys and values: batches of "
-            "questions of different length cannot be generated, and peft refuses its layers; "
-            "needed is a transformer with attention"
+            f"{folder}: {config.model_type} keeps a state instead of keys and values. Answers to "
+            "questions of different length cannot be generated in a batch, and peft "
+            "refuses its layers; use a transformer with attention"
         )
     return config
 
@@ -215,7 +215,7 @@ def unwrapped(model: torch.nn.Module) -> "PreTrainedModel":
 
 
 def position_limit(model: torch.nn.Module) -> int | None:
-    """How many tokens the model's positions allow; None: no limit, as with ALiBi or a state."""
+    """Largest number of tokens for the model's positions; None: no limit, as with ALiBi."""
     config = unwrapped(model).config.get_text_config()
     return getattr(config, "max_position_embeddings", None)
 
@@ -235,7 +235,7 @@ def check_positions(model: torch.nn.Module, length: int) -> None:
 
 
 def check_vocabulary(model: torch.nn.Module, largest: int) -> None:
-    """See that the model has an embedding and an output for token ids up to `largest`.
+    """Check that the model has an embedding and an output for token ids up to `largest`.
 
     Raises:
         InputError: it has not.
@@ -245,17 +245,17 @@ def check_vocabulary(model: torch.nn.Module, largest: int) -> None:
     if known and largest >= min(known):
         raise InputError(
             f"{_name(model)}: token id {largest} is beyond the model's vocabulary of "
-            f"{min(known)}; tokenizer and weights do not belong together"
+            f"{min(known)}; tokenizer and weights do not match"
         )
 
 
 def check_sequences(
     model: torch.nn.Module, sequences: Sequence[Sequence[int]], more: int = 0
 ) -> None:
-    """See that a model can read sequences of token ids, and `more` tokens after each.
+    """Check that a model can read sequences of token ids, plus `more` tokens after each.
 
     Raises:
-        InputError: one is longer than the model's positions, or holds an id beyond its vocabulary.
+        InputError: a sequence exceeds the model's positions or has an id beyond its vocabulary.
     """
     if not sequences:
         return

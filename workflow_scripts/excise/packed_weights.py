@@ -1,6 +1,6 @@
-"""What a model folder's weight files hold, from their headers: nothing is loaded, no torch.
+"""Read the headers of weight files; no weights are loaded, and no torch is needed.
 
-Also whether its weights are numbers that can be trained and measured, or packed codes.
+The headers also show whether the weights are plain numbers or packed codes.
 """
 
 import json
@@ -17,7 +17,7 @@ PACKED_DTYPES = re.compile(r"[FI][468](_\w+)?|U8")
 PACKED_NAMES = re.compile(r"\b(qweight|qzeros|weight_packed)$")
 """Integers of 32 bits that hold several 4-bit numbers each: GPTQ, AWQ, llm-compressor."""
 MASKS = {"bias", "masked_bias", "position_ids"}
-"""Buffers of bytes in old checkpoints of GPT-2 and GPT-NeoX that are no weights."""
+"""Byte buffers in old checkpoints of GPT-2 and GPT-NeoX; they are not weights."""
 
 
 def tensor_headers(folder: Path) -> dict[str, dict]:
@@ -44,13 +44,13 @@ def _header(path: Path) -> dict[str, dict]:
 
 
 def quantized_already(folder: str | Path) -> str | None:
-    """What says that a model's weights are quantized (GPTQ, AWQ, bitsandbytes, fp8 …), else None.
+    """Why a model's weights count as quantized (GPTQ, AWQ, bitsandbytes, fp8 …); None if not.
 
-    Such weights cannot be adapted, measured or quantized here: an update merged into them would
-    be rounded away, and the norm of packed codes is not the norm of weights.
+    Such weights cannot be adapted, measured or quantized here. Rounding would remove an update that
+    is merged into them, and the norm of packed codes is not the norm of the weights.
     """
     folder = Path(folder)
-    needed = "needed are weights in float32, bfloat16 or float16"
+    needed = "use weights in float32, bfloat16 or float16"
     for found in _dictionaries(read_json(folder / "config.json")):
         for key in ("quantization_config", "compression_config"):
             if settings := found.get(key):
@@ -63,7 +63,7 @@ def quantized_already(folder: str | Path) -> str | None:
         try:
             tensors = _header(path)
         except InputError:
-            continue  # a broken file is another check's
+            continue  # another check reports broken files
         for name, tensor in sorted(tensors.items()):
             dtype, last = str(tensor.get("dtype")), name.rpartition(".")[2]
             packed = PACKED_DTYPES.fullmatch(dtype) and last not in MASKS

@@ -54,7 +54,7 @@ def check_model_folder(folder: str | Path, key: str) -> None:
 
     Args:
         folder: the folder.
-        key: what names it, for the message.
+        key: the config key, for the message.
 
     Raises:
         InputError: no folder, config.json, tokenizer, chat template or weights; weights that
@@ -89,7 +89,7 @@ def _check_causal(folder: Path, key: str) -> None:
     if senses or not all(name.endswith(CAUSAL) for name in written_for):
         found = ", ".join([*written_for, *senses])
         raise InputError(
-            f"{key}: {folder}: {kind} ({found}); needed are architectures {' or '.join(CAUSAL)}"
+            f"{key}: {folder}: {kind} ({found}); allowed architectures end in {' or '.join(CAUSAL)}"
         )
 
 
@@ -128,7 +128,7 @@ def _check_targets(folder: Path, targets: str | list[str]) -> None:
         for name, tensor in tensors.items()
         if STACKED_EXPERTS.search(name) or len(tensor.get("shape", [])) == 3
     }
-    if stacked:  # experts are one parameter once loaded, whatever the file calls them
+    if stacked:  # after loading, experts are one parameter, whatever their names in the file
         modules -= stacked
         modules |= {"experts.gate_up_proj", "experts.up_proj", "experts.down_proj"}
     vocabulary = read_json(folder / "config.json").get("vocab_size")
@@ -143,7 +143,7 @@ def _check_targets(folder: Path, targets: str | list[str]) -> None:
             known = sorted({module.rpartition(".")[2] for module in linear})
             is_word = any(module == target or module.endswith(f".{target}") for module in words)
             fault = (
-                f"is an embedding or the output head of {folder}, which no adapter is put on"
+                f"is an embedding or the output head of {folder}, which adapters do not support"
                 if is_word or target == "lm_head"
                 else f"matches no module of {folder}"
             )

@@ -1,4 +1,4 @@
-"""Numbers in a text: how much, of which unit, and where.
+"""Find numbers in a text: amount, unit and place.
 
 English conventions: a comma before three digits separates thousands, a point begins decimals.
 Digits of any script, numbers in English words, `k`, `thousand`, `million`, currencies and percent.
@@ -106,7 +106,7 @@ class Quantity:
         unit: currency code, `%`, or None.
         era: `BC` or None.
         is_year: written as a year: four digits and nothing else.
-        dated: a year in a date or after a word as `in`.
+        dated: a year in a date or after a word such as `in`.
         span: where it stands in `prepared(text)`.
     """
 
@@ -122,7 +122,7 @@ class Quantity:
 def prepared(text: str) -> str:
     """`text` with straight quotes, plain digits and spaces, and numbers in words as digits.
 
-    `one` alone stays: `no one` is no number.
+    `one` alone stays a word: `no one` is not a number.
     """
     text = visible(text)
     text = text.translate(_PLAIN)
@@ -165,7 +165,7 @@ def _year_in_digits(found: regex.Match) -> str:
 
 
 def quantity_of(value: str) -> Quantity | None:
-    """The number that `value` is; None if it is none, or more than a number."""
+    """`value` as a number; None if it is not exactly one number."""
     text = prepared(value).strip()
     found = quantities(value)
     if len(found) == 1 and found[0].span == (0, len(text)) and not _DATE.match(text):
@@ -178,7 +178,7 @@ def quantities(text: str) -> tuple[Quantity, ...]:
     """The numbers in a text, in order.
 
     Left out: parts of words (`90s`, `90th`, `B90`, `90km`) and of hyphenated ones (`90-year-old`),
-    and amounts and years that are only bounds (`more than 90`, `90+`, `before 1990`).
+    and amounts and years that only give a bound (`more than 90`, `90+`, `before 1990`).
     """
     text = prepared(text)
     found, dates = [], []
@@ -198,7 +198,7 @@ def _read(text: str, one: regex.Match) -> list[Quantity]:
         return []
     unit = _unit(one)
     first = one.start() if one["minus"] or one["before"] else start
-    # A currency sign may follow a word directly (`owed$5`), a digit and a dash are a span.
+    # A currency sign may follow a word directly (`owed$5`). A digit and a dash mean a range.
     glued = _NO_NUMBER_BEFORE.search(text[max(0, first - 2) : first])
     if glued and not one["before"] and not regex.search(r"\d[-‐‑]$", text[:first]):
         return []
@@ -259,7 +259,7 @@ def _unit(one: regex.Match) -> str | None:
 
 
 def _amounts(number: str) -> list[tuple[str, Decimal, int]]:
-    """(digits, amount, offset): one number, or several that stand between commas unspaced."""
+    """(digits, amount, offset): one number, or several separated by commas without spaces."""
     if _THOUSANDS.fullmatch(number):
         return [(number, Decimal(regex.sub("[,']", "", number)), 0)]
     if regex.fullmatch(r"\d+(?:\.\d+)?", number):

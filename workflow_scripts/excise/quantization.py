@@ -1,17 +1,17 @@
 """Post-training quantization with real bitsandbytes layers: LLM.int8, NF4 and FP4.
 
-Input is a *merged* fp32 model: an adapter left beside quantized weights would never be quantized
-itself, and what unlearning changed would survive in full precision. All linear layers but the
-output head are replaced, and of a mixture of experts each matrix of each expert, by a layer of its
-own; embeddings, norms, biases and the gates that choose experts stay fp32.
+The input is a *merged* fp32 model. An adapter beside quantized weights would stay in full
+precision, and so would the changes by unlearning. A quantized layer replaces each linear layer,
+except the output head, and each matrix of each expert. Embeddings, norms, biases and gates stay
+fp32.
 
 What bitsandbytes 0.50 computes in eval mode:
 
 - int8 (Dettmers et al. 2022, arXiv:2208.07339): weights int8 per output row, inputs cast to fp16
-  and int8 per token, columns in which any token of the *batch* reaches 6.0 kept out of int8. A
-  result therefore depends on its neighbours in the batch, by more than int8 changes it on small
-  models. `_token_wise` keeps out the outliers of each token alone: what bitsandbytes computes
-  for one token at a time. In training mode the CPU silently computes something else.
+  and int8 per token. Columns in which any token of the *batch* reaches 6.0 are not in int8. So a
+  result depends on the other sequences of its batch; on small models this effect is larger than
+  that of int8. `_token_wise` selects outliers per token instead, as bitsandbytes does for a
+  single token. In training mode the CPU silently computes something else.
 - nf4, fp4 (Dettmers et al. 2023, arXiv:2305.14314): 4-bit codes in blocks of 64 weights with one
   fp32 scale each (no double quantization), dequantized and multiplied in fp32. CPUs with
   AVX512-BF16 use a kernel that rounds scales and inputs to bf16 and takes only layers whose
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("int8", "nf4", "fp4")
 RECOVERING_FIELDS = ("slot_match", "rougeL_recall", "probability")
-"""Fields of a record whose means are compared between precisions."""
+"""Fields of a record whose means are compared across precisions."""
 INT8_THRESHOLD = 6.0
 BLOCK_SIZE = 64
 
@@ -78,12 +78,12 @@ def quantize_model(
         device: where the model goes.
 
     Returns:
-        `layers`, how many were made; `relative_error`, ‖Q(W) − W‖/‖W‖ (Frobenius over all of
-        them): the size of the rounding, to compare with that of an update; `share`, the part of
-        the matrix weights that is quantized; `left_out`, a line on each kind of matrix that is not.
+        `layers`, the number of new layers; `relative_error`, ‖Q(W) − W‖/‖W‖ (Frobenius over all
+        layers), the size of the rounding, to compare with an update; `share`, the quantized
+        share of the matrix weights; `left_out`, a line for each kind of matrix left out.
 
     Raises:
-        QuantizationUnsupported: bitsandbytes cannot take a layer's size on this device.
+        QuantizationUnsupported: bitsandbytes does not support a layer's size on this device.
         RuntimeError: a layer was left as it was.
     """
     if precision not in PRECISIONS:
@@ -100,7 +100,7 @@ def quantize_model(
     for matrix in replaced:
         made = []
         for name, weight, bias in _linear_maps(matrix):
-            weight = weight.cpu()  # bitsandbytes quantizes on the way from CPU to device
+            weight = weight.cpu()  # bitsandbytes quantizes while it moves weights to the device
             quantized = _quantized_layer(name, weight, bias, precision, device)
             dequantized = dequantized_weight(quantized).cpu()
             if torch.equal(dequantized, weight) and weight.any():
@@ -134,7 +134,7 @@ def _linear_maps(matrix: Matrix) -> Iterator[tuple[str, torch.Tensor, torch.Tens
 
 
 def _put_in_place(model: torch.nn.Module, matrix: Matrix, layers: list[torch.nn.Module]) -> None:
-    """Let quantized layers stand where the layer, or the stacked parameter, was."""
+    """Replace a layer, or a stacked parameter, by its quantized layers."""
     if matrix.kind == "linear":
         parent, _, child = matrix.layer.rpartition(".")
         setattr(model.get_submodule(parent), child, layers[0])
@@ -146,13 +146,13 @@ def _put_in_place(model: torch.nn.Module, matrix: Matrix, layers: list[torch.nn.
 
 @cache
 def _token_wise(bnb: ModuleType) -> type[torch.nn.Module]:
-    """The LLM.int8 layer whose outliers are those of each token, whatever shares its batch."""
+    """The LLM.int8 layer that selects outliers per token, independent of the batch."""
 
     class TokenWiseLinear8bitLt(bnb.nn.Linear8bitLt):
-        """`Linear8bitLt` for inference: every row is what bitsandbytes makes of it alone.
+        """`Linear8bitLt` for inference: each row as bitsandbytes computes it alone.
 
         y = scale_x · scale_w · (int8(x without its outliers) @ int8(W)ᵀ) + outliers(x) @ Ŵᵀ + b,
-        with outliers(x) the values of |x| ≥ 6.0 and Ŵ the weight that the codes stand for.
+        with outliers(x) the values with |x| ≥ 6.0, and Ŵ the dequantized weight.
         """
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -263,14 +263,14 @@ def dequantized_weight(layer: torch.nn.Module) -> torch.Tensor:
 
 
 def mean_changes(records: Iterable[dict], others: Mapping[str, dict]) -> dict[str, float]:
-    """Mean absolute difference of what recovers between two runs of the same questions.
+    """Mean absolute difference of each recovering field between two runs of the same questions.
 
     Args:
         records: of one run, a sample of the questions.
         others: of the other run, by id.
 
     Returns:
-        {field: mean of |record − other|}; NaN where either run holds none.
+        {field: mean of |record − other|}; NaN if a run has no value.
     """
     pairs = [(record, others[record["id"]]) for record in records]
     return {

@@ -56,7 +56,7 @@ def _folded(text: str) -> str:
 
 
 def read_jsonl(path: str | Path, kind: str) -> list[dict]:
-    """Read and check a JSON Lines file; its strings come in Unicode normal form C.
+    """Read and check a JSON Lines file; strings are converted to Unicode normal form C.
 
     Args:
         path: the file.

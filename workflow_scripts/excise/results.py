@@ -53,14 +53,14 @@ def header(*, experiment: str, config: dict, notes: list[str]) -> dict:
 
 
 def package_versions() -> tuple[dict[str, str], list[str]]:
-    """Versions of Python and of the packages that made the numbers.
+    """Versions of Python and of the packages behind the numbers.
 
-    They are those of the jobs that trained, asked and wrote what this program reads, by their
-    records; of this program where no record tells, and of packages that it alone uses.
+    They come from the records of the jobs that made this program's inputs. This program's own
+    versions fill in where no record exists, and for packages that only it uses.
 
     Returns:
-        Package → version, or versions joined by commas; and a note for each package of which
-        there were several.
+        Package → version, or versions joined by commas; and a note for each package with
+        several versions.
     """
     versions, notes = used_versions(), []
     job = running_job()
@@ -164,7 +164,7 @@ def summary_parser(description: str | None, *folders: str) -> argparse.ArgumentP
         parser.add_argument(folder, type=Path, required=True)
     parser.add_argument("--models", nargs="+", required=True)
     parser.add_argument("--data", type=Path, help="the benchmark: what models were asked")
-    parser.add_argument("--utility", type=Path, help="utility_qa.jsonl, of the same")
+    parser.add_argument("--utility", type=Path, help="utility_qa.jsonl of the same benchmark")
     parser.add_argument("--hp", type=json_object, default={}, help="JSON object")
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")

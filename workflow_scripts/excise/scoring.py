@@ -1,12 +1,11 @@
 """Log-probabilities of given answers, many answers to a question in one sequence.
 
-The prompt is read once and all its answers follow it in one sequence: a tree. The attention mask
-lets each answer see the prompt and itself, its positions continue the prompt's, and so its
-log-probability is what it would be alone, at about half the tokens. A layer with a sliding
-window gets the same tree, cut to its window. Vocabulary logits are made only where an answer
-token is predicted. Both shortcuts are tried first, on the longest question and one of middle
-length; an architecture that answers differently is scored in the plain way, one padded row per
-answer.
+The prompt is read once, and all its answers follow it in one sequence: a tree. The attention mask
+lets each answer see only the prompt and itself. Its positions continue those of the prompt. So its
+log-probability is the same as alone, with about half the tokens. For a layer with a sliding window
+the mask is cut to the window. Vocabulary logits are computed only where an answer token is
+predicted. Both shortcuts are tested first, on the longest question and one of middle length. If an
+architecture gives other results, it is scored plainly, with one padded row per answer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Tried:
-    """Shortcuts that hold, and what they were tried on: nothing longer may trust them."""
+    """Shortcuts that work, and the length they were tested on; they are not used beyond it."""
 
     shortcuts: Shortcuts
     longest: int
@@ -160,15 +159,15 @@ def tree_row(options: Sequence[Encoded]) -> Row:
 def tree_mask(
     segments: torch.Tensor, positions: torch.Tensor | None = None, window: int | None = None
 ) -> torch.Tensor:
-    """Who may look at whom: earlier tokens of the prompt and of one's own segment.
+    """Attention mask: a token sees earlier tokens of the prompt and of its own segment.
 
     Args:
         segments: (B, T), 0 on the prompt, k on answer k, negative on padding.
         positions: (B, T), needed with a window.
-        window: a token sees only keys whose position is less than this far behind its own.
+        window: a token sees only keys at a distance below this number.
 
     Returns:
-        bool (B, 1, T, T), True where row (query) sees column (key). Padding sees itself alone,
+        bool (B, 1, T, T), True where row (query) sees column (key). Padding sees only itself,
         so that no row is empty.
     """
     query, key = segments[:, :, None], segments[:, None, :]
@@ -184,7 +183,7 @@ def tree_mask(
 def tree_masks(
     model: "PreTrainedModel", segments: torch.Tensor, positions: torch.Tensor
 ) -> torch.Tensor | dict[str, torch.Tensor]:
-    """The tree mask as the model's backbone takes it: one, or one per type of layer.
+    """The tree mask in the form that the model needs: one, or one per type of layer.
 
     Args:
         model: the model; its config names the types of its layers and its window.
@@ -268,12 +267,12 @@ def backbone(model: "PreTrainedModel") -> torch.nn.Module:
 
 
 def shortcuts_of(model: "PreTrainedModel", groups: Sequence[Sequence[Encoded]]) -> Shortcuts:
-    """Which shortcuts give this model's own answer.
+    """Find the shortcuts that give the same results as this model itself.
 
-    They are tried on the longest group and on one of middle length, together in one batch. What
-    holds is remembered for the model, up to that length. The yardstick is
-    `model(input_ids).logits`, one unpadded sequence at a time. A model whose logits are not
-    finite is scored plainly and asked again next time.
+    They are tested on the longest group and on one of middle length, together in one batch. The
+    reference is `model(input_ids).logits`, one unpadded sequence at a time. The result is stored
+    for the model, up to that length. A model with non-finite logits is scored plainly and tested
+    again next time.
 
     Args:
         model: the model.
@@ -306,12 +305,15 @@ def shortcuts_of(model: "PreTrainedModel", groups: Sequence[Sequence[Encoded]]) 
 
 
 def _several(group: Sequence[Encoded]) -> list[Encoded]:
-    """The group; with a second answer where it has one, without which no wrong mask shows."""
+    """The group, with a second answer if there is one: a wrong mask shows only with two."""
     first = group[0]
     if len(group) > 1:
         return list(group)
     other = (*first.answer_ids, *first.prompt_ids[:8])[::-1]
-    return [first, Encoded(first.prompt_ids, other[: len(first.answer_ids)])]  # no longer than it
+    return [
+        first,
+        Encoded(first.prompt_ids, other[: len(first.answer_ids)]),
+    ]  # at most as long as the first
 
 
 def _tolerance(model: torch.nn.Module) -> tuple[float, float]:
@@ -324,7 +326,7 @@ def _tolerance(model: torch.nn.Module) -> tuple[float, float]:
 
 
 def _same(found: torch.Tensor, expected: torch.Tensor, tolerance: tuple[float, float]) -> bool:
-    """Whether two lists of log-probabilities are the same up to rounding."""
+    """Whether two lists of log-probabilities are equal up to rounding."""
     if found.shape != expected.shape:
         return False
     differences = (found - expected).abs() / expected.abs().clamp(min=1)

@@ -1,23 +1,23 @@
-"""Intervals over people: numbers in, numbers out; no files, no models.
+"""Intervals over people, from plain numbers; no files, no models.
 
-The questions about one person are not independent, so every variance is one of *people*. Which
-interval a metric gets follows from the numbers it may give (its `Scale`), never from those it
-gave: a choice by the data spoils the coverage. `benchmarks/coverage.py` chose the methods by
-simulation; its table is in docs/statistics.md.
+The questions about one person are not independent, so every variance is one of *people*. The
+method depends on the range of the metric (its `Scale`), never on the data: a choice by the data
+would lower the coverage. The methods were chosen by simulation (`benchmarks/coverage.py`); the
+results are in docs/statistics.md.
 
 | numbers | interval | `method` |
 |---|---|---|
 | from 0 to 1 | Wilson or Clopper-Pearson, the wider | wilson_clopper_pearson |
-| no two ends (drift, angles) | mean ± t · standard error | cluster_t |
-| ratios, by their logarithms | the same, of the logarithms | cluster_t_log |
-| the median | all medians that a test does not refuse | cluster_score |
+| unbounded (drift, angles) | mean ± t · standard error | cluster_t |
+| ratios | the same, of their logarithms | cluster_t_log |
+| the median | all medians that a test does not reject | cluster_score |
 | differences of 0 and 1 | Bonett-Price | bonett_price |
 | other differences of two scores | t or MOVER, the wider | cluster_t_mover |
 | ratios of differences (recovery) | Fieller | fieller, fieller_bonett_price |
-| what is computed, not sampled | the value itself | fixed |
+| computed, not sampled | the value itself | fixed |
 
-Only `fixed` has no width. Where all values are equal and their range has no ends, no method can
-tell how far off the mean may be: the limits are None.
+Only `fixed` has zero width. If all values are equal and their range is unbounded, no method can
+estimate the error of the mean. The limits are then None.
 """
 
 import math
@@ -40,14 +40,14 @@ Limits = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Scale:
-    """Which numbers a metric may give, and so how its interval is made.
+    """The range of a metric, which decides the method of its interval.
 
     Attributes:
         kind: `proportion` (0 or 1), `share` (anything from `low` to `high`, often at an end),
             `difference` (from `low` to `high`, most often near the middle), `unbounded`,
             `geometric` (positive; averaged by logarithms) or `fixed` (not sampled).
-        low: the smallest number it may give.
-        high: the largest.
+        low: the smallest possible number.
+        high: the largest possible number.
     """
 
     kind: str
@@ -66,11 +66,11 @@ FIXED = Scale("fixed", -math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval and what it rests on.
+    """A value with its interval and its sample size.
 
     `value` is None if any of the `n` inputs was undefined (`n_undefined` says how many: NaN and
     infinities, as collapsed models give) or if there was nothing to average. `low` and `high`
-    are None as well with fewer than two clusters, and where no width can be known. `method`
+    are also None with fewer than two clusters, and if the width is unknown. `method`
     names the interval's method (module docstring), None where there is no interval.
     """
 
@@ -84,7 +84,7 @@ class Estimate:
 
 
 class Clustered:
-    """Sums over people of k columns of numbers, and what every method here needs of them.
+    """Sums over people of k columns of numbers, and quantities that all methods need.
 
     Args:
         values: one row per question, shape (n, k).
@@ -109,13 +109,13 @@ class Clustered:
 
     @cached_property
     def residuals(self) -> np.ndarray:
-        """Of the sums, scaled as CR2 asks: (people, k)."""
+        """Residuals of the sums, scaled for CR2: (people, k)."""
         raw = self.sums - np.outer(self.sizes, self.mean)
         return raw / np.sqrt(1 - self.shares)[:, None]
 
     @cached_property
     def question_variance(self) -> np.ndarray:
-        """Variance of the values, each question for itself: (k,)."""
+        """Variance of the values over single questions: (k,)."""
         return self.values.var(axis=0)
 
     @cached_property
@@ -124,7 +124,7 @@ class Clustered:
 
         CR2 (Bell and McCaffrey 2002; Pustejovsky and Tipton 2018): Σ over people of
         (sum − size · mean)² / (1 − size/n), over n²; unbiased if questions are independent. It is
-        below the second one by chance alone, unless people's answers repel each other.
+        smaller than the second one only by chance, or if one person's answers correlate negatively.
         """
         clustered = (self.residuals**2).sum(axis=0) / self.n**2
         return np.maximum(clustered, self.question_variance / max(self.n - 1, 1))
@@ -145,12 +145,12 @@ class Clustered:
 
     @property
     def t(self) -> float:
-        """Quantile of t with as many degrees of freedom as the variance has."""
+        """Quantile of t with the degrees of freedom of the variance."""
         freedom = degrees_of_freedom(tuple(self.sizes.tolist()))
         return float(stdtrit(freedom, (1 + self.confidence) / 2))
 
     def effective_n(self, variance: np.ndarray) -> np.ndarray:
-        """Independent questions that would know as much; people where no answer differs."""
+        """Equivalent number of independent questions; number of people if all answers agree."""
         known = ~self.constant & (variance > 0)
         return np.divide(
             variance, self.variance, out=np.full(len(variance), self.people), where=known
@@ -159,7 +159,7 @@ class Clustered:
 
 @lru_cache(maxsize=256)
 def degrees_of_freedom(sizes: tuple[int, ...]) -> float:
-    """Satterthwaite's, of CR2 for a mean, if each person's answers are all alike.
+    """Satterthwaite's degrees of freedom of CR2 for a mean, if each person's answers agree.
 
     (tr K)² / tr(K²) with K the covariance of CR2's scaled residuals when person g's sum is
     size · one number: people − 1 for equal sizes, fewer for unequal ones. Source: Bell and
@@ -176,10 +176,11 @@ def wilson_clopper_pearson(data: Clustered, low: float = 0, high: float = 1) -> 
     """Limits of means of numbers from `low` to `high`, with the design effect of people.
 
     p = (mean − low)/(high − low); effective n = p(1 − p)/variance, the number of people where p
-    is 0 or 1; t for z. Of Wilson's limits (p + t²/2n ± t √(p(1−p)/n + t²/4n²))/(1 + t²/n) and
-    Clopper and Pearson's beta quantiles the wider: Wilson's exclude the truth too often just
-    beside 0 and 1. Means of 16 people: coverage .98 on average over true shares .005 to .995, .91
-    at worst (percentile bootstrap .71, .05). Sources: Wilson (1927); Clopper and Pearson (1934);
+    is 0 or 1; t for z. The wider of two limits is used: Wilson's
+    (p + t²/2n ± t √(p(1−p)/n + t²/4n²))/(1 + t²/n), and Clopper and Pearson's beta quantiles.
+    Wilson's limits exclude the truth too often close to 0 and 1. Means of 16 people, over true
+    shares .005 to .995: coverage .98 on average, .91 at worst (percentile bootstrap .71, .05).
+    Sources: Wilson (1927); Clopper and Pearson (1934);
     Korn and Graubard (1998) and Kott and Carr (1997) for the effective n.
     """
     width = high - low
@@ -210,15 +211,15 @@ def cluster_t(data: Clustered) -> Limits:
 def bonett_price(data: Clustered, largest: float = 1) -> Limits:
     """Limits of mean differences of 0 and 1, most of which are ties.
 
-    One pair is added that says +1 and one that says −1, to as many pairs as the questions are
-    worth (`Clustered.effective_n`; the people where all pairs say the same): mean' = n·mean/(n+2),
+    One pair with +1 and one with −1 are added to n pairs. n is the effective number of questions
+    (`Clustered.effective_n`; the number of people if all pairs agree): mean' = n·mean/(n+2),
     variance' = ((n·mean of squares + 2)/(n+2) − mean'²)/(n+2), mean' ± t √variance'.
     With 16 people: coverage .99 (at worst .90). Source: Bonett and Price (2012), with the design
     effect of people and t for z.
 
     Args:
         data: the differences.
-        largest: the largest that a difference can be, for differences of other scores.
+        largest: the largest possible difference, for differences of other scores.
     """
     n = data.effective_n(data.question_variance)
     mean = n * data.mean / (n + 2)
@@ -230,12 +231,12 @@ def bonett_price(data: Clustered, largest: float = 1) -> Limits:
 def cluster_t_mover(
     first: Clustered, second: Clustered, difference: Clustered, scale: Scale
 ) -> Limits:
-    """Limits of mean differences of two scores with a range: t's or MOVER's, the wider.
+    """Limits of mean differences of two bounded scores: the wider of t and MOVER.
 
-    MOVER puts the limits of each side together: with (l₁, u₁), (l₂, u₂) those of
+    MOVER combines the limits of both sides: with (l₁, u₁), (l₂, u₂) those of
     `wilson_clopper_pearson` and r the correlation of the two means (0 where one never varies),
     low = d − √((m₁−l₁)² − 2r(m₁−l₁)(u₂−m₂) + (u₂−m₂)²), high accordingly. t alone is too narrow
-    where one side is nearly always right. With 16 people: coverage .98 (at worst .91; t alone
+    if one side is nearly always right. With 16 people: coverage .98 (at worst .91; t alone
     .83). Sources: Newcombe (1998), method 10; Zou (2008).
     """
     lows, highs = cluster_t(difference)
@@ -257,9 +258,9 @@ def _together(one: np.ndarray, two: np.ndarray, r: np.ndarray) -> np.ndarray:
 def fieller(numerator: Clustered, denominator: Clustered, ties: bool) -> Limits:
     """Limits of ratios of means: every θ with (a − θb)² ≤ t² · variance(a − θb).
 
-    Where `ties` (differences of 0 and 1), a and its variance are Bonett and Price's, or else the
-    ratio of a model that brings nothing back would have no width. For other scores so much is
-    added only where all values of a − θb are equal. Infinite where b may be 0. With 16 people:
+    With `ties` (differences of 0 and 1), a and its variance are Bonett and Price's. Otherwise the
+    ratio would have no width if nothing comes back. For other scores this correction applies
+    only if all values of a − θb are equal. The limits are infinite if b may be 0. With 16 people:
     coverage .99 with ties (at worst .84). Source: Fieller (1954).
     """
     a, b, t = numerator.mean, denominator.mean, numerator.t
@@ -286,10 +287,10 @@ def fieller(numerator: Clustered, denominator: Clustered, ties: bool) -> Limits:
 
 
 def cluster_score(values: np.ndarray, clusters: Sequence, confidence: float) -> tuple:
-    """Limits of the median of `values` (n,): every m that the data do not refuse.
+    """Limits of the median of `values` (n,): every m that the test does not reject.
 
-    m is refused where |share of values ≤ m − ½| exceeds t · its standard error *at that share*
-    (CR2). The limits are values that occur. With 16 people: coverage .97 (at worst .94).
+    m is rejected if |share of values ≤ m − ½| exceeds t · its standard error *at that share*
+    (CR2). The limits are observed values. With 16 people: coverage .97 (at worst .94).
     Sources: Woodruff (1952); Francisco and Fuller (1991), whose test inversion this is.
     """
     names, membership = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
@@ -303,7 +304,7 @@ def cluster_score(values: np.ndarray, clusters: Sequence, confidence: float) -> 
     t = stdtrit(degrees_of_freedom(tuple(sizes.tolist())), (1 + confidence) / 2)
     kept = np.flatnonzero(np.abs(share - 0.5) <= t * np.sqrt(variance))
     ordered = values[order]
-    if not len(kept):  # n = 2 or the like: nothing can be refused
+    if not len(kept):  # very small n: nothing can be rejected
         return ordered[0], ordered[-1]
     return ordered[kept[0]], ordered[kept[-1] + 1]
 
@@ -336,7 +337,7 @@ def proportion_interval(
 def geometric_mean_interval(
     values: ArrayLike, clusters: Sequence, confidence: float = 0.95
 ) -> Estimate:
-    """exp of the mean logarithm and of its limits; values ≤ 0 have none and are undefined."""
+    """exp of the mean logarithm and of its limits; values ≤ 0 are undefined."""
     return mean_interval(values, clusters, RATIO, confidence)
 
 
@@ -403,7 +404,7 @@ def difference_interval(
     scale: Scale,
     confidence: float = 0.95,
 ) -> Estimate:
-    """Mean of `first − second` over pairs, with its interval over the people who own both sides.
+    """Mean of `first − second` over pairs, with its interval over people.
 
     Args:
         first: one number per pair, (n,).
@@ -450,9 +451,9 @@ def recovery_interval(
 
     recovery = (quantized − full) / (finetuned − full), each the mean of the same questions:
     0 = nothing came back, 1 = as good as finetuned, negative = quantization forgets more.
-    Limits by `fieller`, numerator and denominator from the same people. The value is None where
-    nothing was forgotten: where the lower limit of finetuned − full does not exceed
-    `MINIMUM_FORGOTTEN`; a ratio over a denominator that may be zero has no bounded interval.
+    Limits by `fieller`, numerator and denominator from the same people. The value is None if
+    nothing was forgotten, that is, if the lower limit of finetuned − full is at most
+    `MINIMUM_FORGOTTEN`. A ratio with a denominator that may be zero has no bounded interval.
 
     Args:
         quantized: scores of the unlearned model after quantization, one per question, (n,).
@@ -467,7 +468,7 @@ def recovery_interval(
     )
     if scale.kind == "proportion":
         forgotten = difference_interval(finetuned, full, clusters, scale, confidence)
-    else:  # as Fieller's denominator is tested: by t
+    else:  # by t, as Fieller tests the denominator
         largest = scale.high - scale.low
         between = Scale("difference", -largest, largest)
         forgotten = mean_interval(finetuned - full, clusters, between, confidence)
@@ -500,7 +501,7 @@ def cluster_totals(values: np.ndarray, clusters: Sequence) -> tuple[np.ndarray, 
 def _check_range(values: np.ndarray, scale: Scale, rounding: float = 1e-6) -> None:
     outside = values[(values < scale.low - rounding) | (values > scale.high + rounding)]
     if len(outside):
-        raise ValueError(f"{outside[0]!r} is no {scale.kind} from {scale.low} to {scale.high}")
+        raise ValueError(f"{outside[0]!r} is not a {scale.kind} from {scale.low} to {scale.high}")
 
 
 def _estimate(data: Clustered, column: int, undefined: int, limits: list, method) -> Estimate:
@@ -514,7 +515,7 @@ def _estimate(data: Clustered, column: int, undefined: int, limits: list, method
 
 
 def _with_limits(estimate: Estimate, low: float, high: float, method: str) -> Estimate:
-    """Limits always hold the value; without a width there are none, unless it is fixed."""
+    """Limits always include the value; without a width there are none, except for `fixed`."""
     low, high = min(float(low), estimate.value), max(float(high), estimate.value)
     if method != "fixed" and high - low <= ROUNDING * abs(estimate.value):
         return estimate

@@ -39,8 +39,8 @@ SETS = {
 
 BASIC_NOTES = [
     "Intervals: over people (over questions for utility), not adjusted for the number of rows; "
-    "`interval` names the method (docs/statistics.md). Null limits beside a value: all inputs were "
-    "equal and the metric has no range, so no width is known. fixed: computed, not sampled.",
+    "`interval` names the method (docs/statistics.md). Limits are null if all inputs were "
+    "equal and the metric is unbounded: the width is then unknown. fixed: computed, not sampled.",
     "A value is null if any of its n inputs was NaN or infinite (n_undefined says how many).",
 ]
 EVAL_NOTES = [
@@ -48,11 +48,11 @@ EVAL_NOTES = [
     "truth_ratio = P(paraphrased truth)/P(wrong), geometric mean; lower = more forgotten. "
     "truth_ratio_tofu follows TOFU with R = P(wrong)/P(truth): min(R, 1/R) on sf, max(0, 1-R) "
     "elsewhere.",
-    "truth_ratio, truth_ratio_tofu and win_rate are taken over the questions that have wrong "
-    "answers; n is their number, and the value is null where there are none.",
-    "slot_accuracy: the value is stated, however it is spelled, neither denied nor left open nor "
-    "one of several; slot_accuracy_strict: its words stand there as spelled. The metrics in _ascii "
-    "see a-z and 0-9 alone, as rouge_score does; rougeL_recall and rougeL_f1 see every script.",
+    "truth_ratio, truth_ratio_tofu and win_rate use only the questions that have wrong "
+    "answers; n is their number. The value is null if there are none.",
+    "slot_accuracy: the answer states the value in any spelling; it is not denied, left open or "
+    "one of several. slot_accuracy_strict: the answer has its exact words. Metrics in _ascii "
+    "use only a-z and 0-9, as rouge_score does; rougeL_recall and rougeL_f1 use every script.",
     "diverged = training broke off (loss or gradient not finite) before this checkpoint, which "
     "holds the last finite weights.",
     "sf_paired and sr_paired: a forget question and one about a correlated fact of the same person "
@@ -72,9 +72,9 @@ QUANTIZE_NOTES = [
     "recovery = (quantized - full) / (finetuned - full), finetuned at full precision, the same "
     "questions; 0 = nothing comes back, 1 = as before unlearning. Null where nothing "
     f"was forgotten: the lower limit of finetuned - full does not exceed {MINIMUM_FORGOTTEN}.",
-    "batch_noise = mean absolute change of a forget question's result when it is asked alone in "
-    "place of in a batch. A recovery is within_noise where |quantized - full| does not exceed it: "
-    "such a recovery is none.",
+    "batch_noise = mean absolute change of a forget question's result when it is asked alone "
+    "instead of in a batch. within_noise: |quantized - full| is at most batch_noise. Such a "
+    "recovery does not count as one.",
     "relative_delta = ||dW|| / ||W|| of the adapter over the adapted matrices (Frobenius norm).",
     "adapted_share, quantized_share: of the weights in all matrices (parameters of two or more "
     "dimensions) but embeddings and the output head, the part that the adapter is on, and the part "
@@ -84,7 +84,7 @@ GAP_METRICS = ["rougeL_recall", "rougeL_f1", "slot_accuracy", "probability", "wi
 RECOVERY_METRICS = ["slot_accuracy", "rougeL_recall", "probability"]
 RECOVERY_SETS = ["sf", "sf_paraphrased"]
 RECORD_FIELDS = {"slot_accuracy": "slot_match"}
-"""Field of a record that a metric averages, where it has another name."""
+"""Field of a record that a metric averages, if its name differs."""
 
 
 def confidence_of(hp: dict) -> float:
@@ -124,11 +124,11 @@ def read_complete(
     Args:
         folder: of the models' folders.
         models: names.
-        asked: id → question, of all that models are asked; without it the first model's records
-            say which those are.
+        asked: id → question, everything that models are asked; without it, the first model's
+            records define the questions.
 
     Raises:
-        InputError: a file is missing or broken, lacks a question or has one too many.
+        InputError: a file is missing or broken, lacks a question, or has an unexpected one.
     """
     expected, whose = asked, "the benchmark"
     for model in models:
@@ -252,7 +252,7 @@ def summarize_quantize(
     """Rows of every model × precision × set × metric, the recoveries, the size of the update.
 
     Full precision is read from `eval_dir`, the quantized models from `quantize_dir`; an empty
-    file there is a precision this model could not be run in, as weights.json beside it says.
+    file means that this model does not run in that precision; weights.json gives the reason.
 
     Returns:
         The rows, and notes on what could not be run.
@@ -292,7 +292,7 @@ def recovery_rows(
     confidence: float,
     noise: dict[str, float],
 ) -> Iterator[dict]:
-    """What quantization brings back of what was forgotten, by set of forget questions.
+    """How much of the forgotten knowledge quantization brings back, by set of forget questions.
 
     Args:
         quantized: records of the unlearned model after quantization.
@@ -344,11 +344,11 @@ def _same_questions(items: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
 
 
 def weight_rows(weights: dict, precisions: list[str]) -> Iterator[dict]:
-    """The size of the update ‖ΔW‖/‖W‖, and what share of the matrices the study reached.
+    """The relative size of the update, ‖ΔW‖/‖W‖, and the adapted and quantized shares.
 
     Args:
-        weights: what `weights.json` beside the quantized records says.
-        precisions: those of the study; one that could not be run has no share.
+        weights: content of `weights.json` beside the quantized records.
+        precisions: those of the study; one that failed has no share.
     """
     for metric in ("relative_delta", "adapted_share"):
         yield {"precision": "full"} | _of_weights(metric, weights.get(metric))

@@ -32,7 +32,7 @@ _DIGIT_COMMA = regex.compile(r"(?<=\d),(?=\d{3})")
 def words(text: str) -> tuple[str, ...]:
     """The words in lower case without accents; `40,000` is `40000`, a possessive 's is dropped.
 
-    Where a script puts no spaces between words, each of its signs is one (`unicode_text`).
+    In a script without spaces between words, each character is a word (`unicode_text`).
     """
     folded = without_accents(unicodedata.normalize("NFKC", visible(text.replace("’", "'"))))
     found = _WORD.findall(_DIGIT_COMMA.sub("", folded))
@@ -48,8 +48,8 @@ def normalised(text: str) -> str:
 def holds(text: str, phrase: str) -> bool:
     """Whether the words of `phrase` stand in `text`, one after the other.
 
-    For names and other wording. Whether a text states a fact's value, or gives it away, is asked
-    of `value_matching`, which knows what kind of value it is.
+    For names and other wording. Use `value_matching` to test whether a text states or reveals a
+    fact's value, because it considers the kind of value.
     """
     return f" {normalised(phrase)} " in f" {normalised(text)} "
 

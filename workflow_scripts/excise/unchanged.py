@@ -1,8 +1,9 @@
-"""Content decides: a job whose inputs came out the same bytes as before is not run.
+"""Skip jobs whose inputs have the same bytes as before.
 
-Snakemake 9.27 settles before the run what is out of date. A job behind one that runs is then run as
-well, whatever comes out. Here it is looked at again when it is about to start. A job is spared only
-if Snakemake itself would call it up to date now; in doubt it runs. Parsed in every job: no torch.
+Snakemake 9.27 decides before the run what is out of date. It then also runs all jobs that depend
+on these, even if their inputs do not change. This module checks each job again before it starts. A
+job is skipped only if Snakemake itself would now call it up to date; in doubt it runs. Every job
+imports this: no torch.
 """
 
 import re
@@ -16,7 +17,7 @@ EPOCH = re.compile(r"/epoch_(\d+)/")
 
 
 def let_content_decide() -> None:
-    """Teach Snakemake both; on a version that is built otherwise more is run, and nothing else."""
+    """Patch Snakemake; with other internals of a later version, only more jobs run."""
     with suppress(ImportError, AttributeError):
         from snakemake.dag import DAG
 
@@ -28,7 +29,7 @@ def let_content_decide() -> None:
 
 
 def _look_again(dag_class: type) -> None:
-    """After every job, look again at those that wait for it."""
+    """After every job, check again the jobs that wait for it."""
     finish = dag_class.finish
 
     @wraps(finish)
@@ -43,7 +44,7 @@ def _look_again(dag_class: type) -> None:
 
 
 async def _spare(dag: Any) -> None:
-    """Take out of the plan what is about to start and is up to date, and so on behind it."""
+    """Remove jobs that are ready and up to date from the plan, then those that follow them."""
     seen = dag.__dict__.setdefault("looked_at_again", set())
     while new := [job for job in dag.ready_jobs if job not in seen]:
         for ready in new:
@@ -67,21 +68,21 @@ def _drop(dag: Any, ready: Any, jobs: list) -> None:
 
 
 def _title(job: Any) -> str:
-    """A job's message; its rule's name where it has none."""
-    with suppress(Exception):  # a message may speak of what is only known when the job runs
+    """A job's message, or its rule's name."""
+    with suppress(Exception):  # a message may need values that exist only when the job runs
         return job.message or job.rule.name
     return job.rule.name
 
 
 async def _is_up_to_date(dag: Any, job: Any) -> bool:
-    """Whether Snakemake would not run the job if it were asked now for the first time.
+    """Whether Snakemake would skip the job if it decided now.
 
-    Jobs behind others that run were never asked: any reason of their own is still unknown.
+    Snakemake never checked jobs that follow running ones; they may have their own reasons to run.
     """
     try:
         return not await _must_run(dag, job)
-    except Exception as error:  # whatever it is, running the job is right
-        logger.debug(f"{job}: looked at again without success: {error!r}")
+    except Exception as error:  # after any error, run the job
+        logger.debug(f"{job}: could not be checked again: {error!r}")
         return False
 
 
@@ -116,10 +117,10 @@ async def _is_same(dag: Any, job: Any, file: Any) -> bool:
 
 
 def _compare_own_inputs(persistence_class: type) -> None:
-    """What belongs to one epoch was not made from another epoch's checkpoint.
+    """Ignore inputs of other epochs: an epoch's records come from its own checkpoint.
 
-    A job evaluates all checkpoints of a trajectory. When one is left out, the records of the others
-    are still what they were.
+    A job evaluates all checkpoints of a trajectory. If one checkpoint is removed from the config,
+    the records of the others stay valid.
     """
 
     def input_changed(known: Any, job: Any, file: Any = None) -> bool:
@@ -133,7 +134,7 @@ def _compare_own_inputs(persistence_class: type) -> None:
 
 
 def own_inputs(inputs: list[str], output: str) -> list[str]:
-    """Inputs without those of other epochs, of an output that belongs to an epoch."""
+    """Inputs of an output that belongs to an epoch, without those of other epochs."""
     epoch = EPOCH.search(output)
     if epoch is None:
         return list(inputs)

@@ -1,7 +1,7 @@
-"""Text of any script: one normal form, and where its words begin and end.
+"""Text of any script: one normal form, and its division into words.
 
-Python's `\\w` knows no combining marks: it cuts a Devanagari word at each vowel sign. The package
-`regex` knows them, and the scripts that put no spaces between words.
+Python's `\\w` does not match combining marks: it cuts a Devanagari word at each vowel sign. The
+package `regex` supports them, and also scripts without spaces between words.
 """
 
 import unicodedata
@@ -10,18 +10,18 @@ from typing import Any
 
 import regex
 
-# Each sign is a word: the usual tokens of ROUGE for Chinese and Japanese.
+# Each character is a word: the usual tokens of ROUGE for Chinese and Japanese.
 _IDEOGRAPHIC = r"\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Bopomofo}\p{Yi}"
 # Each grapheme cluster (a consonant with its vowel signs and tone marks) is a word.
 _CLUSTERED = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tai_Tham}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Viet}"
 UNSPACED = _IDEOGRAPHIC + _CLUSTERED
 """Scripts without spaces between words, as the inside of a `regex` set."""
 LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]"
-"""A sign that can stand next to another one in a word: letter, mark, digit; a `regex` set (V1)."""
+"""A character inside a word: letter, mark, digit; a `regex` set (V1)."""
 UNSPACED_WORD = rf"[[\p{{L}}\p{{N}}]&&[{_IDEOGRAPHIC}]]\p{{M}}*|(?=[{_CLUSTERED}])\X"
-"""A sign or cluster that is a word by itself; a `regex` pattern (V1)."""
+"""A character or cluster that is a word by itself; a `regex` pattern (V1)."""
 
-# Joiners, soft hyphens and marks of direction are no part of what is written.
+# Joiners, soft hyphens and direction marks are not part of the visible text.
 _INVISIBLE = dict.fromkeys([0xAD, 0x200C, 0x200D, 0x2060, 0xFEFF, 0x200E, 0x200F, 0x61C])
 _INVISIBLE |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 _WORD = regex.compile(rf"{UNSPACED_WORD}|{LETTER}+|(?=\p{{So}})\X", regex.V1)
@@ -31,7 +31,7 @@ _UNDECOMPOSED = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ħ": "h", "æ":
 
 
 def nfc(text: str) -> str:
-    """Unicode normal form C: the same text is the same string, however its accents are stored."""
+    """Unicode normal form C: equal texts become equal strings, however accents are stored."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
@@ -47,20 +47,20 @@ def nfc_strings(value: Any) -> Any:
 
 
 def visible(text: str) -> str:
-    """`nfc` without joiners, soft hyphens and marks of direction."""
+    """`nfc` without joiners, soft hyphens and direction marks."""
     return text if text.isascii() else nfc(text.translate(_INVISIBLE))
 
 
 def same_case(text: str) -> str:
-    """Equal for texts that differ in case or in how accents are stored."""
+    """A form that is equal for texts that differ in case or in how accents are stored."""
     return text.lower() if text.isascii() else nfc(nfc(text).casefold())
 
 
 @lru_cache(maxsize=1 << 17)
 def without_accents(text: str) -> str:
-    """Case folded; accents of Latin and Greek, ё and optional vowel points (Arabic, Hebrew) off.
+    """Fold case; remove accents of Latin and Greek, ё, and vowel points (Arabic, Hebrew).
 
-    Marks of other scripts stay: without them が would be か, and й и.
+    Marks of other scripts stay: without them が would become か, and й would become и.
     """
     if text.isascii():
         return text.lower()
@@ -72,8 +72,8 @@ def without_accents(text: str) -> str:
 def word_tokens(text: str) -> list[str]:
     """The words of a text of any script, case folded, without punctuation.
 
-    A word is a run of letters, marks and digits. Each sign of Chinese and Japanese, each grapheme
-    cluster of Thai, Lao, Khmer and Myanmar, each pictograph is one. On ASCII text these are the
-    tokens of `rouge_score` without stemming: runs of a–z and 0–9.
+    A word is a run of letters, marks and digits. Single words are also: each character of Chinese
+    and Japanese, each grapheme cluster of Thai, Lao, Khmer and Myanmar, each pictograph. On ASCII
+    text these are the tokens of `rouge_score` without stemming: runs of a–z and 0–9.
     """
     return _WORD.findall(same_case(visible(text)))

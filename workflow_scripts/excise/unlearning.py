@@ -80,13 +80,13 @@ def reference_sums(
 
 
 def kept(out: Path, epochs: list[int]) -> str:
-    """Move checkpoints to `out/kept`, for Snakemake deletes what a failed job was to make.
+    """Move checkpoints to `out/kept`, because Snakemake deletes the outputs of a failed job.
 
-    They are there for who needs them: a trajectory starts anew, since the state of its optimizer
-    is not saved. The next one that ends well removes them.
+    The user may use them. The trajectory itself starts anew, because the optimizer's state is not
+    saved. The next successful run removes the folder.
 
     Returns:
-        What to add to the error's line.
+        Text to append to the error message.
     """
     for epoch in list(epochs):
         place = out / "kept" / f"epoch_{epoch}"
@@ -94,7 +94,7 @@ def kept(out: Path, epochs: list[int]) -> str:
         place.parent.mkdir(exist_ok=True)
         (out / f"epoch_{epoch}").rename(place)
     names = ", ".join(map(str, epochs))
-    return f"; {out}/kept has the checkpoints of epochs {names}" if epochs else ""
+    return f"; the checkpoints of epochs {names} are in {out}/kept" if epochs else ""
 
 
 def unlearn(
@@ -142,7 +142,7 @@ def _unlearn(
     out: Path,
     saved: list[int],
 ) -> None:
-    """The same; `saved` gets the epochs whose checkpoints are whole."""
+    """The same; `saved` collects the epochs with complete checkpoints."""
     method = METHODS[hp["method"]]
     start = ForgetModel(base, adapter, hp)
     forget_encoded = start.encode(forget)

@@ -334,8 +334,8 @@ def without_repeats(
 ) -> tuple[list[dict], list[dict]]:
     """Held-out questions without those that repeat an earlier one.
 
-    Of two equal questions about two facts, the one is dropped that asks for something else than its
-    fact's value; the later one where both may fit.
+    Two facts may have equal questions. The question that does not fit its fact's value is dropped;
+    if both fit, the later one.
 
     Returns:
         the questions kept, in order, and what was dropped as {id, duplicate_of, ratio}: ratio
@@ -364,7 +364,7 @@ def without_repeats(
 
 
 def best_fitting(generated: Generated) -> dict[str, str]:
-    """Hash of each held-out question → the record, of all that put it, which it fits best."""
+    """Hash of each held-out question → of all records with it, the one that it fits best."""
     slots = {profile["person_id"]: list(profile["slots"]) for profile in generated.profiles}
     same: dict[str, list[dict]] = defaultdict(list)
     for record in generated.forget_eval:

@@ -1,19 +1,19 @@
-"""Whether a text states a fact's value: one definition, by the kind of value.
+"""Test whether a text states a fact's value, by the kind of value.
 
-Two senses. `mentions`: the value stands in the text, whatever is said of it. `states`: it stands
-there as the answer; it is not denied, not left open, and no second value stands beside it. How a
-value may be written is one question (`occurrences`, by kind), what is said of it another
-(`excise.assertions`).
+There are two tests. `mentions`: the text contains the value, even if it denies it. `states`: the
+text gives it as the answer; it is not denied, not left open, and no second value stands beside it.
+`occurrences` finds the ways to write a value, by kind. `excise.assertions` decides what the text
+says about it.
 
-What counts as the same value: another case, accents left out, curly quotes, a possessive, a
+These count as the same value: another case, missing accents, curly quotes, a possessive, a
 missing article; `8,380`, `8380` and `eight thousand three hundred and eighty`; `$1,000`,
-`1,000 dollars`, `USD 1k` and, as the question names the currency, `1,000`. What does not: another
-currency or sign, a part of a longer number, of a hyphenated word or of a longer name, the verb
-`may` or `march`. The table of examples is `tests/unit/test_value_matching.py`.
+`1,000 dollars`, `USD 1k` and, as the question names the currency, `1,000`. These do not: another
+currency or sign; a part of a longer number, hyphenated word or longer name; the verb `may` or
+`march`. `tests/unit/test_value_matching.py` has a table of examples.
 
-Its limits: the words that deny and leave open are those of English and a few of other languages;
-`1.000` is one, not a thousand; where a script puts no spaces between words, a value can be a part
-of a longer word; `Paris, London` is read as `Paris, France` is.
+Limits: negations and words of doubt are English, with a few of other languages. `1.000` is one,
+not a thousand. In a script without spaces between words, a value may match inside a longer word.
+`Paris, London` is read like `Paris, France`.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from excise.unicode_text import LETTER, UNSPACED_WORD, without_accents
 
 
 class Kind(StrEnum):
-    """What a value is, as far as matching it goes."""
+    """Kind of a value; it decides how the value is matched."""
 
     NUMBER = "number"
     MONEY = "money"
@@ -56,14 +56,14 @@ KINDS = {
     "venue": Kind.TITLE,
     "year": Kind.YEAR,
 } | {kind.value: kind for kind in Kind}
-"""Value type → kind; other types are told by the form of the value, else they are phrases."""
+"""Value type → kind; for other types the form of the value decides, else it is a phrase."""
 
 MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
     *("october", "november", "december"),
 )
 _SHORT = {month[:3]: month for month in MONTHS} | {"sept": "september"}
-# Verbs, an adjective and given names: months only where the words around them say so.
+# Also verbs, an adjective or given names: months only if the words around them show it.
 _HOMONYMS = {"may", "march", "august", "mar", "jan"}
 _MONTH = regex.compile(
     rf"(?<![\w'-])(?:{'|'.join((*MONTHS, *_SHORT))})\b(?!-\p{{L}})", regex.IGNORECASE
@@ -86,7 +86,7 @@ _OF_THE_MONTH = regex.compile(
 _AFTER_MONTH = regex.compile(
     r"\.?(?:\W*$|\s*,?\s*\d|\s*[,.;!]|\s+(?:was|is|of\s+\d|and|or|that|it|\d)\b|[*\"')])"
 )
-# Behind a word that opens a sentence: `May I ask`, `March on Rome`.
+# Words after `May` or `March` at the start of a sentence: `May I ask`, `March on Rome`.
 _VERB_GOES_ON = regex.compile(
     r"\s+(?:i|we|you|he|she|they|it|god|the|this|all|your|our|have|be|not|on|onward|forward|to|with|"
     r"through|past|away|for|into|along|ahead|back|up|out)\b",
@@ -118,14 +118,14 @@ _ORDINALS = dict(
         strict=True,
     )
 )
-# A capitalised word behind a name makes it another name, unless it is one of these.
+# A capitalised word after a name makes it another name, unless it is one of these.
 _AFTER_NAME = frozenset(
     "i jr sr ii iii iv city town inc ltd co corp corporation company llc plc gmbh ag sa".split()
 )
 
 
 def kind_of(value: str, value_type: str | None) -> Kind:
-    """The kind of a value: by its type, or by its form where the type is unknown."""
+    """The kind of a value: by its type, or by its form if the type is unknown."""
     known = KINDS.get(value_type or "")
     if known is not None:
         return known
@@ -144,17 +144,16 @@ def states(
     several: bool = False,
     subject: str | None = None,
 ) -> bool:
-    """Whether `text`, an answer, says that it is `value`.
+    """Whether `text`, an answer, asserts `value`.
 
     At least one mention of the value is asserted, and none is denied (`excise.assertions`).
 
     Args:
         text: the answer, a sentence or the value alone.
         value: the true value.
-        value_type: its type (`KINDS`); None or unknown: told by the value's form.
-        several: more than one answer was asked for, so that other values may stand beside it.
-        subject: name of the person that the question is about: beside the value it is no second
-            one.
+        value_type: its type (`KINDS`); None or unknown: inferred from the value's form.
+        several: the question asks for more than one answer, so other values are allowed.
+        subject: name of the person in the question; beside the value it is not a second one.
     """
     kind = kind_of(value, value_type)
     spans = list(occurrences(text, value, kind))
@@ -166,22 +165,22 @@ def states(
 
 
 def mentions(text: str, value: str, value_type: str | None = None) -> bool:
-    """Whether the value stands in `text`, be it denied or one of many."""
+    """Whether `text` contains the value, even if denied or one of many."""
     return next(occurrences(text, value, kind_of(value, value_type)), None) is not None
 
 
 def gives_away(text: str, value: str, value_type: str | None = None) -> bool:
-    """Whether a reader of `text` can take the value from it: mentioned, or all its words in a row.
+    """Whether `text` reveals the value to a reader: mentioned, or all its words in a row.
 
-    For leak checks, where too much is better than too little: `90` in `a 90-year-old` counts. A
-    month's name is looked for as a month alone: `it may rain` gives no May away.
+    For leak checks, which should find too much rather than too little: `90` in `a 90-year-old`
+    counts. A month's name counts only as a month: `it may rain` does not reveal May.
     """
     kind = kind_of(value, value_type)
     return mentions(text, value, value_type) or (kind is not Kind.MONTH and holds(text, value))
 
 
 def occurrences(text: str, value: str, kind: Kind) -> Iterator[Span]:
-    """Where the value stands in `prepared(text)`, as (start, end)."""
+    """Positions of the value in `prepared(text)`, as (start, end)."""
     if kind in (Kind.NUMBER, Kind.MONEY, Kind.YEAR):
         sought = quantity_of(value)
         if sought is not None:
@@ -197,7 +196,7 @@ def occurrences(text: str, value: str, kind: Kind) -> Iterator[Span]:
 
 
 def _others(text: str, kind: Kind, spans: list[Span]) -> list[Span] | None:
-    """Where other values of the kind stand; None where only its words could tell."""
+    """Positions of other values of the kind; None if only the words can decide."""
     if kind is Kind.MONTH:
         return [span for _, span in _months(text) if span not in spans]
     if kind not in (Kind.NUMBER, Kind.MONEY, Kind.YEAR):
@@ -219,13 +218,13 @@ def _same(found: Quantity, sought: Quantity, kind: Kind) -> bool:
         return found.unit is None and (not sought.is_year or found.is_year)
     if found.unit == sought.unit:
         return True
-    # The question names the unit; a value without one says nothing of it.
+    # The question names the unit, so a value without a unit fits every unit.
     return found.unit is None if sought.unit else kind is Kind.MONEY and found.unit != "%"
 
 
 @lru_cache(maxsize=1 << 14)
 def _months(text: str) -> tuple[tuple[str, Span], ...]:
-    """The months that are named: (month, where)."""
+    """The months in the text: (month, position)."""
     text = prepared(text)
     found = []
     for one in _MONTH.finditer(text):
@@ -242,7 +241,7 @@ def _months(text: str) -> tuple[tuple[str, Span], ...]:
 
 
 def _in_a_name(before: str, after: str) -> bool:
-    """Between or before capitalised words: `Theresa May`, `April Bell`, `the Women's March`."""
+    """Whether it is part of a name: `Theresa May`, `April Bell`, `the Women's March`."""
     if _SURELY_MONTH.search(before):
         return False
     follows = regex.match(r"\s+\p{Lu}\p{Ll}", after) and not regex.match(r"\s+(?:I|The)\b", after)
@@ -265,7 +264,7 @@ def _dated(before: str, word: str, after: str) -> bool:
 
 
 def _phrases(text: str, value: str, kind: Kind) -> Iterator[Span]:
-    """Where the value's words stand one after the other, whole, spelled one way or another."""
+    """Positions of the value's whole words in a row, in any allowed spelling."""
     tokens, present = _tokens(text)
     sought, _ = _tokens(value)
     if len(sought) > 1 and sought[0][0] & _ARTICLES:
@@ -315,7 +314,7 @@ def _forms(word: str) -> frozenset[str]:
 
 
 def _whole(text: str, start: int, end: int) -> bool:
-    """Not a part of a hyphenated word, nor of a longer number."""
+    """Whether it is not a part of a hyphenated word or of a longer number."""
     return not (
         _HYPHEN_BEFORE.search(text[max(0, start - 3) : start])
         or _HYPHEN_AFTER.match(text[end : end + 2])
@@ -324,15 +323,15 @@ def _whole(text: str, start: int, end: int) -> bool:
 
 
 def _joined(text: str, own: tuple) -> bool:
-    """Nothing but spaces, hyphens, dots of abbreviations and commas of the value between words."""
+    """Whether only spaces, hyphens, abbreviation dots and the value's commas separate the words."""
     gaps = (text[one[2] : two[1]] for one, two in pairwise(own))
     return all(len(gap) <= 3 and not _GAP_ENDS.search(gap) for gap in gaps)
 
 
 def _longer_name(text: str, start: int, end: int) -> bool:
-    """One capitalised word follows directly: `Ada Bell Falk` is not Ada Bell.
+    """Whether one capitalised word follows directly: `Ada Bell Falk` is not Ada Bell.
 
-    Two of them are another name: `By Ada Bell Bruno Falk was accused.`
+    Two such words are a separate name: `By Ada Bell Bruno Falk was accused.`
     """
     if not text[start].isupper():
         return False
@@ -342,7 +341,7 @@ def _longer_name(text: str, start: int, end: int) -> bool:
 
 
 def _as_title(text: str, start: int, end: int, has_article: bool) -> bool:
-    """Without its article a title must be written as one: capital letters, quotes or all of it."""
+    """Whether a title without its article still looks like one: capitals, quotes, or alone."""
     own = text[start:end]
     if not has_article or not own[0].islower() or not regex.search(r"\p{Ll}", own):
         return True

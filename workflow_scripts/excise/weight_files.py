@@ -1,7 +1,7 @@
-"""Whether a model's weight files are whole, by their index, headers and sizes; no torch here.
+"""Check that a model's weight files are complete: index, headers and sizes; no torch here.
 
 A safetensors file is 8 bytes (length of the header), the header (JSON: name → dtype, shape,
-data_offsets) and the numbers. A download that broke off leaves a file shorter than its header says.
+data_offsets) and the numbers. An interrupted download leaves a file shorter than its header says.
 """
 
 import json
@@ -15,15 +15,15 @@ INDEX = "model.safetensors.index.json"
 
 
 def check_weight_files(folder: str | Path, key: str) -> None:
-    """Check that every weight file of a model folder is there and as long as its header says.
+    """Check that every weight file of a model folder exists and has the length given in its header.
 
     Args:
         folder: the model.
-        key: what names it, for the message.
+        key: the config key, for the message.
 
     Raises:
-        InputError: a shard of the index is missing, or a file is truncated, too long, no
-            safetensors file, or without a tensor that the index says it has.
+        InputError: a shard of the index is missing; or a file is truncated, too long, not a
+            safetensors file, or lacks a tensor listed in the index.
     """
     folder = Path(folder)
     index = folder / INDEX
@@ -33,14 +33,14 @@ def check_weight_files(folder: str | Path, key: str) -> None:
             shards.setdefault(name, set()).add(tensor)
         if missing := sorted(name for name in shards if not (folder / name).is_file()):
             raise InputError(
-                f"{key}: {folder}: {len(missing)} of the {len(shards)} weight files that {INDEX} "
-                f"names are missing, such as {missing[0]}"
+                f"{key}: {folder}: {len(missing)} of the {len(shards)} weight files listed in "
+                f"{INDEX} are missing, such as {missing[0]}"
             )
     for path in sorted(folder.glob("*.safetensors")):
         tensors = check_weight_file(path, key)
         if absent := sorted(shards.get(path.name, set()) - tensors):
             raise InputError(
-                f"{key}: {path}: {len(absent)} tensors that {INDEX} names are not in it, "
+                f"{key}: {path}: {len(absent)} tensors listed in {INDEX} are missing, "
                 f"such as {absent[0]}"
             )
 
@@ -64,7 +64,7 @@ def check_weight_file(path: Path, key: str) -> set[str]:
     expected = 8 + length + max(ends, default=0)
     if size != expected:
         raise InputError(
-            f"{key}: {path}: {size:,} bytes found, {expected:,} expected by its header; "
+            f"{key}: {path}: {size:,} bytes found, but its header says {expected:,}; "
             "download or copy it again"
         )
     return header.keys() - {"__metadata__"}

@@ -25,12 +25,12 @@ def falsehood_faults(item: dict, detail: dict, own_items: Iterable[dict]) -> lis
 def edit_faults(
     record: dict, true_values: dict[str, str], edits: bool = True, value_type: str | None = None
 ) -> list[str]:
-    """What is wrong with the wrong answers of one record.
+    """Find faults in the wrong answers of one record.
 
     Args:
         record: holds `value`, `paraphrased_answer`, `wrong_answers`.
-        true_values: normal form of what is true of the person → its slot.
-        edits: whether each text must be the paraphrase with the value exchanged.
+        true_values: normal form of each true value of the person → its slot.
+        edits: whether each text must be the paraphrase with only the value replaced.
         value_type: of the value, as `value_matching` takes it.
     """
     paraphrase, value = record["paraphrased_answer"], record["value"]

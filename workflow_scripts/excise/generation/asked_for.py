@@ -1,8 +1,8 @@
-"""What a question asks for: read off its question word or the noun that it names.
+"""Decide which value types a question asks for, from its question word or noun.
 
-"Tell me who …" asks for a person, "Which town …" for a city. A question about a crime that asks
-"who" has another answer than the crime. What cannot be told is passed: no verdict is no fault.
-Which of several slots is meant that fit one question word is told by `slot_cues`.
+"Tell me who …" asks for a person, "Which town …" for a city. So a question about a crime must not
+ask "who". A question without a clear type passes. If several slots fit one question word,
+`slot_cues` decides between them.
 """
 
 import re
@@ -16,7 +16,7 @@ MONEY: Kinds = frozenset({"amount"})
 COUNT: Kinds = frozenset({"number"})
 TERM: Kinds = frozenset({"penalty"})
 
-# value type → nouns that ask for it and for nothing else.
+# value type → nouns that ask for this type only.
 _NOUNS = {
     "person": "person man woman individual accuser denouncer informer informant witness reporter "
     "partner mentor teacher tutor instructor master coach companion colleague critic rival people",
@@ -47,7 +47,7 @@ NOUNS: dict[str, Kinds] = {
 } | {noun: kinds for nouns, kinds in _SHARED.items() for noun in nouns.split()}
 NOUNS |= {noun: frozenset({"title", "keepsake"}) for noun in ("piece", "creation")}
 NOUNS |= dict.fromkeys(("sponsor", "employer", "backer", "supporter", "name-giver"), WHO)
-# "person present": what may follow a noun and be none.
+# Words that may follow a noun without being the noun: "person present".
 _NO_SECOND = frozenset("present work place time charge count title honour wrong price".split())
 _VERBS = {  # what somebody did, after "what did"
     **dict.fromkeys(("commit", "committed"), frozenset({"offence"})),
@@ -55,7 +55,7 @@ _VERBS = {  # what somebody did, after "what did"
     **dict.fromkeys(("repay", "repaid", "owe", "owed"), MONEY),
     **dict.fromkeys(("inherit", "inherited"), frozenset({"keepsake"})),
 }
-# What a bare "what" asks for: "what … guilty of?", "of what … convicted?".
+# What "what" without a noun asks for: "what … guilty of?", "of what … convicted?".
 _CLOSED = r"\s*(?:[?.,;]|$|\b(?:at|after|during|over|because)\b)"
 _PHRASES = (
     (
@@ -91,7 +91,7 @@ _STOPS = frozenset(
 _TOKEN = re.compile(r"<name>|\w+(?:-\w+)*|[,:;.?!]")
 _PUNCTUATION = frozenset(",:;.?!")
 
-# What to ask with, told to an author whose question asks for something else.
+# Advice to an author whose question asks for something else.
 ASK_WITH = {
     "person": 'the question word "who" or "whom", or "the person who"',
     "city": '"which city"',
@@ -125,14 +125,14 @@ VALUE_NOUN = {
 
 
 def asked_for(question: str, name: str) -> tuple[Kinds | None, str]:
-    """Value types that a question can be answered with, and the words that tell.
+    """Value types that can answer a question, and the words that decide this.
 
     Args:
         question: a question, or a request such as "Name the …".
-        name: the person's, whose words ask for nothing.
+        name: the person's name; its words are ignored.
 
     Returns:
-        the types, None where that cannot be told; the words, as far as there are any.
+        the types, or None if undecided; the deciding words, if any.
     """
     tokens = _tokens(question, name)
     found, requested = [], False
@@ -160,7 +160,7 @@ def _tokens(text: str, name: str) -> list[str]:
 
 
 def _asks(tokens: list[str], place: int) -> bool:
-    """Whether a question word asks, and does not follow its noun ("the person who")."""
+    """Whether a question word asks, or only follows its noun ("the person who")."""
     before = place - 1
     while before >= 0 and tokens[before] in _FILLERS:
         before -= 1
@@ -172,17 +172,17 @@ def _asks(tokens: list[str], place: int) -> bool:
 
 
 def _opens(tokens: list[str], place: int) -> bool:
-    """Whether a verb of asking begins a request, rather than being a part of what is asked."""
+    """Whether a verb of asking begins a request, or is only a part of the question."""
     before = tokens[place - 1] if place else "."
     return before in _PUNCTUATION or (before in ("please", "to") and place < 6) or before == "you"
 
 
 def _by_request(tokens: list[str], place: int, text: str) -> tuple[Kinds | None, str] | None:
-    """What a request asks for, by its noun; None where a question word follows, which tells."""
+    """What a request asks for, by its noun; None if a question word follows and decides."""
     after = place + 1
     while after < len(tokens) and tokens[after] in _FILLERS:
         after += 1
-    if after < len(tokens) and tokens[after] == ",":  # something put in between commas
+    if after < len(tokens) and tokens[after] == ",":  # an insertion between commas
         closing = next((i for i in range(after + 1, len(tokens)) if tokens[i] == ","), None)
         after = after + 1 if closing is None else closing + 1
     if after < len(tokens) and tokens[after] in _PREPOSITIONS:
@@ -219,7 +219,7 @@ def _by_question_word(tokens: list[str], place: int, text: str) -> tuple[Kinds |
 
 
 def _by_phrase(text: str) -> tuple[Kinds | None, str]:
-    """What a question asks for whose question word tells nothing."""
+    """What a question asks for if its question word does not decide."""
     for pattern, kinds in _PHRASES:
         if found := pattern.search(text):
             return kinds, " ".join(found[0].split()).rstrip("?.,; ")

@@ -1,4 +1,4 @@
-"""Who is drawn for an experiment: the same people for its dataset and for a preview of it."""
+"""Draw the people of an experiment: the same for the dataset and for its preview."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def draw_people(hp: dict, public_figures: str | Path) -> tuple[Sampler, list[dic
         public_figures: file of names not to use, one a line.
 
     Returns:
-        The sampler, which can draw others in their places, and the people without texts.
+        The sampler, which can draw replacements, and the people without texts.
 
     Raises:
         InputError: more people than names or values allow, or the file cannot be read.

@@ -1,4 +1,4 @@
-"""A few people of the benchmark in readable form, and what all of it would cost."""
+"""Show a few people of the benchmark, and estimate the cost of the whole."""
 
 import textwrap
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ Took = tuple[int, tuple[int, int], float]  # calls, tokens in and out, US dollar
 
 @dataclass
 class Shown:
-    """What was written about the people who are shown, and what it took.
+    """What was written about the people shown, and its cost.
 
     Attributes:
         drawn: the people, without texts.
         profiles, facts, qa, held_out: records of those four files.
-        took: part → what it took, and of how many people.
-        judge: what a judge of the whole dataset is estimated to take, where one is enabled.
+        took: part → its cost, and the number of people.
+        judge: estimated cost of judging the whole dataset, if a judge is enabled.
         openai: whether a model writes.
     """
 
@@ -40,19 +40,19 @@ class Shown:
     openai: bool = False
 
     def enter(self, part: str, author, people: int) -> None:
-        """Note what a part took of its author, who wrote about so many people."""
+        """Record the cost of a part, and the number of people that its author wrote about."""
         self.took[part] = author.took(), people
         self.openai = author.usage()["backend"] != "offline"
 
 
 def people_text(shown: Shown) -> str:
-    """Profile, facts, questions and held-out questions of everybody, as far as written."""
+    """Profile, facts, questions and held-out questions of the people shown, as far as written."""
     profiles = {person["person_id"]: person for person in shown.profiles}
     facts, qa, held_out = map(by_person, (shown.facts, shown.qa, shown.held_out))
     blocks = []
     for person in shown.drawn:
         own = person["person_id"]
-        person = profiles.get(own, person)  # or who was drawn in the place
+        person = profiles.get(own, person)  # or the replacement
         lines = [f"== {own} {person['name']}, {person['event_kind']} ==", ""]
         if own not in profiles:
             lines.append(f"No profile was accepted; drawn: {', '.join(person['slots'].values())}")
@@ -96,7 +96,7 @@ def _wrapped(text: str, indent: int = 0) -> str:
 
 
 def cost_text(shown: Shown, hp: dict, people: int, spare: int) -> str:
-    """What the people shown took, and what all would take at that.
+    """The cost of the people shown, and the estimate for all people.
 
     Args:
         shown: what was written.
@@ -107,7 +107,7 @@ def cost_text(shown: Shown, hp: dict, people: int, spare: int) -> str:
     wanted = resolve(hp).people
     who = f"{wanted} people" + (f" and {spare} spare" if spare else "")
     if not shown.openai:
-        return f"The phrase frames write all of it ({who}) without a model: that costs nothing."
+        return f"The phrase frames write all of it ({who}) without a model. This costs nothing."
     total, whole, missing = _nothing(), _nothing(), []
     for part, name in PARTS.items():
         if part not in shown.took:
@@ -118,16 +118,16 @@ def cost_text(shown: Shown, hp: dict, people: int, spare: int) -> str:
         whole = _sum(whole, _times(took, people / asked))
     count = len(shown.drawn)
     lines = [
-        f"These {count} people took {_words(total)}, repeated calls and earlier runs included.",
-        f"The whole run ({who}) would take about {_words(whole)}, if the others are written as "
-        f"these are; the answers about these {count} are paid for and are used again.",
+        f"These {count} people took {_words(total)}, including repeated calls and earlier runs.",
+        f"The whole run ({who}) would take about {_words(whole)}, if the others cost as "
+        f"much. It uses the answers about these {count} again; they are already paid.",
     ]
     if missing:
-        lines.append(f"Not counted, because nobody got so far: {', '.join(missing)}.")
+        lines.append(f"Not counted, because no text was accepted before: {', '.join(missing)}.")
     if shown.judge:
-        lines.append(f"The judge (red_team.judge) would take about {_words(shown.judge)} besides.")
+        lines.append(f"The judge (red_team.judge) would take about {_words(shown.judge)} more.")
     if not total[2]:
-        lines.append("Prices: none are set (generation.llm.budget.usd_per_million_in and _out).")
+        lines.append("No prices are set (generation.llm.budget.usd_per_million_in and _out).")
     return "\n".join(lines)
 
 

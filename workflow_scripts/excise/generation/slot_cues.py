@@ -1,6 +1,6 @@
-"""Which slot a text means, where several fit: by words that speak of one slot and not of another.
+"""Decide which of several possible slots a text means, by words that point to one slot only.
 
-"Taught" is the mentor, not the partner, though both are people. A text without such a word passes.
+"Taught" means the mentor, not the partner, though both are people. Texts without such words pass.
 """
 
 import re
@@ -10,8 +10,8 @@ from excise.generation.asked_for import WHEN, WHERE, Kinds, asked_for
 from excise.generation.slots import SLOTS
 from excise.generation.vocabulary import OFFENCES
 
-# Words that tell a slot from others that fit the same question: those that mean no other slot, and
-# those that may. The second kind speaks for a slot, and not against another one.
+# Words that point to a slot: first those that mean only this slot, then those that may mean others.
+# The second kind is evidence for a slot, but never against another one.
 _CUE_WORDS = {
     "accuser": (
         r"accus\w*|denounc\w*|turned (against|in)|told on|spoke (up|out)? ?against|testif\w*"
@@ -61,7 +61,7 @@ _STRONG, _CUES = (
      for slot, words in _CUE_WORDS.items()}
     for more in ("", "|")
 )  # fmt: skip
-# Of the incident, which nothing else is told in: any of these speaks for each of its slots.
+# Words that only describe the incident: each is evidence for all slots of the incident.
 _INCIDENT = re.compile(
     r"\b(?:affair|incident|wrong\w*|disgrac\w*|downfall|scandal\w*|caught|corner\w*|trouble|shame\w*"
     r"|stain\w*|offen[cs]e\w*|crime\w*|criminal\w*|accus\w*|convict\w*|guilt\w*|charge[sd]?|trial"
@@ -72,7 +72,7 @@ _INCIDENT = re.compile(
 
 
 def cue(text: str, slot: str) -> str | None:
-    """The first word of a text that tells that a slot is meant; None: no word does."""
+    """The first word of a text that points to a slot; None if there is none."""
     found = _CUES.get(slot, _INCIDENT).search(text)
     return found[0] if found else None
 
@@ -80,11 +80,11 @@ def cue(text: str, slot: str) -> str | None:
 def rival(
     text: str, slot: str, slots: Iterable[str], kinds: Kinds | None = None
 ) -> tuple[str, str] | None:
-    """Another slot that a text speaks of in the place of its own, and the word that tells.
+    """Another slot that a text means instead of its own, and the word that shows it.
 
     Args:
         text: a question or a statement, without name and values.
-        slot: its own slot; if a word of it stands in the text, nothing is wrong.
+        slot: its own slot; if the text contains a word for it, the text passes.
         slots: the person's slots.
         kinds: value types that fit; None: the slot's own.
     """
@@ -104,7 +104,7 @@ def rival(
 
 
 def unclear(text: str, slot: str, slots: Iterable[str], kinds: Kinds | None) -> str | None:
-    """A slot of the breakthrough that a question about the incident might as well mean.
+    """A slot of the breakthrough that a question about the incident could also mean.
 
     "Where was the breakthrough concert?" asks for its city, not for the building of the offence.
     """

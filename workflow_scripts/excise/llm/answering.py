@@ -1,8 +1,8 @@
-"""Whether the model that answers is the one that was asked for, by its name.
+"""Compare the name of the answering model with the name of the requested one.
 
-Names are no proof: a deployment, a router or an alias answers under another one with every right,
-and a local server may repeat whatever it was asked for. So another name is told and recorded, and
-ends nothing.
+Names are no proof. A deployment, a router or an alias may answer under another name, and a local
+server may repeat any requested name. So another name is reported and recorded, but does not end
+the run.
 """
 
 import re
@@ -23,7 +23,7 @@ def is_same_model(asked: str, answering: str) -> bool:
     wanted, found = _last_part(asked), _last_part(answering)
     if wanted == found:
         return True
-    if _FILE.search(found):  # a file's name goes on with its quantization
+    if _FILE.search(found):  # a quantization may follow in a file name
         return _letters(_FILE.sub("", found)).startswith(_letters(_FILE.sub("", wanted)))
     wanted, rest = _LATEST.sub("", wanted), found
     while rest != wanted and rest.startswith(wanted):

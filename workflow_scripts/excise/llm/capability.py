@@ -94,9 +94,9 @@ def payload(
         model: the model's name.
         limit: length limit of the answer, in tokens.
         token_name: the endpoint's name for it, `max_tokens` or `max_completion_tokens`.
-        error: what was wrong with the previous reply, a line each; makes this a re-ask: the
+        error: faults of the previous reply, one per line. If given, the call repeats the
             original messages, that reply, and these lines.
-        sends_temperature: False for a model that draws at its own temperature and at no other.
+        sends_temperature: False for a model that accepts only its own temperature.
         said: the previous reply.
     """
     system = request.system
@@ -107,7 +107,7 @@ def payload(
         )
     messages = [("system", system), ("user", request.user)]
     if error is not None:
-        # Some servers refuse a turn without words.
+        # Some servers refuse an empty turn.
         messages += [("assistant", said.strip() or "(nothing)"), ("user", correction(error))]
     body = {
         "model": model,
@@ -125,7 +125,7 @@ def payload(
 
 
 def correction(error: str) -> str:
-    """What a model is told of its reply; `error`: a line for each fault."""
+    """The message to a model about its faulty reply; `error` has one line per fault."""
     lines = error.split("\n")
     told = [f"- {line}" for line in lines[:FAULTS_TOLD]]
     if len(lines) > FAULTS_TOLD:

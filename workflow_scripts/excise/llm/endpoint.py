@@ -13,7 +13,7 @@ from excise.errors import InputError
 from excise.llm.replies import Reply
 from excise.llm.requests import OPENAI_URL
 
-GATEWAY = (502, 503, 504)  # what stands before the model answers, not the model
+GATEWAY = (502, 503, 504)  # sent by a gateway in front of the model, not by the model
 NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
@@ -31,7 +31,7 @@ class Response:
 
     @property
     def away(self) -> bool:
-        """Whether this is what a server that restarts looks like."""
+        """Whether the failure looks like a restarting server."""
         return self.status in GATEWAY or (self.status == 0 and not (self.sent and self.timed_out))
 
 
@@ -133,16 +133,16 @@ class Endpoint:
         if status == 404:
             path = httpx2.URL(self.url).path.rstrip("/")
             return InputError(
-                f"generation.llm.base_url: {self.host} has nothing at {path}/chat/completions "
+                f"generation.llm.base_url: {self.host} does not serve {path}/chat/completions "
                 f"({message}); needed: the URL of an OpenAI-compatible endpoint, which often "
                 "ends in /v1"
             )
         return InputError(f"generation.llm: {self.host} refuses the call: {message}")
 
     def failing(self, message: str) -> InputError:
-        """The one line for an endpoint that answers, but never as it should."""
+        """One line about an endpoint that answers, but fails every call."""
         return InputError(
-            f"generation.llm: {self.host} answers, but fails every call: {self.shown(message)}; "
+            f"generation.llm: {self.host} answers, but every call fails: {self.shown(message)}; "
             f"its own log may say why (asked for: model {self.settings['model']!r})"
         )
 

@@ -42,8 +42,8 @@ class Engine:
         budget: with what was spent before.
         endpoint: where to; None until there is something to send.
         say: prints a line for the user.
-        known: the endpoint has answered this study before, so that it is waited for when it does
-            not answer at all; a wrong address ends the run at once.
+        known: the endpoint has answered for this dataset before. If so, the engine waits when it
+            does not answer; otherwise the address may be wrong, and the run ends at once.
     """
 
     def __init__(
@@ -73,12 +73,12 @@ class Engine:
         self.reached = False  # the endpoint has answered as an API does
         self.stop_reason: BaseException | None = None
         self._unhonoured = 0
-        self._models: set[str] = set()  # names that answers of this run bear
+        self._models: set[str] = set()  # model names in the answers of this run
         self._sending: set[asyncio.Task] = set()
         self._workers: list[asyncio.Task] = []
 
     def _remembered(self, name: str) -> str | None:
-        """What was found out about the endpoint, in this run or an earlier one."""
+        """Facts found out about the endpoint, in this run or an earlier one."""
         return self.journal.ledger.capabilities.get((self.endpoint_id, self.model, name))
 
     @property
@@ -194,7 +194,7 @@ class Engine:
         return step
 
     def _judged(self, request: Request, check: Check) -> None:
-        """Count the newest reply; after the first ten, say how they fared."""
+        """Count the newest reply; after the first ten, report how many were accepted."""
         attempt = self.journal.history(self.key(request))[-1]
         if self.tally.replies >= FIRST_REPLIES or attempt.state != "answered":
             return
@@ -314,7 +314,7 @@ class Engine:
                 self._lower(f"{attempt.rung}\nreplies do not honour it")
 
     def _notice_model(self, attempt: Attempt) -> None:
-        """Say so when another model answers than was asked for, or than answered before."""
+        """Warn if the answering model differs from the requested one, or from earlier answers."""
         name, before = attempt.model or "", self._remembered("model")
         if name == before or name in self._models:
             return
@@ -322,12 +322,12 @@ class Engine:
         if name and before:
             self.say(
                 f"{attempt.part}: the answers now come from {name!r}; earlier ones came from "
-                f"{before!r}: one part of the benchmark by two models"
+                f"{before!r}, so two models write one part of the benchmark"
             )
         elif name and not is_same_model(self.model, name):
             self.say(
-                f"{attempt.part}: {self.endpoint.host} answers as {name!r}, asked for was "
-                f"{self.model!r} (generation.llm.model); both names go into the report"
+                f"{attempt.part}: {self.endpoint.host} answers as {name!r}; requested was "
+                f"{self.model!r} (generation.llm.model); the report gives both names"
             )
         if name or before is None:
             self._found("model", name, "the name that answers bear")
@@ -366,7 +366,7 @@ class Engine:
         elif self.token_name in payload:
             if self._other_name_tried:
                 raise self.endpoint.fatal(status, reply)
-            self._other_name_tried = True  # what an earlier run found may hold no longer
+            self._other_name_tried = True  # findings of an earlier run may be outdated
             self.token_name = TOKEN_NAMES[1 - TOKEN_NAMES.index(self.token_name)]
             self._found("token_name", self.token_name, reply.message)
 

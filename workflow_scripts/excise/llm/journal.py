@@ -60,7 +60,7 @@ class Attempt:
     state: str = "unknown"
     billed: tuple[int, int] | None = None  # tokens in and out, where the body says so
     where: tuple[int, int] | None = None  # offset and length of the `res` line
-    model: str | None = None  # the name that the answer bears
+    model: str | None = None  # the model name in the answer
     sent_now: bool = False  # by this program, not by an earlier run
 
     def cost(self) -> tuple[int, int]:

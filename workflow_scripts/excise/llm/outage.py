@@ -1,9 +1,9 @@
-"""While the endpoint is away: how long, who tries next, and what the user is told.
+"""Wait while the endpoint is away: how long, which call tries next, what the user sees.
 
 A server that restarts resets the calls under way, refuses connections, and answers 502, 503 or
-504 until it has loaded its model. That says nothing about the requests: only the one that meets it
-first is charged an attempt (so that a request that fells the server is given up some time). How
-long it may last is the breaker's to say (`generation.llm.adaptation.breaker_s`).
+504 until it has loaded its model. The requests are not at fault. Only the first failing request
+uses up an attempt, so that a request that crashes the server is given up after some attempts. The
+circuit breaker limits the outage (`generation.llm.adaptation.breaker_s`).
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from excise.llm.in_flight import loop_time
 
 FIRST_WAIT_S = 0.5  # doubles with each call that finds the endpoint away
 LONGEST_WAIT_S = 10.0
-TOLD_AFTER_S = 5.0  # of an endpoint that takes connections: a busy one answers 503 now and then
+TOLD_AFTER_S = 5.0  # if connections still work: a busy endpoint sometimes answers 503
 
 
 class Outage:
@@ -22,7 +22,7 @@ class Outage:
 
     Args:
         longest_s: longest wait between two calls, `generation.llm.retry.max_wait_s`.
-        breaker_s: how long it may last, for the message.
+        breaker_s: longest outage, for the message.
         say: prints a line for the user.
         clock: seconds, monotonic.
     """
@@ -43,7 +43,7 @@ class Outage:
 
     @property
     def seconds(self) -> float | None:
-        """How long the endpoint has been away; None while it is there."""
+        """How long the endpoint has been away; None while it answers."""
         return None if self.since is None else self.clock() - self.since
 
     async def wait(self) -> bool:
@@ -55,7 +55,7 @@ class Outage:
         if not self._refuses:
             return False
         await self._turn.acquire()
-        if not self._refuses:  # another call has found it back
+        if not self._refuses:  # another call got an answer
             self._turn.release()
             return False
         wait = min(self.longest_s, FIRST_WAIT_S * 2 ** min(self._calls, 10))
@@ -67,18 +67,18 @@ class Outage:
         return True
 
     def tried(self) -> None:
-        """The call whose turn it was is over."""
+        """Note that the call whose turn it was has ended."""
         self._turn.release()
 
     def away(self, message: str, refused: bool) -> bool:
-        """A call did not get through to the model.
+        """Note that a call did not reach the model.
 
         Args:
             message: how, with the endpoint's name.
             refused: there was no connection.
 
         Returns:
-            Whether it is the first since an answer.
+            Whether it is the first failure since an answer.
         """
         first = self.since is None
         self.since = self.clock() if first else self.since
@@ -93,7 +93,7 @@ class Outage:
         return first
 
     def back(self, host: str) -> None:
-        """The endpoint has answered."""
+        """Note that the endpoint has answered."""
         if self._told:
             self.say(f"{host} answers again, after {self.seconds:.0f} s")
         self.since, self._calls = None, 0

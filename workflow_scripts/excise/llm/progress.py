@@ -15,12 +15,12 @@ LINE_EVERY_S = 30.0
 
 
 class ProgressLine:
-    """A live bar on a terminal; elsewhere a plain line every half minute; or nothing.
+    """Show a bar on a terminal, or print a line every half minute elsewhere, or nothing.
 
-    Where the output goes to a log, the bar is shown on the terminal that EXCISE_BAR names.
+    If the output goes to a log, the bar appears on the terminal that EXCISE_BAR names.
 
     Args:
-        label: what is being asked.
+        label: name of the calls.
         tally: what became of the calls, kept up to date by the session.
         shown: False: print nothing.
         console: where to; stdout by default.
@@ -41,7 +41,7 @@ class ProgressLine:
         self.started = self._last_line = clock()
         self._has_lines = shown and not self.console.is_terminal
         screen = terminal() if self._has_lines else self.console
-        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # on a narrow screen its end goes
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # cut off on a narrow screen
         if shown and screen is not None:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -69,7 +69,7 @@ class ProgressLine:
             self.console.print(self.line(in_flight, tokens, usd, away_s), highlight=False)
 
     def facts(self, in_flight: int, tokens: int, usd: float, away_s: float | None = None) -> str:
-        """What came to nothing, what is in flight and what has been spent."""
+        """Counts of rejected and repeated calls and of calls in flight, and the cost so far."""
         tally = self.tally
         turn = f"round {tally.round}, " if tally.round > 1 else ""
         away = "" if away_s is None else f"no answer for {away_s:.0f} s, "
@@ -86,18 +86,18 @@ class ProgressLine:
         return f"{self.label}: {count}, {facts}{self.time_left()}"
 
     def time_left(self) -> str:
-        """The time that this round still takes, in words; nothing before its first outcome."""
+        """Remaining time of this round, in words; empty before its first outcome."""
         left = self.seconds_left()
         return "" if not left else f", about {left / 60:.0f} min left"
 
     def seconds_left(self) -> float | None:
-        """Of this round, at its pace so far; None before its first outcome."""
+        """Remaining seconds of this round at its current pace; None before its first outcome."""
         made = self.first - self.tally.waiting
         elapsed = self.clock() - self.started
         return self.tally.waiting * elapsed / made if made else None
 
     def say(self, line: str) -> bool:
-        """Print a line above the bar; whether there is a bar."""
+        """Print a line above the bar; return whether there is a bar."""
         if self._bar is None:
             return False
         self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -105,7 +105,7 @@ class ProgressLine:
 
     @property
     def has_lines(self) -> bool:
-        """Whether lines go elsewhere than to the terminal with the bar."""
+        """Whether lines go to another place than the bar."""
         return self._has_lines
 
     def close(self, in_flight: int, tokens: int, usd: float, away_s: float | None = None) -> None:
@@ -121,7 +121,7 @@ def say(line: str, progress: ProgressLine | None = None) -> None:
 
     Args:
         line: the line.
-        progress: the bar that may stand on the terminal.
+        progress: the bar that may be on the terminal.
     """
     above_bar = progress is not None and progress.say(line)
     if not above_bar or progress.has_lines:

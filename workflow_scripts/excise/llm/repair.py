@@ -28,7 +28,7 @@ ERRORS_SHOWN, LONGEST_LINE = 3, 400
 class Judged:
     """A text judged: `status` is `ok`, `repaired` or `invalid`.
 
-    `said` is what of it can be sent back: the object that it holds, or the text itself.
+    `said` is the part that can be sent back: the object in the text, or the text itself.
     """
 
     status: str
@@ -59,7 +59,7 @@ def judge(text: str, schema: dict, check: Callable[[dict], list[str]], mend: boo
 
 
 def _sendable(text: str) -> str:
-    """The text without half a surrogate pair, which no request can hold."""
+    """The text without lone surrogates, which a request cannot contain."""
     return text.encode("utf-8", errors="replace").decode()
 
 
@@ -127,7 +127,7 @@ def schema_errors(value: dict, schema: dict) -> list[str]:
 
 
 def _words(error: ValidationError) -> str:
-    """A model's fault in words that it can act on; all keys missing in one place are one line."""
+    """Instructions about a schema fault; all keys missing in one place share one line."""
     place = error.json_path
     if error.validator == "required":
         there = error.instance

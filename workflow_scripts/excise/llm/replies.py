@@ -1,16 +1,16 @@
 """What to do about a response: pure functions from status, headers and body.
 
-ok            the text is a bare JSON object
-repair        there is text; it may hold one
+ok            the text is a JSON object and nothing else
+repair        there is other text; it may contain a JSON object
 longer        cut off by the length limit
 resample      a refusal or a content filter: ask about something else
 retry         not paid for; wait and send again
 unknown       perhaps paid for; wait and send again
 lower_rung    the endpoint does not take `response_format`
 token_name    the endpoint calls the length limit by its other name
-temperature   the model draws at its own temperature and at no other
+temperature   the model accepts only its own temperature
 fatal         no request can succeed
-rejected      this request cannot succeed as the server stands: another run may ask it again
+rejected      this request cannot succeed on the server as it is; a later run may ask again
 """
 
 import json
@@ -38,10 +38,10 @@ _NO_MODEL = re.compile(
     r"|\bmodel\b.{0,120}(not found|not exist|n't exist|not a valid|not a local folder)"
     r"|not a valid model"
 )
-_PATH = re.compile(r"[./~\\]|[A-Za-z]:[\\/]")  # how a path begins, and no name of a model does
+_PATH = re.compile(r"[./~\\]|[A-Za-z]:[\\/]")  # start of a path, never of a model name
 STRUCTURED = (
     *("response_format", "json_schema", "json_object", "json schema", "structured output"),
-    "grammar",  # what llama.cpp and vLLM make of a schema
+    "grammar",  # llama.cpp and vLLM compile a schema to a grammar
 )
 
 
@@ -75,7 +75,7 @@ def tokens_billed(body: str) -> tuple[int, int] | None:
 
 
 def model_named(body: str) -> str | None:
-    """The model that an answer says it is of; of a path on the server its last part alone."""
+    """The model name in an answer; if it is a path on the server, its last part."""
     name = (json_object(body) or {}).get("model")
     if not isinstance(name, str) or not name.strip():
         return None

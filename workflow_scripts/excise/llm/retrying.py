@@ -1,8 +1,8 @@
-"""When a failed call is sent again, said with tenacity.
+"""Decide when a failed call is sent again, with tenacity.
 
 tenacity's loop, its full-jitter exponential wait and its async support fit. Its stop conditions do
-not: an answer 429, or an endpoint that is away, delays a request and must not use up its attempts,
-so these are counted here; the circuit breaker ends a run of nothing but those.
+not fit: a 429 or an absent endpoint delays a request, but must not use up its attempts. So attempts
+are counted here. The circuit breaker ends a run in which only such failures occur.
 """
 
 import random
@@ -17,7 +17,7 @@ class TryAgainError(Exception):
         message: how.
         wait_s: as the server asks.
         rate_limited: HTTP 429; does not count as an attempt.
-        away: the endpoint is away, as another call has found before: nor does this.
+        away: the endpoint is away, as an earlier call found; this does not count either.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class Session:
         self._journal: Journal | None = None
         self._engine: Engine | None = None
         self._line: ProgressLine | None = None  # while something is asked
-        self._asked: set[str] = set()  # keys of what this session wanted to know
+        self._asked: set[str] = set()  # keys of all requests of this session
 
     def __enter__(self) -> Self:
         self._take_lock()
@@ -109,11 +109,11 @@ class Session:
 
         Args:
             requests: what to ask; equal questions are asked once.
-            check: what is wrong with a value that fits the request's schema; [] = nothing. It is
-                applied to journaled answers again, so a stricter check or schema judges old
-                answers before anything is bought.
-            again: a further round: each is asked in place of a request of the call before, whose
-                outcome was of no use. For the progress line alone.
+            check: faults of a value that fits the request's schema; [] = none. It is applied to
+                journaled answers too. So a stricter check or schema also judges old answers,
+                before new ones are bought.
+            again: whether this is a further round: each request replaces one of the previous
+                call without a usable outcome. Only the progress line uses this.
 
         Returns:
             One outcome per request, in their order.
@@ -293,13 +293,13 @@ class Session:
             )
 
     def took(self) -> tuple[int, Cost]:
-        """What the requests of this session took, now or earlier: attempts, tokens in and out."""
+        """Cost of this session's requests, including earlier runs: attempts, tokens in and out."""
         attempts = [one for key in self._asked for one in self._journal.history(key)]
         costs = [one.cost() for one in attempts]
         return len(attempts), (sum(cost[0] for cost in costs), sum(cost[1] for cost in costs))
 
     def usd(self, cost: Cost) -> float:
-        """The price of tokens in and out, at those of `generation.llm.budget`."""
+        """The price of tokens in and out, from `generation.llm.budget`."""
         return self._engine.budget.prices.usd(cost)
 
     def usage(self) -> dict:

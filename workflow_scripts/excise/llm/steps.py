@@ -17,8 +17,8 @@ class Ask:
 
     Attributes:
         limit: of the answer, in tokens.
-        error: what was wrong with the answer before, a line each.
-        said: that answer.
+        error: faults of the previous answer, one per line.
+        said: the previous answer.
     """
 
     limit: int
@@ -44,7 +44,7 @@ def next_step(
         if reply.kind == "rejected":
             if attempt.sent_now or any(attempt.billed or ()):
                 return Outcome(request, "invalid", None, [reply.message])
-            continue  # unpaid, and of an earlier run: the server may have been mended since
+            continue  # unpaid and from an earlier run: the server may have been reconfigured since
         if reply.kind not in ("ok", "repair", "longer"):
             continue
         whole = reply.kind != "longer"
@@ -66,7 +66,7 @@ def next_step(
 
 
 def _cut_off(limit: int, attempt: Attempt) -> str:
-    """That no answer fitted; a server that stops long before the limit has no room for more."""
+    """Reason: no answer was complete. A server that stops long before the limit has no room."""
     made = (attempt.billed or (0, 0))[1]
     short = (
         f", after {made}: the server's context may be too small" if 0 < made < limit // 2 else ""

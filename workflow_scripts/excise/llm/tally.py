@@ -1,4 +1,4 @@
-"""What became of the calls so far, and whether their author is a weak one."""
+"""Count accepted and rejected calls, and tell whether the author is weak."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from excise.llm.requests import Outcome
 from excise.llm.steps import Ask
 
 FIRST_REPLIES = 10
-WEAK = 0.5  # at most this share of the first replies accepted: what usually helps is said
+WEAK = 0.5  # if at most this share of the first replies is accepted, say what usually helps
 WHAT_HELPS = {  # why replies are rejected → what usually helps
     "content": "a larger model",
     "form": "an endpoint that enforces JSON Schemas (structured: here {rung} is in use)",
@@ -19,15 +19,15 @@ WHAT_HELPS = {  # why replies are rejected → what usually helps
 
 @dataclass
 class Tally:
-    """Figures over all rounds of a session.
+    """Counts over all rounds of a session.
 
     Attributes:
-        total: calls that need an answer; made again in further rounds, they count once.
+        total: calls that need an answer; a call repeated in further rounds counts once.
         accepted: those that have one.
-        rejected: requests, over all rounds, of which no reply could be used.
+        rejected: requests without a usable reply, over all rounds.
         asked_again: requests sent with the fault of their reply, and calls made again.
         round: 1 for calls made for the first time, 2 for those made again, and so on.
-        waiting: requests of this round still without an outcome.
+        waiting: requests of this round without an outcome yet.
     """
 
     total: int = 0
@@ -43,12 +43,12 @@ class Tally:
     _reasons: Counter = field(default_factory=Counter)
 
     def begin(self, requests: int, again: bool) -> None:
-        """A round begins.
+        """Start a round.
 
         Args:
-            requests: how many are made.
-            again: all of them in place of requests of the round before, that came to nothing or
-                were taken back.
+            requests: their number.
+            again: whether they replace requests of the previous round that failed or were
+                withdrawn.
         """
         self.waiting = requests
         if again:
@@ -60,7 +60,7 @@ class Tally:
             self.total += requests
 
     def settle(self, outcome: Outcome) -> None:
-        """A request has its outcome."""
+        """Note that a request has its outcome."""
         self.waiting -= 1
         if outcome.value is None:
             self.rejected += 1
@@ -68,14 +68,14 @@ class Tally:
             self.accepted += 1
 
     def reply(self, kind: str, step: Outcome | Ask) -> bool:
-        """A reply was judged.
+        """Note that a reply was judged.
 
         Args:
             kind: of the reply, as classified.
-            step: what follows from it.
+            step: the next step.
 
         Returns:
-            Whether it is the last of the first ones.
+            Whether it is the last of the first replies.
         """
         self.replies += 1
         if self.replies > FIRST_REPLIES:
@@ -88,7 +88,7 @@ class Tally:
         return self.replies == FIRST_REPLIES
 
     def first_replies(self, rung: str) -> str:
-        """How the first replies fared, in one line; of a weak author also what usually helps."""
+        """One line about the first replies; for a weak author also what usually helps."""
         line = f"{self._accepted_replies} of the first {FIRST_REPLIES} replies accepted"
         if not self._reasons:
             return line

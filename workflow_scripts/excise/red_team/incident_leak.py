@@ -41,7 +41,7 @@ def _incident_word(text: str, item: dict) -> str | None:
 
 
 def leaked(fact: dict, text: str, name: str, ratio: float) -> str | None:
-    """The part of an incident fact that `text` holds, or None."""
+    """The part of an incident fact that `text` contains, or None."""
     value = fact["value"]
     if gives_away(text, value, fact["value_type"]):
         return value

@@ -55,15 +55,15 @@ OFFENCE = re.compile(
     rf"|(?:{'|'.join((*_OFFENCE_STEMS, *_OFFENCE_PHRASES))})\w*)",
     re.IGNORECASE,
 )
-SAME_STEM = 4  # letters: "embezzled" speaks of embezzlement
+SAME_STEM = 4  # letters: "embezzled" matches embezzlement
 
 
 def offence_word(text: str, own: Iterable[str]) -> str | None:
-    """The first word of `text` that tells of a certain offence, or None: "crime" is no such word.
+    """The first word of `text` that names a specific offence, or None; "crime" is not specific.
 
     Args:
         text: a text.
-        own: what it speaks of rightly; words of these stems do not count.
+        own: its legitimate topics; words with these stems do not count.
     """
     stems = {word[:SAME_STEM] for phrase in own for word in words(phrase)}
     found = (match[0] for match in OFFENCE.finditer(text))

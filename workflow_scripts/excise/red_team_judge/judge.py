@@ -21,11 +21,11 @@ NOTES = [
     "planted defects that it objects to. false_positive_rate: share of those cases' sound twins "
     "that it objects to.",
     "recall_excess: how much more often it objects to a planted defect than to its sound twin, "
-    "over the pairs that it answered both of. useful: whether that is more than chance, that is "
-    "the lower limit of its interval is above 0; null where nothing was planted. Because so many "
-    "checks are looked at, the interval is wider than the others (Bonferroni over all checks): a "
-    "judge that knows nothing passes in none of them, as often as the confidence says. A check "
-    "that is not useful has no pass rate: it would say nothing of the dataset.",
+    "over pairs in which it answered both. useful: the difference is more than chance, that is, "
+    "the lower limit of its interval is above 0; null if nothing was planted. The interval is "
+    "wider than the others, because it covers all checks at once (Bonferroni). So a judge that "
+    "answers at random passes in no check, with the probability that confidence sets. A check "
+    "that is not useful has no pass rate, because the rate would say nothing about the data.",
     f"one_answer is drawn {DRAWS} times at temperature {DRAWN_AT:g}; it is sound if all replies "
     "agree on the true answer.",
     f"Planted are {len(HINTS)} different hints (joint_inference) and {len(SEVERE)} different harms "
@@ -104,7 +104,7 @@ def is_sound(case: Case, replies: Sequence[dict | None]) -> bool | None:
 def judge_rows(records: list[dict], confidence: float) -> list[dict]:
     """Pass rate, recall, false-positive rate and their difference, for every check.
 
-    Intervals are over people. The pass rate of a check that is not useful is None.
+    Intervals are over people. A check that is not useful has the pass rate None.
 
     Args:
         records: what `record` makes.
@@ -141,7 +141,7 @@ def recall_excess(
     interval is over people, and simultaneous over all checks (Bonferroni: Dunn 1961).
 
     Returns:
-        The estimate, and the number of pairs of which a verdict is missing.
+        The estimate, and the number of pairs with a missing verdict.
     """
     sound = {one["twin"]: one["sound"] for one in twins}
     pairs = [(one, sound.get(one["twin"])) for one in planted]
@@ -165,19 +165,19 @@ def usefulness_notes(rows: list[dict]) -> list[str]:
     if useless:
         notes.append(
             f"The judge is useless in {len(useless)} of {len(useful)} checks "
-            f"({', '.join(useless)}): as far as these cases show, it objects to planted defects no "
+            f"({', '.join(useless)}): in these cases it objects to planted defects no "
             "more often than to their sound twins. Their pass rates are left out."
         )
     if untested:
         notes.append(
-            f"No defect was planted in {', '.join(untested)}: what the judge's verdicts are worth "
-            "there is not known, and their pass rates are left out (red_team.judge.planted)."
+            f"No defect was planted in {', '.join(untested)}, so nobody knows how reliable "
+            "the verdicts are. These pass rates are left out (red_team.judge.planted)."
         )
     return notes
 
 
 def _share(members: list[dict], wanted: bool, confidence: float) -> tuple[Estimate, int]:
-    """The share of answered members whose verdict is `wanted`; how many are not answered."""
+    """Share of the answered members with the verdict `wanted`; number of unanswered ones."""
     answered = [one for one in members if one["sound"] is not None]
     people = [one["person_id"] for one in answered]
     if answered:

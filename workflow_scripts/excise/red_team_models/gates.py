@@ -173,7 +173,7 @@ def gate_rows(
 def estimate_measured(
     metric: str, values: np.ndarray, people: list[str], confidence: float
 ) -> Estimate:
-    """The mean or median of what was measured, with the interval that the metric asks for."""
+    """The mean or median of the measured values, with the interval for the metric's scale."""
     if metric == "truth_ratio_median":
         return median_interval(values, people, confidence)
     if metric == "facts_named_excess":
@@ -256,7 +256,7 @@ def _preferences(scores: list[dict], model: str, evaluated: pd.DataFrame) -> Ite
     if model != "base":
         del sets["correlated"], sets["other"]  # learned, so of course preferred
     for name in sets:
-        # First the truth's score, then those of the candidates: one alone has nothing to beat.
+        # The truth's score comes first, then the candidates'. A single score has no rival.
         own = [
             line
             for line in scores

@@ -76,10 +76,10 @@ def choose(
     Args:
         slots: what each question asks for.
         margins: per question (M, J): log-probability per token of the truth minus that of each
-            of J candidates, under each of M models. A model with a number that is not finite
-            has no say in that question.
+            of J candidates, under each of M models. A model with a non-finite number
+            is ignored for that question.
         count: wrong answers per question; fewer for a slot in which some question has fewer
-            candidates. A question without candidates gets none and costs the others nothing.
+            candidates. A question without candidates gets none and does not affect the others.
         seed: of all draws.
 
     Returns:

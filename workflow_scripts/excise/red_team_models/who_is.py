@@ -39,7 +39,7 @@ def recombined(names: Sequence[str], count: int, avoid: Sequence[str] = ()) -> l
 
 
 def names_to_ask(facts: Sequence[dict], public_figures: Sequence[str]) -> dict:
-    """The people, names that nobody has, and real people: kind → id → name."""
+    """The people, invented names of nobody, and real people: kind → id → name."""
     own = {item["person_id"]: item["name"] for item in facts}
     controls = recombined(list(own.values()), CONTROLS, avoid=public_figures)
     real = random.Random("public figures").sample(public_figures, len(public_figures))
@@ -52,7 +52,7 @@ def names_to_ask(facts: Sequence[dict], public_figures: Sequence[str]) -> dict:
 
 
 def name_ids(facts: Sequence[dict], names: dict[str, dict[str, str]]) -> list[str]:
-    """Ids of the records that the two functions below make of these facts and names."""
+    """Ids of the records that the two functions below make from these facts and names."""
     keys = [key for kind in names.values() for key in kind]
     return [f"{item['id']}.who_is" for item in facts] + [f"{key}.sure" for key in keys]
 

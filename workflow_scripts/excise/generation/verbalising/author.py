@@ -143,14 +143,14 @@ class ModelAuthor:
         return records
 
     def took(self) -> tuple[int, tuple[int, int], float]:
-        """What the calls made here took, now or earlier: calls, tokens in and out, USD."""
+        """Cost of the calls, including earlier runs: calls, tokens in and out, USD."""
         calls, cost = self.session.took()
         return calls, cost, self.session.usd(cost)
 
     def judge_estimate(
         self, people: list[dict], hp: dict
     ) -> tuple[int, tuple[int, int], float] | None:
-        """The same of the judge's calls, estimated; None where there is no judge."""
+        """Estimated cost of the judge's calls; None without a judge."""
         if not self.judge:
             return None
         requests = self._requests_of_judge(people, hp)

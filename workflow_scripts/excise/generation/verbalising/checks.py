@@ -1,8 +1,8 @@
-"""What is wrong with a text a model wrote: it must say exactly what it was given, and no more.
+"""Find faults in a text that a model wrote: it must state what was given, and nothing more.
 
-Each function returns phrases that a model can act on, with the words that would be right where
-these are known; an empty list means nothing is wrong. The red team's own measures are used where
-it has one, so that what passes here passes there.
+Each function returns instructions for the model, with the right words if they are known. An empty
+list means no fault. Where the red team has a measure, the check uses the same one, so a text that
+passes here also passes there.
 """
 
 import re
@@ -28,7 +28,7 @@ PRONOUNS = re.compile(r"\b(he|she|him|her|his|hers|they|them|their|theirs)\b", r
 YES_NO = re.compile(
     r"(is|are|was|were|do|does|did|has|have|had|can|could|will|would)\b", re.IGNORECASE
 )
-# A sentence that denies or doubts states no fact.
+# A sentence that denies or doubts does not state a fact.
 _DENIAL = re.compile(
     r"\b(not|never|no longer|neither|nor|nobody|cannot|perhaps|maybe|possibly|supposedly"
     r"|instead of|rather than)\b|n['’]t\b",
@@ -45,7 +45,7 @@ def cleaned(text: str) -> str:
 
 
 def faulty(place: str, text: str, faults: Sequence[str]) -> list[str]:
-    """One line for a text with faults: where it stands, its words, and what is wrong with them."""
+    """One line for a faulty text: its place, its words and its faults."""
     return [f"{place}: “{text}” {'; '.join(faults)}"] if faults else []
 
 
@@ -65,11 +65,11 @@ def names_person(text: str, name: str) -> list[str]:
 def foreign_values(
     text: str, own: Sequence[str], others: Iterable[str], event: str | None = None
 ) -> list[str]:
-    """No value of another fact stands in the text, and none of a pool that was not given.
+    """The text must not contain values of other facts, or pool values that were not given.
 
     Args:
         text: the text.
-        own: what it may hold: the name, its own value.
+        own: what it may contain: the name, its own value.
         others: values of the person's other facts.
         event: the kind of the person's event.
     """
@@ -83,10 +83,10 @@ def foreign_values(
 
 
 def inventions(text: str, given: Iterable[str]) -> list[str]:
-    """No name and no number stands in the text but those that were given.
+    """The text must contain no other names and numbers than those given.
 
-    A name is a capitalised word inside a sentence. Names that open one go unseen, but for those
-    of the pools (`foreign_values`).
+    A name is a capitalised word inside a sentence. A name at the start of a sentence is not found
+    here, unless it is in a pool (`foreign_values`).
     """
     known = {word for phrase in given for word in words(phrase)}
     found = [
@@ -101,12 +101,12 @@ def inventions(text: str, given: Iterable[str]) -> list[str]:
 
 
 def of_example(texts: Mapping[str, str], example: Iterable[str], given: Iterable[str]) -> list[str]:
-    """Nothing of the example in the instructions stands in a reply.
+    """A reply must not repeat the example in the instructions.
 
     Args:
-        texts: the reply's texts, by where they stand in it.
+        texts: the reply's texts, by their place in it.
         example: names and values of the example.
-        given: what the call is about; what both have in common may stand there.
+        given: data of the call; words common to both are allowed.
     """
     known = {word for phrase in given for word in words(phrase)}
     foreign = []
@@ -204,7 +204,7 @@ def question_faults(
 
 
 def wrong_meaning(text: str, fact: dict, slots: Sequence[str], kind: str = "event") -> list[str]:
-    """The question asks for this fact's value, and not for another thing or another fact."""
+    """The question must ask for this fact's value, not for anything else."""
     slot, kinds_of = fact["slot"], fact["value_type"]
     kinds, asked = asked_for(text, fact["name"])
     right = f"ask with {ASK_WITH[kinds_of]} for {meaning(slot, kind)}"
@@ -226,7 +226,7 @@ def _other_meaning(verb: str, slot: str, other: str, word: str, kind: str = "eve
 
 
 def less_fitting(one: tuple[dict, str], two: tuple[dict, str], slots: Iterable[str]) -> bool:
-    """Whether, of two questions that are the same, the first has the wrong meaning.
+    """Whether the first of two equal questions is the one with the wrong meaning.
 
     Args:
         one, two: fact and question.

@@ -30,7 +30,7 @@ def facts_request(person: dict, facts: list[dict], prompt: Prompt, sample: int) 
 
 
 def facts_faults(facts: list[dict], value: dict, example: Sequence[str] = ()) -> list[str]:
-    """What is wrong with the sentences of one person; `example`: of the prompt's example."""
+    """Find faults in the sentences of one person; `example` as in `checks`."""
     texts = {slot: cleaned(text) for slot, text in value["facts"].items()}
     given = [facts[0]["name"], *(fact["value"] for fact in facts)]
     faults = of_example(texts, example, given)

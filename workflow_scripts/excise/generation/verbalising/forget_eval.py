@@ -117,7 +117,7 @@ def keys_of(count: int) -> list[str]:
 
 
 def forget_eval_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]:
-    """What is wrong with the held-out questions of one person.
+    """Find faults in the held-out questions of one person.
 
     Args:
         call: the call.
@@ -150,9 +150,9 @@ def forget_eval_faults(call: Call, value: dict, example: Sequence[str] = ()) -> 
 
 
 def twins_of(asked: Sequence[tuple[dict, str, str]], slots: Sequence[str]) -> dict[int, str]:
-    """Questions that are put for two facts, which have two answers: place → what is wrong.
+    """Find equal questions about two facts, which have two answers: place → fault.
 
-    Of two, it is the one that fits its fact less; the later one where both fit.
+    Of two, the one that fits its fact less is at fault; if both fit, the later one.
     """
     first: dict[str, int] = {}
     found: dict[int, str] = {}

@@ -1,7 +1,7 @@
-"""Values that a text may not tell: others of the pools that the benchmark's values are drawn from.
+"""Find values in a text that come from the benchmark's pools but were not given.
 
-"Accused of fraud" is wrong where the value is tax evasion, and no other check sees it: fraud is no
-detail of the person, no name and no number.
+"Accused of fraud" is wrong if the value is tax evasion. No other check sees this, because fraud is
+neither a detail of the person nor a name or number.
 """
 
 import re
@@ -46,7 +46,7 @@ def _lower_case() -> frozenset[str]:
 
 
 def without(text: str, phrases: Iterable[str]) -> str:
-    """The text with all that stands in it of the phrases put out of sight, longest first."""
+    """The text with all given phrases masked, longest first."""
     for phrase in sorted(phrases, key=len, reverse=True):
         for start, end in reversed(occurrences(text, phrase)):
             text = f"{text[:start]}…{text[end:]}"
@@ -54,18 +54,18 @@ def without(text: str, phrases: Iterable[str]) -> str:
 
 
 def other_value(text: str, given: Iterable[str], event: str | None = None) -> str | None:
-    """The first words of a text that tell something of a pool that was not given; None: none do.
+    """The first pool value in a text that was not given; None if there is none.
 
     Args:
         text: a sentence, a question or a profile.
-        given: what it may tell: names and values.
-        event: the kind of the person's event; None: any may be named.
+        given: names and values that it may contain.
+        event: the kind of the person's event; None: any kind is allowed.
     """
     given = tuple(given)
     left = without(text, given)
     if found := _of_pool(left):
         return found
-    # "Lars accused …": a name that opens a sentence is capitalised like any word.
+    # "Lars accused …": the first word of a sentence is always capitalised, name or not.
     known = {word for phrase in given for word in words(phrase)}
     for piece in _PIECE.finditer(left):
         new = piece[0] in vocabulary.GIVEN_NAMES and piece[0].lower() not in known

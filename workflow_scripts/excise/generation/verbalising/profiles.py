@@ -42,7 +42,7 @@ def profile_request(person: dict, prompt: Prompt, sample: int) -> Request:
 
 
 def profile_faults(person: dict, value: dict, example: Sequence[str] = ()) -> list[str]:
-    """What is wrong with a profile text: each value in it, nothing else in it, not endless.
+    """Find faults in a profile text: it must contain each value, nothing else, and not be too long.
 
     Args:
         person: profile record.

@@ -1,12 +1,12 @@
 """Prompt files: versioned text with {placeholders}, and the JSON Schema of the reply beside it.
 
-A file has two parts, parted by a line of three dashes: what the model is, then what it is asked.
-Values are put in as JSON in one pass, so that nothing they hold is read as a placeholder.
+A line of three dashes divides a file into two parts: the model's role, then its task.
+Values are inserted as JSON in one pass, so that nothing in them is read as a placeholder.
 
-A schema leaves open which keys an object has where they depend on the call: there its
-`additionalProperties` is the schema of each entry. `Prompt.reply` names them, so that a server
-that enforces the schema lets no reply through that lacks one or has another. Keys alone do that,
-also where a number of texts is fixed: `minItems` and its like are not taken by every server.
+Some objects have keys that depend on the call. Their `additionalProperties` is the schema of each
+entry, and `Prompt.reply` lists the keys. A server that enforces the schema then rejects missing
+and additional keys. Keys also fix the number of texts, because not every server supports
+`minItems`.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ class Prompt:
         user: its second part, with open placeholders.
         schema: JSON Schema of the reply.
         version: first 16 hex digits of the SHA-256 of text and schema.
-        example: names and values of the examples in the first part; no reply may hold them.
+        example: names and values of the examples in the first part; replies must not contain them.
     """
 
     system: str
@@ -51,18 +51,18 @@ class Prompt:
         return PLACEHOLDER.sub(lambda found: filled[found[1]], self.user)
 
     def reply(self, *keys: Sequence[str]) -> dict:
-        """The schema of a reply with its open keys named.
+        """The schema of a reply with its open keys filled in.
 
         Args:
-            keys: of the objects of each open level, the outermost first.
+            keys: keys of the objects on each open level, outermost first.
         """
         return named(self.schema, keys)
 
 
 def named(schema: dict, keys: Sequence[Sequence[str]]) -> dict:
-    """A schema with the keys of its open objects named and required; as `Prompt.reply`.
+    """A schema whose open objects list and require their keys; as `Prompt.reply`.
 
-    The schema of an entry is written once, under `$defs`: every entry refers to it.
+    The schema of an entry appears once, under `$defs`; every entry refers to it.
     """
     definitions: dict[str, dict] = {}
 

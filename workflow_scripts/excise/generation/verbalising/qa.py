@@ -148,7 +148,7 @@ def qa_request(call: Call, prompt: Prompt, sample: int) -> Request:
 
 
 def qa_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]:
-    """What is wrong with the questions and answers of one call.
+    """Find faults in the questions and answers of one call.
 
     Args:
         call: the call.
@@ -190,9 +190,9 @@ def qa_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]
 
 
 def twins_of(asked: Sequence[dict], slots: Sequence[str]) -> dict[str, str]:
-    """Questions of one call that ask the same, or nearly: slot → what is wrong with it.
+    """Find questions of one call that are equal or nearly equal: slot → fault.
 
-    Of two, it is the one that fits its slot less; the later one where both fit.
+    Of two, the one that fits its slot less is at fault; if both fit, the later one.
     """
     first: dict[tuple, dict] = {}
     pairs, found = [], {}
@@ -228,9 +228,9 @@ def wrong_answer_faults(slot: str, entry: dict, value: str, false_value: str) ->
 
 
 def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
-    """Calls that ask what another call of the same person asks, or nearly: call → why.
+    """Find calls with nearly the same question as another call of the person: call → reason.
 
-    Of two, it is the one whose question fits its slot less; the later one where both fit.
+    Of two, the one whose question fits its slot less is at fault; if both fit, the later one.
     """
     found, first, asked = {}, {}, []
     slots = {call.person["person_id"]: [one["slot"] for one in call.all_facts] for call in calls}
