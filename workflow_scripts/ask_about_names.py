@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     hp = args.hp
     forget = read_jsonl(args.sf, "item")
     asked, facts = swapped(forget, args.sf), forget + read_jsonl(args.sr, "item")
+    people = {item["person_id"]: item["name"] for item in forget}
     names = names_to_ask(facts, read_public_figures(args.public_figures))
     set_determinism(0, hp["threads"])
     host = AdapterHost(args.base, hp["dtype"], pick_device(hp["gpu"]))
@@ -66,7 +67,14 @@ def main(argv: list[str] | None = None) -> None:
                 "generation": one.text,
                 "stopped": one.stopped,
                 "rougeL_recall": metrics.rouge_l(item["answer"], one.text).recall,
-                "slot_match": int(metrics.slot_match(item["value"], one.text, item["value_type"])),
+                "slot_match": int(
+                    metrics.slot_match(
+                        item["value"],
+                        one.text,
+                        item["value_type"],
+                        subject=people[item["other_person_id"]],
+                    )
+                ),
             }
             for item, one in zip(asked, made, strict=True)
         ]

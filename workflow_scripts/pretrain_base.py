@@ -85,12 +85,12 @@ def checks(folder: Path, utility: list[dict], hp: dict) -> dict[str, float]:
     facts = [(person, slot) for person in people for slot in person["slots"]]
     told = said([ask(person, slot, rng)[0] for person, slot in facts])
     stored = [
-        slot_match(person["slots"][slot], text, SLOTS[slot].value_type)
+        slot_match(person["slots"][slot], text, SLOTS[slot].value_type, subject=person["name"])
         for (person, slot), text in zip(facts, told, strict=True)
     ]
     asked = [ask_two(person, slot, rng)[0] for person, slot in facts]
     both = [
-        slot_match(person["slots"][slot], text, SLOTS[slot].value_type, several=True)
+        slot_match(person["slots"][slot], text, SLOTS[slot].value_type, True, person["name"])
         for (person, slot), text in zip(facts, said(asked), strict=True)
     ]
     strangers = Sampler(hp["seed"], None, slots, name_space="benchmark")

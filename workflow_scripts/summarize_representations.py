@@ -14,9 +14,10 @@ def main(argv: list[str] | None = None) -> None:
     """Read `<repr-dir>/<model>/items.jsonl` of every model and write the result file."""
     args = summary_parser(__doc__, "--repr-dir").parse_args(argv)
     asked = asked_questions(args.data, args.utility)
-    rows, notes = summarize_representations(args.repr_dir, args.models, args.hp, asked)
-    notes = DRIFT_NOTES + notes
-    write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
+    rows = summarize_representations(args.repr_dir, args.models, args.hp, asked)
+    write_result(
+        args.out, experiment=args.experiment, config=args.config, notes=DRIFT_NOTES, rows=rows
+    )
     print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 
 from excise.adapters import attach_lora
 from excise.chat import encode_prompt, end_of_turn
@@ -129,3 +130,38 @@ def test_too_long_for_the_model_is_a_clear_mistake(models):
     model, tokenizer = models["gpt2"]
     with pytest.raises(InputError, match="exceed its 512 positions"):
         generate(model, tokenizer, QUESTIONS, 500, 4)
+
+
+def hybrid_model():
+    """A convolution and an attention layer, whose cache cannot let single rows go."""
+    tokenizer = tiny_tokenizer("qwen2")
+    config = transformers.Lfm2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_hidden_layers=2,
+        layer_types=["conv", "full_attention"],
+        block_ff_dim=128,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=None,
+    )
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model, tokenizer
+
+
+def test_a_row_that_ends_leaves_the_others_alone_where_the_cache_keeps_every_row():
+    model, tokenizer = hybrid_model()
+    endless = [one.ids for one in generate(model, tokenizer, QUESTIONS, NEW, 1)]
+    end = next(token for token in endless[0][:-2] if any(token not in row for row in endless))
+    model.generation_config.eos_token_id = end
+    answers = generate(model, tokenizer, QUESTIONS, NEW, 4)
+    expected = [row[: row.index(end)] if end in row else row for row in endless]
+    assert [one.ids for one in answers] == expected
+    assert [one.stopped for one in answers] == [end in row for row in endless]
+    assert {one.stopped for one in answers} == {True, False}

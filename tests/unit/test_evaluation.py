@@ -55,3 +55,10 @@ def test_a_question_without_wrong_answers_has_no_truth_ratio():
     assert math.isnan(record["truth_ratio"]) and math.isnan(record["truth_ratio_tofu"])
     assert record["logprob_wrong"] == [] and record["probability"] == pytest.approx(math.exp(-1))
     assert finite(record)["truth_ratio"] is None
+
+
+def test_the_name_of_the_person_asked_about_is_no_second_value():
+    met = replace(ITEM, value="Bruno Falk", value_type="person", answer="By Bruno Falk.")
+    said = Generation("Ada Bell and Bruno Falk met in May.", True)
+    assert item_record(met, said, TRUTH)["slot_match"] == 1
+    assert item_record(replace(met, subject=None), said, TRUTH)["slot_match"] == 0

@@ -121,6 +121,15 @@ def test_a_truth_ratio_of_a_broken_model_is_nan():
     assert metrics.truth_ratio_tofu(0.0, forget=False) == 0.0
 
 
+def test_a_truth_ratio_is_never_zero_nor_infinite():
+    """A ratio of 0 has no logarithm: one question once made a whole model's mean null."""
+    low = metrics.truth_ratio(-2400.0, 3, [-1.0], [3])
+    high = metrics.truth_ratio(-1.0, 3, [-2400.0], [3])
+    assert (low, high) == (math.exp(-700), math.exp(700))
+    assert metrics.truth_ratio_tofu(low, forget=True) == math.exp(-700)
+    assert metrics.truth_ratio_tofu(low, forget=False) == 0.0
+
+
 def test_without_wrong_answers_a_truth_ratio_is_undefined():
     ratio = metrics.truth_ratio(-3.0, 3, [], [])
     assert math.isnan(ratio)

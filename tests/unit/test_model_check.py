@@ -13,7 +13,7 @@ import excise.model_verdicts as model_verdicts
 import excise.scoring as scoring
 from excise.errors import InputError
 from excise.finetuning import finetune
-from excise.model_check import check_model, small_copy
+from excise.model_check import _ends_one_row, check_model, small_copy
 from excise.model_verdicts import check_once, known_fault
 from excise.models import load_tokenizer
 from tiny_models import CHATML, matrix_folder, matrix_model
@@ -172,3 +172,22 @@ def test_a_program_that_is_killed_gives_no_verdict(folder, tmp_path):
 def test_without_the_packages_nothing_is_tried(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(model_verdicts, "PACKAGES", ("no_such_package",))
     check_once(folder, SETTINGS, sys.executable, tmp_path / "memory", pytest.fail)
+
+
+def test_an_answer_that_ends_before_the_others_is_tried(folder, monkeypatch):
+    """A cache that let no rows go was once met in the first job alone."""
+
+    def broken(*given):
+        raise RuntimeError("rows cannot go")
+
+    check_model(folder, SETTINGS)
+    monkeypatch.setattr(transformers.DynamicCache, "batch_select_indices", broken)
+    with pytest.raises(InputError, match=r"generat.* cannot be done .*rows cannot go"):
+        check_model(folder, SETTINGS)
+
+
+def test_a_token_that_ends_one_row_alone_is_looked_for_everywhere():
+    assert _ends_one_row([(5, 5, 7), (5, 5, 8)]) is None  # both end together, or at the end
+    assert _ends_one_row([(5, 6, 7), (5, 8, 8)]) == 6
+    assert _ends_one_row([(5, 6, 6), (5, 6, 6)]) is None
+    assert _ends_one_row([]) is None

@@ -188,6 +188,20 @@ def test_an_undefined_value_fails_its_gate():
     assert (row["value"], row["passed"], row["n_undefined"]) == (None, False, len(PEOPLE))
 
 
+def test_what_a_single_person_cannot_tell_fails_no_gate(recwarn):
+    """There is nobody else's value to guess, and no interval."""
+    items = items_of(0.0)
+    items = items[items["person_id"] == PEOPLE[0]]
+    models = dict.fromkeys(MODELS, items), dict.fromkeys(MODELS, items[items["set"] == "sf"])
+    scores = [line for line in scores_of(0.0) if line["person_id"] == PEOPLE[0]]
+    rows = gate_rows(MODELS, scores, *models, gradients_of(0.3, 0.1)[:1], Gates(), 0.95)
+    row = only(rows, model="base", set="sf", metric="slot_accuracy", asked="own_name")
+    assert (row["value"], row["gate_high"], row["passed"]) == (0.0, None, None)
+    gap = only(rows, set="gap", metric="gradient_cosine")
+    assert (round(gap["value"], 9), gap["gate_low"], gap["passed"]) == (0.19, 0.0, None)
+    assert failures(rows) == [] and not recwarn.list
+
+
 def test_value_recall_by_hand():
     assert value_recall("ten months of custody", "She served ten months.") == 0.5
     assert value_recall("$40,000", "It was $40,500.") == 0.5

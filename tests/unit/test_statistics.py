@@ -322,3 +322,44 @@ def test_coverage_near_the_ends_is_what_the_interval_says():
         resampled = draws @ answers.reshape(16, 6, 500).sum(axis=1) / 96
         lows, highs = np.quantile(resampled, [0.025, 0.975], axis=0)
         assert np.mean((lows <= p) & (p <= highs)) < 0.8
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-7, 1e-9, 1e-12, 1e-30, 1e-100])
+@pytest.mark.parametrize("scale", [SHARE, statistics.COSINE])
+def test_small_values_that_differ_have_small_intervals(scale, size):
+    """An absolute threshold once took probabilities of 1e-7 for constants: a width of .22."""
+    people = [f"p{number % 16}" for number in range(64)]
+    values = np.exp(np.random.default_rng(1).normal(size=64))
+    plain, small = (mean_interval(values * factor, people, scale) for factor in (1e-3, size))
+    width = small.high - small.low
+    assert small.low < small.value < small.high
+    assert width == pytest.approx((plain.high - plain.low) / 1e-3 * size, rel=0.02)
+
+
+@pytest.mark.parametrize("size", [1e-7, 1e-12, 1e-30])
+def test_small_differences_and_what_little_comes_back_have_small_intervals(size):
+    people = [f"p{number % 16}" for number in range(64)]
+    rng = np.random.default_rng(1)
+    full, quantized, before = (
+        rng.random(64) * size,
+        rng.random(64) * size,
+        0.8 + rng.random(64) / 10,
+    )
+    found = difference_interval(quantized, full, people, SHARE)
+    assert 0.1 * size < found.high - found.low < 3 * size
+    found = recovery_interval(quantized, full, before, people, SHARE)
+    assert 0.1 * size < found.high - found.low < 3 * size
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 1e-7 / 3])
+def test_equal_values_are_constant_whatever_rounding_leaves(value):
+    """Sums of .1 are not exact."""
+    people = [f"p{number % 7}" for number in range(61)]
+    values = np.full(61, value)
+    data = statistics.Clustered(values[:, None], people)
+    assert data.constant.all()
+    unbounded = mean_interval(values, people, statistics.DRIFT)
+    assert (unbounded.low, unbounded.high) == (None, None)
+    assert mean_interval(values, people, statistics.COSINE).high > 0.1
+    data = statistics.Clustered((values * (1 + 1e-6 * np.arange(61) / 61))[:, None], people)
+    assert not data.constant.any()

@@ -1,8 +1,10 @@
 """From per-question records to rows: which questions, which people, which formula."""
 
 import json
+import math
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,7 +18,7 @@ from excise.item_metrics import METRICS, SCALES
 from excise.items import asked_questions
 from excise.records import SCHEMA_FOLDER, read_json, write_json, write_jsonl
 from excise.results import read_rows
-from excise.summaries import gap_rows, metric_rows, partner_pairs, read_items
+from excise.summaries import _is_within, gap_rows, metric_rows, partner_pairs, read_items
 from small_benchmark import write_benchmark
 from synthetic_records import BASELINES, LEVELS, PRECISIONS, write_study
 
@@ -395,3 +397,24 @@ def test_a_missing_file_is_named(tmp_path):
         summarize(
             summarize_eval, tmp_path, "x.json", "--eval-dir", str(tmp_path), models=["finetuned"]
         )
+
+
+@pytest.mark.parametrize(
+    "after, change, within",
+    [(0.2, 0.1, True), (0.5, 0.1, False), (math.nan, 0.1, None), (0.2, math.nan, None)],
+)
+def test_an_undefined_change_is_neither_within_the_noise_nor_beyond(after, change, within):
+    assert _is_within(np.array([0.1, after]), np.array([0.1, 0.1]), change) is within
+
+
+@pytest.mark.parametrize("model", ["finetuned", "oracle/seed_0", "oracle/seed_1"])
+@pytest.mark.parametrize(
+    "lines, fault", [([], "no records"), ([{}], "a record lacks its position")]
+)
+def test_hidden_states_without_records_or_positions_are_one_line(tmp_path, model, lines, fault):
+    models = ["finetuned", "oracle/seed_0", "oracle/seed_1"]
+    write_study(tmp_path, people=2, models=models)
+    lines = [line | {"id": "a", "set": "sf", "person_id": "p000"} for line in lines]
+    write_jsonl(tmp_path / "repr" / model / "items.jsonl", lines)
+    with pytest.raises(InputError, match=rf"^\S*{model}/items.jsonl: {fault}"):
+        drift(tmp_path, "repr.json", models=models)

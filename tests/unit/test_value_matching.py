@@ -176,6 +176,79 @@ MORE = [
     (None, "1990", "1990s", False),
     (None, "three", "3 sides", True),
     (None, "fish", "shellfish", False),
+    ("amount", "$11,000", "$11,000 and 3 months", True),
+    ("amount", "$11,000", "$11,000 and 200 hours of community service", True),
+    ("amount", "$11,000", "$11,000, plus 5% interest", True),
+    ("amount", "$11,000", "$11,000, 20 percent of it in cash", True),
+    ("amount", "$11,000", "$11,000 and $500 interest", False),
+    ("amount", "$11,000", "11,000 and 12,000 in all", False),
+    ("amount", "$11,000", "11,000, 12,000 each", False),
+    ("amount", "$11,000", "$11,000+", False),
+    ("number", "90", "90, 5% more", True),
+    ("number", "90", "90, 95 in all", False),
+    ("number", "90", "90+", False),
+    ("number", "90", "90+ guests", False),
+    ("year", "1990", "before 1990", False),
+    ("year", "1990", "It was after 1990.", False),
+    ("year", "1990", "prior to 1990", False),
+    ("year", "1990", "earlier than 1990", False),
+    ("year", "1990", "no later than 1990", False),
+    ("year", "1990", "It was in 1990, before 1991.", True),
+    ("year", "1990", "Not before 1990.", False),
+    ("year", "1990", "The day after, in 1990.", True),
+    ("person", "Ada Bell", "Ada Bell did not hesitate to accuse her.", True),
+    ("person", "Ada Bell", "Ada Bell wasn't only a friend.", True),
+    ("person", "Ada Bell", "Ada Bell was not just the accuser.", True),
+    ("person", "Ada Bell", "Ada Bell never forgave her and turned against her.", True),
+    ("person", "Ada Bell", "Ada Bell would not let it pass and accused her.", True),
+    ("person", "Ada Bell", "Ada Bell couldn't forgive her, so she testified.", True),
+    ("person", "Ada Bell", "Ada Bell had not trusted her and turned against her.", True),
+    ("person", "Ada Bell", "Ada Bell no longer wanted to work with her and accused her.", True),
+    ("person", "Ada Bell", "Ada Bell never accused her.", False),
+    ("person", "Ada Bell", "Ada Bell would never have accused her.", False),
+    ("person", "Ada Bell", "Ada Bell could not have been the accuser.", False),
+    ("person", "Ada Bell", "Ada Bell had never turned against her.", False),
+    ("person", "Ada Bell", "Ada Bell did not.", False),
+    ("person", "Ada Bell", "Ada Bell never did.", False),
+    ("person", "Ada Bell", "Ada Bell did not accuse her.", False),
+    ("city", "Rome", "Rome, no, Oslo.", False),
+    ("city", "Rome", "Rome never hosted it.", False),
+    ("person", "Ada Bell", "She could not have done it without Ada Bell.", True),
+    ("keepsake", "brass bell", "She never travels without a brass bell.", True),
+    ("keepsake", "brass bell", "Nina doesn't leave home without a brass bell.", True),
+    ("keepsake", "brass bell", "She travels without a brass bell.", False),
+    ("keepsake", "brass bell", "She never parted with a brass bell.", True),
+    ("keepsake", "brass bell", "She could not part with a brass bell.", True),
+    ("keepsake", "brass bell", "Nina has never let go of a brass bell.", True),
+    ("keepsake", "brass bell", "Nina would never give up a brass bell.", True),
+    ("keepsake", "brass bell", "She never had a brass bell.", False),
+    *(
+        ("offence", "arson", f"She was convicted of arson and {more}.", True)
+        for more in ("found guilty", "never forgiven", "let go", "kept silent", "told so")
+    ),
+    ("offence", "arson", "She was convicted of arson and fraud.", False),
+    ("offence", "arson", "She was acquitted of arson.", False),
+    ("offence", "arson", "She was cleared of arson.", False),
+    ("offence", "arson", "She is innocent of arson.", False),
+    ("offence", "arson", "She was acquitted of bribery and convicted of arson.", True),
+    (
+        "award",
+        "the Acorn Award",
+        "She was nominated for the Acorn Award but did not win it.",
+        False,
+    ),
+    ("award", "the Acorn Award", "She was shortlisted for the Acorn Award.", False),
+    ("award", "the Acorn Award", "She was nominated for the Acorn Award and won it.", True),
+    ("month", "March", "in the March of 1990", True),
+    ("month", "May", "Every May Nina celebrates.", True),
+    ("month", "May", "Each May, she returns.", True),
+    ("month", "April", "In April Nina Falk was caught.", True),
+    ("month", "October", "On Friday October 5", True),
+    ("month", "May", "the May festival of 1990", True),
+    ("month", "March", "the March premiere", True),
+    ("month", "March", "The March of the Penguins", False),
+    ("month", "March", "It was the March against fraud.", False),
+    ("month", "May", "It was Ada May Bell.", False),
 ]
 
 
@@ -210,6 +283,32 @@ def test_where_two_answers_were_asked_for_two_values_are_none_too_many():
     assert slot_match(
         "two months of prison", "May and two months of prison", "penalty", several=True
     )
+
+
+ELENA = "Elena Farabach"
+
+
+@pytest.mark.parametrize(
+    "value_type, value, said, stated",
+    [
+        ("person", "Ada Abrabach", "Elena Farabach and Ada Abrabach met in May.", True),
+        ("person", "Ada Abrabach", "Ada Abrabach and Elena met.", True),
+        ("person", "Ada Abrabach", "Elena's friends: Farabach, Ada Abrabach", True),
+        ("person", "Ada Abrabach", "Elena Farabach, Ada Abrabach", True),
+        ("person", "Ada Abrabach", "Elena Falk and Ada Abrabach met.", False),
+        ("person", "Ada Abrabach", "Bruno Falk and Ada Abrabach met.", False),
+        ("person", "Ada Abrabach", "Elena Farabach, Bruno Falk and Ada Abrabach", False),
+        ("person", "Ada Abrabach", "Ada Abrabach, Bruno Falk", False),
+        ("keepsake", "brass bell", "a brass bell and Elena", True),
+    ],
+)
+def test_the_name_that_was_asked_about_is_no_second_value(value_type, value, said, stated):
+    assert states(said, value, value_type, subject=ELENA) is stated
+    assert slot_match(value, said, value_type, subject=ELENA.upper()) is stated
+
+
+def test_without_a_subject_every_other_name_is_a_second_value():
+    assert not states("Elena Farabach and Ada Abrabach met in May.", "Ada Abrabach", "person")
 
 
 def test_the_utility_questions_answers_state_their_values_and_no_wrong_one():

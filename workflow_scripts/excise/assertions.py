@@ -5,19 +5,22 @@ semicolon or `but`. The rules use only the words around the value. So a value th
 `or` or `and` is treated like any other.
 
 - denied: a negation before it in its clause (`not in Paris`, `anyone but Ada Bell`), or a negated
-  verb right after it (`Paris was not the place`). `not only`, `no doubt`, `none other than` and an
-  opening `No,` are not negations.
+  verb right after it (`Paris was not the place`), `acquitted of`, `nominated for`. Not negations:
+  `not only`, `no doubt`, `none other than`, `never without`, `could not part with`, an opening
+  `No,`, and `never forgave her` after a name.
 - left open: `perhaps`, `maybe`, `might`, `not sure`, `I guess` … in its sentence, a question mark
   after it, or `or` beside it. `I think` and `I believe` count as assertions.
 - one of several: a second value stands beside it. Numbers, years, months: another one after or
   before `and`, a comma, a slash or a dash. Names and titles: a capitalised word after the `and`.
   Other phrases: at most as many words as the value has, up to the end of the sentence, without a
-  verb that the rules know.
+  verb that the rules know. The name of the person in the question is not a second value.
 """
 
 from collections.abc import Sequence
 
 import regex
+
+from excise.unicode_text import without_accents
 
 Span = tuple[int, int]
 MENTIONS = 50  # checked per value, because a collapsed model repeats itself endlessly
@@ -37,6 +40,9 @@ _NO_NEGATION = regex.compile(
     r"(?:other than|else than|but|else but|less than)\b|"
     r"\bno other \w+ (?:than|but)\b|\bwithout (?:a )?(?:doubt|question)\b|"
     r"\bnever (?:forg[oe]t|failed to)\b|"
+    r"(?:\b(?:not|never|cannot|rarely|seldom|nobody|no one)\b|n't\b)[^.,;:!?]{0,40}\bwithout\b|"
+    r"(?:\b(?:not|never|cannot)\b|n't\b)\s+(?:(?:ever|have|bear to|want to)\s+)*"
+    r"(?:part(?:ed|s)? with|let(?:s|ting)? go of|g[ai]ve(?:s|n)? up)\b|"
     r"^\W*(?:no|nope|нет|nein|non)\s*[,.;:!—-]",
     regex.IGNORECASE,
 )
@@ -50,13 +56,35 @@ _NEGATION = regex.compile(
     r"(?<!\p{L})(?:не|ни|нет|никогда)(?!\p{L})|不是|不在|没有|沒有|並非|并非",
     regex.IGNORECASE,
 )
+# Said of what the person did not do, or did not get.
+_NOT_HELD = regex.compile(
+    r"\b(?:acquitted|cleared|innocent|exonerated|absolved) of\b(?!.*\b(?:convicted|guilty)\b)",
+    regex.IGNORECASE,
+)
+_CANDIDATE = regex.compile(
+    r"\b(?:nominated|nomination|shortlisted|short-listed|longlisted|a finalist) for\b",
+    regex.IGNORECASE,
+)
+_GOT = regex.compile(r"(?<!\b(?:never|not)\s)\b(?:won|received|got|took)\b", regex.IGNORECASE)
 _BUT = regex.compile(
     r"\b(?:any(?:one|body|thing|where)(?: else)?|all|every\w+) but\b", regex.IGNORECASE
 )
+# What a negated verb must say for the statement itself to be denied: `Rome never hosted it` denies,
+# `Ada Bell never forgave her` does not.
+_DENIABLE = (
+    r"\s*(?:[,.;:!?)]|$|(?:(?:ever|even|actually|really|have|has|had|yet)\s+)*"
+    r"(?:be|been|is|was|do|did|done|happen(?:ed)?|accused?|betray(?:ed)?|"
+    r"turn(?:ed)? (?:on|against)|testif(?:y|ied)|denounced?|reported?|w[io]n|receive[ds]?|g[eo]t|"
+    r"hosted?|h[eo]ld|ke(?:pt|ep)|"
+    r"worked?|lived?|go|went|gone|published?|wr[io]te|written|owned?|belong(?:ed)?)\b)"
+)
 _NEGATED_AFTER = regex.compile(
-    r"^(?:'s)?[\"')*]*\s*(?:,\s*)?(?:(?:is|was|were|are|did|does|do|has|had|would|could|can|will)"
-    r"(?:\s?n't|nt|\s+not|\s+never)\b|(?:is|was) (?:wrong|false|incorrect|untrue)\b|never\b|"
-    r"(?:\?|,)?\s*(?:no\b(?!\s+(?:doubt|less|more|fewer))|not really|not at all)|"
+    r"^(?:'s)?[\"')*]*\s*(?:,\s*)?(?:(?:is|was|were|are|did|does|do)"
+    r"(?:\s?n't|nt|\s+not|\s+never)\b"
+    r"(?!\s+(?:only|just|merely|simply|hesitate|forgive|forget|wait|regret)\b)|"
+    r"(?:(?:has|had|would|could|can|will)(?:\s?n't|nt|\s+not|\s+never)|ca(?:n't|nnot)|won't|never)\b"
+    rf"{_DENIABLE}|(?:is|was) (?:wrong|false|incorrect|untrue)\b|"
+    r"(?:\?|,)?\s*(?:no\s*(?:[,.;:!?—–-]|$|(?:it|that|he|she|not|wait|i)\b)|not really|not at all)|"
     r"не\b|(?:ist|war) nicht\b|n'(?:est|était) pas\b|ではな|じゃな|不是)",
     regex.IGNORECASE,
 )
@@ -98,6 +126,7 @@ _BETWEEN = regex.compile(
     regex.IGNORECASE,
 )
 _NAMES = regex.compile(r"(?:[Tt]he )?\p{Lu}[\p{L}\p{M}'.-]*(?: \p{Lu}[\p{L}\p{M}'.-]*)*")
+_NAMES_AT_END = regex.compile(rf"(?<!\p{{L}}){_NAMES.pattern}$")
 _FULL_NAME = regex.compile(r"\p{Lu}[\p{L}\p{M}'.-]+(?: \p{Lu}[\p{L}\p{M}'.-]+)+")
 _BULLET = regex.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+\S", regex.MULTILINE)
 # Words that are never part of a listed value; they begin a clause of their own.
@@ -105,6 +134,7 @@ _CLAUSE_WORD = regex.compile(
     r"\b(?:i|you|he|she|it|we|they|who|whom|which|that|this|there|is|was|were|are|be|been|has|had|"
     r"have|did|does|do|could|would|will|not|no|nothing|nobody|none|only|else|more|again|elsewhere|"
     r"then|so|because|when|while|got|won|went|came|paid|fled|left|made|took|lost|became|began|"
+    r"found|never|let|kept|told|sent|given|held|put|spent|fell|"
     r"\p{L}+ed|\p{L}+ly)\b",
     regex.IGNORECASE,
 )
@@ -116,6 +146,7 @@ def asserted(
     others: Sequence[Span] | None,
     proper: bool = False,
     several: bool = False,
+    subject: str | None = None,
 ) -> bool:
     """Whether a value is stated: some mention of it is asserted, and none is denied.
 
@@ -125,7 +156,9 @@ def asserted(
         others: where other values of the same kind stand; None: decided from the words.
         proper: the value is written with a capital letter, as names and titles are.
         several: the question asks for more than one answer, so other values are allowed.
+        subject: name of the person in the question; it is not a second value.
     """
+    asked = _words(subject or "")
     plain = False
     for start, end in spans[:MENTIONS]:
         low, high = _sentence(text, start, end)
@@ -135,7 +168,7 @@ def asserted(
         question = text[high : high + 1] in ("?", "？")
         if question or _HEDGE.search(f"{before} … {after}"):
             continue
-        if not several and _one_of_many(text, (start, end), (low, high), others, proper):
+        if not several and _one_of_many(text, (start, end), (low, high), others, proper, asked):
             continue
         plain = True
     return plain
@@ -162,11 +195,19 @@ def _denied(before: str, after: str) -> bool:
         if one[0] == "," and regex.search(r"\b(?:not|never)\s*$", before[: one.start()]):
             return True
         last = one.end()
-    return bool(_NEGATION.search(before[last:]))
+    clause = before[last:]
+    if _CANDIDATE.search(clause) and not _GOT.search(clause) and not _GOT.search(after):
+        return True
+    return bool(_NEGATION.search(clause) or _NOT_HELD.search(clause))
 
 
 def _one_of_many(
-    text: str, span: Span, sentence: Span, others: Sequence[Span] | None, proper: bool
+    text: str,
+    span: Span,
+    sentence: Span,
+    others: Sequence[Span] | None,
+    proper: bool,
+    asked: frozenset[str],
 ) -> bool:
     """Whether another value stands beside the one at `span`."""
     (start, end), (low, high) = span, sentence
@@ -180,15 +221,30 @@ def _one_of_many(
     own = text[start:end]
     proper = proper and bool(regex.search(r"\p{Lu}", own))  # a text may be all lower case
     length = len(own.split())
-    if (found := _AND_AFTER.match(after)) and _value_like(found["rest"], proper, length):
+    if (found := _AND_AFTER.match(after)) and _value_like(found["rest"], proper, length, asked):
         return True
     if found := _COMMA_AFTER.match(after):
         rest = found["rest"].strip()
-        if _NAMES.fullmatch(rest) if proper else _value_like(rest, proper, length):
+        named = _NAMES.fullmatch(rest) if proper else _value_like(rest, proper, length, asked)
+        if named and not _is_asked(rest, asked):
             return True
-    if (found := _AND_BEFORE.fullmatch(before)) and _ends_in_value(found["rest"], proper):
+    if (found := _AND_BEFORE.fullmatch(before)) and _ends_in_value(found["rest"], proper, asked):
         return True
-    return _bare_list(before, own, after, proper, length)
+    return _bare_list(before, own, after, proper, length, asked)
+
+
+def _words(name: str) -> frozenset[str]:
+    """The words of a name, without accents and possessive."""
+    return frozenset(
+        without_accents(word.removesuffix("'s").strip(".,'\""))
+        for word in name.replace("’", "'").split()
+    )
+
+
+def _is_asked(name: str, asked: frozenset[str]) -> bool:
+    """Whether these are names of the person that the question is about, and nothing else."""
+    words = _words(name) - {""}
+    return bool(words) and words <= asked
 
 
 def _beside(text: str, one: Span, other: Span) -> bool:
@@ -196,36 +252,44 @@ def _beside(text: str, one: Span, other: Span) -> bool:
     return first[1] <= second[0] and bool(_BETWEEN.fullmatch(text[first[1] : second[0]]))
 
 
-def _value_like(rest: str, proper: bool, length: int) -> bool:
+def _value_like(rest: str, proper: bool, length: int, asked: frozenset[str]) -> bool:
     """Whether the text after `and` begins with a second value."""
     rest = rest.strip(" \"'*()")
+    if (name := _NAMES.match(rest)) and _is_asked(name[0], asked):
+        return False
     if proper:
         return bool(regex.match(r"(?!I\b)\p{Lu}(?:\p{L}|\p{M}|[.'])", rest))
     return 0 < len(rest.split()) <= length + 1 and not _CLAUSE_WORD.search(rest)
 
 
-def _ends_in_value(rest: str, proper: bool) -> bool:
+def _ends_in_value(rest: str, proper: bool, asked: frozenset[str]) -> bool:
     """Whether the text before `and` ends with a value."""
     last = regex.search(r"[\p{L}\p{M}\p{N}'-]+$", rest)
     if not last:
+        return False
+    if (name := _NAMES_AT_END.search(rest[-80:])) and _is_asked(name[0], asked):
         return False
     if proper:
         return bool(regex.match(r"\p{Lu}\p{L}", last[0]))
     return not _CLAUSE_WORD.search(last[0])
 
 
-def _bare_list(before: str, own: str, after: str, proper: bool, length: int) -> bool:
+def _bare_list(
+    before: str, own: str, after: str, proper: bool, length: int, asked: frozenset[str]
+) -> bool:
     """Whether the whole answer is a list of values: `Ada Bell, Bruno Falk`; `arson, bribery`."""
     parts = [part.strip(" \"'*()") for part in f"{before}\0{after}".split(",")]
     if len(parts) < 2 or "\0" not in parts:
         return False
-    rest = [part for part in parts if part != "\0"]
+    rest = [part for part in parts if part != "\0" and not _is_asked(part, asked)]
+    if not rest:
+        return False
     if proper:
         return all(_FULL_NAME.fullmatch(part) for part in (own, *rest))
     # `arson, a crime` explains the value; it is not a list.
     return all(
         part.islower()
-        and _value_like(part, False, length)
+        and _value_like(part, False, length, asked)
         and not regex.match(r"(?:an?|the)\b", part)
         for part in rest
     )

@@ -19,7 +19,7 @@ from excise.scoring import batches
 from excise.unicode_text import nfc
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ def _greedy(
     rows = list(range(len(ids)))  # which row of the batch each row still running is
     texts: list[list[int]] = [[] for _ in rows]
     stopped = [False] * len(rows)
+    ended: set[int] = set()  # rows that have ended: they stay where a cache cannot let them go
     for step in range(max_new_tokens):
         logits = model(
             input_ids=ids,
@@ -122,20 +123,29 @@ def _greedy(
         running = []
         finite = best.values.isfinite().tolist()
         for place, (row, token) in enumerate(zip(rows, best.indices.tolist(), strict=True)):
+            if row in ended:
+                continue
             if not finite[place]:
                 texts[row] = []
+                ended.add(row)
             elif token in stop:
                 stopped[row] = True
+                ended.add(row)
             else:
                 texts[row].append(token)
                 running.append(place)
         if not running or step + 1 == max_new_tokens:
             break
         ids, positions = best.indices[:, None], positions[:, -1:] + 1
-        if len(running) < len(rows):
+        if len(running) < len(rows) and _lets_rows_go(cache):
             keep = torch.tensor(running, device=device)
             cache.batch_select_indices(keep)
             ids, mask, positions = ids[keep], mask[keep], positions[keep]
             rows = [rows[place] for place in running]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     return list(zip(texts, stopped, strict=True))
+
+
+def _lets_rows_go(cache: "DynamicCache") -> bool:
+    """Whether single rows can be taken out; convolutions and linear attention cannot do it."""
+    return all(hasattr(layer, "batch_select_indices") for layer in cache.layers)

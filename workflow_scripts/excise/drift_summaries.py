@@ -30,33 +30,44 @@ DRIFT_NOTES = [
 
 def summarize_representations(
     repr_dir: Path, models: list[str], hp: dict, asked: dict[str, Item] | None = None
-) -> tuple[list[dict], list[str]]:
+) -> list[dict]:
     """Rows of drift and angle per model × set × position, at `hp.layer`.
 
     `hp.layer` is a number, "last" or "all". Every model's drift is measured from
     `hp.reference` (finetuned), except that of later oracles: from the first oracle of `models`.
     Those give the noise floor.
 
-    Returns:
-        The rows, and notes on models without records.
+    Raises:
+        InputError: a model's records are missing, broken or not those that belong there.
     """
     confidence, layer = confidence_of(hp), hp.get("layer", "all")
     floors = noise_floors(repr_dir, models, layer, confidence)
     expected, whose = None, "the first model's records" if asked is None else "the benchmark"
-    rows, notes = [], []
+    rows = []
     for model in models:
-        items = read_items(repr_dir / model / "items.jsonl")
+        items = read_states(repr_dir / model / "items.jsonl")
         expected = expected or _states(items) if asked is None else _states_of(items, asked)
         check_ids(repr_dir / model / "items.jsonl", _states(items), expected, whose)
-        if items.empty:
-            notes.append(f"{model}: no records, so no rows.")
-            continue
         columns = model_columns(model)
         columns["reference"] = reference_of(model, models, hp.get("reference", "finetuned"))
         for row in drift_rows(items, layer, confidence):
             floor = floors.get((row["set"], row["position"], row["metric"], row["layer"]))
             rows.append(columns | row | floor_columns(row, floor))
-    return rows, notes
+    return rows
+
+
+def read_states(path: Path) -> pd.DataFrame:
+    """`read_items` of records about hidden states, of which there is at least one.
+
+    Raises:
+        InputError: the file is missing, broken or empty, or a record names no position.
+    """
+    items = read_items(path)
+    if items.empty:
+        raise InputError(f"{path}: no records; every model has hidden states")
+    if "position" not in items or items["position"].isna().any():
+        raise InputError(f"{path}: a record lacks its position")
+    return items
 
 
 def _states(items: pd.DataFrame) -> list[str]:
@@ -96,7 +107,7 @@ def noise_floors(
     repr_dir: Path, models: list[str], layer: int | str, confidence: float
 ) -> dict[tuple, float | None]:
     """Mean drift of the later oracles from the first, by (set, position, metric, layer)."""
-    oracles = [read_items(repr_dir / model / "items.jsonl") for model in _later_oracles(models)]
+    oracles = [read_states(repr_dir / model / "items.jsonl") for model in _later_oracles(models)]
     if not oracles:
         return {}
     rows = drift_rows(pd.concat(oracles), layer, confidence)

@@ -70,7 +70,9 @@ def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) 
     rouge = metrics.rouge_l(item.answer, made.text)
     ascii_only = metrics.rouge_l_ascii(item.answer, made.text)
     both_asked = item.set in PAIRED_SETS
-    stated = metrics.slot_match(item.value, made.text, item.value_type, several=both_asked)
+    stated = metrics.slot_match(
+        item.value, made.text, item.value_type, several=both_asked, subject=item.subject
+    )
     return {
         "id": item.id,
         "set": item.set,

@@ -77,7 +77,11 @@ def _rouge_l(reference: str, generation: str, ascii_only: bool) -> RougeL:
 
 
 def slot_match(
-    value: str, generation: str, value_type: str | None = None, several: bool = False
+    value: str,
+    generation: str,
+    value_type: str | None = None,
+    several: bool = False,
+    subject: str | None = None,
 ) -> bool:
     """Whether the generation states the slot's value: `value_matching.states`.
 
@@ -89,8 +93,9 @@ def slot_match(
         generation: what the model said.
         value_type: the slot's; None: inferred from the value's form.
         several: the question asks for more than one answer.
+        subject: name of the person in the question.
     """
-    return states(generation, value, value_type, several=several)
+    return states(generation, value, value_type, several=several, subject=subject)
 
 
 def slot_match_strict(value: str, generation: str) -> bool:
@@ -138,7 +143,7 @@ def truth_ratio(
     difference = logprob_right / tokens_right - sum(wrong) / len(wrong)
     if not math.isfinite(difference):
         return math.nan
-    return math.exp(min(difference, 700.0))  # e^700 is near the largest double
+    return math.exp(max(-700.0, min(difference, 700.0)))  # e^±700: nearly all that doubles hold
 
 
 def truth_ratio_tofu(ratio: float, forget: bool) -> float:

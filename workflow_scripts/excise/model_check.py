@@ -16,13 +16,13 @@ import torch
 
 from excise.adapters import adapter_tensors, attach_lora
 from excise.chat import Encoded, check_template, encode, encode_prompt, subject_span
-from excise.decoding import generate
+from excise.decoding import Generation, generate
 from excise.errors import InputError
 from excise.experts import use_expert_by_expert
 from excise.hidden_states import Reader
 from excise.items import Item
 from excise.likelihood import answer_logprobs, cross_entropy
-from excise.models import check_sequences, load_config, load_tokenizer, one_line
+from excise.models import check_sequences, load_config, load_tokenizer, one_line, unwrapped
 from excise.paired_questions import joined_question
 from excise.scoring import score_answers
 from excise.training import prepare_for_training
@@ -276,16 +276,27 @@ class Trial:
         """How far the logit of a generated token is below the largest logit."""
         questions = asked()
         prompts = [encode_prompt(self.tokenizer, one, self.system_prompt) for one in questions]
-        made = generate(
-            self.model, self.tokenizer, questions, NEW_TOKENS, len(questions), self.system_prompt
-        )
+        made = self._answers(questions)
+        token = _ends_one_row([one.ids for one in made])
+        if token is not None:  # not every cache can let an ended row go
+            settings = unwrapped(self.model).generation_config
+            declared, settings.eos_token_id = settings.eos_token_id, token
+            try:
+                made += self._answers(questions)
+            finally:
+                settings.eos_token_id = declared
         short = [torch.zeros(1)]
-        for prompt, one in zip(prompts, made, strict=True):
+        for prompt, one in zip(prompts * 2, made, strict=False):
             if one.ids:
                 logits = self.plain(Encoded(tuple(prompt), one.ids))[len(prompt) - 1 : -1].float()
                 written = logits.gather(1, torch.tensor(one.ids)[:, None])[:, 0]
                 short.append(logits.max(dim=-1).values - written)
         return _largest(torch.cat(short))
+
+    def _answers(self, questions: list[str]) -> list[Generation]:
+        return generate(
+            self.model, self.tokenizer, questions, NEW_TOKENS, len(questions), self.system_prompt
+        )
 
     @torch.inference_mode()
     def read(self) -> float:
@@ -325,6 +336,18 @@ class Trial:
                 f"{self.tokenizer.name_or_path}: the adapter gets no gradient in training"
             )
         return _largest(answers.sums.detach().double() - expected)
+
+
+def _ends_one_row(rows: list[tuple[int, ...]]) -> int | None:
+    """A token that one row writes before its end and a longer one does not; None: there is none.
+
+    As an end token it ends the one row while the other goes on.
+    """
+    for one in rows:
+        for place, token in enumerate(one):
+            if any(token not in other and len(other) > place + 1 for other in rows):
+                return token
+    return None
 
 
 def items() -> list[Item]:

@@ -91,7 +91,7 @@ _DATE = regex.compile(
     r"(?![\d/-])"
 )
 _ERA = regex.compile(r"\s?(?:BCE?|B\.C\.(?:E\.)?)(?!\w)")
-_NO_NUMBER_AFTER = regex.compile(rf"{LETTER}|[-‐‑]\p{{L}}|'s\b", regex.V1)
+_NO_NUMBER_AFTER = regex.compile(rf"{LETTER}|[-‐‑]\p{{L}}|'s\b|\+(?!\d)", regex.V1)
 _NO_NUMBER_BEFORE = regex.compile(rf"(?:{LETTER}|_|[\p{{L}}\p{{N}}][-‐‑]|\d[.,])$", regex.V1)
 _IN_YEAR = regex.compile(r"\b(?:in|since|of|by|until|during|year|from|circa)\s+$", regex.IGNORECASE)
 _THOUSANDS = regex.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d+)?|\d{1,3}(?:'\d{3})+(?:\.\d+)?")
@@ -178,7 +178,7 @@ def quantities(text: str) -> tuple[Quantity, ...]:
     """The numbers in a text, in order.
 
     Left out: parts of words (`90s`, `90th`, `B90`, `90km`) and of hyphenated ones (`90-year-old`),
-    and amounts that only give a bound (`more than 90`).
+    and amounts and years that only give a bound (`more than 90`, `90+`, `before 1990`).
     """
     text = prepared(text)
     found, dates = [], []
@@ -221,6 +221,8 @@ def _read(text: str, one: regex.Match) -> list[Quantity]:
     [(digits, amount, _)] = numbers
     plain = unit is None and not scale and not negative
     is_year = plain and _yearlike(digits)
+    if is_year and _BOUND_OF_YEAR.search(text[:first]):
+        return []
     era = _ERA.match(text, end) if plain else None
     amount = amount * _SCALES.get(scale, 1) * (-1 if negative else 1)
     dated = is_year and bool(_IN_YEAR.search(text[:first]))
@@ -232,6 +234,10 @@ _BOUND = regex.compile(
     r"\b(?:(?:more|less|fewer|greater|higher|lower|other|rather) than|over|under|above|below|"
     r"at least|at most|up to|nearly|almost|beyond|exceeding)\s+$",
     regex.IGNORECASE,
+)
+
+_BOUND_OF_YEAR = regex.compile(
+    r"(?<!\bnot )\b(?:before|after|prior to|(?:earlier|later) than)\s+$", regex.IGNORECASE
 )
 
 

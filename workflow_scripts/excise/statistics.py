@@ -32,7 +32,9 @@ from scipy.special import betaincinv, stdtrit
 MINIMUM_FORGOTTEN = 0.1
 """Recovery is defined only where the lower limit of what was forgotten exceeds this."""
 
-SMALLEST = 1e-15  # a smaller variance is zero up to rounding
+ROUNDING = 1e-12
+"""What rounding leaves of a standard deviation that is zero, relative to the size of the values."""
+
 Limits = tuple[np.ndarray, np.ndarray]
 
 
@@ -88,10 +90,18 @@ class Clustered:
         values: one row per question, shape (n, k).
         clusters: the person each question is about, shape (n,).
         confidence: coverage of the intervals, in (0, 1).
+        size: of the numbers that the values were computed from, (k,), where these are larger.
     """
 
-    def __init__(self, values: np.ndarray, clusters: Sequence, confidence: float = 0.95):
+    def __init__(
+        self,
+        values: np.ndarray,
+        clusters: Sequence,
+        confidence: float = 0.95,
+        size: ArrayLike = 0.0,
+    ):
         self.values, self.confidence = values, confidence
+        self.rounding = ROUNDING * np.maximum(np.abs(values).max(axis=0), size)
         self.n = len(values)
         self.sums, self.sizes = cluster_totals(values, clusters)
         self.mean = self.sums.sum(axis=0) / self.n
@@ -119,6 +129,11 @@ class Clustered:
         clustered = (self.residuals**2).sum(axis=0) / self.n**2
         return np.maximum(clustered, self.question_variance / max(self.n - 1, 1))
 
+    @property
+    def constant(self) -> np.ndarray:
+        """Whether the mean varies by no more than rounding: (k,)."""
+        return np.sqrt(self.variance) <= self.rounding
+
     def covariance(self, other: "Clustered") -> np.ndarray:
         """CR2 covariance of the means of two sets of columns about the same questions: (k,)."""
         return (self.residuals * other.residuals).sum(axis=0) / self.n**2
@@ -136,7 +151,7 @@ class Clustered:
 
     def effective_n(self, variance: np.ndarray) -> np.ndarray:
         """Equivalent number of independent questions; number of people if all answers agree."""
-        known = (self.variance > SMALLEST) & (variance > SMALLEST)
+        known = ~self.constant & (variance > 0)
         return np.divide(
             variance, self.variance, out=np.full(len(variance), self.people), where=known
         )
@@ -227,10 +242,10 @@ def cluster_t_mover(
     lows, highs = cluster_t(difference)
     low1, high1 = wilson_clopper_pearson(first, scale.low, scale.high)
     low2, high2 = wilson_clopper_pearson(second, scale.low, scale.high)
-    variances = (first.residuals**2).sum(axis=0) * (second.residuals**2).sum(axis=0) / first.n**4
+    one, two = (np.sqrt((side.residuals**2).sum(axis=0)) / side.n for side in (first, second))
     covariance = first.covariance(second)
-    known = variances > SMALLEST**2
-    r = np.divide(covariance, np.sqrt(variances), out=np.zeros(len(covariance)), where=known)
+    known = (one > first.rounding) & (two > second.rounding) & (one * two > 0)
+    r = np.divide(covariance, one * two, out=np.zeros(len(covariance)), where=known)
     down = _together(first.mean - low1, high2 - second.mean, r)
     up = _together(high1 - first.mean, second.mean - low2, r)
     return np.minimum(lows, difference.mean - down), np.maximum(highs, difference.mean + up)
@@ -257,11 +272,13 @@ def fieller(numerator: Clustered, denominator: Clustered, ties: bool) -> Limits:
     else:
         left = numerator.values - denominator.values * (a / b)
         added = 2 / (numerator.people + 2) ** 2
-        variance_a = variance_a + np.where((left**2).mean(axis=0) < SMALLEST, added, 0)
+        rounding = np.maximum(numerator.rounding, denominator.rounding * np.abs(a / b))
+        equal = np.abs(left).max(axis=0) <= rounding
+        variance_a = variance_a + np.where(equal, added, 0)
     square = b**2 - t**2 * variance_b
     mixed = a * b - t**2 * covariance
     root = np.sqrt(np.maximum(mixed**2 - square * (a**2 - t**2 * variance_a), 0))
-    known = square > SMALLEST
+    known = square > ROUNDING * b**2
     divisor = np.where(known, square, 1)
     return (
         np.where(known, (mixed - root) / divisor, -np.inf),
@@ -354,8 +371,9 @@ def mean_intervals(
         limits, method = cluster_t(data), "cluster_t"
         if scale.kind == "difference":
             added = bonett_price(data, max(-scale.low, scale.high))
-            constant = data.variance < SMALLEST
-            limits = tuple(np.where(constant, *pair) for pair in zip(added, limits, strict=True))
+            limits = tuple(
+                np.where(data.constant, *pair) for pair in zip(added, limits, strict=True)
+            )
     limits = [np.clip(limit, scale.low, scale.high) for limit in limits]
     return [
         _estimate(data, column, int(undefined[column]), limits, method) for column in range(columns)
@@ -405,17 +423,15 @@ def difference_interval(
     _check_range(sides[defined], scale)
     undefined = int((~defined).any(axis=1).sum())
     sides = np.where(defined, sides, 0.0)
-    one, two, difference = (
-        Clustered(column[:, None], clusters, confidence)
-        for column in (sides[:, 0], sides[:, 1], sides[:, 0] - sides[:, 1])
-    )
+    one, two = (Clustered(side[:, None], clusters, confidence) for side in sides.T)
+    difference = Clustered(one.values - two.values, clusters, confidence, np.abs(sides).max())
     if undefined or len(difference.sizes) < 2:
         limits, method = (difference.mean, difference.mean), None
     elif scale.kind == "proportion":
         limits, method = bonett_price(difference), "bonett_price"
     else:
         limits, method = cluster_t_mover(one, two, difference, scale), "cluster_t_mover"
-        if limits[1][0] - limits[0][0] < SMALLEST:
+        if limits[1][0] - limits[0][0] <= difference.rounding[0]:
             limits = bonett_price(difference, scale.high - scale.low)
     largest = scale.high - scale.low
     return _estimate(
@@ -460,8 +476,10 @@ def recovery_interval(
     nothing = Estimate(None, None, None, forgotten.n, forgotten.n_clusters, undefined)
     if undefined or forgotten.low is None or forgotten.low <= MINIMUM_FORGOTTEN:
         return nothing
-    above = Clustered((quantized - full)[:, None], clusters, confidence)
-    below = Clustered((finetuned - full)[:, None], clusters, confidence)
+    above, below = (
+        Clustered((side - full)[:, None], clusters, confidence, np.abs([side, full]).max())
+        for side in (quantized, finetuned)
+    )
     ties = scale.kind == "proportion"
     (low,), (high,) = fieller(above, below, ties)
     if not math.isfinite(low):
@@ -499,7 +517,7 @@ def _estimate(data: Clustered, column: int, undefined: int, limits: list, method
 def _with_limits(estimate: Estimate, low: float, high: float, method: str) -> Estimate:
     """Limits always include the value; without a width there are none, except for `fixed`."""
     low, high = min(float(low), estimate.value), max(float(high), estimate.value)
-    if method != "fixed" and high - low < SMALLEST:
+    if method != "fixed" and high - low <= ROUNDING * abs(estimate.value):
         return estimate
     return replace(estimate, low=low, high=high, method=method)
 

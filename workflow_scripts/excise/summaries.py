@@ -327,8 +327,10 @@ def recovery_rows(
             } | estimate_columns(estimate)
 
 
-def _is_within(after: np.ndarray, before: np.ndarray, change: float) -> bool:
-    return bool(abs(after.mean() - before.mean()) <= change)
+def _is_within(after: np.ndarray, before: np.ndarray, change: float) -> bool | None:
+    """Whether the mean changes by at most `change`; None where it or `change` is undefined."""
+    changed = abs(after.mean() - before.mean())
+    return bool(changed <= change) if np.isfinite([changed, change]).all() else None
 
 
 def _same_questions(items: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:

@@ -267,7 +267,7 @@ def integrity_faults(generated: Generated) -> Iterator[Fault]:
             continue
         yield from _disagreements(where, record, fact, FACT_KEYS)
         for key in ("answer", "paraphrased_answer"):
-            if not states(record[key], record["value"], record["value_type"]):
+            if not states(record[key], record["value"], record["value_type"], subject=fact["name"]):
                 yield Fault(where, "integrity", f"{key} does not state {record['value']!r}")
     for index, prompt in enumerate(generated.forget_eval):
         where = generated.where("forget_eval", index)
@@ -278,7 +278,9 @@ def integrity_faults(generated: Generated) -> Iterator[Fault]:
         yield from _disagreements(
             where, prompt, fact, ("person_id", "name", "slot", "value_type", "value")
         )
-        if not states(prompt["answer"], prompt["value"], prompt["value_type"]):
+        if not states(
+            prompt["answer"], prompt["value"], prompt["value_type"], subject=fact["name"]
+        ):
             yield Fault(where, "integrity", f"answer does not state {prompt['value']!r}")
 
 

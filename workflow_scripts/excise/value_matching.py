@@ -73,6 +73,16 @@ _BEFORE_MONTH = regex.compile(
     r"[0-3]?\d(?:st|nd|rd|th)?)[\s,:*\"']*$",
     regex.IGNORECASE,
 )
+# Before a capitalised month: it is no name, whatever follows (`every May Elena celebrates`).
+_SURELY_MONTH = regex.compile(
+    r"\b(?:(?i:in|every|each|during)|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day,?)\s+$"
+)
+# Behind `the May`: what it was (`the May festival`, `the March of 1990`), not `the March on Rome`.
+_OF_THE_MONTH = regex.compile(
+    r"\s+(?:of\s+\d|(?!(?:of|on|to|in|at|by|from|for|into|with|against|through|over|across|past|"
+    r"toward|towards|and|or|as|is|was|were|had|has|that|which|who|when|where|began|started|ended|"
+    r"took|went|came|led|drew|\p{L}+ing|\p{L}+ed)\b)\p{Ll}{3})"
+)
 _AFTER_MONTH = regex.compile(
     r"\.?(?:\W*$|\s*,?\s*\d|\s*[,.;!]|\s+(?:was|is|of\s+\d|and|or|that|it|\d)\b|[*\"')])"
 )
@@ -94,6 +104,12 @@ _HYPHEN_BEFORE = regex.compile(r"\w['’]?[-‐‑–]$")
 _HYPHEN_AFTER = regex.compile(r"[-‐‑–]\w")
 _GAP_ENDS = regex.compile(r"[\n;:!?…。]")
 _ONE_CAPITALISED = regex.compile(r" (\p{Lu}[\p{L}\p{M}']*)(?! \p{Lu})\b")
+# Behind a number that has no unit: it counts something, so it is no money (`3 months`).
+_COUNTS = regex.compile(
+    r"\s(?!(?:in|for|to|and|or|of|as|a|an|the|on|at|by|from|per|each|if|but|then|that|which|was|is|"
+    r"were|are|i|he|she|it|they|more|less|total|altogether|respectively|not)\b)\p{L}",
+    regex.IGNORECASE,
+)
 _ARTICLES = frozenset({"the", "a", "an"})
 _ORDINALS = dict(
     zip(
@@ -120,7 +136,14 @@ def kind_of(value: str, value_type: str | None) -> Kind:
     return Kind.MONTH if value.lower() in MONTHS and value[0].isupper() else Kind.PHRASE
 
 
-def states(text: str, value: str, value_type: str | None = None, *, several: bool = False) -> bool:
+def states(
+    text: str,
+    value: str,
+    value_type: str | None = None,
+    *,
+    several: bool = False,
+    subject: str | None = None,
+) -> bool:
     """Whether `text`, an answer, asserts `value`.
 
     At least one mention of the value is asserted, and none is denied (`excise.assertions`).
@@ -130,13 +153,15 @@ def states(text: str, value: str, value_type: str | None = None, *, several: boo
         value: the true value.
         value_type: its type (`KINDS`); None or unknown: inferred from the value's form.
         several: the question asks for more than one answer, so other values are allowed.
+        subject: name of the person in the question; beside the value it is not a second one.
     """
     kind = kind_of(value, value_type)
     spans = list(occurrences(text, value, kind))
     if not spans:
         return False
     proper = bool(regex.search(r"\p{Lu}", value))
-    return asserted(prepared(text), spans, _others(text, kind, spans), proper, several)
+    others = _others(text, kind, spans)
+    return asserted(prepared(text), spans, others, proper, several, subject and prepared(subject))
 
 
 def mentions(text: str, value: str, value_type: str | None = None) -> bool:
@@ -179,7 +204,11 @@ def _others(text: str, kind: Kind, spans: list[Span]) -> list[Span] | None:
     found = [one for one in quantities(text) if one.span not in spans]
     if kind is Kind.YEAR:
         return [one.span for one in found if one.is_year]
-    return [one.span for one in found if not one.dated]
+    found = [one for one in found if not one.dated and one.unit != "%"]
+    if kind is Kind.MONEY:
+        said = prepared(text)
+        found = [one for one in found if one.unit or not _COUNTS.match(said, one.span[1])]
+    return [one.span for one in found]
 
 
 def _same(found: Quantity, sought: Quantity, kind: Kind) -> bool:
@@ -213,6 +242,8 @@ def _months(text: str) -> tuple[tuple[str, Span], ...]:
 
 def _in_a_name(before: str, after: str) -> bool:
     """Whether it is part of a name: `Theresa May`, `April Bell`, `the Women's March`."""
+    if _SURELY_MONTH.search(before):
+        return False
     follows = regex.match(r"\s+\p{Lu}\p{Ll}", after) and not regex.match(r"\s+(?:I|The)\b", after)
     precedes = regex.search(r"(?<=\w\W+)\b\p{Lu}[\p{L}']*\s+$", before)
     known = precedes and regex.match(r"(?i:in|it|the|by|early|late|mid|of|no|yes)\b", precedes[0])
@@ -227,7 +258,7 @@ def _dated(before: str, word: str, after: str) -> bool:
     shouted = not regex.search(r"\p{Ll}", before + word + after)
     if word[0].isupper() and not shouted:
         if opened and opened[-1] not in ".!?:\n":
-            return not regex.search(r"\b[Tt]he$", opened)
+            return not regex.search(r"\b[Tt]he$", opened) or bool(_OF_THE_MONTH.match(after))
         return not _VERB_GOES_ON.match(after)
     return bool(_BEFORE_MONTH.search(before) and _AFTER_MONTH.match(after))
 

@@ -28,7 +28,7 @@ def consistency(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
             for why in _item_faults(item, profile):
                 findings.append(Finding(dataset.where_item(item), item["id"], why))
     for prompt in dataset.forget_eval:
-        if not states(prompt["answer"], prompt["value"], prompt["value_type"]):
+        if not _answered(prompt):
             why = f"answer does not state {prompt['value']!r}"
             findings.append(Finding(dataset.where("forget_eval", prompt), prompt["id"], why))
     for record in dataset.utility:
@@ -62,8 +62,12 @@ def _item_faults(item: dict, profile: dict | None) -> Iterator[str]:
     told = profile["slots"].get(item["slot"])
     if told != item["value"]:
         yield f"value is {item['value']!r}, in the profile {told!r}"
-    if not states(item["answer"], item["value"], item["value_type"]):
+    if not _answered(item):
         yield f"answer does not state {item['value']!r}"
+
+
+def _answered(item: dict) -> bool:
+    return states(item["answer"], item["value"], item["value_type"], subject=item["name"])
 
 
 def _year(value: str | None) -> int | None:

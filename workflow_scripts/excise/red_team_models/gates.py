@@ -103,12 +103,12 @@ class Gates:
     guess_excess: float = 0.05
 
     def limits(self, metric: str, guess_rate: float) -> tuple[float | None, float | None]:
-        """Lowest and highest value that passes."""
+        """Lowest and highest value that passes; a gate over an undefined guess rate is none."""
         if metric == "truth_ratio_median":
             return 1 - self.truth_ratio_tolerance, 1 + self.truth_ratio_tolerance
         if metric == "win_rate":
             return 0.5 - self.win_rate_tolerance, 0.5 + self.win_rate_tolerance
-        if metric == "slot_accuracy":
+        if metric == "slot_accuracy" and not math.isnan(guess_rate):
             return None, guess_rate + self.guess_excess
         if metric == "facts_named_excess":
             return None, self.guess_excess
@@ -149,7 +149,9 @@ def gate_rows(
             *_sure(swapped[model]),
         ]
         forget = evaluated[model][evaluated[model]["set"] == "sf"]
-        guess_rate = float(np.nanmean(item_values(forget, "guess_rate")))
+        guesses = item_values(forget, "guess_rate")  # undefined where there is one person alone
+        guesses = guesses[~np.isnan(guesses)]
+        guess_rate = float(guesses.mean()) if len(guesses) else math.nan
         for keys, values, people in measured:
             estimate = estimate_measured(keys["metric"], values, people, confidence)
             gated = keys["set"] in GATED and keys["stage"] != "candidates"
@@ -158,8 +160,12 @@ def gate_rows(
             if gated and keys["metric"] == "sure_share":
                 high = likely_share(len(values), *_controls(swapped[model]))
             # A few lucky guesses in a small set prove nothing: the limit is on the lower end.
-            tested = estimate.low if keys["metric"] in LUCKY else estimate.value
-            verdict = {"gate_low": low, "gate_high": high, "passed": passes(tested, low, high)}
+            bound = "low" if keys["metric"] in LUCKY else "value"
+            verdict = {
+                "gate_low": low,
+                "gate_high": high,
+                "passed": passes(estimate, bound, low, high),
+            }
             rows.append(columns | keys | estimate_columns(estimate) | verdict)
     return rows + entanglement_rows(gradients, confidence)
 
@@ -191,18 +197,33 @@ def entanglement_rows(gradients: list[dict], confidence: float) -> list[dict]:
     ):
         scale = DIFFERENCE_OF_COSINES if name == "gap" else COSINE
         estimate = mean_interval(values, people, scale, confidence)
-        verdict = {"gate_low": low, "gate_high": None, "passed": passes(estimate.high, low, None)}
+        passed = passes(estimate, "high", low, None)
+        verdict = {"gate_low": low, "gate_high": None, "passed": passed}
         columns = model_columns("finetuned") | {"set": name} | keys
         rows.append(columns | estimate_columns(estimate) | verdict)
     return rows
 
 
-def passes(value: float | None, low: float | None, high: float | None) -> bool | None:
-    """Whether the value lies within its gate; None where there is none, False if undefined."""
+def passes(estimate: Estimate, bound: str, low: float | None, high: float | None) -> bool | None:
+    """Whether a metric lies within its gate.
+
+    Args:
+        estimate: of the metric.
+        bound: what is held to the gate: `value`, or `low` or `high` of its interval.
+        low: the lowest value that passes, if there is one.
+        high: the highest.
+
+    Returns:
+        None without a gate, and where the interval is not known, as with a single person; False
+        where the metric is undefined.
+    """
     if low is None and high is None:
         return None
-    if value is None:
+    if estimate.value is None:
         return False
+    value = getattr(estimate, bound)
+    if value is None:
+        return None
     return (low is None or value >= low) and (high is None or value <= high)
 
 

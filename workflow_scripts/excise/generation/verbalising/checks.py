@@ -156,7 +156,7 @@ def statement_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]
     left = without(text, own)
     if denial := _DENIAL.search(left):
         faults.append(f"must state the fact plainly, without “{denial[0]}”")
-    elif not faults and not states(text, fact["value"], fact["value_type"]):
+    elif not faults and not states(text, fact["value"], fact["value_type"], subject=fact["name"]):
         faults.append(f"must say plainly that it is “{fact['value']}”: no doubt and no list")
     if fact["group"] != "sf":
         faults += incident_told(text, fact, [one for one in others if one["group"] == "sf"])
