@@ -110,7 +110,7 @@ def test_files_that_are_deleted_on_purpose_are_not_missed(made, tmp_path):
     workspace = made.copy(tmp_path / "deleted")
     output = workspace.run("--delete-all-output", "--", MODEL)
     assert not (workspace / MODEL).exists()
-    assert "belong" not in output
+    assert "today's config" not in output
 
 
 def test_every_file_of_the_dataset_is_asked_for(smoke):
