@@ -5,6 +5,7 @@ import json
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from excise.quantization import load_bitsandbytes
 from tiny_models import llama_tokenizer, tiny_folder
 
 pytestmark = pytest.mark.workflow
@@ -70,6 +71,8 @@ def odd_llama(folder) -> None:
 def test_llama_of_sizes_that_cannot_be_quantized_goes_through_without_that_stage(fresh, tmp_path):
     own = run_with(fresh, tmp_path / "own", odd_llama)
     assert rows(own, "repr_results")
-    assert not any(value is not None for value in quantized_values(own, "nf4"))
     notes = json.loads((own / f"{RESULTS}/quantize_results.json").read_text())["notes"]
-    assert any("no records at precision nf4" in note for note in notes)
+    # Only the AVX512-BF16 kernel refuses sizes; other CPUs run them.
+    refused = load_bitsandbytes().functional.has_avx512bf16()
+    assert any(value is not None for value in quantized_values(own, "nf4")) != refused
+    assert any("no records at precision nf4" in note for note in notes) == refused
