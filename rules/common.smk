@@ -439,7 +439,8 @@ def saved_epochs(wildcards, output):
     This function and the next two derive their lists from the outputs. Snakemake does not track
     such a param, so a shorter or reordered list reruns nothing. A longer one lacks an output.
     """
-    return sorted({int(path.split("/epoch_")[1].split("/")[0]) for path in output[1:]})
+    folders = {Path(path).parent.name for path in output[1:]}
+    return sorted(int(name.removeprefix("epoch_")) for name in folders)
 
 
 def recorded_models(wildcards, output):
