@@ -43,6 +43,10 @@ def processes(log: Path) -> Iterator[Process]:
         yield Process(program, heard["read"], heard["write"], heard["make"])
 
 
+NO_JOBS = {"check_model"}
+"""Programs that Snakemake's main process runs before the first job: they make no file."""
+
+
 def source_of(path: str) -> str:
     """The module behind a compiled one; any other path as it is."""
     cached = CACHED.fullmatch(path)
@@ -64,6 +68,8 @@ def undeclared(workspace: Path, log: Path) -> set[tuple[str, str]]:
     """(rule, file) of every file that a program read without its rule naming it."""
     records, found = declared(workspace), set()
     for one in processes(log):
+        if Path(one.program).stem in NO_JOBS:
+            continue
         jobs = [records[path] for path in one.made | one.written if path in records]
         assert jobs, f"{one.program}: made nothing that Snakemake knows of: {one.made}"
         inputs = {path for job in jobs for path in job["input"]}
