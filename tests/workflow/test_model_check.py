@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import BASE
+from workflow.conftest import BASE
 
 pytestmark = pytest.mark.workflow
 

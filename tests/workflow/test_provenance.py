@@ -164,4 +164,4 @@ def test_a_config_that_is_none_is_one_line(fresh, tmp_path, content, said):
 
 def test_an_override_without_a_value_is_one_line(fresh):
     done = fresh.snakemake("--dry-run", "all", "--config", "foo", config=SMOKE)
-    assert "error: --config foo: no `=`" in done.stderr and "Traceback" not in done.stderr
+    assert "error: --config foo: `=` is missing" in done.stderr and "Traceback" not in done.stderr

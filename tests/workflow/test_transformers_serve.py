@@ -76,7 +76,8 @@ def test_nonsense_is_kept_asked_again_once_and_named(served, tmp_path):
     with pytest.raises(InputError, match=r"profiles: 2 of 2 people without a text .* kept in"):
         model_author.PROGRAMS["profiles"].main(arguments)
     lines = journal(tmp_path)
-    assert [line["value"] for line in lines if line["t"] == "cap"] == ["prompt"]
+    found = {line["name"]: line["value"] for line in lines if line["t"] == "cap"}
+    assert found == {"model": f"{BASE}@main", "rung": "prompt"}
     asked = Counter(line["subject"] for line in lines if line["t"] == "req")
     assert asked == {"json_schema": 1, "json_object": 1, "p000": 2, "p001": 2}
     assert [line["status"] for line in lines if line["t"] == "val"] == ["invalid"] * PEOPLE
