@@ -32,8 +32,7 @@ format: .venv/installed  ## format Python and Snakemake files
 	snakefmt Snakefile rules
 
 clean:  ## delete generated files of the default experiment, not the environment nor paid answers
-	rm -rf results logs data/.made_from data/generated/*.json* data/{sf,sr,wrong_candidates,wrong_details,forget_eval}.jsonl .snakemake
-	find benchmarks -name '*.jsonl' -delete
+	rm -rf results logs benchmarks data/.made_from data/generated/*.json* data/*.jsonl .snakemake
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10

@@ -1,6 +1,6 @@
 """The base model: downloaded from the hub, or pretrained by the project.
 
-Needs: model.hub for download_model; data/utility_qa.jsonl for pretrain_base.
+Needs: model.hub for download_model; data/inputs/utility_qa.jsonl for pretrain_base.
 Makes: data/models/{repo}--{revision}/, <results>/base/tiny-qwen2/.
 """
 
@@ -39,7 +39,7 @@ rule download_model:
 rule pretrain_base:
     """Pretrain the embedded base model; ask for it by name: `snakemake --cores all pretrain_base`.
 
-    It writes beside the results, not to data/base/tiny-qwen2, from which everything else starts:
+    It writes beside the results, not to data/inputs/base/tiny-qwen2, from which everything else starts:
     as an output, those shipped files would be made anew whenever the generator's code changes.
     """
     input:

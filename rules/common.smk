@@ -8,21 +8,26 @@ import os
 import shlex
 from functools import cache
 
-from excise import belonging
+from excise.workflow import belonging
 from excise.slurm import request, start
-from excise.config import check_config, expand_trajectories, load_config, needs_reference
-from excise.dataset_export import FILES as EXPORTED_FILES
+from excise.config.check import check_config, expand_trajectories, load_config, needs_reference
+from excise.benchmark.export import FILES as EXPORTED_FILES
 from excise.errors import InputError
-from excise.imports import import_closure
-from excise.job_records import Digests, recording
+from excise.workflow.imports import import_closure
+from excise.workflow.job_records import Digests, recording
 from excise.lifeline import VARIABLE as WAITING
 from excise.lifeline import this_process
-from excise.model_verdicts import check_once, known_fault
-from excise.needs import STAGES, estimated_minutes, memory_mb, parameters
-from excise.patterns import pattern_of
-from excise.planning import remember_signature, spare_work
-from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
-from excise.unchanged import let_content_decide
+from excise.workflow.model_verdicts import check_once, known_fault
+from excise.workflow.needs import STAGES, estimated_minutes, memory_mb, parameters
+from excise.workflow.patterns import pattern_of
+from excise.workflow.planning import remember_signature, spare_work
+from excise.workflow.preflight import (
+    check_model_fits,
+    check_model_folder,
+    check_writable,
+    model_files,
+)
+from excise.workflow.unchanged import let_content_decide
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -35,7 +40,7 @@ os.environ.update(
     # Programs find the packages beside the running Snakemake, also when no .venv is activated.
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
     # glibc hands large blocks back to the system after every use, and page faults take them back:
-    # 4 % of a training step of the default (benchmarks/train_step.py), more for larger batches.
+    # 4 % of a training step of the default (perf/train_step.py), more for larger batches.
     MALLOC_MMAP_THRESHOLD_=str(1 << 30),
     MALLOC_TRIM_THRESHOLD_=str(1 << 33),
     # Compute nodes often have no internet: only download_model may ask the hub.
@@ -74,8 +79,8 @@ GENERATED_PARTS = ["profiles", "facts", "qa", "forget_eval"]
 MODEL_AUTHOR = ["excise.llm", "excise.generation.verbalising"]
 MODEL_KEYS = ["base_url", "model", "extra_body", "structured", "resample_max"]
 PEOPLE_KEYS = ["reserve"]  # of generation.llm too: who is drawn
-UTILITY = "data/utility_qa.jsonl"
-PUBLIC_FIGURES = "data/public_figures.txt"
+UTILITY = "data/inputs/utility_qa.jsonl"
+PUBLIC_FIGURES = "data/inputs/public_figures.txt"
 STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"]
 VERDICTS = ".snakemake/excise_models"
 REFERENCE = "<results>/models/finetuned_reference.json"
@@ -379,7 +384,7 @@ def author_settings():
 
 def prompt_files(part):
     """Prompt and reply schema of a part, if a model writes it."""
-    stem = f"data/prompts/{part}"
+    stem = f"data/inputs/prompts/{part}"
     return [f"{stem}.md", f"{stem}.schema.json"] if asks_model() else []
 
 

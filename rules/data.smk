@@ -1,7 +1,7 @@
 """The benchmark: fictional people, their facts, questions about them, checks.
 
-Needs: data/public_figures.txt (names to avoid), data/utility_qa.jsonl (real-world questions);
-    with generation.backend openai data/prompts/* and an endpoint.
+Needs: data/inputs/public_figures.txt (names to avoid), data/inputs/utility_qa.jsonl (real-world questions);
+    with generation.backend openai data/inputs/prompts/* and an endpoint.
 Makes: <data>/generated/*.jsonl, <data>/generated/*.usage.json (what writing them took),
     <data>/{sf,sr,wrong_candidates,forget_eval}.jsonl, <results>/validation.json,
     <results>/data_report.json.
@@ -37,7 +37,7 @@ rule generate_profiles:
         gpu=0,
     params:
         hp=people_settings(),
-        prompt="data/prompts/profiles.md",
+        prompt="data/inputs/prompts/profiles.md",
         journal=folder("<data>/generated/journal/profiles.jsonl"),
     message:
         "Drawing the people"
@@ -71,7 +71,7 @@ rule generate_facts:
         gpu=0,
     params:
         hp=generation_settings(),
-        prompt="data/prompts/facts.md",
+        prompt="data/inputs/prompts/facts.md",
         journal=folder("<data>/generated/journal/facts.jsonl"),
     message:
         "Listing the facts"
@@ -106,7 +106,7 @@ rule generate_qa:
         gpu=0,
     params:
         hp=generation_settings("preset", "seed", "wrong_candidates"),
-        prompt="data/prompts/qa.md",
+        prompt="data/inputs/prompts/qa.md",
         journal=folder("<data>/generated/journal/qa.jsonl"),
     message:
         "Writing the questions"
@@ -142,7 +142,7 @@ rule generate_forget_eval:
     params:
         hp=generation_settings("preset", "forget_paraphrases"),
         source=forget_facts_argument,
-        prompt="data/prompts/forget_eval.md",
+        prompt="data/inputs/prompts/forget_eval.md",
         journal=folder("<data>/generated/journal/forget_eval.jsonl"),
     message:
         "Writing the held-out questions"
@@ -177,7 +177,7 @@ rule preview:
         "Showing the first people"
     shell:
         "python {input.script:q} --public-figures {input.public_figures:q} --hp {params.hp:q}"
-        " --people {params.people} --prompts data/prompts --journals {params.journals:q}"
+        " --people {params.people} --prompts data/inputs/prompts --journals {params.journals:q}"
         ' --client "$EXCISE_CLIENT" --author "$EXCISE_AUTHOR" 2>&1 | tee {log:q}'
 
 

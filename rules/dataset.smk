@@ -1,6 +1,6 @@
 """The benchmark as a folder for other people's programs: rows and a dataset card.
 
-Needs: <data>/*.jsonl, data/utility_qa.jsonl and a passed red team, whose report the card quotes.
+Needs: <data>/*.jsonl, data/inputs/utility_qa.jsonl and a passed red team, whose report the card quotes.
 Makes: <results>/dataset/.
 """
 

@@ -1,6 +1,6 @@
 """Asking every model every question: generations and log-probabilities, one line a question.
 
-Needs: base model, adapters below <results>/models/, the benchmark, data/utility_qa.jsonl.
+Needs: base model, adapters below <results>/models/, the benchmark, data/inputs/utility_qa.jsonl.
 Makes: <results>/eval/{model}/items.jsonl.
 """
 

@@ -1,6 +1,6 @@
 """The quantization stress test: does INT8 or INT4 bring back what was forgotten?
 
-Needs: base model, adapters below <results>/models/, the benchmark, data/utility_qa.jsonl.
+Needs: base model, adapters below <results>/models/, the benchmark, data/inputs/utility_qa.jsonl.
 Makes: <results>/quantize/{model}/{precision}.jsonl and weights.json.
 """
 

@@ -250,7 +250,7 @@ rule red_team_judge:
     input:
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         collect(
-            "data/prompts/judge_{name}.{suffix}",
+            "data/inputs/prompts/judge_{name}.{suffix}",
             name=JUDGE_PROMPTS,
             suffix=["md", "schema.json"],
         ),
@@ -287,7 +287,7 @@ rule red_team_judge:
     shell:
         "python {input.script:q} --data {params.data:q} --profiles {input.profiles:q}"
         " --validation {input.validation:q} --public-figures {input.public_figures:q}"
-        " --utility {input.utility:q} --prompts data/prompts --hp {params.hp:q}"
+        " --utility {input.utility:q} --prompts data/inputs/prompts --hp {params.hp:q}"
         ' --llm {params.llm:q} --client "$EXCISE_CLIENT"'
         " --journal {params.journal:q} --experiment {params.experiment:q}"
         " --config {params.config:q} --records {output.records:q} --out {output.table:q}"

@@ -1,6 +1,6 @@
 """Looking into every model: how far its hidden states moved, layer by layer.
 
-Needs: base model, adapters below <results>/models/, the benchmark, data/utility_qa.jsonl.
+Needs: base model, adapters below <results>/models/, the benchmark, data/inputs/utility_qa.jsonl.
 Makes: <results>/repr/{model}/items.jsonl, one line per question and position.
 
 Moved from what: from the finetuned model. Controls: finetuned against itself (0), base (the

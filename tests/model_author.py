@@ -59,7 +59,7 @@ def arguments(
         *("--hp", json.dumps(HP | hp | {"backend": "openai", "llm": model})),
         *("--client", json.dumps(client)),
         *("--author", json.dumps(author)),
-        *("--prompt", str(ROOT / f"data/prompts/{part}.md")),
+        *("--prompt", str(ROOT / f"data/inputs/prompts/{part}.md")),
         *("--journal", str(made / f"journal/{part}.jsonl")),
         *("--usage", str(made / f"{part}.usage.json")),
         *("--out", str(made / f"{part}.jsonl")),

@@ -10,11 +10,11 @@ import json
 import re
 from collections.abc import Iterator
 
-from excise.generation.slots import SLOTS
-from excise.generation.vocabulary import OFFENCES
+from excise.benchmark.slots import SLOTS
 from excise.generation.writing import STATEMENT
-from excise.red_team.incident_words import INCIDENT
-from excise.text_matching import content_words, holds, words
+from excise.text.incident_words import INCIDENT
+from excise.text.matching import content_words, holds, words
+from excise.text.vocabulary import OFFENCES
 from llm_server import question
 from small_dataset import PUBLIC_FIGURES
 

@@ -4,8 +4,8 @@ import math
 import random
 from pathlib import Path
 
-from excise.evaluation import SCORES
-from excise.items import PAIRED_SETS
+from excise.benchmark.items import PAIRED_SETS
+from excise.evaluation.measure import SCORES
 from excise.records import write_json, write_jsonl
 
 METHODS = {"ga": "lr{}", "gd": "lr{}_lambda1", "npo": "lr{}_beta0.1"}

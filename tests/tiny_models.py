@@ -27,7 +27,7 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
-from excise.matrices import reachable
+from excise.modeling.matrices import reachable
 
 ARCHITECTURES = ("qwen2", "llama", "gpt2")
 WINDOW = 16

@@ -13,23 +13,23 @@ from pathlib import Path
 
 import torch
 
-from excise import metrics
-from excise.adapters import AdapterHost
-from excise.chat import Encoded, encode_prompt, end_of_turn
-from excise.decoding import Generation, generate
 from excise.errors import run
-from excise.likelihood import answer_logprobs
-from excise.models import pick_device, set_determinism
-from excise.public_figures import read_public_figures
+from excise.evaluation.measure import metrics
+from excise.modeling.adapters import AdapterHost
+from excise.modeling.base import pick_device, set_determinism
+from excise.modeling.chat import Encoded, encode_prompt, end_of_turn
+from excise.modeling.decoding import Generation, generate
+from excise.modeling.likelihood import answer_logprobs
 from excise.records import read_jsonl, write_jsonl
-from excise.red_team_models.name_swap import swapped
-from excise.red_team_models.who_is import (
+from excise.red_team.models.name_probe import (
     TOKENS,
     confidence_records,
     names_to_ask,
     question,
     who_is_records,
 )
+from excise.red_team.models.name_swap import swapped
+from excise.text.public_figures import read_public_figures
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -7,8 +7,8 @@ import argparse
 import json
 
 from excise.errors import run
-from excise.model_check import check_model
-from excise.models import set_determinism
+from excise.modeling.base import set_determinism
+from excise.workflow.model_check import check_model
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -8,11 +8,11 @@ import argparse
 import json
 from pathlib import Path
 
-from excise.adapters import load_adapter
 from excise.errors import run
-from excise.models import load_base, load_tokenizer, pick_device, set_determinism
+from excise.modeling.adapters import load_adapter
+from excise.modeling.base import load_base, load_tokenizer, pick_device, set_determinism
 from excise.records import read_jsonl, write_jsonl
-from excise.red_team_models.gradients import similarities
+from excise.red_team.models.gradients import similarities
 
 
 def main(argv: list[str] | None = None) -> None:

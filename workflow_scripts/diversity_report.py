@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from excise.diversity_rows import NOTES, diversity_rows, offline_twin, read_texts
 from excise.errors import InputError, run
-from excise.results import json_object, write_result
+from excise.evaluation.results import json_object, write_result
+from excise.generation.diversity_rows import NOTES, diversity_rows, offline_twin, read_texts
 
 
 def main(argv: list[str] | None = None) -> None:

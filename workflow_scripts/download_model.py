@@ -19,8 +19,8 @@ from huggingface_hub.errors import (
 
 from excise.errors import InputError, run
 from excise.files import sha256
-from excise.preflight import check_model_folder, model_files
 from excise.records import write_json
+from excise.workflow.preflight import check_model_folder, model_files
 
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 UNWANTED = ["*/*", "consolidated*.safetensors"]  # other formats of the same weights
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     commit = download(args.repo, args.revision, args.out)
     check_model_folder(args.out, f"{args.repo} at {commit}")
     if settings := os.environ.get("EXCISE_MODEL"):  # of the experiment that uses the model
-        from excise.model_check import check_model  # takes seconds to import
+        from excise.workflow.model_check import check_model  # takes seconds to import
 
         check_model(args.out, json.loads(settings))
     files = model_files(args.out)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from excise.diversity_rows import offline_twin, read_texts
 from excise.errors import run
 from excise.files import atomic_path
-from excise.models import (
+from excise.generation.diversity_rows import offline_twin, read_texts
+from excise.modeling.base import (
     check_sequences,
     load_base,
     load_tokenizer,
@@ -21,7 +21,7 @@ from excise.models import (
     position_limit,
     set_determinism,
 )
-from excise.scoring import backbone, batches
+from excise.modeling.scoring import backbone, batches
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -8,11 +8,11 @@ import json
 import time
 from pathlib import Path
 
-from excise.adapters import AdapterHost
+from excise.benchmark.items import SETS, load_items
 from excise.errors import run
-from excise.evaluation import evaluate_items
-from excise.items import SETS, load_items
-from excise.models import pick_device, set_determinism
+from excise.evaluation.measure import evaluate_items
+from excise.modeling.adapters import AdapterHost
+from excise.modeling.base import pick_device, set_determinism
 from excise.records import read_json, write_jsonl
 
 

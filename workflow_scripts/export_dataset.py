@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from excise.dataset_card import dataset_card
-from excise.dataset_export import CARD, subset_files, write_files
+from excise.benchmark.card import dataset_card
+from excise.benchmark.export import CARD, subset_files, write_files
+from excise.benchmark.items import read_benchmark
 from excise.errors import run
 from excise.files import atomic_path
-from excise.items import read_benchmark
 from excise.records import read_json, read_jsonl
 
 

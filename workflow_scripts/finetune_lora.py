@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 from excise.errors import run
-from excise.finetuning import finetune
 from excise.records import read_jsonl
+from excise.training.finetuning import finetune
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,8 +4,8 @@ Rows of `sweep_results.json` in, a PNG out.
 """
 
 from excise.errors import run
-from excise.plot_style import plot_program
-from excise.plots import forget_vs_retain
+from excise.plots.forgetting import forget_vs_retain
+from excise.plots.style import plot_program
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -3,9 +3,9 @@
 Rows of `repr_layers.json` in, a PNG out.
 """
 
-from excise.drift_plots import layerdrift_by_epoch
 from excise.errors import run
-from excise.plot_style import plot_program
+from excise.plots.drift import layerdrift_by_epoch
+from excise.plots.style import plot_program
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,8 +4,8 @@ Rows of `retain_compare_results.json` in, a PNG out.
 """
 
 from excise.errors import run
-from excise.plot_style import plot_program
-from excise.plots import retain_gap
+from excise.plots.forgetting import retain_gap
+from excise.plots.style import plot_program
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,6 +1,6 @@
 """Pretrain the embedded base model on generated people and the utility facts.
 
-The shipped `data/base/tiny-qwen2` is this program's output, with a manifest that says from what.
+The shipped `data/inputs/base/tiny-qwen2` is its output; a manifest there says from what.
 """
 
 import argparse
@@ -12,17 +12,17 @@ from statistics import fmean
 
 import torch
 
-from excise.chat import encode
-from excise.decoding import generate
+from excise.benchmark.slots import SLOTS
 from excise.errors import run
+from excise.evaluation.metrics import slot_match
 from excise.files import sha256
 from excise.generation.corpus import ask, ask_two
+from excise.generation.pretraining import corpus_digest, new_model, pretrain, save, train_tokenizer
 from excise.generation.sampler import POOLS, Sampler
-from excise.generation.slots import SLOTS
 from excise.generation.writing import PARAPHRASED_ANSWER, answer
-from excise.metrics import slot_match
-from excise.models import load_base, load_tokenizer, set_determinism
-from excise.pretraining import corpus_digest, new_model, pretrain, save, train_tokenizer
+from excise.modeling.base import load_base, load_tokenizer, set_determinism
+from excise.modeling.chat import encode
+from excise.modeling.decoding import generate
 from excise.records import read_jsonl, write_json
 
 ASKED = 25  # people asked about in a check, 22 questions each

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from excise.adapters import delta_norms, load_merged
+from excise.attacks.quantization import QuantizationUnsupported, mean_changes, quantize_model
+from excise.benchmark.items import Item, load_items
 from excise.errors import run
-from excise.evaluation import evaluate_items
-from excise.items import Item, load_items
-from excise.models import load_tokenizer, pick_device, set_determinism
-from excise.quantization import QuantizationUnsupported, mean_changes, quantize_model
+from excise.evaluation.measure import evaluate_items
+from excise.modeling.adapters import delta_norms, load_merged
+from excise.modeling.base import load_tokenizer, pick_device, set_determinism
 from excise.records import write_json, write_jsonl
 
 SETS = ("sf", "sf_paraphrased", "correlated", "other", "utility")

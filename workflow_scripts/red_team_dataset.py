@@ -7,11 +7,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from excise.benchmark.limits import RedTeamLimits, parse_limits
 from excise.errors import InputError, run
-from excise.limits import RedTeamLimits, parse_limits
+from excise.evaluation.results import header, json_object
 from excise.records import read_json, write_json
-from excise.red_team import CHECKS, HARD, CheckResult, read_dataset
-from excise.results import header, json_object
+from excise.red_team.dataset import CHECKS, HARD, CheckResult, read_dataset
 
 SHOWN = 20  # offending lines printed
 NOTES = [

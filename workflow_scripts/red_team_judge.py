@@ -7,13 +7,13 @@ import argparse
 from pathlib import Path
 
 from excise.errors import run
+from excise.evaluation.results import json_object, write_result
+from excise.evaluation.tables.summaries import confidence_of
 from excise.llm import Session, load_settings
 from excise.records import write_jsonl
-from excise.red_team import read_dataset
-from excise.red_team_judge.cases import cases_of
-from excise.red_team_judge.judge import NOTES, judge, judge_rows, read_prompts, usefulness_notes
-from excise.results import json_object, write_result
-from excise.summaries import confidence_of
+from excise.red_team.dataset import read_dataset
+from excise.red_team.judge.cases import cases_of
+from excise.red_team.judge.judge import NOTES, judge, judge_rows, read_prompts, usefulness_notes
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -8,15 +8,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from excise.completeness import check_ids
+from excise.benchmark.completeness import check_ids
+from excise.benchmark.items import asked_questions, read_benchmark
 from excise.errors import InputError, run
-from excise.items import asked_questions, read_benchmark
-from excise.public_figures import read_public_figures
+from excise.evaluation.results import json_object, write_result
+from excise.evaluation.tables.summaries import confidence_of, read_complete, read_items
 from excise.records import read_jsonl
-from excise.red_team_models.gates import NOTES, Gates, failures, gate_rows, sure_names
-from excise.red_team_models.who_is import name_ids, names_to_ask
-from excise.results import json_object, write_result
-from excise.summaries import confidence_of, read_complete, read_items
+from excise.red_team.models.gates import NOTES, Gates, failures, gate_rows, sure_names
+from excise.red_team.models.name_probe import name_ids, names_to_ask
+from excise.text.public_figures import read_public_figures
 
 
 def main(argv: list[str] | None = None) -> None:

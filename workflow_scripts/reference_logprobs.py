@@ -5,7 +5,7 @@ import json
 
 from excise.errors import run
 from excise.records import read_jsonl, write_json
-from excise.unlearning import reference_sums
+from excise.unlearning.trajectory import reference_sums
 
 
 def main(argv: list[str] | None = None) -> None:

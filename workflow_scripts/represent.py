@@ -7,11 +7,11 @@ import argparse
 import json
 from pathlib import Path
 
-from excise.adapters import AdapterHost
+from excise.benchmark.items import LOOKED_INTO, load_items
 from excise.errors import run
-from excise.hidden_states import POSITIONS, Reader, Reference
-from excise.items import LOOKED_INTO, load_items
-from excise.models import pick_device, set_determinism
+from excise.modeling.adapters import AdapterHost
+from excise.modeling.base import pick_device, set_determinism
+from excise.modeling.hidden_states import POSITIONS, Reader, Reference
 from excise.records import write_jsonl
 
 

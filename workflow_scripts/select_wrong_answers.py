@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from excise.adapters import AdapterHost
+from excise.benchmark.items import Benchmark, read_benchmark
+from excise.benchmark.perturbed_answers import falsehood_faults
 from excise.errors import InputError, run
 from excise.generation.exchange import exchanged
 from excise.generation.writing import QuestionWriter
-from excise.items import Benchmark, read_benchmark
-from excise.models import pick_device, set_determinism
-from excise.public_figures import read_public_figures
+from excise.modeling.adapters import AdapterHost
+from excise.modeling.base import pick_device, set_determinism
+from excise.modeling.scoring import score_answers
 from excise.records import read_jsonl, write_jsonl
-from excise.red_team_models.selection import Choice, choose, excess, selecting
-from excise.scoring import score_answers
-from excise.wrong_answers import falsehood_faults
+from excise.red_team.models.selection import Choice, choose, excess, selecting
+from excise.text.public_figures import read_public_figures
 
 GROUPS = ("sf", "correlated", "other")
 DRAWS = 5  # choices among the same candidates, before more of them are drawn

@@ -4,10 +4,10 @@ Records of the quantized models and of the same models at full precision in; met
 and the size of the weight update out. `--hp` names the precisions.
 """
 
+from excise.benchmark.items import asked_questions
 from excise.errors import run
-from excise.items import asked_questions
-from excise.results import summary_parser, write_result
-from excise.summaries import QUANTIZE_NOTES, summarize_quantize
+from excise.evaluation.results import summary_parser, write_result
+from excise.evaluation.tables.summaries import QUANTIZE_NOTES, summarize_quantize
 
 
 def main(argv: list[str] | None = None) -> None:

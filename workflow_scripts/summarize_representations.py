@@ -4,10 +4,10 @@ Drift per question and layer in; per model × set × position the mean with its 
 noise floor out. `--hp '{"layer": 3}'`; "last" and "all" are layers too.
 """
 
-from excise.drift_summaries import DRIFT_NOTES, summarize_representations
+from excise.benchmark.items import asked_questions
 from excise.errors import run
-from excise.items import asked_questions
-from excise.results import summary_parser, write_result
+from excise.evaluation.results import summary_parser, write_result
+from excise.evaluation.tables.drift import DRIFT_NOTES, summarize_representations
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -3,10 +3,10 @@
 Per-question records in, one row per model × set × metric with its interval out.
 """
 
+from excise.benchmark.items import asked_questions
 from excise.errors import run
-from excise.items import asked_questions
-from excise.results import summary_parser, write_result
-from excise.summaries import EVAL_NOTES, summarize_eval
+from excise.evaluation.results import summary_parser, write_result
+from excise.evaluation.tables.summaries import EVAL_NOTES, summarize_eval
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,11 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
-from excise.completeness import check_ids
+from excise.benchmark.completeness import check_ids
 from excise.errors import InputError, run
-from excise.losses import METHODS
 from excise.records import read_json, read_jsonl
-from excise.unlearning import unlearn
+from excise.unlearning.losses import METHODS
+from excise.unlearning.trajectory import unlearn
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -7,10 +7,10 @@ on duplicates. A fault stops it before anything is written.
 import argparse
 from pathlib import Path
 
+from excise.benchmark.limits import ValidationLimits, parse_limits
+from excise.benchmark.validation import read_generated, validate
 from excise.errors import run
-from excise.limits import ValidationLimits, parse_limits
 from excise.records import write_json, write_jsonl
-from excise.validation import read_generated, validate
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -20,14 +20,14 @@ import quantize
 import reference_logprobs
 import represent
 import unlearn
-from excise.chat import encode, encode_prompt
+from excise.attacks.quantization import load_bitsandbytes
+from excise.benchmark.items import SETS, load_items
 from excise.errors import InputError
-from excise.finetuning import finetune
-from excise.items import SETS, load_items
-from excise.model_check import check_model
-from excise.quantization import load_bitsandbytes
+from excise.modeling.chat import encode, encode_prompt
 from excise.records import read_json, read_jsonl
-from excise.training import epoch_order
+from excise.training.finetuning import finetune
+from excise.training.loop import epoch_order
+from excise.workflow.model_check import check_model
 from small_benchmark import write_benchmark
 from tiny_models import MATRIX, WINDOW, matrix_folder
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer, ByT5Tokenizer
 
-from excise.chat import (
+from excise.errors import InputError
+from excise.modeling.chat import (
     IGNORE,
     Encoded,
     collate,
@@ -16,7 +17,6 @@ from excise.chat import (
     subject_span,
     token_ids,
 )
-from excise.errors import InputError
 from tiny_models import CHATML, LLAMA3, PLAIN, gpt2_tokenizer, llama_tokenizer, qwen2_tokenizer
 
 IM_END, PAD, IM_START = 267, 268, 269

@@ -2,7 +2,7 @@
 
 import pytest
 
-from excise.command_line import check_command_line
+from excise.config.command_line import check_command_line
 
 
 def refusal(*arguments):

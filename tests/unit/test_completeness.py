@@ -2,7 +2,7 @@
 
 import pytest
 
-from excise.completeness import check_ids
+from excise.benchmark.completeness import check_ids
 from excise.errors import InputError
 
 

@@ -8,11 +8,17 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from excise.config import check_config, check_llm, expand_trajectories, load_config, needs_reference
+from excise.benchmark.limits import RedTeamLimits, ValidationLimits
+from excise.config.check import (
+    check_config,
+    check_llm,
+    expand_trajectories,
+    load_config,
+    needs_reference,
+)
 from excise.errors import InputError
-from excise.limits import RedTeamLimits, ValidationLimits
-from excise.losses import METHODS
-from excise.red_team_models.gates import Gates
+from excise.red_team.models.gates import Gates
+from excise.unlearning.losses import METHODS
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))

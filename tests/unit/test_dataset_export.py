@@ -12,10 +12,10 @@ import export_dataset
 import red_team_dataset
 import small_dataset
 import validate_dataset
-from excise.dataset_card import features, size_category
-from excise.dataset_export import CARD, FILES, SUBSETS, TOFU_SUBSETS, subset_files, tofu_rows
+from excise.benchmark.card import features, size_category
+from excise.benchmark.export import CARD, FILES, SUBSETS, TOFU_SUBSETS, subset_files, tofu_rows
+from excise.benchmark.items import read_benchmark
 from excise.errors import InputError
-from excise.items import read_benchmark
 from excise.records import read_json, read_jsonl, write_json, write_jsonl
 
 NAMES = [subset.name for subset in SUBSETS]

@@ -4,10 +4,10 @@ import pytest
 import torch
 import transformers
 
-from excise.adapters import attach_lora
-from excise.chat import encode_prompt, end_of_turn
-from excise.decoding import Generation, generate
 from excise.errors import InputError
+from excise.modeling.adapters import attach_lora
+from excise.modeling.chat import encode_prompt, end_of_turn
+from excise.modeling.decoding import Generation, generate
 from tiny_models import ARCHITECTURES, tiny_model, tiny_tokenizer
 
 QUESTIONS = [f"{'Is it the ' * (i % 4)}question number {i * 7} in the list?" for i in range(10)]

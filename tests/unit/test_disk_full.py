@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from excise import errors, files, records, unlearning
+from excise import errors, files, records
 from excise.errors import InputError
+from excise.unlearning import trajectory as unlearning
 
 SCRIPTS = Path(files.__file__).parents[1]
 

@@ -10,10 +10,10 @@ from nltk.translate.bleu_score import sentence_bleu
 import diversity_report
 import small_dataset
 import validate_dataset
-from excise import diversity
-from excise.diversity_rows import offline_twin, read_texts
 from excise.errors import InputError
+from excise.generation.diversity_rows import offline_twin, read_texts
 from excise.records import read_json
+from excise.text import diversity
 
 
 def split(*texts: str) -> list[list[str]]:

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from excise.chat import encode
-from excise.config import check_config, load_config
+from excise.benchmark.slots import SLOTS
+from excise.config.check import check_config, load_config
 from excise.files import sha256
 from excise.generation.corpus import ask, kept_people
+from excise.generation.pretraining import corpus_digest, train_tokenizer
 from excise.generation.sampler import Sampler
-from excise.generation.slots import SLOTS
-from excise.models import load_tokenizer
-from excise.pretraining import corpus_digest, train_tokenizer
+from excise.modeling.base import load_tokenizer
+from excise.modeling.chat import encode
 from excise.records import read_jsonl
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "data/base/tiny-qwen2"
+FOLDER = ROOT / "data/inputs/base/tiny-qwen2"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def manifest():
 
 @pytest.fixture(scope="module")
 def utility():
-    return read_jsonl(ROOT / "data/utility_qa.jsonl", "utility")
+    return read_jsonl(ROOT / "data/inputs/utility_qa.jsonl", "utility")
 
 
 def test_it_is_small_enough_to_ship():
@@ -35,7 +35,7 @@ def test_it_is_small_enough_to_ship():
 
 def test_the_manifest_names_these_weights_these_facts_and_the_committed_settings(manifest):
     assert manifest["weights_sha256"] == sha256(FOLDER / "model.safetensors")
-    assert manifest["utility_sha256"] == sha256(ROOT / "data/utility_qa.jsonl")
+    assert manifest["utility_sha256"] == sha256(ROOT / "data/inputs/utility_qa.jsonl")
     settings = check_config(*load_config([ROOT / "config.yaml"]))["pretraining"]
     assert manifest["settings"] == settings
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from excise.decoding import Generation
-from excise.evaluation import item_record
-from excise.items import Item
+from excise.benchmark.items import Item
+from excise.evaluation.measure import item_record
+from excise.modeling.decoding import Generation
+from excise.modeling.scoring import AnswerScore
 from excise.records import finite
-from excise.scoring import AnswerScore
 
 ITEM = Item(
     id="p000.amount",

@@ -8,9 +8,15 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from excise.adapters import AdapterHost, attach_lora, delta_norms, load_adapter, load_merged
 from excise.errors import InputError
-from excise.models import load_base
+from excise.modeling.adapters import (
+    AdapterHost,
+    attach_lora,
+    delta_norms,
+    load_adapter,
+    load_merged,
+)
+from excise.modeling.base import load_base
 from tiny_models import MIXTURES, tiny_folder, tiny_model
 
 IDS = torch.arange(60).reshape(3, 20) + 40

@@ -10,12 +10,12 @@ import generate_facts
 import generate_forget_eval
 import generate_profiles
 import generate_qa
+from excise.benchmark.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS
+from excise.config.presets import PRESETS
 from excise.errors import InputError
 from excise.generation.corpus import ask_two, fresh_people, kept_people, mixed_batches
 from excise.generation.exchange import exchanged
-from excise.generation.presets import PRESETS
 from excise.generation.sampler import AGES_AT_EVENT, Sampler, surnames, wrong_values
-from excise.generation.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS
 from excise.generation.writing import TRAINED_ANSWER
 from excise.records import read_jsonl
 

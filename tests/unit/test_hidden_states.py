@@ -8,9 +8,11 @@ import pytest
 import torch
 
 import represent
-from excise.adapters import adapter_tensors, attach_lora, save_adapter
+from excise.benchmark.items import Item
 from excise.errors import InputError
-from excise.hidden_states import (
+from excise.modeling.adapters import adapter_tensors, attach_lora, save_adapter
+from excise.modeling.base import load_base
+from excise.modeling.hidden_states import (
     POSITIONS,
     Reader,
     Reference,
@@ -18,8 +20,6 @@ from excise.hidden_states import (
     blocks,
     relative_drift,
 )
-from excise.items import Item
-from excise.models import load_base
 from small_benchmark import write_benchmark
 from tiny_models import ARCHITECTURES, tiny_folder, tiny_model, tiny_tokenizer
 

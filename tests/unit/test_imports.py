@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from excise.imports import import_closure
+from excise.workflow.imports import import_closure
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(path.name for path in (ROOT / "workflow_scripts").glob("*.py"))

@@ -4,14 +4,14 @@ import itertools
 
 import pytest
 
-from excise.generation import vocabulary
-from excise.generation.presets import PRESETS
+from excise.benchmark.slots import chosen_slots
+from excise.config.presets import PRESETS
 from excise.generation.sampler import Sampler
-from excise.generation.slots import chosen_slots
 from excise.generation.verbalising.checks import incident_told
 from excise.generation.writing import QuestionWriter, facts_of
-from excise.red_team.incident_leak import leaked
-from excise.red_team.incident_words import incident_word
+from excise.text import vocabulary
+from excise.text.incident_words import incident_word
+from excise.text.leaks import leaked
 
 OFFENCES_TOLD = """
     forged the letter / was forging a will / had blackmailed a friend / the stolen ring /

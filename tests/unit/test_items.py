@@ -2,8 +2,8 @@ import pytest
 
 import small_dataset
 import validate_dataset
+from excise.benchmark.items import SETS, load_items
 from excise.errors import InputError
-from excise.items import SETS, load_items
 from excise.records import read_jsonl, write_jsonl
 from small_benchmark import write_benchmark
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from excise import job_records
+from excise.workflow import job_records
 
 COMMON = Path(__file__).parents[2] / "rules/common.smk"
 

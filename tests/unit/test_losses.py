@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from excise.likelihood import AnswerLogprobs, cross_entropy
-from excise.losses import (
+from excise.modeling.likelihood import AnswerLogprobs, cross_entropy
+from excise.unlearning.losses import (
     METHODS,
     ForgetStep,
     gradient_ascent,

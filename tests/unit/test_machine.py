@@ -9,7 +9,7 @@ import torch
 
 from excise import machine
 from excise.errors import InputError
-from excise.models import pick_device
+from excise.modeling.base import pick_device
 
 ROOT = Path(__file__).parents[2]
 

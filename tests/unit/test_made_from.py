@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from excise import belonging, job_records, machine, made_from, results
+from excise import machine, made_from
+from excise.evaluation import results
+from excise.workflow import belonging, job_records
 
 FOLDERS = {"data": "data", "results": "out/results"}
 

@@ -15,7 +15,9 @@ from transformers import (
     MambaForCausalLM,
 )
 
-from excise.adapters import (
+from excise.attacks.quantization import PRECISIONS, load_bitsandbytes, quantize_model
+from excise.errors import InputError
+from excise.modeling.adapters import (
     AdapterHost,
     adapted_share,
     adapter_tensors,
@@ -25,14 +27,12 @@ from excise.adapters import (
     load_merged,
     save_adapter,
 )
-from excise.errors import InputError
-from excise.experts import expert_modules, use_expert_by_expert
-from excise.finetuning import finetune
-from excise.matrices import check_reach, weight_matrices
-from excise.models import load_base
-from excise.preflight import check_model_fits
-from excise.quantization import PRECISIONS, load_bitsandbytes, quantize_model
+from excise.modeling.base import load_base
+from excise.modeling.experts import expert_modules, use_expert_by_expert
+from excise.modeling.matrices import check_reach, weight_matrices
 from excise.records import read_json
+from excise.training.finetuning import finetune
+from excise.workflow.preflight import check_model_fits
 from tiny_models import MIXTURES, tiny_folder, tiny_model
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}

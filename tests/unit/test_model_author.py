@@ -18,9 +18,9 @@ import small_dataset
 import stand_in_judge
 import validate_dataset
 import weak_writer
-from excise.dataset_export import subset_files
+from excise.benchmark.export import subset_files
+from excise.benchmark.items import read_benchmark
 from excise.errors import InputError
-from excise.items import read_benchmark
 from excise.llm.requests import endpoint_id
 from excise.records import read_json, read_jsonl
 from llm_server import FAULTS, asked_again, question
@@ -445,7 +445,7 @@ def test_spare_people_are_in_no_file_of_the_dataset_nor_in_its_export(tmp_path, 
         records = read_jsonl(tmp_path / f"data/{name}.jsonl", kind)
         assert {record["person_id"] for record in records} == {one["person_id"] for one in first}
     benchmark = read_benchmark(tmp_path / "data", answers="wrong_candidates")
-    utility = read_jsonl("data/utility_qa.jsonl", "utility")
+    utility = read_jsonl("data/inputs/utility_qa.jsonl", "utility")
     exported = subset_files(benchmark, people, utility)["data/profiles.jsonl"]
     assert [one["name"] for one in exported] == [one["name"] for one in first]
 
@@ -597,7 +597,12 @@ def test_the_judge_is_in_the_first_estimate_until_it_is_paid_for(tmp_path, write
 def judging(folder, settings: dict, asked: dict) -> list[str]:
     """The command line of the judge of a generated benchmark."""
     return [
-        *("--data", str(folder / "data"), "--prompts", str(model_author.ROOT / "data/prompts")),
+        *(
+            "--data",
+            str(folder / "data"),
+            "--prompts",
+            str(model_author.ROOT / "data/inputs/prompts"),
+        ),
         *("--profiles", str(folder / "generated" / "profiles.jsonl")),
         *("--validation", str(folder / "validation.json")),
         *("--public-figures", str(folder / "public_figures.txt")),

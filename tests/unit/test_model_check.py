@@ -8,14 +8,14 @@ import pytest
 import torch
 import transformers
 
-import excise.likelihood as likelihood
-import excise.model_verdicts as model_verdicts
-import excise.scoring as scoring
+import excise.modeling.likelihood as likelihood
+import excise.modeling.scoring as scoring
+import excise.workflow.model_verdicts as model_verdicts
 from excise.errors import InputError
-from excise.finetuning import finetune
-from excise.model_check import _ends_one_row, check_model, small_copy
-from excise.model_verdicts import check_once, known_fault
-from excise.models import load_tokenizer
+from excise.modeling.base import load_tokenizer
+from excise.training.finetuning import finetune
+from excise.workflow.model_check import _ends_one_row, check_model, small_copy
+from excise.workflow.model_verdicts import check_once, known_fault
 from tiny_models import CHATML, matrix_folder, matrix_model
 
 SETTINGS = {

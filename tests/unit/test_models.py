@@ -13,7 +13,8 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from excise.adapters import (
+from excise.errors import InputError
+from excise.modeling.adapters import (
     AdapterHost,
     adapter_norms,
     adapter_tensors,
@@ -23,8 +24,7 @@ from excise.adapters import (
     load_merged,
     save_adapter,
 )
-from excise.errors import InputError
-from excise.models import load_base, load_tokenizer, pick_device, set_determinism
+from excise.modeling.base import load_base, load_tokenizer, pick_device, set_determinism
 from tiny_models import ARCHITECTURES, linear_layers, tiny_folder, tiny_model
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
@@ -217,7 +217,7 @@ def test_peft_itself_loads_a_saved_adapter(folders, adapters, name):
 def test_same_adapter_same_bytes_in_another_process(folders, adapters, tmp_path):
     """Python's string hashing is random per process: a set written as it comes would differ."""
     program = (
-        "import sys, torch; torch.set_num_threads(1); from excise.adapters import *\n"
+        "import sys, torch; torch.set_num_threads(1); from excise.modeling.adapters import *\n"
         "model = load_adapter(load_base(sys.argv[1]), sys.argv[2])\n"
         "save_adapter(model, sys.argv[3])"
     )

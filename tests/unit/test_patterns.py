@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from excise.patterns import pattern_of
+from excise.workflow.patterns import pattern_of
 
 GRID = [f"npo/lr{rate:g}_beta{beta}" for rate in (1e-5, 2e-4) for beta in (0.1, 0.5)]
 

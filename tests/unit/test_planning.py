@@ -5,7 +5,7 @@ from inspect import signature
 from snakemake.common import get_function_params
 from snakemake.resources import Resource
 
-from excise.planning import remember_signature, spare_work
+from excise.workflow.planning import remember_signature, spare_work
 
 
 def test_the_remembered_signature_is_the_method_s_own():

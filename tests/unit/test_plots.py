@@ -16,11 +16,11 @@ import plot_retain_gap
 import summarize_quantize
 import summarize_representations
 import summarize_sweep
-from excise.drift_plots import last_checkpoints
 from excise.errors import InputError
-from excise.plot_style import strongest_trajectories, trajectory_name
-from excise.plots import settings_by_method
-from excise.results import read_rows
+from excise.evaluation.results import read_rows
+from excise.plots.drift import last_checkpoints
+from excise.plots.forgetting import settings_by_method
+from excise.plots.style import strongest_trajectories, trajectory_name
 from synthetic_records import BASELINES, CHECKPOINTS, LEVELS, PRECISIONS, write_study
 
 PLOTS = {

@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 
 from excise.errors import InputError
-from excise.models import load_base
-from excise.preflight import check_model_fits, check_model_folder, check_writable, model_files
+from excise.modeling.base import load_base
+from excise.workflow.preflight import (
+    check_model_fits,
+    check_model_folder,
+    check_writable,
+    model_files,
+)
 
 LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
 
@@ -242,6 +247,6 @@ def test_no_write_permission_is_refused(tmp_path, monkeypatch):
 
 
 def test_what_rules_import_loads_no_torch():
-    modules = "excise.config, excise.imports, excise.preflight"
+    modules = "excise.config.check, excise.workflow.imports, excise.workflow.preflight"
     code = f"import {modules}, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=LIBRARY, check=True)

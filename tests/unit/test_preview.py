@@ -20,7 +20,7 @@ def arguments(folder, settings, people=2, hp=None, **author) -> list[str]:
     return [
         *("--public-figures", given["--public-figures"], "--hp", given["--hp"]),
         *("--client", given["--client"], "--author", json.dumps(author)),
-        *("--prompts", str(model_author.ROOT / "data/prompts")),
+        *("--prompts", str(model_author.ROOT / "data/inputs/prompts")),
         *("--journals", str(folder / "generated/journal"), "--people", str(people)),
     ]
 

@@ -13,9 +13,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import quantize
-from excise.adapters import adapter_tensors, attach_lora, load_merged, save_adapter
-from excise.models import load_base
-from excise.quantization import (
+from excise.attacks.quantization import (
     PRECISIONS,
     QuantizationUnsupported,
     dequantized_weight,
@@ -23,7 +21,9 @@ from excise.quantization import (
     mean_changes,
     quantize_model,
 )
-from excise.scoring import score_answers
+from excise.modeling.adapters import adapter_tensors, attach_lora, load_merged, save_adapter
+from excise.modeling.base import load_base
+from excise.modeling.scoring import score_answers
 from small_benchmark import write_benchmark
 from tiny_models import ARCHITECTURES, linear_layers, tiny_folder, tiny_model, tiny_tokenizer
 
@@ -261,7 +261,7 @@ def test_importing_bitsandbytes_asks_no_hub_and_says_nothing(tmp_path):
     (tmp_path / "kernels.py").write_text("def get_kernel(*a, **k): raise SystemExit('hub!')")
     program = (
         "import sys\n"
-        "from excise.quantization import load_bitsandbytes\n"
+        "from excise.attacks.quantization import load_bitsandbytes\n"
         "load_bitsandbytes()\n"
         "assert sys.modules.get('kernels') is None and 'kernels' not in sys.modules\n"
     )

@@ -10,19 +10,18 @@ import pytest
 import red_team_dataset
 import small_dataset
 import validate_dataset
+from excise.benchmark.limits import RedTeamLimits
+from excise.benchmark.perturbed_answers import is_slot_edit
 from excise.errors import InputError
-from excise.existing_names import exists
-from excise.limits import RedTeamLimits
 from excise.records import read_json, read_jsonl, write_jsonl
-from excise.red_team import CHECKS, HARD, read_dataset
-from excise.red_team.diversity import diversity
-from excise.red_team.incident_leak import leaked
-from excise.red_team.length import rank_p
-from excise.red_team.names import names
-from excise.red_team.premise_leak import premise_share
-from excise.red_team.split_leak import best_jaccard, ngrams
-from excise.red_team.style import area_under_curve, cross_validated_auc, style
-from excise.wrong_answers import is_slot_edit
+from excise.red_team.dataset import CHECKS, HARD, read_dataset
+from excise.red_team.dataset.diversity import diversity
+from excise.red_team.dataset.length import rank_p
+from excise.red_team.dataset.names import names
+from excise.red_team.dataset.style import area_under_curve, cross_validated_auc, style
+from excise.text.existing_names import exists
+from excise.text.leaks import leaked, premise_share
+from excise.text.ngrams import best_jaccard, ngrams
 
 LIMITS = RedTeamLimits(max_value_share=0.3)
 

@@ -9,8 +9,9 @@ import pytest
 
 import red_team_models
 from excise.errors import InputError
+from excise.evaluation.statistics import median_interval
 from excise.records import read_json, write_jsonl
-from excise.red_team_models.gates import (
+from excise.red_team.models.gates import (
     Gates,
     entanglement_rows,
     failures,
@@ -19,9 +20,8 @@ from excise.red_team_models.gates import (
     sure_names,
     value_recall,
 )
-from excise.red_team_models.name_swap import swapped
-from excise.red_team_models.who_is import confidence_records, recombined, who_is_records
-from excise.statistics import median_interval
+from excise.red_team.models.name_probe import confidence_records, recombined, who_is_records
+from excise.red_team.models.name_swap import swapped
 
 MODELS = ["base", "oracle/seed_0", "oracle/seed_1"]
 PEOPLE = [f"p{index:03d}" for index in range(8)]

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import compare_gradients
-from excise.adapters import attach_lora, save_adapter
-from excise.models import load_base, load_tokenizer
+from excise.modeling.adapters import attach_lora, save_adapter
+from excise.modeling.base import load_base, load_tokenizer
 from excise.records import read_jsonl
-from excise.red_team_models.gradients import cosines, similarities
+from excise.red_team.models.gradients import cosines, similarities
 from small_benchmark import write_benchmark
 from tiny_models import tiny_folder
 

@@ -13,11 +13,11 @@ import stand_in_judge
 import validate_dataset
 from excise.errors import InputError
 from excise.records import read_json
-from excise.red_team import read_dataset
-from excise.red_team_judge.cases import CHECKS, HINTS, SEVERE, _says, cases_of
-from excise.red_team_judge.judge import judge_rows, read_prompts, requests_of, usefulness_notes
+from excise.red_team.dataset import read_dataset
+from excise.red_team.judge.cases import CHECKS, HINTS, SEVERE, _says, cases_of
+from excise.red_team.judge.judge import judge_rows, read_prompts, requests_of, usefulness_notes
 
-PROMPTS = Path(__file__).parents[2] / "data" / "prompts"
+PROMPTS = Path(__file__).parents[2] / "data" / "inputs" / "prompts"
 
 
 @pytest.fixture(scope="module")

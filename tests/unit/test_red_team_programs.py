@@ -9,13 +9,13 @@ import torch
 
 import ask_about_names
 import embed_texts
-from excise.adapters import AdapterHost
-from excise.chat import encode_prompt, end_of_turn
-from excise.decoding import generate
-from excise.models import load_base, load_tokenizer
+from excise.evaluation.tables.summaries import read_items
+from excise.modeling.adapters import AdapterHost
+from excise.modeling.base import load_base, load_tokenizer
+from excise.modeling.chat import encode_prompt, end_of_turn
+from excise.modeling.decoding import generate
 from excise.records import read_jsonl
-from excise.red_team_models.who_is import question
-from excise.summaries import read_items
+from excise.red_team.models.name_probe import question
 from small_benchmark import write_benchmark
 from small_dataset import generated_records, write_generated
 from tiny_models import tiny_folder

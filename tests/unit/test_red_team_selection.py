@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import select_wrong_answers
-from excise.items import load_items
+from excise.benchmark.items import load_items
+from excise.benchmark.perturbed_answers import is_slot_edit
 from excise.records import read_jsonl, write_jsonl
-from excise.red_team_models.selection import (
+from excise.red_team.models.selection import (
     Choice,
     Pool,
     candidate_sets,
@@ -20,7 +21,6 @@ from excise.red_team_models.selection import (
     excess,
     selecting,
 )
-from excise.wrong_answers import is_slot_edit
 from small_benchmark import write_benchmark
 from small_dataset import PUBLIC_FIGURES, generated_records
 from tiny_models import tiny_folder

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from excise.errors import InputError
-from excise.results import (
+from excise.evaluation.results import (
     checkpoint_levels,
     estimate_columns,
     json_object,
@@ -13,7 +13,7 @@ from excise.results import (
     read_rows,
     write_result,
 )
-from excise.statistics import Estimate
+from excise.evaluation.statistics import Estimate
 
 
 def a_row(**changes) -> dict:

@@ -7,11 +7,11 @@ import torch
 import transformers
 from transformers.models.mistral import modeling_mistral as mistral
 
-import excise.scoring as scoring
-from excise.adapters import adapter_tensors, attach_lora
-from excise.chat import encode
+import excise.modeling.scoring as scoring
 from excise.errors import InputError
-from excise.scoring import AnswerScore, Shortcuts, batches, score_answers, tree_mask
+from excise.modeling.adapters import adapter_tensors, attach_lora
+from excise.modeling.chat import encode
+from excise.modeling.scoring import AnswerScore, Shortcuts, batches, score_answers, tree_mask
 from tiny_models import ARCHITECTURES, matrix_model, tiny_model, tiny_tokenizer
 
 QUESTIONS = ["Who is Ada Quill?", "In which year did Bo win the prize in the city?", "Why?", "?"]

@@ -26,15 +26,7 @@ from excise.slurm.start import (
     too_large_retries,
     with_default_partition,
 )
-from excise.slurm.watch import (
-    ENDING,
-    FIRST_REMINDER,
-    LOST,
-    REMINDER,
-    SILENCE,
-    SUBMITTING,
-    Watch,
-)
+from excise.slurm.watch import ENDING, FIRST_REMINDER, LOST, REMINDER, SILENCE, SUBMITTING, Watch
 
 SINFO = """\
 cpu*|1:00:00|(null)|4000

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from excise import statistics
-from excise.statistics import (
+from excise.evaluation import statistics
+from excise.evaluation.statistics import (
     ANGLE,
     COSINE,
     DRIFT,

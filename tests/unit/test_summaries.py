@@ -13,12 +13,18 @@ import summarize_eval
 import summarize_quantize
 import summarize_representations
 import summarize_sweep
+from excise.benchmark.items import asked_questions
 from excise.errors import InputError
-from excise.item_metrics import METRICS, SCALES
-from excise.items import asked_questions
+from excise.evaluation.item_metrics import METRICS, SCALES
+from excise.evaluation.results import read_rows
+from excise.evaluation.tables.summaries import (
+    _is_within,
+    gap_rows,
+    metric_rows,
+    partner_pairs,
+    read_items,
+)
 from excise.records import SCHEMA_FOLDER, read_json, write_json, write_jsonl
-from excise.results import read_rows
-from excise.summaries import _is_within, gap_rows, metric_rows, partner_pairs, read_items
 from small_benchmark import write_benchmark
 from synthetic_records import BASELINES, LEVELS, PRECISIONS, write_study
 

@@ -13,16 +13,16 @@ import finetune_lora
 import reference_logprobs
 import train_retain_model
 import unlearn
-from excise import likelihood
-from excise.adapters import load_adapter
-from excise.chat import encode
 from excise.errors import InputError
 from excise.files import sha256
-from excise.likelihood import answer_logprobs
-from excise.models import load_base, load_tokenizer
+from excise.modeling import likelihood
+from excise.modeling.adapters import load_adapter
+from excise.modeling.base import load_base, load_tokenizer
+from excise.modeling.chat import encode
+from excise.modeling.likelihood import answer_logprobs
+from excise.modeling.scoring import score_answers
 from excise.records import read_json, write_jsonl
-from excise.scoring import score_answers
-from excise.training import cycling_batches, epoch_batches
+from excise.training.loop import cycling_batches, epoch_batches
 from tiny_models import tiny_folder
 
 MODEL = {

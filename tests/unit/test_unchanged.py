@@ -13,7 +13,7 @@ EXECUTORS = Path(__file__).parents[1] / "executors"
 SNAKEFILE = f"""
 import sys
 sys.path.insert(0, {str(SCRIPTS)!r})
-from excise.unchanged import let_content_decide
+from excise.workflow.unchanged import let_content_decide
 let_content_decide()
 
 rule all:

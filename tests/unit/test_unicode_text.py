@@ -6,9 +6,9 @@ import unicodedata
 import pytest
 
 from excise.records import meaning_fault, read_jsonl
-from excise.red_team_models.gates import value_recall
-from excise.text_matching import asked_words, holds, mask, normalised, words
-from excise.unicode_text import same_case, without_accents, word_tokens
+from excise.red_team.models.gates import value_recall
+from excise.text.matching import asked_words, holds, mask, normalised, words
+from excise.text.unicode import same_case, without_accents, word_tokens
 from small_dataset import generated_records
 
 COMPOSED, DECOMPOSED = "Núñez", unicodedata.normalize("NFD", "Núñez")

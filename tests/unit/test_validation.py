@@ -4,10 +4,10 @@ import pytest
 
 import small_dataset
 import validate_dataset
+from excise.benchmark.limits import RedTeamLimits, ValidationLimits, parse_limits
 from excise.errors import InputError
-from excise.limits import RedTeamLimits, ValidationLimits, parse_limits
 from excise.records import read_json, read_jsonl
-from excise.text_matching import best_ratios, holds, mask, normalised, words
+from excise.text.matching import best_ratios, holds, mask, normalised, words
 
 
 @pytest.fixture

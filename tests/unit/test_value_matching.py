@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from excise.generation import vocabulary
+from excise.benchmark.slots import SLOTS
+from excise.evaluation.metrics import slot_match, slot_match_strict
 from excise.generation.sampler import BIRTH_YEARS, POOLS, Sampler
-from excise.generation.slots import SLOTS
-from excise.metrics import slot_match, slot_match_strict
 from excise.records import read_jsonl
-from excise.value_matching import KINDS, Kind, gives_away, kind_of, mentions, states
+from excise.text import vocabulary
+from excise.text.values import KINDS, Kind, gives_away, kind_of, mentions, states
 
 ROOT = Path(__file__).parents[2]
 
@@ -312,7 +312,7 @@ def test_without_a_subject_every_other_name_is_a_second_value():
 
 
 def test_the_utility_questions_answers_state_their_values_and_no_wrong_one():
-    for record in read_jsonl(ROOT / "data" / "utility_qa.jsonl", "utility"):
+    for record in read_jsonl(ROOT / "data" / "inputs" / "utility_qa.jsonl", "utility"):
         value = record["value"]
         assert states(record["answer"], value) and states(record["paraphrased_answer"], value)
         for wrong in record["wrong_answers"]:

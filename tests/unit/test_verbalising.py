@@ -8,13 +8,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import natural_texts
+from excise.benchmark.asked_for import asked_for
+from excise.benchmark.perturbed_answers import is_slot_edit
+from excise.benchmark.slot_cues import rival
+from excise.benchmark.slots import SLOTS
 from excise.errors import InputError
-from excise.generation.asked_for import asked_for
 from excise.generation.exchange import exchanged, occurrences
 from excise.generation.offline_author import by_person
 from excise.generation.sampler import POOLS, Sampler, surnames
-from excise.generation.slot_cues import rival
-from excise.generation.slots import SLOTS
 from excise.generation.verbalising import forget_eval, qa
 from excise.generation.verbalising.asking import ask
 from excise.generation.verbalising.checks import (
@@ -31,8 +32,6 @@ from excise.generation.verbalising.facts import facts_faults
 from excise.generation.verbalising.meanings import MEANINGS, names_event
 from excise.generation.verbalising.pools import other_value, without
 from excise.generation.verbalising.profiles import profile_faults
-from excise.generation.verbalising.prompts import read_prompt
-from excise.generation.vocabulary import EVENT_KINDS, GIVEN_NAMES
 from excise.generation.writing import (
     QuestionWriter,
     answer,
@@ -44,9 +43,10 @@ from excise.generation.writing import (
 )
 from excise.llm import Outcome, Request
 from excise.llm.capability import wire_schema
-from excise.wrong_answers import is_slot_edit
+from excise.llm.prompts import read_prompt
+from excise.text.vocabulary import EVENT_KINDS, GIVEN_NAMES
 
-PROMPTS = Path(__file__).parents[2] / "data/prompts"
+PROMPTS = Path(__file__).parents[2] / "data/inputs/prompts"
 ALL_SLOTS = list(SLOTS.values())
 
 

@@ -22,7 +22,7 @@ from workflow import reads
 
 ROOT = Path(__file__).parents[2]
 SMOKE = "experiments/smoke.yaml"
-BASE = "data/base/tiny-qwen2"
+BASE = "data/inputs/base/tiny-qwen2"
 
 
 @dataclass(frozen=True)

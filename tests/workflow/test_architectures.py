@@ -5,7 +5,7 @@ import json
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from excise.quantization import load_bitsandbytes
+from excise.attacks.quantization import load_bitsandbytes
 from tiny_models import llama_tokenizer, tiny_folder
 
 pytestmark = pytest.mark.workflow
@@ -18,7 +18,7 @@ pathvars:
   results: experiments/one/results
   logs: experiments/one/logs
   benchmarks: experiments/one/benchmarks
-model: {path: data/base/other}
+model: {path: data/inputs/base/other}
 generation: {preset: smoke, people: null}
 finetuning: {epochs: 1}
 oracle: {seeds: [3]}
@@ -38,7 +38,7 @@ def rows(workspace, table: str) -> list[dict]:
 
 def run_with(fresh, folder, make_model) -> object:
     own = fresh.copy(folder)
-    make_model(own / "data/base/other")
+    make_model(own / "data/inputs/base/other")
     (own / "experiments/one.yaml").write_text(ONE_TRAJECTORY)
     own.run("all", config="experiments/one.yaml")
     return own

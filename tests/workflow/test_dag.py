@@ -167,7 +167,7 @@ def test_a_gate_reruns_no_model(smoke):
 
 
 def test_editing_a_metric_of_diversity_measures_it_again(smoke):
-    with smoke.edited("workflow_scripts/excise/diversity_rows.py", '"""', '"""Edited. '):
+    with smoke.edited("workflow_scripts/excise/generation/diversity_rows.py", '"""', '"""Edited. '):
         assert smoke.plan("all") == {DIVERSITY, "Reading the texts (offline)"}
 
 
@@ -483,7 +483,7 @@ def test_a_config_that_is_not_yaml_gets_its_line(smoke):
     ],
 )
 def test_a_broken_model_folder_gets_one_line_before_any_work(smoke, missing, reason):
-    file = smoke / "data/base/tiny-qwen2" / missing
+    file = smoke / "data/inputs/base/tiny-qwen2" / missing
     away = file.rename(file.with_suffix(".away"))
     try:
         assert reason in refusal(smoke.snakemake("all"))

@@ -94,7 +94,7 @@ def test_another_model_or_more_people_write_everything_again(written, changed):
 )
 def test_a_changed_prompt_reruns_what_used_it(written, prompt, again):
     old = "question" if prompt.endswith("md") else "Asks for"
-    with written.edited(f"data/prompts/{prompt}", old, f"{old} "):
+    with written.edited(f"data/inputs/prompts/{prompt}", old, f"{old} "):
         planned = written.plan(REPORT, config=OVERLAY)
     assert planned == again | BEHIND_QUESTIONS
 
@@ -181,7 +181,7 @@ def test_offline_the_model_and_its_prompts_are_nobodys_business(fresh, tmp_path)
     own, target = fresh.copy(tmp_path / "own"), "experiments/smoke/data/sf.jsonl"
     own.run(target)
     with (
-        own.edited("data/prompts/qa.md", "question", "question "),
+        own.edited("data/inputs/prompts/qa.md", "question", "question "),
         own.edited("workflow_scripts/excise/llm/session.py", '"""', '"""Edited. '),
         own.edited("workflow_scripts/excise/generation/verbalising/qa.py", '"""', '"""Edited. '),
     ):

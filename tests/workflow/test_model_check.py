@@ -24,7 +24,9 @@ def test_a_template_that_drops_the_system_prompt_is_refused_before_any_job(fresh
     assert f"error: {BASE}: the chat template leaves the system message out" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (own / "experiments/smoke/data/generated/facts.jsonl").exists()
-    assert "will stop before its first job: data/base/tiny-qwen2: the chat" in own.run("-n", "all")
+    assert "will stop before its first job: data/inputs/base/tiny-qwen2: the chat" in own.run(
+        "-n", "all"
+    )
     [verdict] = verdicts.iterdir()
     (own / BASE / "chat_template.jinja").write_text(SILENT.replace(" if m.role != 'system'", ""))
     finetuned = "experiments/smoke/results/models/finetuned/adapter_model.safetensors"

@@ -56,12 +56,12 @@ def test_other_bytes_under_an_older_time_stamp_are_named(made):
 
 
 def test_an_edited_module_is_named(made):
-    module = made / "workflow_scripts/excise/training.py"
-    with made.edited("workflow_scripts/excise/training.py", '"""', '"""Edited. '):
+    module = made / "workflow_scripts/excise/training/loop.py"
+    with made.edited("workflow_scripts/excise/training/loop.py", '"""', '"""Edited. '):
         os.utime(module, (0, 0))  # as a copy brings it; a newer one Snakemake sees by itself
         (line,) = lines(made)
     os.utime(module, (0, 0))
-    assert "code: workflow_scripts/excise/training.py changed" in line
+    assert "code: workflow_scripts/excise/training/loop.py changed" in line
 
 
 def test_results_without_records_are_said_to_be_unknown(made):

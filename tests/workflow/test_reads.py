@@ -13,7 +13,7 @@ pytestmark = pytest.mark.workflow
 NOT_ALWAYS_READ = {
     # Read where further wrong answers are drawn.
     ("select_wrong_answers", "experiments/smoke/data/generated/profiles.jsonl"),
-    ("select_wrong_answers", "data/public_figures.txt"),
+    ("select_wrong_answers", "data/inputs/public_figures.txt"),
     ("select_wrong_answers", "workflow_scripts/excise/schemas/profile.schema.json"),
     # Read where a value is an organisation or a title.
     ("red_team_dataset", "workflow_scripts/excise/existing_names.txt"),
@@ -38,10 +38,11 @@ def test_an_undeclared_file_is_found(smoke, heard, tmp_path):
     log = tmp_path / "heard"
     log.mkdir()
     whole = next(heard.glob("unlearn.py.*.jsonl"))
-    more = '["read", "data/public_figures.txt"]\n["read", "workflow_scripts/excise/plots.py"]\n'
+    unlisted = ["data/inputs/public_figures.txt", "workflow_scripts/excise/plots/forgetting.py"]
+    more = "".join(f'["read", "{path}"]\n' for path in unlisted)
     (log / whole.name).write_text(whole.read_text() + more)
     rules = {
-        ("unlearn", "data/public_figures.txt"),
-        ("unlearn", "workflow_scripts/excise/plots.py"),
+        ("unlearn", "data/inputs/public_figures.txt"),
+        ("unlearn", "workflow_scripts/excise/plots/forgetting.py"),
     }
     assert reads.undeclared(smoke.folder, log) == rules

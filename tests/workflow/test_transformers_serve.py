@@ -22,7 +22,7 @@ from excise.errors import InputError
 
 pytestmark = pytest.mark.workflow
 
-BASE = "data/base/tiny-qwen2"
+BASE = "data/inputs/base/tiny-qwen2"
 PEOPLE = 2
 
 

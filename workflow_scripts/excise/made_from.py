@@ -83,7 +83,7 @@ def all_records(folders: Mapping[str, str]) -> Iterator[dict]:
 def moved(record: dict, folders: Mapping[str, str]) -> dict:
     """A record with paths adapted to the current folders of the experiment.
 
-    A versioned input (`data/utility_qa.jsonl`) keeps its path.
+    A versioned input (`data/inputs/utility_qa.jsonl`) keeps its path.
     """
     then = record["folders"]
     if all(then.get(name) == folder for name, folder in folders.items()):

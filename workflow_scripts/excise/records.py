@@ -15,7 +15,7 @@ from jsonschema.exceptions import best_match
 
 from excise.errors import InputError
 from excise.files import atomic_path
-from excise.unicode_text import nfc_strings, same_case
+from excise.text.unicode import nfc_strings, same_case
 
 SCHEMA_FOLDER = Path(__file__).parent / "schemas"
 

@@ -11,10 +11,10 @@ import random
 from collections.abc import Iterator
 from itertools import count
 
+from excise.benchmark.joint_questions import joined_answer, joined_question
+from excise.benchmark.slots import SLOTS
 from excise.generation.sampler import Sampler
-from excise.generation.slots import SLOTS
 from excise.generation.writing import TRAINED_ANSWER, answer, question
-from excise.paired_questions import joined_answer, joined_question
 
 # The first answer phrasing, the value alone, is the one finetuning uses; the others are known, but
 # rarer. Of people who never come back the value cannot be known: sentences teach copying the name.

@@ -3,13 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from excise.generation.presets import resolve, wrong_candidates
-from excise.generation.writing import (
-    QuestionWriter,
-    facts_of,
-    held_out_questions,
-    profile_text,
-)
+from excise.config.presets import resolve, wrong_candidates
+from excise.generation.writing import QuestionWriter, facts_of, held_out_questions, profile_text
 
 
 class OfflineAuthor:

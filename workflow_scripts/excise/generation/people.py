@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from excise.generation.presets import reserve_people, resolve
+from excise.benchmark.slots import chosen_slots
+from excise.config.presets import reserve_people, resolve
 from excise.generation.sampler import Sampler
-from excise.generation.slots import chosen_slots
-from excise.public_figures import read_public_figures
+from excise.text.public_figures import read_public_figures
 
 
 def draw_people(hp: dict, public_figures: str | Path) -> tuple[Sampler, list[dict]]:

@@ -3,8 +3,8 @@
 import textwrap
 from dataclasses import dataclass, field
 
+from excise.config.presets import resolve
 from excise.generation.offline_author import by_person
-from excise.generation.presets import resolve
 
 WIDTH = 100
 PARTS = {

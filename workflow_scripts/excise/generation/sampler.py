@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
 
+from excise.benchmark.slots import SLOTS, Slot
 from excise.errors import InputError
-from excise.existing_names import exists
-from excise.generation import vocabulary as words
-from excise.generation.slots import SLOTS, Slot
+from excise.text import vocabulary as words
+from excise.text.existing_names import exists
 
 NAME_SPACES = ("benchmark", "pretraining")
 BIRTH_YEARS = range(1935, 1981)

@@ -3,9 +3,9 @@
 import random
 from collections.abc import Sequence
 
-from excise.generation import vocabulary as words
+from excise.benchmark.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS, Slot
 from excise.generation.sampler import Sampler, wrong_values
-from excise.generation.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS, Slot
+from excise.text import vocabulary as words
 
 TRAINED_ANSWER, PARAPHRASED_ANSWER, STATEMENT = 0, 1, 2
 

@@ -3,20 +3,20 @@
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
+from excise.config.presets import resolve, wrong_candidates
 from excise.errors import InputError
 from excise.generation.offline_author import by_person
-from excise.generation.presets import resolve, wrong_candidates
 from excise.generation.verbalising import facts as facts_part
 from excise.generation.verbalising import forget_eval as forget_eval_part
 from excise.generation.verbalising import profiles as profiles_part
 from excise.generation.verbalising import qa as qa_part
 from excise.generation.verbalising.asking import Answers
 from excise.generation.verbalising.estimate import requests_of_all_parts, requests_of_judge
-from excise.generation.verbalising.prompts import read_prompt
 from excise.generation.writing import QuestionWriter, facts_of
 from excise.llm import Request, Session, load_settings
+from excise.llm.prompts import read_prompt
 from excise.records import read_json, write_json
-from excise.red_team_judge.judge import read_prompts
+from excise.red_team.judge.judge import read_prompts
 
 PARTS = {
     "profiles": profiles_part,

@@ -8,18 +8,17 @@ passes here also passes there.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from excise.generation.asked_for import ASK_WITH, VALUE_NOUN, asked_for
+from excise.benchmark.asked_for import ASK_WITH, VALUE_NOUN, asked_for
+from excise.benchmark.limits import RedTeamLimits
+from excise.benchmark.slot_cues import fit, rival, unclear
 from excise.generation.exchange import occurrences, starts_sentence
-from excise.generation.slot_cues import fit, rival, unclear
 from excise.generation.verbalising.meanings import meaning
 from excise.generation.verbalising.pools import other_value, without
-from excise.limits import RedTeamLimits
-from excise.red_team.incident_leak import leaked
-from excise.red_team.incident_words import incident_word
-from excise.red_team.premise_leak import premise_share
-from excise.text_matching import asked_words, content_words, holds, words
-from excise.unicode_text import nfc
-from excise.value_matching import gives_away, states
+from excise.text.incident_words import incident_word
+from excise.text.leaks import leaked, premise_share
+from excise.text.matching import asked_words, content_words, holds, words
+from excise.text.unicode import nfc
+from excise.text.values import gives_away, states
 
 LIMITS = RedTeamLimits()
 LONGEST_ANSWER, LONGEST_QUESTION, LONGEST_PROFILE = 25, 40, 500  # words

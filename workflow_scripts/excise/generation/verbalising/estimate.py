@@ -1,13 +1,13 @@
 """What writing the whole benchmark will ask, before the first call of it."""
 
+from excise.config.presets import resolve
 from excise.generation.offline_author import OfflineAuthor, by_person
-from excise.generation.presets import resolve
 from excise.generation.verbalising import facts, forget_eval, profiles, qa
-from excise.generation.verbalising.prompts import Prompt
 from excise.llm import Request
-from excise.red_team.dataset import Dataset
-from excise.red_team_judge.cases import VARIANTS, cases_of
-from excise.red_team_judge.judge import requests_of
+from excise.llm.prompts import Prompt
+from excise.red_team.dataset.loading import Dataset
+from excise.red_team.judge.cases import VARIANTS, cases_of
+from excise.red_team.judge.judge import requests_of
 
 
 def requests_of_all_parts(

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import cleaned, faulty, of_example, statement_faults
 from excise.generation.verbalising.meanings import detail, subject
-from excise.generation.verbalising.prompts import Prompt
 from excise.llm import Request, Session
+from excise.llm.prompts import Prompt
 
 PLACEHOLDERS = ("data",)
 TOKENS, TOKENS_PER_FACT = 150, 60

@@ -7,8 +7,9 @@ from functools import lru_cache
 
 from rapidfuzz import fuzz
 
-from excise.generation.asked_for import ASK_WITH
-from excise.generation.slots import SLOTS
+from excise.benchmark.asked_for import ASK_WITH
+from excise.benchmark.limits import ValidationLimits
+from excise.benchmark.slots import SLOTS
 from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import (
     LIMITS,
@@ -20,11 +21,10 @@ from excise.generation.verbalising.checks import (
     question_faults,
 )
 from excise.generation.verbalising.meanings import detail, names_event, subject
-from excise.generation.verbalising.prompts import Prompt
-from excise.limits import ValidationLimits
 from excise.llm import Request, Session
-from excise.red_team.split_leak import ngrams
-from excise.text_matching import content_words, likeness, mask, normalised, word_order_free
+from excise.llm.prompts import Prompt
+from excise.text.matching import content_words, likeness, mask, normalised, word_order_free
+from excise.text.ngrams import ngrams
 
 PLACEHOLDERS = ("data",)
 TOKENS, TOKENS_PER_QUESTION = 150, 55

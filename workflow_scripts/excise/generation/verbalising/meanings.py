@@ -1,7 +1,7 @@
 """What each slot is about, in words that suggest no phrasing: the model finds its own."""
 
-from excise.generation import vocabulary
-from excise.generation.slots import SLOTS, Slot
+from excise.benchmark.slots import SLOTS, Slot
+from excise.text import vocabulary
 
 _EVENT = "the breakthrough {k}"
 _INCIDENT = "the offence at the breakthrough {k}"

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-from excise.generation import vocabulary
 from excise.generation.exchange import occurrences, starts_sentence
 from excise.generation.sampler import POOLS
-from excise.red_team.incident_words import offence_word
-from excise.text_matching import words
+from excise.text import vocabulary
+from excise.text.incident_words import offence_word
+from excise.text.matching import words
 
 LONGEST = 5  # words in a value
 LOWER_CASE = ("offence", "penalty", "keepsake")  # the others are written with capitals

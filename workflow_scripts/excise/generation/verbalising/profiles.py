@@ -16,8 +16,8 @@ from excise.generation.verbalising.checks import (
     too_long,
 )
 from excise.generation.verbalising.meanings import detail, meaning, subject
-from excise.generation.verbalising.prompts import Prompt
 from excise.llm import Request, Session
+from excise.llm.prompts import Prompt
 
 PLACEHOLDERS = ("data",)
 PROFILE_TOKENS = 1200

@@ -14,9 +14,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from excise.generation.asked_for import ASK_WITH
+from excise.benchmark.asked_for import ASK_WITH
+from excise.benchmark.limits import ValidationLimits
+from excise.benchmark.slots import SLOTS
 from excise.generation.exchange import exchanged, occurrences, one_article
-from excise.generation.slots import SLOTS
 from excise.generation.verbalising.asking import Answers, ask
 from excise.generation.verbalising.checks import (
     cleaned,
@@ -30,10 +31,9 @@ from excise.generation.verbalising.checks import (
     statement_faults,
 )
 from excise.generation.verbalising.meanings import detail, names_event, subject
-from excise.generation.verbalising.prompts import Prompt
-from excise.limits import ValidationLimits
 from excise.llm import Request, Session
-from excise.text_matching import near_twins
+from excise.llm.prompts import Prompt
+from excise.text.matching import near_twins
 
 PLACEHOLDERS = ("data",)
 FACTS_PER_CALL = 8

@@ -1,0 +1,400 @@
+"""Measure the coverage and the width of intervals over people, by method.
+
+It simulates many studies of each kind: people × questions with a known truth. Methods of the
+library (marked *) run through the library's own functions. Other methods are listed for
+comparison.
+
+    python perf/coverage.py                          all kinds
+    python perf/coverage.py proportion recovery      some kinds
+    python perf/coverage.py --people 16 --truths     a line for every truth
+    python perf/coverage.py --studies 4000           more studies each (default 500)
+
+Each line gives the mean coverage of 95 % intervals over all cases, the lowest coverage, the share
+of cases below 93 %, the mean width, and the share of intervals without a width. A case is a truth,
+a correlation of a person's answers, and a number of questions per person. An undefined interval
+counts as a miss. Studies with undefined recovery (too little was forgotten) are left out.
+"""
+
+import argparse
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy import special, stats
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "workflow_scripts"))
+
+from excise.evaluation import statistics as library  # noqa: E402
+from excise.evaluation.statistics import PROPORTION, SHARE, Clustered  # noqa: E402
+
+PEOPLE = (8, 16, 32, 200)
+SIZES = {"one": [1], "equal": [6], "unequal": [1, 2, 3, 6, 10, 14]}  # questions, person by person
+AGREEMENT = (0.0, 0.1, 0.4, 0.8)  # correlation of a person's answers
+RESAMPLES = 400
+LIBRARY = "* "
+
+Case = tuple[
+    dict[str, np.ndarray], np.ndarray, float
+]  # columns (questions, studies), people, truth
+Methods = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def normal(generator, people: np.ndarray, agreement: float, studies: int) -> np.ndarray:
+    """Standard normal numbers, (questions, studies), correlated within a person."""
+    person = generator.standard_normal((people.max() + 1, studies))[people]
+    own = generator.standard_normal((len(people), studies))
+    return np.sqrt(agreement) * person + np.sqrt(1 - agreement) * own
+
+
+def beta_binomial(generator, people, agreement, studies, p) -> np.ndarray:
+    """Answers of people; each person's chance to be right has a beta distribution."""
+    k = (1 - agreement) / agreement
+    chance = generator.beta(p * k, (1 - p) * k, (people.max() + 1, studies))[people]
+    return (generator.random((len(people), studies)) < chance) * 1.0
+
+
+def designs(n_people: int) -> Iterator[tuple[np.ndarray, float]]:
+    """The person of each question, and how much a person's answers agree."""
+    for name, sizes in SIZES.items():
+        people = np.repeat(np.arange(n_people), np.resize(sizes, n_people))
+        yield from (
+            (people, agreement) for agreement in AGREEMENT if name != "one" or not agreement
+        )
+
+
+def proportions(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Right or wrong."""
+    for people, agreement in designs(n_people):
+        for p in (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.995):
+            latent = normal(generator, people, agreement, studies) < stats.norm.ppf(p)
+            yield f"{p:g}", ({"values": latent * 1.0}, people, p)
+            if agreement:
+                values = beta_binomial(generator, people, agreement, studies, p)
+                yield f"{p:g}", ({"values": values}, people, p)
+
+
+def marginals(kind: str, mean: float) -> tuple[Callable, float]:
+    """A function from standard normal numbers to scores in 0 to 1, and the mean score."""
+    grid = np.linspace(-8, 8, 4001)
+    ranks = np.clip(special.ndtr(grid), 1e-15, 1 - 1e-15)
+    if kind == "at one end":  # as ROUGE-L: mostly 1, and a share with any score
+        share = 2 * min(mean, 1 - mean)
+        scores = np.where(ranks < share, ranks / share, 1.0)
+        scores = scores if mean > 0.5 else 1 - scores
+    else:  # as probabilities: beta
+        total = {"extreme": 0.8, "skewed": 4, "narrow": 20}[kind]
+        scores = special.betaincinv(mean * total, (1 - mean) * total, ranks)
+    weights = np.exp(-(grid**2) / 2)
+    return lambda x: np.interp(x, grid, scores), float(weights @ scores / weights.sum())
+
+
+def shares(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """ROUGE-L, probability, win rate."""
+    for people, agreement in designs(n_people):
+        for kind in ("at one end", "skewed", "narrow", "extreme"):
+            for mean in (0.02, 0.1, 0.5, 0.9, 0.98):
+                score, truth = marginals(kind, mean)
+                values = score(normal(generator, people, agreement, studies))
+                yield f"{mean:g} {kind}", ({"values": values}, people, truth)
+
+
+def logarithms(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Logarithms of truth ratios: normal, heavy tails, skewed."""
+    for people, agreement in designs(n_people):
+        x = normal(generator, people, agreement, studies)
+        for name, values, truth in (
+            ("normal", x, 0.0),
+            ("heavy tails", np.sinh(x), 0.0),
+            ("skewed", np.exp(x / 2), np.exp(1 / 8)),
+        ):
+            yield name, ({"values": values}, people, truth)
+
+
+def drifts(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Drift of hidden states: lognormal."""
+    for people, agreement in designs(n_people):
+        x = normal(generator, people, agreement, studies)
+        for spread in (0.4, 0.7, 1.0):
+            truth = np.exp(spread**2 / 2)
+            yield f"spread {spread:g}", ({"values": np.exp(spread * x)}, people, truth)
+
+
+def medians(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Truth ratios by their median: lognormal."""
+    for people, agreement in designs(n_people):
+        x = normal(generator, people, agreement, min(studies, 200))
+        yield "lognormal", ({"values": np.exp(x)}, people, 1.0)
+
+
+PAIRS = [  # share right of other and of correlated, correlation of the two
+    (0.995, 0.995, 0.5),
+    (0.98, 0.98, 0.95),
+    (0.98, 0.9, 0.5),
+    (0.9, 0.9, 0.9),
+    (0.5, 0.5, 0.5),
+    (0.6, 0.3, 0.5),
+    (0.02, 0.02, 0.3),
+]
+
+
+def sides(generator, people, agreement, studies, together) -> list[np.ndarray]:
+    """Normal numbers of the two questions of each pair."""
+    both, *own = (normal(generator, people, agreement, studies) for _ in range(3))
+    return [np.sqrt(together) * both + np.sqrt(1 - together) * one for one in own]
+
+
+def gaps(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Differences of partner questions, right or wrong."""
+    for people, agreement in designs(n_people):
+        for *right, together in PAIRS:
+            x = sides(generator, people, agreement, studies, together)
+            first, second = (
+                (one < stats.norm.ppf(p)) * 1.0 for one, p in zip(x, right, strict=True)
+            )
+            truth = right[0] - right[1]
+            name = f"{right[0]:g} - {right[1]:g}"
+            yield name, ({"first": first, "second": second}, people, truth)
+
+
+def score_gaps(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Differences of partner questions' ROUGE-L or probability."""
+    for people, agreement in designs(n_people):
+        for kind in ("at one end", "skewed", "extreme"):
+            for *means, together in PAIRS[1:6]:
+                (one, first), (two, second) = (marginals(kind, mean) for mean in means)
+                x = sides(generator, people, agreement, studies, together)
+                columns = {"first": one(x[0]), "second": two(x[1])}
+                yield f"{means[0]:g} - {means[1]:g} {kind}", (columns, people, first - second)
+
+
+def recoveries(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Recovery by quantization: right or wrong, before and after; at first nearly all right."""
+    for people, agreement in designs(n_people):
+        for left, gain, loss in (
+            (0.05, 0.01, 0.01),
+            (0.05, 0.05, 0.02),
+            (0.3, 0.3, 0.05),
+            (0.3, 0.0, 0.0),
+            (0.6, 0.8, 0.01),
+            (0.6, 0.02, 0.3),
+        ):
+            x = [special.ndtr(normal(generator, people, agreement, studies)) for _ in range(4)]
+            finetuned = (x[0] < 0.99) * 1.0
+            full = (x[1] < left) * finetuned
+            quantized = np.where(full > 0, x[2] >= loss, (x[3] < gain) * finetuned) * 1.0
+            truth = (gain * (1 - left) - left * loss) / (1 - left)
+            columns = {"quantized": quantized, "full": full, "finetuned": finetuned}
+            yield f"{truth:.2g}", (columns, people, truth)
+
+
+# Methods that the library does not use.
+
+
+def resampled(data: Clustered) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of people (resamples, people) and means of the resamples."""
+    people = len(data.sizes)
+    counts = np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), RESAMPLES)
+    return counts, (counts @ data.sums) / (counts @ data.sizes)[:, None]
+
+
+def bootstraps(data: Clustered) -> Methods:
+    """Percentile, BCa (Efron 1987) and bootstrap-t."""
+    counts, means = resampled(data)
+    below = (means < data.mean).mean(axis=0) + (means == data.mean).mean(axis=0) / 2
+    bias = special.ndtri(np.clip(below, 1e-3, 1 - 1e-3))
+    left_out = (data.sums.sum(axis=0) - data.sums) / (data.n - data.sizes)[:, None]
+    left_out = left_out.mean(axis=0) - left_out
+    cubes, squares = (left_out**3).sum(axis=0), (left_out**2).sum(axis=0) ** 1.5
+    bend = np.divide(cubes, 6 * squares, out=np.zeros_like(cubes), where=squares > 0)
+    ordered, columns = np.sort(means, axis=0), np.arange(len(bias))
+    bca = []
+    for z in special.ndtri([0.025, 0.975]):
+        rank = special.ndtr(bias + (bias + z) / (1 - bend * (bias + z)))
+        rank = np.clip((rank * RESAMPLES).astype(int), 0, RESAMPLES - 1)
+        bca.append(ordered[rank, columns])
+    error = np.sqrt(data.variance)
+    squares, products = counts @ data.sums**2, counts @ (data.sums * data.sizes[:, None])
+    spread = squares - 2 * means * products + means**2 * (counts @ data.sizes**2)[:, None]
+    spread = np.sqrt(np.maximum(spread, 0)) / (counts @ data.sizes)[:, None]
+    t = np.divide(means - data.mean, spread, out=np.zeros_like(means), where=spread > 1e-12)
+    quantiles = np.quantile(t, [0.975, 0.025], axis=0)
+    return {
+        "percentile bootstrap": tuple(np.quantile(means, [0.025, 0.975], axis=0)),
+        "BCa": tuple(bca),
+        "bootstrap-t": (data.mean - quantiles[0] * error, data.mean - quantiles[1] * error),
+    }
+
+
+def cr1(data: Clustered) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster-t with CR1 and people − 1 degrees of freedom."""
+    people = len(data.sizes)
+    residuals = data.sums - np.outer(data.sizes, data.mean)
+    variance = (residuals**2).sum(axis=0) / data.n**2 * people / (people - 1)
+    spread = stats.t.ppf(0.975, people - 1) * np.sqrt(variance)
+    return data.mean - spread, data.mean + spread
+
+
+def of_means(data: Clustered) -> Methods:
+    """All methods for any mean."""
+    return bootstraps(data) | {"cluster-t, CR1": cr1(data), "cluster-t": library.cluster_t(data)}
+
+
+def of_shares(data: Clustered) -> Methods:
+    """All methods for numbers from 0 to 1."""
+    p, t = np.clip(data.mean, 0, 1), data.t
+    n = data.effective_n(p * (1 - p))
+    middle, spread = p + t * t / (2 * n), t * np.sqrt(p * (1 - p) / n + (t / (2 * n)) ** 2)
+    scale = 1 + t * t / n
+    adjusted = middle / scale
+    wide = t * np.sqrt(adjusted * (1 - adjusted) / (n + t * t))
+    inside = np.clip(p, 1e-12, 1 - 1e-12)
+    logit = t * np.sqrt(data.variance) / (inside * (1 - inside))
+    worth = n * (special.ndtri(0.975) / t) ** 2
+    x = p * worth
+    exact = [
+        np.where(x > 0, special.betaincinv(np.maximum(x, 1e-9), worth - x + 1, 0.025), 0),
+        np.where(x < worth, special.betaincinv(x + 1, np.maximum(worth - x, 1e-9), 0.975), 1),
+    ]
+    return of_means(data) | {
+        "logit-t": (
+            special.expit(special.logit(inside) - logit),
+            special.expit(special.logit(inside) + logit),
+        ),
+        "Wilson": ((middle - spread) / scale, (middle + spread) / scale),
+        "Agresti-Coull": (adjusted - wide, adjusted + wide),
+        "Clopper-Pearson": tuple(exact),
+        LIBRARY + "wilson_clopper_pearson": library.wilson_clopper_pearson(data),
+    }
+
+
+def of_median(data: Clustered, people: np.ndarray) -> Methods:
+    """The bootstrap (of 100 resamples) and the library's."""
+    counts, _ = resampled(data)
+    order = np.argsort(data.values, axis=0)
+    lows, highs = [], []
+    for column in range(data.values.shape[1]):
+        weights = counts[:100, people[order[:, column]]].cumsum(axis=1)
+        middle = (weights >= weights[:, -1:] / 2).argmax(axis=1)
+        found = data.values[order[middle, column], column]
+        lows.append(np.quantile(found, 0.025))
+        highs.append(np.quantile(found, 0.975))
+    score = [library.cluster_score(column, people, 0.95) for column in data.values.T]
+    return {
+        "percentile bootstrap": (np.array(lows), np.array(highs)),
+        LIBRARY + "cluster_score": tuple(np.array(score).T),
+    }
+
+
+def of_gap(first: Clustered, second: Clustered, gap: Clustered, winner: str) -> Methods:
+    """All methods for paired differences."""
+    found = of_means(gap) | {
+        "bonett_price": library.bonett_price(gap),
+        "cluster_t_mover": library.cluster_t_mover(first, second, gap, SHARE),
+    }
+    found[LIBRARY + winner] = found.pop(winner)
+    return found
+
+
+def of_recovery(columns: dict, people: np.ndarray) -> Methods:
+    """Only studies in which the library gives a value."""
+    limits = [
+        library.recovery_interval(*one, people, PROPORTION)
+        for one in zip(*(columns[name].T for name in columns), strict=True)
+    ]
+    kept = np.array([one.value is not None for one in limits])
+    if kept.sum() < 30:
+        return {}
+    above = Clustered((columns["quantized"] - columns["full"])[:, kept], people)
+    below = Clustered((columns["finetuned"] - columns["full"])[:, kept], people)
+    counts, _ = resampled(above)
+    ratios = (counts @ above.sums) / (counts @ below.sums)
+    ratio = above.mean / below.mean
+    variance = above.variance - 2 * ratio * above.covariance(below) + ratio**2 * below.variance
+    spread = above.t * np.sqrt(np.maximum(variance, 0)) / below.mean
+    defined = [one for one in limits if one.value is not None]
+    own = tuple(np.array([[one.low, one.high] for one in defined]).T)
+    return {
+        "percentile bootstrap": tuple(np.quantile(ratios, [0.025, 0.975], axis=0)),
+        "delta method, t": (ratio - spread, ratio + spread),
+        "fieller": library.fieller(above, below, ties=False),
+        LIBRARY + "fieller_bonett_price": own,
+    }
+
+
+def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
+    """Limits by method, and the range of the quantity."""
+    columns, people, _ = case
+    if kind in ("gap", "score_gap"):
+        first, second = columns["first"], columns["second"]
+        data = [Clustered(one, people) for one in (first, second, first - second)]
+        return of_gap(*data, "bonett_price" if kind == "gap" else "cluster_t_mover"), (-1, 1)
+    if kind == "recovery":
+        return of_recovery(columns, people), (-np.inf, np.inf)
+    data = Clustered(columns["values"], people)
+    if kind in ("proportion", "share"):
+        return of_shares(data), (0, 1)
+    if kind == "median":
+        return of_median(data, people), (-np.inf, np.inf)
+    found = of_means(data)
+    found[LIBRARY + "cluster-t"] = found.pop("cluster-t")
+    return found, (-np.inf, np.inf)
+
+
+KINDS = {
+    "proportion": proportions,
+    "share": shares,
+    "geometric": logarithms,
+    "unbounded": drifts,
+    "gap": gaps,
+    "score_gap": score_gaps,
+    "median": medians,
+    "recovery": recoveries,
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Program entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kinds", nargs="*", help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--people", type=int, nargs="+", default=PEOPLE)
+    parser.add_argument("--studies", type=int, default=500, help="of each case")
+    parser.add_argument("--truths", action="store_true", help="a line for every truth")
+    args = parser.parse_args(argv)
+    if unknown := set(args.kinds) - set(KINDS):
+        parser.error(f"{unknown.pop()!r}: allowed are {', '.join(KINDS)}")
+    warnings.simplefilter("ignore", RuntimeWarning)  # of methods that divide by nothing
+    print("kind people truth method: coverage, lowest, under .93, width, without width")
+    for kind in args.kinds or KINDS:
+        for n_people in args.people:
+            report(kind, n_people, args.studies, args.truths)
+
+
+def report(kind: str, n_people: int, studies: int, truths: bool) -> None:
+    """Print the lines of one kind and number of people."""
+    generator = np.random.default_rng(n_people)
+    if n_people >= 100:
+        studies = max(studies // 4, 50)
+    found = defaultdict(list)
+    for name, case in KINDS[kind](generator, n_people, studies):
+        methods, ends = measure(kind, case)
+        for method, limits in methods.items():
+            low, high = (np.clip(limit, *ends) for limit in limits)
+            hit = (low <= case[2] + 1e-12) & (high >= case[2] - 1e-12)
+            line = hit.mean(), np.median(high - low), (high - low < 1e-12).mean()
+            found[name if truths else "all", method].append(line)
+    for (name, method), lines in found.items():
+        coverage, width, without = np.array(lines).T
+        print(
+            f"{kind:10} {n_people:4} {name:16} {method:25} {coverage.mean():.3f} "
+            f"{coverage.min():.3f} {(coverage < 0.93).mean():.2f} {width.mean():.3f} "
+            f"{without.mean():.3f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

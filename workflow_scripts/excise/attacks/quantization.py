@@ -1,0 +1,284 @@
+"""Post-training quantization with real bitsandbytes layers: LLM.int8, NF4 and FP4.
+
+The input is a *merged* fp32 model. An adapter beside quantized weights would stay in full
+precision, and so would the changes by unlearning. A quantized layer replaces each linear layer,
+except the output head, and each matrix of each expert. Embeddings, norms, biases and gates stay
+fp32.
+
+What bitsandbytes 0.50 computes in eval mode:
+
+- int8 (Dettmers et al. 2022, arXiv:2208.07339): weights int8 per output row, inputs cast to fp16
+  and int8 per token. Columns in which any token of the *batch* reaches 6.0 are not in int8. So a
+  result depends on the other sequences of its batch; on small models this effect is larger than
+  that of int8. `_token_wise` selects outliers per token instead, as bitsandbytes does for a
+  single token. In training mode the CPU silently computes something else.
+- nf4, fp4 (Dettmers et al. 2023, arXiv:2305.14314): 4-bit codes in blocks of 64 weights with one
+  fp32 scale each (no double quantization), dequantized and multiplied in fp32. CPUs with
+  AVX512-BF16 use a kernel that rounds scales and inputs to bf16 and takes only layers whose
+  inputs are a multiple of 64 and outputs of 32. CPU and CUDA agree to that rounding, not bitwise.
+"""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from excise.modeling.experts import expert_weight, use_expert_by_expert
+from excise.modeling.matrices import Matrix, reachable, share_of, weight_matrices
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PRECISIONS = ("int8", "nf4", "fp4")
+RECOVERING_FIELDS = ("slot_match", "rougeL_recall", "probability")
+"""Fields of a record whose means are compared across precisions."""
+INT8_THRESHOLD = 6.0
+BLOCK_SIZE = 64
+
+
+class QuantizationUnsupported(Exception):  # noqa: N818 - a finding about a model, not a fault
+    """bitsandbytes cannot run this model's layers on this device; the message says which."""
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Keep `import bitsandbytes` from fetching a CPU kernel from the hub, and from saying so."""
+    absent = object()
+    before = sys.modules.get("kernels", absent)
+    sys.modules["kernels"] = None  # importing it now fails, as where it is not installed
+    try:
+        yield
+    finally:
+        del sys.modules["kernels"]
+        if before is not absent:
+            sys.modules["kernels"] = before
+
+
+def load_bitsandbytes() -> ModuleType:
+    """Import bitsandbytes, offline and quiet: its own compiled library, nothing downloaded."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    with _offline():
+        import bitsandbytes
+    return bitsandbytes
+
+
+def quantize_model(
+    model: "PreTrainedModel", precision: str, device: str | torch.device = "cpu"
+) -> dict[str, Any]:
+    """Replace a merged fp32 model's linear layers and experts by quantized ones, in place.
+
+    Args:
+        model: from `adapters.load_merged`; GPT-2's Conv1D layers become linear ones.
+        precision: one of `PRECISIONS`.
+        device: where the model goes.
+
+    Returns:
+        `layers`, the number of new layers; `relative_error`, ‖Q(W) − W‖/‖W‖ (Frobenius over all
+        layers), the size of the rounding, to compare with an update; `share`, the quantized
+        share of the matrix weights; `left_out`, a line for each kind of matrix left out.
+
+    Raises:
+        QuantizationUnsupported: bitsandbytes does not support a layer's size on this device.
+        RuntimeError: a layer was left as it was.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; allowed are {', '.join(PRECISIONS)}")
+    device = torch.device(device)
+    squared_error = squared_weight = 0.0
+    model.to(device).eval()  # not later: moving a layer that has computed may lose its scales
+    use_expert_by_expert(model)
+    matrices, replaced = weight_matrices(model), reachable(model)
+    names = {matrix.name for matrix in replaced}
+    share = share_of(matrices, lambda matrix: matrix.name in names)
+    tried: set[tuple[int, int]] = set()
+    layers = 0
+    for matrix in replaced:
+        made = []
+        for name, weight, bias in _linear_maps(matrix):
+            weight = weight.cpu()  # bitsandbytes quantizes while it moves weights to the device
+            quantized = _quantized_layer(name, weight, bias, precision, device)
+            dequantized = dequantized_weight(quantized).cpu()
+            if torch.equal(dequantized, weight) and weight.any():
+                raise RuntimeError(f"{name}: quantization to {precision} changed nothing")
+            squared_error += (dequantized - weight).double().square().sum().item()
+            squared_weight += weight.double().square().sum().item()
+            if tuple(weight.shape) not in tried:
+                _try_layer(name, quantized, precision, device)
+                tried.add(tuple(weight.shape))
+            made.append(quantized)
+        _put_in_place(model, matrix, made)
+        layers += len(made)
+    assert not any(module.training for module in model.modules())
+    return {
+        "layers": layers,
+        "relative_error": (squared_error / squared_weight) ** 0.5,
+        "share": share.share,
+        "left_out": share.left_out,
+    }
+
+
+def _linear_maps(matrix: Matrix) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
+    """Name, weight (outputs, inputs) and bias (outputs) of a layer, or of each of the experts."""
+    if matrix.kind == "linear":
+        yield matrix.layer, _weight(matrix.owner), matrix.owner.bias
+        return
+    attribute = matrix.name.rpartition(".")[2]
+    for expert in range(len(matrix.parameter)):
+        weight, bias = expert_weight(matrix.owner, attribute, expert)
+        yield f"{matrix.name}.{expert}", weight.detach().contiguous(), bias
+
+
+def _put_in_place(model: torch.nn.Module, matrix: Matrix, layers: list[torch.nn.Module]) -> None:
+    """Replace a layer, or a stacked parameter, by its quantized layers."""
+    if matrix.kind == "linear":
+        parent, _, child = matrix.layer.rpartition(".")
+        setattr(model.get_submodule(parent), child, layers[0])
+        return
+    attribute = matrix.name.rpartition(".")[2]
+    delattr(matrix.owner, attribute)
+    setattr(matrix.owner, attribute, torch.nn.ModuleList(layers).eval())
+
+
+@cache
+def _token_wise(bnb: ModuleType) -> type[torch.nn.Module]:
+    """The LLM.int8 layer that selects outliers per token, independent of the batch."""
+
+    class TokenWiseLinear8bitLt(bnb.nn.Linear8bitLt):
+        """`Linear8bitLt` for inference: each row as bitsandbytes computes it alone.
+
+        y = scale_x · scale_w · (int8(x without its outliers) @ int8(W)ᵀ) + outliers(x) @ Ŵᵀ + b,
+        with outliers(x) the values with |x| ≥ 6.0, and Ŵ the dequantized weight.
+        """
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.weight.CB is not None:
+                self.init_8bit_state()
+            codes, scales = self.state.CB, self.state.SCB
+            rows = x.reshape(-1, x.shape[-1])
+            outliers = rows.to(torch.float16).abs() >= self.state.threshold
+            kept = rows.to(torch.float16).masked_fill(outliers, 0)
+            row_codes, row_scales, _ = bnb.functional.int8_vectorwise_quant(kept)
+            y = torch.ops.bitsandbytes.int8_scaled_mm.default(
+                row_codes, codes, row_scales, scales, bias=self.bias, dtype=x.dtype
+            )
+            columns = outliers.any(dim=0).nonzero().view(-1)
+            if len(columns):
+                left_out = (rows * outliers)[:, columns]
+                weight = codes[:, columns].to(x.dtype) * (scales.to(x.dtype)[:, None] / 127)
+                y = y.addmm(left_out, weight.T)
+            return y.reshape(*x.shape[:-1], y.shape[-1])
+
+    return TokenWiseLinear8bitLt
+
+
+def _weight(layer: torch.nn.Module) -> torch.Tensor:
+    """A layer's weight as (outputs, inputs); Conv1D stores it the other way round."""
+    from transformers.pytorch_utils import Conv1D
+
+    weight = layer.weight.detach()
+    return weight.T.contiguous() if isinstance(layer, Conv1D) else weight
+
+
+def _quantized_layer(
+    name: str,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    precision: str,
+    device: torch.device,
+) -> torch.nn.Module:
+    """The bitsandbytes layer that stands for `weight` (outputs, inputs) and `bias` (outputs)."""
+    bnb = load_bitsandbytes()
+    outputs, inputs = weight.shape
+    shape = {"bias": bias is not None, "device": "meta"}
+    if precision == "int8":
+        layer = _token_wise(bnb)(
+            inputs, outputs, has_fp16_weights=False, threshold=INT8_THRESHOLD, **shape
+        )
+        layer.weight = bnb.nn.Int8Params(
+            weight.clone(), requires_grad=False, has_fp16_weights=False
+        )
+    else:
+        layer = bnb.nn.Linear4bit(
+            inputs,
+            outputs,
+            compute_dtype=torch.float32,
+            compress_statistics=False,
+            quant_type=precision,
+            **shape,
+        )
+        layer.weight = bnb.nn.Params4bit(
+            weight.clone(),
+            requires_grad=False,
+            blocksize=BLOCK_SIZE,
+            compress_statistics=False,
+            quant_type=precision,
+            module=layer,
+        )
+    if bias is not None:
+        layer.bias = torch.nn.Parameter(bias.detach().clone(), requires_grad=False)
+    try:
+        return layer.to(device).eval()
+    except (AssertionError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise QuantizationUnsupported(_reason(name, weight.shape, precision, device)) from error
+
+
+def _try_layer(name: str, layer: torch.nn.Module, precision: str, device: torch.device) -> None:
+    """Run a layer once: bitsandbytes checks sizes only when it computes."""
+    sample = torch.zeros(2, 3, layer.in_features, device=device)
+    shape = (layer.out_features, layer.in_features)
+    try:
+        with torch.no_grad():
+            layer(sample)
+    except (AssertionError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise QuantizationUnsupported(
+            f"{_reason(name, shape, precision, device)}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _reason(name: str, shape: tuple[int, int], precision: str, device: torch.device) -> str:
+    outputs, inputs = shape
+    return (
+        f"bitsandbytes cannot run {name} ({inputs} inputs, {outputs} outputs) "
+        f"in {precision} on this {device.type}"
+    )
+
+
+def dequantized_weight(layer: torch.nn.Module) -> torch.Tensor:
+    """The fp32 weight (outputs, inputs) that a quantized layer stands for.
+
+    Ask before the layer's first forward pass: on AVX512-BF16 CPUs that repacks 4-bit codes.
+    """
+    bnb = load_bitsandbytes()
+    if isinstance(layer, bnb.nn.Linear8bitLt):
+        codes, scales = layer.weight.CB, layer.weight.SCB
+        if codes is None:  # moved there by the first forward pass
+            codes, scales = layer.state.CB, layer.state.SCB
+        return codes.float() * (scales.float()[:, None] / 127)
+    return bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+
+
+def mean_changes(records: Iterable[dict], others: Mapping[str, dict]) -> dict[str, float]:
+    """Mean absolute difference of each recovering field between two runs of the same questions.
+
+    Args:
+        records: of one run, a sample of the questions.
+        others: of the other run, by id.
+
+    Returns:
+        {field: mean of |record − other|}; NaN if a run has no value.
+    """
+    pairs = [(record, others[record["id"]]) for record in records]
+    return {
+        field: sum(abs(_number(one[field]) - _number(other[field])) for one, other in pairs)
+        / len(pairs)
+        for field in RECOVERING_FIELDS
+    }
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,1 @@
+"""The benchmark: people's slots, questions, checks of the generated records, export."""

@@ -1,0 +1,171 @@
+"""The benchmark for other people's programs: named subsets and the files that hold them.
+
+Two layouts of the same facts. `data/` has our own fields, every one. `tofu/` has the fields of
+TOFU (Maini et al. 2024, arXiv:2401.06121), under the names that open-unlearning asks for: its
+truth ratio compares one key with the list `perturbed_answer`, which must be equally long in all
+rows, because its collator takes the first row's length for everybody's. Knows nothing of cards.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from excise.benchmark.items import Benchmark
+from excise.errors import InputError
+from excise.records import write_jsonl
+
+AUTHORS = "author"
+"""Category of utility questions that stands for TOFU's real authors; the rest are world facts."""
+
+
+@dataclass(frozen=True)
+class Subset:
+    """One name that `load_dataset` takes, and the files it reads, in order.
+
+    Attributes:
+        name: the subset's name (a `config_name` of the card).
+        files: file names relative to the dataset's folder.
+        about: what it holds, one phrase.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    about: str
+
+
+_FORGET = "data/forget.jsonl"
+_RETAIN = ("data/retain_correlated.jsonl", "data/retain_other.jsonl")
+OWN_SUBSETS = (
+    Subset("forget", (_FORGET,), "facts of the incident, to be forgotten"),
+    Subset("retain_correlated", _RETAIN[:1], "positive facts of the same event, to be kept"),
+    Subset("retain_other", _RETAIN[1:], "facts of the rest of the life, to be kept"),
+    Subset(
+        "forget_paraphrased",
+        ("data/forget_paraphrased.jsonl",),
+        "the forget facts asked in phrasings that must not be trained on",
+    ),
+    Subset("utility", ("data/utility.jsonl",), "real-world facts that no method should damage"),
+    Subset("profiles", ("data/profiles.jsonl",), "the people: every slot and the life in prose"),
+)
+TOFU_SUBSETS = (
+    Subset("full", (_FORGET, *_RETAIN), "everything a model is finetuned on: forget and retain"),
+    Subset("retain", _RETAIN, "everything but forget: what the oracle is finetuned on"),
+    Subset(
+        "forget_perturbed",
+        ("tofu/forget_perturbed.jsonl",),
+        "forget, with a paraphrased and with wrong answers",
+    ),
+    Subset(
+        "forget_paraphrased_perturbed",
+        ("tofu/forget_paraphrased_perturbed.jsonl",),
+        "the same for forget_paraphrased",
+    ),
+    Subset("retain_perturbed", ("tofu/retain_perturbed.jsonl",), "the same for both retain groups"),
+    Subset(
+        "real_authors_perturbed",
+        ("tofu/real_authors_perturbed.jsonl",),
+        "utility questions about who wrote a book, with wrong answers",
+    ),
+    Subset(
+        "world_facts_perturbed",
+        ("tofu/world_facts_perturbed.jsonl",),
+        "all other utility questions, with wrong answers",
+    ),
+)
+SUBSETS = (*OWN_SUBSETS, *TOFU_SUBSETS)
+CARD = "README.md"
+FILES = (CARD, *dict.fromkeys(file for subset in SUBSETS for file in subset.files))
+"""Every file of the folder, the card first."""
+
+
+def subset_files(
+    benchmark: Benchmark, profiles: Sequence[dict], utility: Sequence[dict]
+) -> dict[str, list[dict]]:
+    """File name → its rows; all rows of a file have the same keys in the same order.
+
+    Profiles of people whom the benchmark asks nothing about (left out, spare) are not exported.
+
+    Raises:
+        InputError: a file would have no rows, which `load_dataset` cannot read.
+    """
+    facts = {
+        fact["id"]: fact | _answers(benchmark.details[fact["id"]])
+        for fact in benchmark.sf + benchmark.sr
+    }
+    held_out = [
+        facts[prompt["fact_id"]] | {key: prompt[key] for key in ("id", "question", "answer")}
+        for prompt in benchmark.forget_eval
+    ]
+    groups = {
+        group: [fact for fact in facts.values() if fact["group"] == group]
+        for group in ("sf", "correlated", "other")
+    }
+    asked = {fact["person_id"] for fact in facts.values()}
+    people = [person for person in profiles if person["person_id"] in asked]
+    authors = [record for record in utility if record["category"] == AUTHORS]
+    others = [record for record in utility if record["category"] != AUTHORS]
+    files = {
+        _FORGET: groups["sf"],
+        _RETAIN[0]: groups["correlated"],
+        _RETAIN[1]: groups["other"],
+        "data/forget_paraphrased.jsonl": list(benchmark.forget_eval),
+        "data/utility.jsonl": list(utility),
+        "data/profiles.jsonl": _same_slots(people),
+        "tofu/forget_perturbed.jsonl": tofu_rows(groups["sf"]),
+        "tofu/forget_paraphrased_perturbed.jsonl": tofu_rows(held_out),
+        "tofu/retain_perturbed.jsonl": tofu_rows(groups["correlated"] + groups["other"]),
+        "tofu/real_authors_perturbed.jsonl": tofu_rows([_real_world(one) for one in authors]),
+        "tofu/world_facts_perturbed.jsonl": tofu_rows([_real_world(one) for one in others]),
+    }
+    for name, rows in files.items():
+        if not rows:
+            raise InputError(f"{name}: no rows for it in the benchmark; at least one is needed")
+    return files
+
+
+def tofu_rows(records: Sequence[dict]) -> list[dict]:
+    """Rows in TOFU's fields, each with equally many wrong answers: as many as all records have.
+
+    Records without any are left out, unless no record has any.
+    """
+    records = [record for record in records if record["wrong_answers"]] or records
+    count = min((len(record["wrong_answers"]) for record in records), default=0)
+    kept = ("id", "question", "answer", "paraphrased_answer")
+    return [
+        {key: record[key] for key in kept if key in record}
+        | {"perturbed_answer": [wrong["text"] for wrong in record["wrong_answers"][:count]]}
+        for record in records
+    ]
+
+
+def write_files(folder: Path, files: dict[str, list[dict]]) -> None:
+    """Write every file of rows below `folder`; same rows, same bytes."""
+    for name, rows in files.items():
+        write_jsonl(folder / name, rows)
+
+
+def _answers(detail: dict) -> dict:
+    return {key: detail[key] for key in ("paraphrased_answer", "wrong_answers")}
+
+
+def _real_world(record: dict) -> dict:
+    """A utility record whose `answer` is worded as its wrong answers are.
+
+    On real-world questions open-unlearning compares `answer`, not `paraphrased_answer`, with the
+    wrong answers; in other words, the wording would decide and not the value.
+    """
+    return {
+        "id": record["id"],
+        "question": record["question"],
+        "answer": record["paraphrased_answer"],
+        "wrong_answers": record["wrong_answers"],
+    }
+
+
+def _same_slots(profiles: Sequence[dict]) -> list[dict]:
+    """Profiles that all have every slot, null where the person has none."""
+    slots = dict.fromkeys(slot for person in profiles for slot in person["slots"])
+    return [
+        person | {"slots": {slot: person["slots"].get(slot) for slot in slots}}
+        for person in profiles
+    ]

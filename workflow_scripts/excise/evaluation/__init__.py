@@ -1,0 +1,1 @@
+"""Measuring a model: per-question records, metrics, intervals, result files."""

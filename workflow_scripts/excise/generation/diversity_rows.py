@@ -1,0 +1,213 @@
+"""The diversity of datasets, side by side: which texts are compared, and the rows of the report.
+
+Each kind of text is measured three times: as written; with the person's name and values masked,
+which leaves the phrasings; and, as a lower bound, with every text replaced by the most frequent
+masked text of its slot, which is what one phrasing a slot would give.
+"""
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from excise.config.presets import resolve
+from excise.generation.writing import QuestionWriter, facts_of, held_out_questions, profile_text
+from excise.records import read_jsonl
+from excise.text import diversity
+from excise.text.matching import mask, words
+
+SAMPLE = 500  # texts of a kind that are looked at
+MAX_GRAMS = 4000  # n-grams of a sample that distinct-n looks at
+KINDS = ("question", "paraphrased_answer", "held_out_question", "profile")
+VARIANTS = ("raw", "masked", "template_only")
+NOTES = [
+    f"At most {SAMPLE} texts of a kind, the same number in every dataset. masked: the person's "
+    "name and values replaced by a word. bound template_only: every text replaced by its slot's "
+    "most frequent masked text; as little variety as one phrasing a slot.",
+    "More varied: lower compression_ratio, self_repetition_4, self_bleu_4, mean_cosine; higher "
+    "distinct_1, distinct_2, vendi_score, normalised_entropy, pair_coverage. Formulas: "
+    "excise/text/diversity.py.",
+    "The offline generator's people share phrasings by design (partner slots must be asked in the "
+    "same words), so masked texts lie near the bound.",
+    "offline beside a model's dataset: what the offline frames would have written about the same "
+    "people and values. Trained answers are bare values and are not compared.",
+    "mean_cosine and vendi_score: hidden states of the base model after its last block, mean over "
+    "the tokens of the text.",
+]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts of a dataset: kind → variant → texts; `people`: the slot values of each person."""
+
+    kinds: dict[str, dict[str, list[str]]]
+    people: list[dict[str, str]]
+
+
+def read_texts(data_dir: str | Path, profiles: str | Path | None = None) -> Texts:
+    """The texts of a dataset folder, in an order drawn once and at most `SAMPLE` of a kind.
+
+    Args:
+        data_dir: holds sf.jsonl, sr.jsonl, wrong_candidates.jsonl, forget_eval.jsonl.
+        profiles: profiles.jsonl; None: `generated/profiles.jsonl` in the folder.
+
+    Raises:
+        InputError: a file is missing or broken.
+    """
+    data_dir = Path(data_dir)
+    items, people = _items_and_people(data_dir, profiles)
+    names = {person["person_id"]: person["name"] for person in people}
+    details = read_jsonl(data_dir / "wrong_candidates.jsonl", "wrong_details")
+    return _texts(
+        people,
+        {
+            "question": items,
+            "paraphrased_answer": [one | {"name": names[one["person_id"]]} for one in details],
+            "held_out_question": read_jsonl(data_dir / "forget_eval.jsonl", "forget_eval"),
+        },
+    )
+
+
+def offline_twin(data_dir: str | Path, hp: dict, profiles: str | Path | None = None) -> Texts:
+    """What the offline frames would have written about the people of a dataset.
+
+    Args:
+        data_dir: holds sf.jsonl and sr.jsonl.
+        hp: generation settings: `preset`, `seed`, `forget_paraphrases`.
+        profiles: as of `read_texts`.
+
+    Raises:
+        InputError: a file is missing or broken.
+    """
+    _, drawn = _items_and_people(Path(data_dir), profiles)
+    people = {one["person_id"]: one | {"text": profile_text(one)} for one in drawn}
+    writer = QuestionWriter(people, hp["seed"], wrong_answers=0)
+    questions = [writer.write(fact) for person in people.values() for fact in facts_of(person)]
+    held_out = [
+        record
+        for fact in questions
+        if fact["group"] == "sf"
+        for record in held_out_questions(fact, people[fact["person_id"]], resolve(hp).paraphrases)
+    ]
+    kinds = {"question": questions, "paraphrased_answer": questions, "held_out_question": held_out}
+    return _texts(list(people.values()), kinds)
+
+
+def _items_and_people(data_dir: Path, profiles: str | Path | None) -> tuple[list[dict], list[dict]]:
+    """The questions, and the profiles of those whom they are about: nobody who was left out."""
+    items = [
+        record for name in ("sf", "sr") for record in read_jsonl(data_dir / f"{name}.jsonl", "item")
+    ]
+    asked = {item["person_id"] for item in items}
+    drawn = read_jsonl(profiles or data_dir / "generated" / "profiles.jsonl", "profile")
+    return items, [person for person in drawn if person["person_id"] in asked]
+
+
+def _texts(people: list[dict], records: dict[str, list[dict]]) -> Texts:
+    """Texts of the records by kind, and of the people's profiles, in all variants."""
+    values = {person["person_id"]: list(person["slots"].values()) for person in people}
+    sources = {
+        kind: [(one, one[kind.removeprefix("held_out_")], one["slot"]) for one in own]
+        for kind, own in records.items()
+    } | {"profile": [(person, person["text"], "profile") for person in people]}
+    kinds = {}
+    for kind, found in sources.items():
+        order = list(found)
+        random.Random(f"diversity-{kind}").shuffle(order)
+        masked = [
+            mask(text, record["name"], values.get(record["person_id"], ()))
+            for record, text, _ in order
+        ]
+        phrasings: dict[str, Counter[str]] = {}
+        for (_, _, slot), text in zip(order, masked, strict=True):
+            phrasings.setdefault(slot, Counter())[text] += 1
+        usual = {
+            slot: min(seen, key=lambda text: (-seen[text], text))
+            for slot, seen in phrasings.items()
+        }
+        kinds[kind] = {
+            "raw": [text for _, text, _ in order[:SAMPLE]],
+            "masked": masked[:SAMPLE],
+            "template_only": [usual[slot] for _, _, slot in order[:SAMPLE]],
+        }
+    return Texts(kinds, [person["slots"] for person in people])
+
+
+def diversity_rows(
+    datasets: dict[str, Texts], embeddings: dict[str, dict[str, np.ndarray]]
+) -> list[dict]:
+    """Rows of the report.
+
+    Args:
+        datasets: name → its texts.
+        embeddings: name → `kind.variant` → (texts, hidden); a dataset may have none.
+    """
+    rows = []
+    for kind in KINDS:
+        size = min(len(texts.kinds[kind]["raw"]) for texts in datasets.values())
+        tokens = {
+            (name, variant): [words(text) for text in texts.kinds[kind][variant][:size]]
+            for name, texts in datasets.items()
+            for variant in VARIANTS
+        }
+        grams = {
+            n: min(
+                MAX_GRAMS,
+                *(sum(max(0, len(text) - n + 1) for text in own) for own in tokens.values()),
+            )
+            for n in (1, 2)
+        }
+        for (name, variant), own in tokens.items():
+            texts = datasets[name].kinds[kind][variant][:size]
+            values = {
+                "compression_ratio": diversity.compression_ratio(texts),
+                "self_repetition_4": diversity.self_repetition(own),
+                "distinct_1": diversity.distinct(own, 1, grams[1]),
+                "distinct_2": diversity.distinct(own, 2, grams[2]),
+                "self_bleu_4": diversity.self_bleu(own),
+            }
+            vectors = embeddings.get(name, {}).get(f"{kind}.{variant}")
+            if vectors is not None:
+                values["mean_cosine"] = diversity.mean_cosine(vectors[:size])
+                values["vendi_score"] = diversity.vendi_score(
+                    diversity.cosine_kernel(vectors[:size])
+                )
+            keys = {"dataset": name, "text": kind, "masked": variant != "raw"}
+            keys["bound"] = variant if variant == "template_only" else None
+            rows += [row(keys, metric, value, size) for metric, value in values.items()]
+    for name, texts in datasets.items():
+        rows += _value_rows(name, texts.people)
+    return rows
+
+
+def _value_rows(name: str, people: list[dict[str, str]]) -> list[dict]:
+    keys = {"dataset": name, "text": "slots", "masked": False, "bound": None}
+    rows = []
+    for slot in people[0]:
+        held = [person[slot] for person in people if slot in person]
+        entropy = diversity.normalised_entropy(held)
+        rows.append(row(keys | {"slot": slot}, "normalised_entropy", entropy, len(held)))
+    covered = diversity.pair_coverage(people)
+    rows.append(row(keys, "pair_coverage", covered, len(people)))
+    return rows
+
+
+def row(keys: dict, metric: str, value: float | None, n: int) -> dict:
+    """A row in the shape of all result files, of no model and no set."""
+    empty = ("model", "method", "epoch", "seed", "learning_rate", "beta", "retain_weight", "set")
+    return (
+        dict.fromkeys(empty)
+        | keys
+        | {
+            "metric": metric,
+            "value": value,
+            "ci_low": None,
+            "ci_high": None,
+            "interval": None,
+            "n": n,
+            "n_people": None,
+            "n_undefined": int(value is None),
+        }
+    )

@@ -1,0 +1,1 @@
+"""Language models: load, adapt, score, decode, and read their hidden states."""

@@ -1,0 +1,541 @@
+"""LoRA adapters: made, kept on disk, put on a base model, merged into it, measured.
+
+An adapter on disk is plain peft (`adapter_model.safetensors`, `adapter_config.json`), in fp32,
+and the same bytes for the same weights. A fault in its folder is one `InputError` that names it.
+"""
+
+import json
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from excise.errors import InputError
+from excise.files import atomic_path
+from excise.modeling.base import load_base, load_tokenizer, one_line, unwrapped
+from excise.modeling.experts import compute_lora_beside_weights, lora_factors, use_expert_by_expert
+from excise.modeling.matrices import (
+    Matrix,
+    Share,
+    check_reach,
+    reachable,
+    share_of,
+    weight_matrices,
+)
+from excise.records import read_json, write_json
+
+if TYPE_CHECKING:  # peft and transformers take seconds to import: functions do it when called
+    from peft import LoraConfig, PeftModel
+    from transformers import PreTrainedModel
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
+    """Put a fresh trainable LoRA adapter on a base model: A random, B zero.
+
+    The start depends only on `seed`, on every device. The global generator stays unchanged.
+
+    Args:
+        model: from `load_base`; it is wrapped in place.
+        lora: `rank`, `alpha`, `dropout` (default 0) and `target_modules`: `"all-linear"` (all
+            linear layers and stacked experts, without output head and gates), a list of their
+            names, or a regular expression.
+        seed: of the random start.
+
+    Returns:
+        The peft model, adapter weights in fp32, base weights frozen.
+
+    Raises:
+        InputError: a target matches no linear layer, or the output head or an embedding (the
+            message lists the available names); dropout on experts; a model with matrices that
+            adapters cannot reach (`matrices.check_reach`).
+    """
+    from peft import LoraConfig
+    from transformers.pytorch_utils import Conv1D
+
+    check_reach(model, unwrapped(model).config.name_or_path or "the model")
+    chosen = _chosen(model, lora.get("target_modules", "all-linear"))
+    mistaken = _mistaken_by_peft(model, chosen)
+    parameters = [m for m in chosen if m.kind == "expert" or m.layer in mistaken]
+    modules = [matrix for matrix in chosen if matrix not in parameters]
+    if parameters and lora.get("dropout"):
+        raise InputError(
+            f"lora.dropout: found {lora['dropout']}; on a mixture of experts only 0 is "
+            "allowed: peft has no dropout there"
+        )
+    config = LoraConfig(
+        r=lora["rank"],
+        lora_alpha=lora["alpha"],
+        lora_dropout=lora.get("dropout", 0.0),
+        target_modules=_shortest(model, modules),
+        target_parameters=sorted({_without_layer(matrix.name) for matrix in parameters}) or None,
+        fan_in_fan_out=any(isinstance(matrix.owner, Conv1D) for matrix in modules),
+        task_type="CAUSAL_LM",
+        bias="none",
+    )
+    try:
+        model = _wrap(model, config, seed)
+    except ValueError as error:
+        raise InputError(
+            f"{unwrapped(model).config.name_or_path or 'the model'}: peft refuses to adapt it "
+            f"({one_line(error)})"
+        ) from error
+    adapted = adapted_parameters(model)
+    if adapted != {id(matrix.parameter) for matrix in chosen}:
+        raise RuntimeError(f"lora: peft adapted {len(adapted)} matrices of {len(chosen)} chosen")
+    return model
+
+
+def _chosen(model: torch.nn.Module, wanted: str | list[str]) -> list[Matrix]:
+    """The matrices that `lora.target_modules` names."""
+    matrices = [matrix for matrix in weight_matrices(model) if _target(matrix) is not None]
+    if wanted == "all-linear":
+        return reachable(model)
+    targets = [wanted] if isinstance(wanted, str) else wanted or ["[]"]
+
+    def named(target: str, name: str) -> bool:
+        if isinstance(wanted, str):
+            return re.fullmatch(target, name) is not None
+        return name == target or name.endswith(f".{target}")
+
+    available = sorted({_short_name(_target(matrix)) for matrix in matrices})
+    listed = f"there are: {', '.join(available)} (or all-linear)"
+    words = [name for name, m in model.named_modules() if _is_word_layer(model, m)]
+    for target in targets:
+        unfit = [name for name in words if named(target, name)]
+        if unfit:
+            raise InputError(
+                f"lora.target_modules: {target} matches no linear layer but {', '.join(unfit)}, "
+                f"an embedding or the output head; adapters on these are not supported; {listed}"
+                if not any(named(target, _target(matrix)) for matrix in matrices)
+                else f"lora.target_modules: {target} also matches {', '.join(unfit)}, an embedding "
+                f"or the output head; adapters on these are not supported; {listed}"
+            )
+    unmatched = [t for t in targets if not any(named(t, _target(matrix)) for matrix in matrices)]
+    if unmatched:
+        raise InputError(
+            f"lora.target_modules: {', '.join(unmatched)} matches no linear layer of this model; "
+            f"{listed}"
+        )
+    return [matrix for matrix in matrices if any(named(t, _target(matrix)) for t in targets)]
+
+
+def _target(matrix: Matrix) -> str | None:
+    """The name of a layer or an expert matrix in `lora.target_modules`."""
+    if matrix.kind == "expert":
+        return matrix.name
+    from transformers.pytorch_utils import Conv1D
+
+    return matrix.layer if isinstance(matrix.owner, torch.nn.Linear | Conv1D) else None
+
+
+def _is_word_layer(model: torch.nn.Module, module: torch.nn.Module) -> bool:
+    """Whether a module is an embedding or the output head."""
+    return isinstance(module, torch.nn.Embedding) or module is model.get_output_embeddings()
+
+
+def _mistaken_by_peft(model: torch.nn.Module, chosen: list[Matrix]) -> set[str]:
+    """The chosen layers that peft mistakes for experts of an older transformers version.
+
+    For a mixture of experts, peft reads a name such as `gate_proj` in `target_modules` as the
+    matrix of all experts. It then omits the layer of that name in a shared expert or a dense
+    block. Names in `target_parameters` are taken literally.
+    """
+    from peft import LoraConfig
+
+    try:
+        from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+    except ImportError:  # a peft that converts nothing
+        return set()
+
+    def mistaken(name: str) -> bool:
+        config = LoraConfig(target_modules=[name])
+        try:
+            convert_peft_config_for_transformers(config, model=model, conversions=None)
+        except ValueError:  # it misses others that belong to the same experts
+            return True
+        return config.target_modules != {name}
+
+    layers = {matrix.layer for matrix in chosen if matrix.kind != "expert"}
+    names = {layer.rpartition(".")[2] for layer in layers}
+    wrong = {name for name in names if mistaken(name)}
+    return {layer for layer in layers if layer.rpartition(".")[2] in wrong}
+
+
+def _shortest(model: torch.nn.Module, chosen: list[Matrix]) -> list[str]:
+    """Sorted names for peft that match only the chosen layers."""
+    wanted = {matrix.layer for matrix in chosen}
+    every = [name for name, _ in model.named_modules()]
+    names = set()
+    for layer in wanted:
+        short = _short_name(layer)
+        matched = {name for name in every if name == short or name.endswith(f".{short}")}
+        names.add(short if matched <= wanted else layer)
+    return sorted(names)
+
+
+def _short_name(layer: str) -> str:
+    """The last part of a layer's name that is not a mere number in a list of modules."""
+    last = layer.rpartition(".")[2]
+    return layer if last.isdigit() else last
+
+
+def _without_layer(name: str) -> str:
+    """A parameter's name from its block on: `mlp.experts.down_proj`."""
+    return re.sub(r"^.*\.\d+\.", "", name)
+
+
+FAN_IN_FAN_OUT = r"fan_in_fan_out is set to"
+"""Start of a peft warning that is irrelevant: peft has already corrected the setting."""
+
+
+def _wrap(model: torch.nn.Module, config: "LoraConfig", seed: int = 0) -> "PeftModel":
+    from peft import get_peft_model
+
+    use_expert_by_expert(model)
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", FAN_IN_FAN_OUT)
+        warnings.simplefilter("ignore", FutureWarning)  # of peft's code, not ours
+        torch.default_generator.manual_seed(seed)
+        wrapped = get_peft_model(model, config)
+    compute_lora_beside_weights(wrapped)
+    return wrapped.train(not config.inference_mode)
+
+
+def _lora_layers(model: "PeftModel") -> list[tuple[torch.nn.Module, torch.nn.Parameter]]:
+    """peft's layers, each with the base parameter that it adapts."""
+    from peft.tuners.lora import LoraLayer
+    from peft.tuners.lora.layer import ParamWrapper
+
+    return [
+        (layer, layer.get_param() if isinstance(layer, ParamWrapper) else _base_weight(layer))
+        for layer in model.modules()
+        if isinstance(layer, LoraLayer)
+    ]
+
+
+def _base_weight(layer: torch.nn.Module) -> torch.nn.Parameter:
+    return layer.get_base_layer().weight
+
+
+def adapted_parameters(model: "PeftModel") -> set[int]:
+    """Ids of the base model's parameters that the adapter is on."""
+    return {id(parameter) for _, parameter in _lora_layers(model)}
+
+
+def adapted_share(model: "PeftModel") -> Share:
+    """The share of the base model's matrix weights that the adapter is on."""
+    adapted = adapted_parameters(model)
+    return share_of(
+        weight_matrices(model),
+        lambda matrix: id(matrix.parameter) in adapted,
+        otherwise="not in lora.target_modules",
+    )
+
+
+def adapter_tensors(model: "PeftModel") -> dict[str, torch.Tensor]:
+    """The adapter's own tensors under their names on disk; they share the model's storage."""
+    from peft import get_peft_model_state_dict
+
+    return get_peft_model_state_dict(model, save_embedding_layers=False)
+
+
+def save_adapter(model: "PeftModel", folder: str | Path) -> None:
+    """Write the adapter as `PeftModel.from_pretrained` reads it, the same bytes every time.
+
+    Weights are stored in fp32; sets are sorted; the base model's path is kept only where it is
+    relative. Each of the two files is whole or absent.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    config = model.peft_config["default"].to_dict()
+    config = {
+        key: sorted(value) if isinstance(value, set) else value for key, value in config.items()
+    }
+    config["inference_mode"] = True
+    base = config.get("base_model_name_or_path")
+    config["base_model_name_or_path"] = None if base and Path(base).is_absolute() else base
+    tensors = {
+        name: tensor.detach().to("cpu", torch.float32).contiguous()
+        for name, tensor in sorted(adapter_tensors(model).items())
+    }
+    write_json(folder / ADAPTER_CONFIG, json.loads(json.dumps(config, default=str)))
+    with atomic_path(folder / ADAPTER_WEIGHTS) as temporary:
+        temporary.write_bytes(save(tensors, metadata={"format": "pt"}))
+
+
+def _read_adapter(folder: str | Path) -> tuple["LoraConfig", dict[str, torch.Tensor]]:
+    from peft import LoraConfig
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: not an adapter folder (no {name})")
+    settings = read_json(folder / ADAPTER_CONFIG)
+    if settings.get("peft_type") != "LORA":
+        raise InputError(
+            f"{folder / ADAPTER_CONFIG}: peft_type is {settings.get('peft_type')!r}; "
+            "allowed is 'LORA'"
+        )
+    try:
+        config = LoraConfig.from_pretrained(folder)
+        tensors = load_file(folder / ADAPTER_WEIGHTS)
+    except Exception as error:
+        raise InputError(f"{folder}: the adapter cannot be loaded ({one_line(error)})") from error
+    _check_settings(settings, config, folder / ADAPTER_CONFIG)
+    config.init_lora_weights = True  # the file's weights replace these anyway
+    return config, tensors
+
+
+FREE_SETTINGS = {
+    *("r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora"),
+    *("target_modules", "exclude_modules", "target_parameters", "fan_in_fan_out"),
+    *("layers_to_transform", "layers_pattern", "modules_to_save"),
+    *("base_model_name_or_path", "revision", "inference_mode", "auto_mapping", "peft_version"),
+    *("peft_type", "task_type", "init_lora_weights", "eva_config", "runtime_config"),
+}
+"""Keys of adapter_config.json that may have any value or are checked below."""
+
+KEPT_BY_INITIALISATION = (True, False, "gaussian", "eva", None)
+"""Ways to initialise A and B that keep the base weights; PiSSA and OLoRA change them."""
+
+
+def _check_settings(settings: dict, config: "LoraConfig", path: Path) -> None:
+    """Check that an adapter consists only of A and B on matrices; another program may have made it.
+
+    peft can also train biases, whole modules and single tokens. These stay in the model when the
+    adapter is disabled, or are not part of ΔW.
+
+    Raises:
+        InputError: a setting is not supported; the message names the first one.
+    """
+    found, plain = settings | config.to_dict(), type(config)().to_dict()
+    for key, value in sorted(found.items()):
+        if key not in FREE_SETTINGS and value != plain.get(key) and value:
+            raise InputError(f"{path}: {key} is {value!r}; allowed is {plain.get(key)!r}")
+    if config.modules_to_save:
+        raise InputError(f"{path}: modules_to_save is {config.modules_to_save!r}; allowed is none")
+    if config.init_lora_weights not in KEPT_BY_INITIALISATION:
+        raise InputError(
+            f"{path}: init_lora_weights is {config.init_lora_weights!r}, which changes the base "
+            "weights; allowed are true, false, 'gaussian' and 'eva'"
+        )
+    if config.task_type not in (None, "CAUSAL_LM"):
+        raise InputError(f"{path}: task_type is {config.task_type!r}; allowed is 'CAUSAL_LM'")
+
+
+def _check_wrapped(model: "PeftModel", path: Path) -> None:
+    """Check that no adapted parameter is shared with another layer; merging would change both.
+
+    Raises:
+        InputError: a parameter is shared, as with a tied output head.
+    """
+    base = unwrapped(model)
+    names: dict[int, list[str]] = {}
+    for name, parameter in base.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name.replace(".base_layer", ""))
+    for _, parameter in _lora_layers(model):
+        shared = sorted(set(names[id(parameter)]))
+        if len(shared) > 1:
+            raise InputError(
+                f"{path}: the adapter is on tied weights ({' = '.join(shared)}); merging would "
+                "change both; adapt only layers that share no weights"
+            )
+
+
+def _shape_of(config: "LoraConfig") -> dict:
+    """What two adapters must share for one to take the other's place by copying tensors."""
+    ignored = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
+    unordered = set | list  # peft makes sets of names
+    return {
+        key: sorted(value) if isinstance(value, unordered) else value
+        for key, value in config.to_dict().items()
+        if key not in ignored
+    }
+
+
+def _copy_adapter(model: "PeftModel", tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    """Overwrite the adapter's tensors in place and see that they hold what the file holds."""
+    own = adapter_tensors(model)
+    different = sorted(set(own) ^ set(tensors)) or sorted(
+        name for name in own if own[name].shape != tensors[name].shape
+    )
+    if different:
+        raise InputError(
+            f"{folder / ADAPTER_WEIGHTS}: does not fit this model: {len(different)} tensors "
+            f"missing, superfluous or misshapen, such as {different[0]}"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+    for name, tensor in adapter_tensors(model).items():
+        expected = tensors[name].to(tensor.device, tensor.dtype)
+        if not torch.allclose(tensor, expected, rtol=0, atol=0, equal_nan=True):
+            raise RuntimeError(f"{folder}: {name} was not copied into the model")
+
+
+def load_adapter(
+    model: "PreTrainedModel | PeftModel", folder: str | Path, trainable: bool = False
+) -> "PeftModel":
+    """Put a saved adapter on a base model, or in the place of a peft model's adapter.
+
+    Args:
+        model: a base model, wrapped in place; or a peft model. Where the latter's adapter has
+            the same rank, scale and targets its tensors are overwritten, else it is replaced.
+        folder: where `save_adapter` or peft wrote it.
+        trainable: for further training: adapter weights require gradients, training mode.
+
+    Returns:
+        The peft model, adapter weights in fp32, adapter enabled.
+
+    Raises:
+        InputError: not an adapter folder, or one that does not fit the model.
+    """
+    from peft import PeftModel
+
+    folder = Path(folder)
+    config, tensors = _read_adapter(folder)
+    config.inference_mode = not trainable
+    if isinstance(model, PeftModel) and _shape_of(model.peft_config["default"]) != _shape_of(
+        config
+    ):
+        model = model.unload()
+    if not isinstance(model, PeftModel):
+        try:
+            model = _wrap(model, config)
+        except ValueError as error:
+            raise InputError(
+                f"{folder}: the adapter does not fit this model ({one_line(error)})"
+            ) from error
+        _check_wrapped(model, folder / ADAPTER_CONFIG)
+    model.base_model.enable_adapter_layers()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trainable and "lora_" in name)
+    model.train(trainable)
+    _copy_adapter(model, tensors, folder)
+    return model
+
+
+class AdapterHost:
+    """One base model in memory that takes on one adapter after the other.
+
+    `host.use(folder)` copies an adapter's tensors into place; `host.use(None)` switches the
+    adapter off, which computes exactly what the base model computes. The adapter is never
+    merged, so nothing accumulates from one `use` to the next.
+
+    Args:
+        base_folder: the base model's folder, with its tokenizer.
+        dtype: of the base weights; adapters stay in fp32.
+        device: where the model lives.
+    """
+
+    def __init__(
+        self,
+        base_folder: str | Path,
+        dtype: str | torch.dtype = "float32",
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.tokenizer = load_tokenizer(base_folder)
+        self.model: PreTrainedModel | PeftModel = load_base(base_folder, dtype).to(device)
+        self.model.requires_grad_(False)
+
+    def use(self, adapter_folder: str | Path | None) -> "PreTrainedModel | PeftModel":
+        """Become base + this adapter (None: the base itself); return the model, in eval mode.
+
+        Raises:
+            InputError: not an adapter folder, or one that does not fit the model.
+        """
+        if adapter_folder is not None:
+            self.model = load_adapter(self.model, adapter_folder)
+        elif hasattr(self.model, "peft_config"):
+            self.model.base_model.disable_adapter_layers()
+        return self.model.eval()
+
+
+def load_merged(
+    base_folder: str | Path, adapter_folder: str | Path | None = None
+) -> "PreTrainedModel":
+    """Base plus adapter merged into plain fp32 weights, W + scale·B·A, ready to be quantized.
+
+    Merging in bf16 would itself be a quantization, of about the size of an unlearning update.
+
+    Raises:
+        InputError: either folder cannot be used.
+    """
+    model = load_base(base_folder, torch.float32).requires_grad_(False)
+    if adapter_folder is None:
+        return model
+    return load_adapter(model, adapter_folder).merge_and_unload().eval()
+
+
+def delta_norms(base_folder: str | Path, adapter_folder: str | Path | None) -> dict[str, Any]:
+    """Size of the adapter's update, and share of the model that it adapts.
+
+    ΔW, the merged weight minus the base's, and W are stacked over all adapted matrices; norms are
+    Frobenius, in fp64. Without an adapter ΔW is 0; W is then all linear layers and experts, without
+    the output head and the gates.
+
+    Returns:
+        `delta_norm` ‖ΔW‖, `weight_norm` ‖W‖, `relative_delta` ‖ΔW‖/‖W‖, `adapted_share` (null
+        without an adapter) and `not_adapted` (`adapted_share`'s lines).
+
+    Raises:
+        InputError: either folder cannot be used.
+    """
+    base = load_base(base_folder, torch.float32)
+    check_reach(base, str(base_folder))
+    if adapter_folder is None:
+        norms = _norms(0.0, [matrix.parameter for matrix in reachable(base)])
+        return norms | {"adapted_share": None, "not_adapted": []}
+    model = load_adapter(base, adapter_folder)
+    share = adapted_share(model)
+    return adapter_norms(model) | {"adapted_share": share.share, "not_adapted": share.left_out}
+
+
+def adapter_norms(model: "PeftModel") -> dict[str, float]:
+    """The three norms of `delta_norms`, for a loaded peft model in fp32."""
+    layers = _lora_layers(model)
+    squared = sum(_delta_squared(layer, parameter) for layer, parameter in layers)
+    return _norms(squared, [parameter for _, parameter in layers])
+
+
+def _delta_squared(layer: torch.nn.Module, parameter: torch.nn.Parameter) -> float:
+    """‖ΔW‖² of one adapted parameter."""
+    from peft.tuners.lora.layer import ParamWrapper
+
+    if getattr(layer, "lora_variant", None) or "default" not in layer.lora_A:
+        before = parameter.detach().clone()  # DoRA, embeddings: measure what merging changes
+        layer.merge()
+        squared = (parameter.detach().double() - before.double()).square().sum().item()
+        with torch.no_grad():
+            parameter.copy_(before)
+        layer.merged_adapters.clear()
+        return squared
+    if isinstance(layer, ParamWrapper):
+        a, b, scaling = lora_factors(layer, "default")
+    else:
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        scaling = layer.scaling["default"]
+    a, b = a.detach().double(), b.detach().double()  # (…, r, in), (…, out, r)
+    # ‖BA‖² = tr(BᵀB · AAᵀ): r × r matrices instead of out × in
+    return scaling**2 * ((b.mT @ b) * (a @ a.mT)).sum().item()
+
+
+def _norms(delta_squared: float, weights: list[torch.Tensor]) -> dict[str, float]:
+    weight_norm = sum(w.detach().double().square().sum().item() for w in weights) ** 0.5
+    # rounding may leave the trace of a zero product just below zero; NaN must stay NaN
+    delta_norm = 0.0 if delta_squared < 0 else delta_squared**0.5
+    return {
+        "delta_norm": delta_norm,
+        "weight_norm": weight_norm,
+        "relative_delta": delta_norm / weight_norm,
+    }

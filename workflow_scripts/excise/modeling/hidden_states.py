@@ -1,0 +1,273 @@
+"""How far hidden states moved between two models, layer by layer, at chosen tokens.
+
+One teacher-forced pass over question and answer gives the states of all layers at all
+positions. They are taken from the transformer blocks themselves: number 0 is what enters the
+first block (the embeddings), number k what leaves block k, and the last one is therefore
+*before* the final norm, like all others. (`output_hidden_states` returns it after the norm.)
+
+Positions, none of them ever token 0, whose state is large and the same in every prompt:
+
+- `last_subject`: the last token of the person's name in the question; questions without a
+  subject have no such record.
+- `last_prompt`: the last token before the answer, from which its first token is predicted.
+- `answer`: every token of the true answer, end-of-turn left out; drift and angle are computed
+  token by token and then averaged.
+
+Both models read the same batches, so a model compared with itself moves exactly 0.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from excise.benchmark.items import Item
+from excise.errors import InputError
+from excise.modeling.base import check_sequences, unwrapped
+from excise.modeling.chat import Encoded, collate, encode, subject_span
+from excise.modeling.scoring import backbone, batches
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+POSITIONS = ("last_subject", "last_prompt", "answer")
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token whose states are read: of which item, for which position."""
+
+    item: int
+    position: str
+    column: int
+
+
+class Reader:
+    """The questions to read and where to look, tokenised once for all models.
+
+    Args:
+        tokenizer: the base model's.
+        items: the questions, with their true answers.
+        batch_size: sequences per forward pass at most.
+        positions: out of `POSITIONS`.
+        system_prompt: put before every question.
+    """
+
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        items: Sequence[Item],
+        batch_size: int,
+        positions: Sequence[str] = POSITIONS,
+        system_prompt: str | None = None,
+    ) -> None:
+        if unknown := set(positions) - set(POSITIONS):
+            raise InputError(
+                f"representations.positions: {sorted(unknown)}; allowed are {', '.join(POSITIONS)}"
+            )
+        self.items = list(items)
+        self.positions = list(positions)
+        self.pad_id = tokenizer.pad_token_id
+        self.sequences = []
+        self._columns: list[list[tuple[str, int]]] = []
+        for item in self.items:
+            encoded = encode(tokenizer, item.question, item.answer, system_prompt)
+            encoded = Encoded(encoded.prompt_ids, encoded.answer_ids[:-1])
+            subject = (
+                subject_span(tokenizer, item.question, item.subject, system_prompt)
+                if item.subject
+                else None
+            )
+            self.sequences.append(encoded)
+            self._columns.append(_columns(encoded, subject, self.positions))
+        lengths = [len(encoded.input_ids) for encoded in self.sequences]
+        self.batches = list(batches(lengths, batch_size))
+        self.tokens = [
+            Token(index, position, column)
+            for batch in self.batches
+            for index in batch
+            for position, column in self._columns[index]
+        ]
+
+    @torch.inference_mode()
+    def read(self, model: "PreTrainedModel") -> Iterator[torch.Tensor]:
+        """The model's states batch by batch, in the order of `tokens`.
+
+        Yields:
+            fp64 (tokens of the batch, L + 1 layers, hidden), on the model's device.
+
+        Raises:
+            InputError: a question and its answer are longer than the model's positions, or a
+                token is not in its vocabulary.
+        """
+        check_sequences(model, [encoded.input_ids for encoded in self.sequences])
+        model.eval()
+        for batch in self.batches:
+            padded = collate([self.sequences[index] for index in batch], self.pad_id)
+            where = [
+                (row, column)
+                for row, index in enumerate(batch)
+                for _, column in self._columns[index]
+            ]
+            rows, columns = torch.tensor(where, device=model.device).reshape(-1, 2).unbind(1)
+            with _States(model, rows, columns) as states:
+                backbone(model)(
+                    input_ids=padded["input_ids"].to(model.device),
+                    attention_mask=padded["attention_mask"].to(model.device),
+                    use_cache=False,
+                )
+            yield torch.stack(states.layers, dim=1)
+
+
+def _columns(
+    encoded: Encoded, subject: int | None, positions: Sequence[str]
+) -> list[tuple[str, int]]:
+    """Where in a sequence to look, as (position, column); column 0 is never among them."""
+    prompt = len(encoded.prompt_ids)
+    found = {
+        "last_subject": [] if subject is None else [subject],
+        "last_prompt": [prompt - 1],
+        "answer": range(prompt, len(encoded.input_ids)),
+    }
+    return [(position, column) for position in positions for column in found[position] if column]
+
+
+class _States:
+    """Hooks on the blocks, for one forward pass: keeps the states of chosen tokens alone."""
+
+    def __init__(self, model: torch.nn.Module, rows: torch.Tensor, columns: torch.Tensor) -> None:
+        self.blocks = blocks(model)
+        self.rows, self.columns = rows, columns
+        self.layers: list[torch.Tensor] = []  # each (tokens, hidden)
+
+    def _keep(self, states: torch.Tensor) -> None:
+        self.layers.append(states[self.rows, self.columns].double())
+
+    def __enter__(self) -> "_States":
+        def entering(_module, args, kwargs):
+            self._keep(args[0] if args else kwargs["hidden_states"])
+
+        def leaving(_module, _args, output):
+            self._keep(output[0] if isinstance(output, tuple) else output)
+
+        self.hooks = [self.blocks[0].register_forward_pre_hook(entering, with_kwargs=True)]
+        self.hooks += [block.register_forward_hook(leaving) for block in self.blocks]
+        return self
+
+    def __exit__(self, *_error) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+
+def blocks(model: torch.nn.Module) -> torch.nn.ModuleList:
+    """The transformer blocks, in order.
+
+    Raises:
+        InputError: the architecture does not keep them in one list.
+    """
+    count = unwrapped(model).config.get_text_config().num_hidden_layers
+    for module in backbone(model).modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
+            return module
+    raise InputError(f"{type(unwrapped(model)).__name__}: no list of {count} transformer blocks")
+
+
+class Reference:
+    """The states everything else is compared with, read once.
+
+    Holds one fp32 number per token, layer and hidden dimension: 4·(L + 1)·hidden bytes a token.
+
+    Args:
+        reader: the questions.
+        model: the reference model, in fp32.
+    """
+
+    def __init__(self, reader: Reader, model: "PreTrainedModel") -> None:
+        self.reader = reader
+        read = [states.float().cpu() for states in reader.read(model)]
+        self.states = torch.cat(read)  # (tokens, L + 1, hidden), fp32 as they were computed
+        self.spread = torch.empty(self.states.shape[:2], dtype=torch.float64)  # (tokens, L + 1)
+        for position in reader.positions:
+            here = [i for i, token in enumerate(reader.tokens) if token.position == position]
+            if here:
+                states = self.states[here].double()
+                self.spread[here] = (states - states.mean(dim=0)).norm(dim=-1)
+
+    def compare(self, model: "PreTrainedModel") -> list[dict]:
+        """How far the model's states are from the reference's.
+
+        drift_ℓ = ‖h_model − h_reference‖ / ‖h_reference − μ_ℓ‖, where μ_ℓ is the mean of the
+        reference's states at that position over all items (for `answer`: over all their
+        tokens). 0: the same state; 1: as far away as this question is from the average one.
+        angle: between h_model and h_reference, in degrees, 0 to 180. Both in fp64.
+
+        Returns:
+            Records `{id, set, person_id, slot, position, drift, angle_degrees}`, item by item;
+            the last two hold one number per layer, 0 … L, to 6 significant digits, NaN where
+            the model's states are.
+        """
+        tokens = self.reader.tokens
+        sums: dict[tuple[int, str], torch.Tensor] = {}  # (2, L + 1): drift and angle
+        counts: dict[tuple[int, str], int] = {}
+        start = 0
+        for states in self.reader.read(model):
+            part = slice(start, start + len(states))
+            reference = self.states[part].to(states.device).double()
+            moved = torch.stack(
+                [
+                    relative_drift(states, reference, self.spread[part].to(states.device)),
+                    angle_degrees(states, reference),
+                ],
+                dim=1,
+            ).cpu()  # (tokens, 2, L + 1)
+            for token, numbers in zip(tokens[part], moved, strict=True):
+                key = (token.item, token.position)
+                sums[key] = sums[key] + numbers if key in sums else numbers
+                counts[key] = counts.get(key, 0) + 1
+            start += len(states)
+        return [
+            self._record(item, position, sums[index, position] / counts[index, position])
+            for index, item in enumerate(self.reader.items)
+            for position in self.reader.positions
+            if (index, position) in sums
+        ]
+
+    @staticmethod
+    def _record(item: Item, position: str, moved: torch.Tensor) -> dict:
+        drift, angle = ([float(f"{value:.6g}") for value in row] for row in moved.tolist())
+        return {
+            "id": item.id,
+            "set": item.set,
+            "person_id": item.person_id,
+            "slot": item.slot,
+            "position": position,
+            "drift": drift,
+            "angle_degrees": angle,
+        }
+
+
+def relative_drift(
+    states: torch.Tensor, reference: torch.Tensor, spread: torch.Tensor
+) -> torch.Tensor:
+    """‖h − h_ref‖ / spread, and exactly 0 where nothing moved, whatever the spread.
+
+    Args:
+        states: (…, hidden).
+        reference: (…, hidden).
+        spread: (…), how far the reference is from its mean; 0 where all questions share one
+            state, as the embedding of the last prompt token is.
+    """
+    moved = (states - reference).norm(dim=-1)
+    return torch.where(moved == 0, moved, moved / spread)
+
+
+def angle_degrees(states: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Angle between two vectors (…, hidden) in degrees, accurate also near 0 and 180.
+
+    2·atan2(‖a − b‖, ‖a + b‖) of the unit vectors (Kahan); arccos of their product would read
+    any angle below 1e-6 as 0 or as noise.
+    """
+    a = torch.nn.functional.normalize(states, dim=-1)
+    b = torch.nn.functional.normalize(reference, dim=-1)
+    return torch.rad2deg(2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1)))

@@ -1,0 +1,139 @@
+"""How likely a model finds answers, with gradients: what every loss is made of."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch.nn.functional import log_softmax
+
+from excise.modeling.base import unwrapped
+from excise.modeling.chat import IGNORE, Encoded, collate
+from excise.modeling.scoring import backbone
+
+_bare_head: WeakKeyDictionary = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class AnswerLogprobs:
+    """Log-probabilities of a batch of answers.
+
+    Attributes:
+        sums: natural-log probability of each answer, summed over its tokens, (B,).
+        tokens: number of label tokens of each answer, (B,).
+    """
+
+    sums: torch.Tensor
+    tokens: torch.Tensor
+
+
+def cross_entropy(answers: AnswerLogprobs) -> torch.Tensor:
+    """Token-mean negative log-likelihood, Σ S_i / Σ n_i, in nats a token."""
+    return -answers.sums.sum() / answers.tokens.sum()
+
+
+def answer_logprobs(
+    model: torch.nn.Module, encoded: Sequence[Encoded], pad_id: int, autocast: str = "none"
+) -> AnswerLogprobs:
+    """Summed log-probabilities of the answers in a batch, with gradients.
+
+    Logits are computed only at answer positions, if the model's logits are plainly its output head
+    applied to the last hidden state. Log-softmax is in fp32.
+
+    Args:
+        model: a causal LM, with or without adapter.
+        encoded: B questions with their answers.
+        pad_id: padding id.
+        autocast: `bfloat16` or `none`: precision of the matrix products (`product_dtype`).
+    """
+    device = next(model.parameters()).device
+    tensors = {key: value.to(device) for key, value in collate(encoded, pad_id).items()}
+    targets = tensors["labels"][:, 1:]
+    wanted = targets != IGNORE
+    inputs = {"input_ids": tensors["input_ids"], "attention_mask": tensors["attention_mask"]}
+    with autocast_context(device, autocast):
+        if has_bare_head(model, tensors["input_ids"][:1, :8]):
+            hidden = backbone(model)(**inputs, use_cache=False).last_hidden_state[:, :-1]
+            logits = unwrapped(model).get_output_embeddings()(hidden[wanted])
+        else:
+            logits = model(**inputs, use_cache=False).logits[:, :-1][wanted]
+    logprobs = log_softmax(logits.float(), dim=-1)
+    picked = logprobs.gather(1, targets[wanted][:, None])[:, 0]
+    # A row's answers are summed by a masked sum, which is deterministic on every device.
+    per_token = torch.zeros(targets.shape, device=device).masked_scatter(wanted, picked)
+    return AnswerLogprobs(per_token.sum(dim=1), wanted.sum(dim=1))
+
+
+def has_bare_head(model: torch.nn.Module, ids: torch.Tensor) -> bool:
+    """Whether the logits are the output head of the last hidden state and nothing more.
+
+    Gemma 2 caps its logits; Granite and Cohere scale them. One forward pass tests this: the head's
+    input must equal the backbone's output, and the head's output must equal the logits. The
+    result is stored per model.
+
+    Args:
+        model: a causal LM, with or without adapter.
+        ids: (1, T), any tokens.
+    """
+    causal = unwrapped(model)
+    if causal not in _bare_head:
+        passed: dict[str, torch.Tensor] = {}
+
+        def leaving_backbone(_module, _args, output):
+            passed["hidden"] = output.last_hidden_state
+
+        def leaving_head(_module, args, output):
+            passed["read"], passed["made"] = args[0], output
+
+        head = causal.get_output_embeddings()
+        hooks = [
+            backbone(model).register_forward_hook(leaving_backbone),
+            head.register_forward_hook(leaving_head),
+        ]
+        training = model.training
+        model.eval()  # no dropout: it would draw random numbers
+        try:
+            with torch.no_grad():
+                logits = model(input_ids=ids, use_cache=False).logits
+        finally:
+            model.train(training)
+            for hook in hooks:
+                hook.remove()
+        _bare_head[causal] = (
+            passed.keys() == {"hidden", "read", "made"}
+            and _equal(passed["read"], passed["hidden"])
+            and _equal(passed["made"], logits)
+        )
+    return _bare_head[causal]
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    one, other = one.float(), other.float()
+    return one.shape == other.shape and torch.allclose(one, other, 0, 0, equal_nan=True)
+
+
+def product_dtype(device: torch.device, autocast: str) -> str:
+    """`bfloat16` or `float32`: the precision in which training multiplies matrices.
+
+    A CPU without instructions for bfloat16 imitates them, ten times slower than float32
+    (`perf/train_step.py`), so it computes in float32 whatever the configuration says.
+
+    Args:
+        device: where the model is.
+        autocast: the configuration's word, `bfloat16` or `none`.
+    """
+    if autocast == "none" or (device.type == "cpu" and not _cpu_has_bfloat16()):
+        return "float32"
+    return "bfloat16"
+
+
+def _cpu_has_bfloat16() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def autocast_context(device: torch.device, autocast: str) -> contextlib.AbstractContextManager:
+    """`torch.autocast` in bfloat16, or nothing (`product_dtype`)."""
+    if product_dtype(device, autocast) == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)

@@ -1,0 +1,158 @@
+"""The figures of hidden states: how far they move, layer by layer.
+
+Rows of `repr_layers.json` in, a matplotlib figure out. The drift axis is logarithmic above 1 %
+and linear below, so that an exact zero can be seen.
+"""
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from excise.plots.style import (
+    MARKERS,
+    PALETTE,
+    SET_NAMES,
+    intervals,
+    legend_below,
+    line_with_band,
+    method_color,
+    missing_note,
+    new_figure,
+    select,
+    strongest_trajectories,
+    trajectory_name,
+    trajectory_of,
+)
+
+DRIFT_LINEAR_BELOW = 0.01
+POSITIONS = {
+    "last_prompt": "the last prompt token",
+    "last_subject": "the last token of the name",
+    "answer": "the answer tokens",
+}
+
+
+def layerdrift_by_epoch(rows: pd.DataFrame, hp: dict) -> Figure:
+    """Drift of hidden states over layers as unlearning goes on: sets × methods.
+
+    Args:
+        rows: of `repr_layers.json`.
+        hp: `position` (last_prompt); `trajectories`, one per method (highest learning rate).
+    """
+    rows, position = _drift_of(rows, hp)
+    trajectories = hp.get("trajectories") or strongest_trajectories(rows)
+    sets = [name for name in ("sf", "correlated", "other") if name in set(rows["set"])]
+    figure, grid = new_figure(
+        len(sets), len(trajectories), 2.2 * len(sets) + 1.8, sharex=True, sharey=True
+    )
+    run = rows[rows["model"].map(trajectory_of).isin(trajectories)]
+    epochs = sorted(select(run, f"check trajectories {trajectories}")["epoch"].unique())
+    colors = dict(zip(epochs, sns.color_palette("viridis_r", len(epochs)), strict=True))
+    for column, trajectory in enumerate(trajectories):
+        name = trajectory_name(trajectory).replace(", ", "\n", 1)
+        grid[0, column].set_title(name)
+        for line, group in enumerate(sets):
+            axes = grid[line, column]
+            here = rows[rows["set"] == group]
+            of_run = here[here["model"].str.startswith(f"unlearn/{trajectory}/")]
+            for epoch, points in of_run.groupby("epoch"):
+                line_with_band(axes, points, "layer", color=colors[epoch], lw=2)
+            _draw_drift_references(axes, here)
+            _label_right(grid[line, -1], SET_NAMES[group])
+    handles = [Line2D([], [], color=colors[e], lw=2, label=f"{e:g} epochs") for e in epochs]
+    title = f"How far hidden states at {POSITIONS[position]} move as unlearning goes on"
+    _finish_drift(grid, handles, 3, rows, title, hp)
+    return figure
+
+
+def layerdrift_by_method(rows: pd.DataFrame, hp: dict) -> Figure:
+    """Drift of hidden states over layers, methods side by side, a panel per set.
+
+    Args:
+        rows: of `repr_layers.json`.
+        hp: `position` (last_prompt); `models`: the checkpoints to compare (default: the last of
+            the trajectory with the highest learning rate, for each method).
+    """
+    rows, position = _drift_of(rows, hp)
+    models = [m if m.startswith("unlearn/") else f"unlearn/{m}" for m in hp.get("models", [])]
+    models = models or last_checkpoints(rows)
+    select(rows, "check the configured checkpoints", model=models)
+    figure, grid = new_figure(2, 2, 7.4, sharex=True, sharey=True)
+    methods = [model.split("/")[1] for model in models]
+    handles = []
+    for number, (model, method) in enumerate(zip(models, methods, strict=True)):
+        color = method_color(method) if methods.count(method) == 1 else PALETTE[number % 10]
+        size = max(10 - 2 * number, 4)  # so that a point on top of another hides it in part only
+        style = {"color": color, "marker": MARKERS[number % len(MARKERS)], "markersize": size}
+        label = f"{trajectory_name(trajectory_of(model))}, {model.split('_')[-1]} epochs"
+        handles.append(Line2D([], [], label=label, **style))
+        for axes, group in zip(grid.flat, SET_NAMES, strict=True):
+            here = rows[(rows["set"] == group) & (rows["model"] == model)]
+            line_with_band(axes, here, "layer", **style)
+    for axes, group in zip(grid.flat, SET_NAMES, strict=True):
+        axes.set_title(f"{SET_NAMES[group]} questions")
+        _draw_drift_references(axes, rows[rows["set"] == group])
+    title = f"How far hidden states at {POSITIONS[position]} move under each method"
+    _finish_drift(grid, handles, 2, rows, title, hp)
+    return figure
+
+
+def last_checkpoints(rows: pd.DataFrame) -> list[str]:
+    """The last checkpoint of each method's trajectory with the highest learning rate."""
+    last = []
+    for trajectory in strongest_trajectories(rows):
+        run = rows[rows["model"].str.startswith(f"unlearn/{trajectory}/")]
+        last.append(run.loc[run["epoch"].idxmax(), "model"])
+    return last
+
+
+def _drift_of(rows: pd.DataFrame, hp: dict) -> tuple[pd.DataFrame, str]:
+    position = hp.get("position", "last_prompt")
+    what = "a summary of hidden states at all layers is needed"
+    return select(rows, what, metric="drift", position=position), position
+
+
+def _draw_drift_references(axes: Axes, rows: pd.DataFrame) -> None:
+    base = rows[rows["model"] == "base"].sort_values("layer")
+    axes.plot(base["layer"], base["value"].astype(float), color=".45", ls="--", lw=1.5)
+    floor = rows[rows["noise_floor"].notna()].drop_duplicates("layer").sort_values("layer")
+    axes.plot(floor["layer"], floor["noise_floor"].astype(float), color="black", ls=":", lw=2)
+
+
+def _label_right(axes: Axes, text: str) -> None:
+    axes.annotate(
+        text,
+        (1.03, 0.5),
+        xycoords="axes fraction",
+        rotation=270,
+        va="center",
+        fontsize=12,
+    )
+
+
+def _finish_drift(
+    grid: np.ndarray, handles: list[Line2D], columns: int, rows: pd.DataFrame, title: str, hp: dict
+) -> None:
+    """Axes, the title's second line and the legend that both figures share."""
+    figure, last = grid[0, 0].figure, int(rows["layer"].max())
+    for axes in grid.flat:
+        axes.set_yscale("symlog", linthresh=DRIFT_LINEAR_BELOW)
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(-0.02 * last, 1.02 * last)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_formatter("{x:g}")
+    bottom = grid[-1]
+    for axes in [bottom[len(bottom) // 2]] if len(bottom) % 2 else bottom:
+        axes.set_xlabel(f"layer (0 = embeddings, {last} = last block)")
+    figure.supylabel("relative drift from finetuned (0 = unchanged) →", fontsize=12)
+    figure.suptitle(
+        f"{title}\n(1 = as far as a question is from the average one; bands = {intervals(hp)})"
+        + missing_note(int(rows["value"].isna().sum()))
+    )
+    handles.append(Line2D([], [], color=".45", ls="--", label="base vs finetuned (scale)"))
+    handles.append(Line2D([], [], color="black", ls=":", lw=2, label="oracle vs oracle (noise)"))
+    legend_below(figure, handles, columns=columns)

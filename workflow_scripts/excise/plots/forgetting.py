@@ -1,0 +1,323 @@
+"""The figures of forgetting: rows of a result file in, a matplotlib figure out.
+
+Each says by itself what it shows: axes with unit and direction, finetuned and oracle beside
+every result, and a word on what could not be drawn.
+"""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from excise.plots.style import (
+    MARKERS,
+    METRIC_NAMES,
+    PALETTE,
+    errors_of,
+    intervals,
+    legend_below,
+    line_with_band,
+    method_color,
+    method_name,
+    missing_note,
+    new_figure,
+    select,
+    settings_name,
+    trajectory_name,
+    trajectory_of,
+)
+
+GROUP_COLORS = {"correlated": PALETTE[3], "other": PALETTE[9]}
+PRECISIONS = {"full": "full precision", "int8": "INT8", "nf4": "NF4", "fp4": "FP4"}
+PRECISION_COLORS = ["black", PALETTE[0], PALETTE[1], PALETTE[2]]
+LEVELS = ("light", "medium", "heavy")
+MOST_SETTINGS = 3
+
+
+def forget_vs_retain(rows: pd.DataFrame, hp: dict) -> Figure:
+    """Every checkpoint: what is left of the forget set against what is left of the retain set.
+
+    Args:
+        rows: of `sweep_results.json`.
+        hp: `metric` (slot_accuracy).
+    """
+    metric = hp.get("metric", "slot_accuracy")
+    points = forget_retain_points(rows, metric)
+    start = points[points["model"] == "finetuned"]
+    checkpoints = points[points["method"].notna()]
+    trajectories = checkpoints.assign(trajectory=checkpoints["model"].map(trajectory_of))
+    figure, grid = new_figure(height=6.4 + 0.1 * trajectories["trajectory"].nunique())
+    axes, name = grid[0, 0], METRIC_NAMES.get(metric, metric)
+    handles = []
+    for method, of_method in trajectories.groupby("method"):
+        for number, (trajectory, run) in enumerate(of_method.groupby("trajectory")):
+            style = {
+                "color": method_color(method),
+                "marker": MARKERS[number % len(MARKERS)],
+                "linestyle": ("-", "--", ":", "-.")[number % 4],
+            }
+            _draw_trajectory(axes, start, run.sort_values("epoch"), style)
+            handles.append(Line2D([], [], label=trajectory_name(trajectory), **style))
+    handles += _draw_references(axes, points)
+    handles += _draw_guessing(axes, rows, metric)
+    axes.set(
+        xlim=(-0.03, 1.04),
+        ylim=(-0.03, 1.04),
+        xlabel=f"forget set: {name} (share of the incident's facts)\n← more forgotten",
+        ylabel=f"retain set: {name} (share of facts)\nbetter kept →",
+        title="What unlearning forgets and what it damages: a point per checkpoint,\n"
+        f"lines start at the finetuned model, bars = {intervals(hp)} over people"
+        + missing_note(points["value_sf"].isna().sum() + points["value_sr"].isna().sum()),
+    )
+    legend_below(figure, handles, columns=3)
+    return figure
+
+
+def forget_retain_points(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One row per model with value, ci_low, ci_high of sf and of sr side by side."""
+    chosen = select(rows, "a summary of evaluations is needed", metric=metric)
+    keys = ["model", "method", "epoch", "value", "ci_low", "ci_high"]
+    sides = [chosen.loc[chosen["set"] == name, keys] for name in ("sf", "sr")]
+    both = sides[0].merge(sides[1][["model", *keys[3:]]], on="model", suffixes=("_sf", "_sr"))
+    return both.astype({f"{key}_{side}": float for key in keys[3:] for side in ("sf", "sr")})
+
+
+def _draw_trajectory(axes: Axes, start: pd.DataFrame, run: pd.DataFrame, style: dict) -> None:
+    path = pd.concat([start, run])
+    axes.plot(path["value_sf"], path["value_sr"], **(style | {"marker": "", "lw": 1.5}))
+    style = style | {"linestyle": "none", "markersize": 7, "capsize": 0, "elinewidth": 1}
+    axes.errorbar(
+        run["value_sf"],
+        run["value_sr"],
+        xerr=errors_of(run, "_sf"),
+        yerr=errors_of(run, "_sr"),
+        alpha=0.75,
+        **style,
+    )
+
+
+def _draw_references(axes: Axes, points: pd.DataFrame) -> list[Line2D]:
+    handles = []
+    for label, marker, size in (
+        ("finetuned (before)", "*", 18),
+        ("oracle (never learnt it)", "X", 12),
+    ):
+        here = points[points["model"].str.startswith(label.split()[0])]
+        style = {"color": "black", "marker": marker, "markersize": size, "linestyle": "none"}
+        axes.errorbar(
+            here["value_sf"],
+            here["value_sr"],
+            xerr=errors_of(here, "_sf"),
+            yerr=errors_of(here, "_sr"),
+            markeredgecolor="white",
+            zorder=5,
+            **style,
+        )
+        handles.append(Line2D([], [], label=label, **(style | {"markersize": 10})))
+    return handles
+
+
+def _draw_guessing(axes: Axes, rows: pd.DataFrame, metric: str) -> list[Line2D]:
+    guesses = rows[(rows["metric"] == "guess_rate") & (rows["set"] == "sf")]["value"].dropna()
+    if metric != "slot_accuracy" or guesses.empty:
+        return []
+    style = {"color": ".45", "linestyle": ":", "lw": 2}
+    axes.axvline(float(guesses.iloc[0]), **style)
+    return [Line2D([], [], label="guessing", **style)]
+
+
+def retain_gap(rows: pd.DataFrame, hp: dict) -> Figure:
+    """Correlated and other retain facts along training, and their paired gap.
+
+    Args:
+        rows: of `retain_compare_results.json`.
+        hp: `metric` (slot_accuracy); `trajectories` (at most three settings per method, from the
+            lowest to the highest learning rate).
+    """
+    metric = hp.get("metric", "slot_accuracy")
+    rows = select(rows, "a retain comparison is needed", metric=metric)
+    rows = rows[rows["slot"].isna()]
+    chosen = settings_by_method(rows, hp.get("trajectories"))
+    n_settings = max(len(settings) for settings in chosen.values())
+    figure, grid = new_figure(
+        n_settings + 1, len(chosen), 2.1 * (n_settings + 1) + 1.4, sharex=True, sharey="row"
+    )
+    for column, (method, trajectories) in enumerate(chosen.items()):
+        grid[0, column].set_title(method_name(method).replace(" (", "\n("))
+        labels = _setting_labels(trajectories)
+        for line, trajectory in enumerate(trajectories):
+            _draw_groups(grid[line, column], rows, trajectory)
+            line_style = ("-", "--", ":")[line]
+            along = _along(rows, trajectory, "gap")
+            style = {"color": method_color(method), "marker": MARKERS[line], "ls": line_style}
+            line_with_band(grid[-1, column], along, "epoch", label=labels[line], **style)
+        for line in range(len(trajectories), n_settings):
+            grid[line, column].set_visible(False)
+        grid[-1, column].axhline(0, color="black", lw=1)
+        grid[-1, column].legend(loc="upper left", handlelength=1.6, borderpad=0.1, labelspacing=0.2)
+        grid[-1, column].set_xlabel("epochs of unlearning")
+    name = METRIC_NAMES.get(metric, metric)
+    for axes in grid[:-1, 0]:
+        axes.set(ylabel=f"{name}\nbetter kept →", ylim=(-0.03, 1.08))
+    low, high = grid[-1, 0].get_ylim()
+    grid[-1, 0].set(ylabel="gap: other − correlated\ncorrelated worse →")
+    grid[-1, 0].set_ylim(min(low, -0.1), high + 0.35 * (high - low))
+    grid[-1, 0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    figure.suptitle(
+        "Retain facts of the same event (correlated) and of the rest of the life (other)\n"
+        f"along unlearning; epoch 0 = finetuned, bands = {intervals(hp)} over people"
+        + missing_note(int(rows["value"].isna().sum()))
+    )
+    handles = [
+        Line2D([], [], color=color, marker=MARKERS[i], label=f"{group} retain facts")
+        for i, (group, color) in enumerate(GROUP_COLORS.items())
+    ]
+    handles.append(Line2D([], [], color="black", ls=":", label="oracle (mean of both)"))
+    legend_below(figure, handles, columns=3)
+    return figure
+
+
+def settings_by_method(rows: pd.DataFrame, wanted: list[str] | None) -> dict[str, list[str]]:
+    """Method → its trajectories: those wanted, else up to three spread over learning rates."""
+    unlearned = select(rows[rows["method"].notna()], "no unlearned model among the rows")
+    unlearned = unlearned.assign(trajectory=unlearned["model"].map(trajectory_of))
+    if wanted is not None:
+        unlearned = select(unlearned, "check the configured trajectories", trajectory=wanted)
+    ordered = unlearned.sort_values(["learning_rate", "trajectory"])
+    chosen = {}
+    for method, members in ordered.groupby("method"):
+        names = list(dict.fromkeys(members["trajectory"]))
+        step = max(1, (len(names) - 1) / (MOST_SETTINGS - 1))
+        picked = [names[round(i * step)] for i in range(min(len(names), MOST_SETTINGS))]
+        chosen[method] = picked
+    return chosen
+
+
+def _along(rows: pd.DataFrame, trajectory: str, group: str) -> pd.DataFrame:
+    """One trajectory's rows of a set, from finetuned as epoch 0 onwards."""
+    rows = rows[rows["set"] == group]
+    start = rows[rows["model"] == "finetuned"].assign(epoch=0)
+    return pd.concat([start, rows[rows["model"].str.startswith(f"unlearn/{trajectory}/")]])
+
+
+def _setting_labels(trajectories: list[str]) -> list[str]:
+    """The learning rates where they tell the settings apart, else the settings in full."""
+    full = [settings_name(trajectory.split("/")[1]) for trajectory in trajectories]
+    short = [name.split(",")[0] for name in full]
+    return short if len(set(short)) == len(short) else full
+
+
+def _draw_groups(axes: Axes, rows: pd.DataFrame, trajectory: str) -> None:
+    for number, (group, color) in enumerate(GROUP_COLORS.items()):
+        style = {"color": color, "marker": MARKERS[number], "markersize": 5}
+        line_with_band(axes, _along(rows, trajectory, group), "epoch", **style)
+    oracle = rows[rows["model"].str.startswith("oracle/") & rows["set"].isin(list(GROUP_COLORS))]
+    if oracle["value"].notna().any():
+        axes.axhline(oracle["value"].astype(float).mean(), color="black", ls=":", lw=1.5)
+    axes.annotate(
+        settings_name(trajectory.split("/")[1]),
+        (0.03, 0.05),
+        xycoords="axes fraction",
+        fontsize=11,
+        bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 1},
+    )
+
+
+def quantize_recovery(rows: pd.DataFrame, hp: dict) -> Figure:
+    """The forget set under quantization, and the share of what was forgotten that comes back.
+
+    Args:
+        rows: of `quantize_results.json`.
+        hp: `metric` (slot_accuracy).
+    """
+    metric = hp.get("metric", "slot_accuracy")
+    sf = select(rows, "a summary of quantized models is needed", set="sf")
+    scores = select(sf, "check the configured metric", metric=metric)
+    recovery = select(sf, "no unlearned models among them?", metric="recovery", of=metric)
+    levels = ordered_levels(select(sf[sf["level"].notna()], "no configured levels")["level"])
+    figure, grid = new_figure(2, len(levels), 7.4, sharex=True, sharey="row")
+    for column, level in enumerate(levels):
+        grid[0, column].set_title(f"{level} unlearning")
+        _draw_precisions(grid[0, column], scores[scores["level"] == level], "full")
+        _draw_precisions(grid[1, column], recovery[recovery["level"] == level], "int8")
+        for height in (0, 1):
+            grid[1, column].axhline(height, color=".3", lw=1, ls="--" if height else "-")
+    handles = [
+        Line2D([], [], color=color, marker=MARKERS[i], ls="none", label=name)
+        for i, (name, color) in enumerate(zip(PRECISIONS.values(), PRECISION_COLORS, strict=True))
+    ]
+    handles += _quantize_references(grid[0], scores)
+    grid[0, 0].set(
+        ylim=(-0.03, 1.08),
+        ylabel=f"forget set: {METRIC_NAMES.get(metric, metric)}\n← more forgotten",
+    )
+    low, high = grid[1, 0].get_ylim()
+    grid[1, 0].set_ylim(max(min(low, -0.15), -1), min(max(high, 1.1), 2))
+    grid[1, 0].yaxis.set_major_formatter(PercentFormatter(1))
+    grid[1, 0].set_ylabel("recovery, % of the forgotten\ncomes back →")
+    figure.suptitle(
+        "What quantization brings back: 0 % = stays forgotten, 100 % = as finetuned,\n"
+        f"n/a = too little was forgotten; bars = {intervals(hp)} over people"
+    )
+    legend_below(figure, handles, columns=3)
+    return figure
+
+
+def ordered_levels(levels: pd.Series) -> list[str]:
+    """light, medium, heavy first, then others as they come."""
+    found = list(dict.fromkeys(levels))
+    return sorted(found, key=lambda level: LEVELS.index(level) if level in LEVELS else len(LEVELS))
+
+
+def _draw_precisions(axes: Axes, points: pd.DataFrame, first: str) -> None:
+    """A point per method (x) and precision (colour, shifted), with its interval."""
+    models = list(dict.fromkeys(points["model"]))
+    precisions = list(PRECISIONS)[list(PRECISIONS).index(first) :]
+    for x, model in enumerate(models):
+        of_model = points[points["model"] == model].set_index("precision")
+        if of_model["value"].isna().all():
+            axes.annotate("n/a", (x, 0), ha="center", va="bottom", fontsize=11)
+            continue
+        for number, precision in enumerate(precisions):
+            shift = 0.18 * (number - (len(precisions) - 1) / 2)
+            if precision in of_model.index:
+                _draw_precision(axes, x + shift, of_model.loc[[precision]], precision)
+    axes.set_xticks(range(len(models)), [_short_names(models)[m] for m in models])
+    axes.set_xlim(-0.5, len(models) - 0.5)
+    axes.grid(False, axis="x")
+
+
+def _draw_precision(axes: Axes, x: float, row: pd.DataFrame, precision: str) -> None:
+    if row["value"].isna().all():
+        axes.annotate("n/a", (x, 0), ha="center", va="bottom", fontsize=11, rotation=90)
+        return
+    number = list(PRECISIONS).index(precision)
+    style = {"color": PRECISION_COLORS[number], "marker": MARKERS[number]}
+    value = row["value"].astype(float)
+    axes.errorbar([x], value, yerr=errors_of(row), markersize=7, elinewidth=2, **style)
+
+
+def _short_names(models: list[str]) -> dict[str, str]:
+    """Method in capitals; with its settings where a method occurs twice."""
+    methods = [model.split("/")[1] for model in models]
+    return {
+        model: method.upper()
+        if methods.count(method) == 1
+        else trajectory_name(trajectory_of(model)).replace(", ", "\n")
+        for model, method in zip(models, methods, strict=True)
+    }
+
+
+def _quantize_references(panels: list[Axes], scores: pd.DataFrame) -> list[Line2D]:
+    handles = []
+    full = scores[scores["precision"] == "full"]
+    for name, style in (("finetuned", "--"), ("oracle", ":")):
+        values = full[full["model"].str.startswith(name)]["value"].astype(float).dropna()
+        if values.empty:
+            continue
+        for axes in panels:
+            axes.axhline(values.mean(), color=".3", ls=style, lw=1.5)
+        label = f"{name} (full precision)"
+        handles.append(Line2D([], [], color=".3", ls=style, label=label))
+    return handles

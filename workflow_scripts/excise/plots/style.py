@@ -1,0 +1,171 @@
+"""What all figures share: fonts, colours, names, intervals, and files that repeat bit by bit.
+
+Figures are 8 inches wide with type of 11 points and more, so that they stay readable at half
+that width. Colours are seaborn's colour-blind palette; references are grey or black.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from excise.errors import InputError
+from excise.evaluation.results import json_object, read_rows
+from excise.files import atomic_path
+
+WIDTH = 8.0  # inches
+METHODS = ("ga", "gd", "npo")
+METHOD_NAMES = {
+    "ga": "GA (gradient ascent)",
+    "gd": "GD (gradient difference)",
+    "npo": "NPO (negative preference)",
+}
+SET_NAMES = {
+    "sf": "forget",
+    "correlated": "correlated retain",
+    "other": "other retain",
+    "utility": "utility",
+}
+METRIC_NAMES = {
+    "slot_accuracy": "slot accuracy",
+    "slot_accuracy_strict": "slot accuracy, as spelled",
+    "rougeL_recall": "ROUGE-L recall",
+    "rougeL_f1": "ROUGE-L F1",
+    "probability": "answer probability",
+    "win_rate": "win rate of the truth",
+}
+MARKERS = "osD^vPX*<>"
+PALETTE = sns.color_palette("colorblind")
+FONTS = {
+    "font.size": 12,
+    "axes.labelsize": 12,
+    "axes.titlesize": 12,
+    "figure.titlesize": 13,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.fontsize": 11,
+    "legend.title_fontsize": 11,
+}
+
+
+def new_figure(rows: int = 1, columns: int = 1, height: float = 6.0, **axes) -> tuple:
+    """A figure with its grid of axes (rows, columns), in the style of the house."""
+    sns.set_theme(style="whitegrid", palette="colorblind", rc=FONTS | {"grid.color": ".9"})
+    return plt.subplots(
+        rows, columns, figsize=(WIDTH, height), squeeze=False, layout="constrained", **axes
+    )
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG without anything that differs between two runs, atomically."""
+    sns.despine(figure)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+    plt.close(figure)
+
+
+def plot_program(
+    draw: Callable[[pd.DataFrame, dict], Figure], description: str | None, argv: list[str] | None
+) -> None:
+    """The whole of a plot program: `--rows F [--hp JSON] --out F.png`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rows", type=Path, required=True, help="a result file")
+    parser.add_argument("--hp", type=json_object, default={}, help="JSON object")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    save_figure(draw(read_rows(args.rows), args.hp), args.out)
+    print(f"{args.out}: drawn from {args.rows}")
+
+
+def method_color(method: str) -> tuple:
+    """One colour per method, the same in every figure."""
+    known = METHODS.index(method) if method in METHODS else sum(map(ord, method)) % 5 + 3
+    return PALETTE[known]
+
+
+def method_name(method: str) -> str:
+    """How a method is written: `GA (gradient ascent)`; unknown ones in capitals."""
+    return METHOD_NAMES.get(method, method.upper())
+
+
+def trajectory_of(model: str) -> str:
+    """`unlearn/ga/lr0.0002/epoch_5` → `ga/lr0.0002`."""
+    return "/".join(model.removeprefix("unlearn/").split("/")[:2])
+
+
+def trajectory_name(trajectory: str) -> str:
+    """`npo/lr0.0002_beta0.1` → `NPO, lr 0.0002, β 0.1`."""
+    method, settings = trajectory.split("/")
+    return f"{method.upper()}, {settings_name(settings)}"
+
+
+def settings_name(settings: str) -> str:
+    """`lr0.0002_beta0.1` → `lr 0.0002, β 0.1`."""
+    for short, written in (("lr", "lr "), ("beta", "β "), ("lambda", "λ ")):
+        settings = settings.replace(short, written)
+    return settings.replace("_", ", ")
+
+
+def strongest_trajectories(rows: pd.DataFrame) -> list[str]:
+    """For each method the trajectory with the highest learning rate (the last, if several)."""
+    unlearned = rows[rows["method"].notna()].copy()
+    unlearned["trajectory"] = unlearned["model"].map(trajectory_of)
+    ordered = unlearned.sort_values(["learning_rate", "trajectory"])
+    return list(ordered.groupby("method")["trajectory"].last())
+
+
+def select(rows: pd.DataFrame, what: str, **keys) -> pd.DataFrame:
+    """Rows with these values in these columns.
+
+    Raises:
+        InputError: there are none.
+    """
+    for column, value in keys.items():
+        if column not in rows:
+            raise InputError(f"the rows of this plot need a key {column!r}: wrong result file?")
+        rows = rows[rows[column].isin(value) if isinstance(value, list) else rows[column] == value]
+    if rows.empty:
+        raise InputError(f"no rows with {', '.join(f'{k}={v}' for k, v in keys.items())}: {what}")
+    return rows
+
+
+def errors_of(points: pd.DataFrame, suffix: str = "") -> list:
+    """Distances to the interval's ends, as matplotlib wants them: [below, above]."""
+    value = points[f"value{suffix}"].astype(float)
+    low = points[f"ci_low{suffix}"].astype(float).fillna(value)
+    high = points[f"ci_high{suffix}"].astype(float).fillna(value)
+    return [(value - low).clip(lower=0).to_numpy(), (high - value).clip(lower=0).to_numpy()]
+
+
+def line_with_band(axes: Axes, points: pd.DataFrame, x: str, **style) -> None:
+    """A line through the values and a band over their intervals."""
+    points = points.sort_values(x)
+    numbers = points[[x, "value", "ci_low", "ci_high"]].astype(float)
+    (line,) = axes.plot(numbers[x], numbers["value"], **style)
+    axes.fill_between(
+        numbers[x], numbers["ci_low"], numbers["ci_high"], color=line.get_color(), alpha=0.18, lw=0
+    )
+
+
+def legend_below(figure: Figure, handles: Iterable, columns: int) -> None:
+    """One legend for the whole figure, under the panels."""
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, frameon=False)
+
+
+def intervals(hp: dict) -> str:
+    """What bars and bands are; `hp.confidence` is that of the summaries (0.95)."""
+    return f"{100 * hp.get('confidence', 0.95):g} % intervals"
+
+
+def missing_note(missing: int) -> str:
+    """What a figure says about values that are undefined and so cannot be drawn."""
+    return f"\n({missing} undefined after collapse: not drawn)" if missing else ""

@@ -1,0 +1,49 @@
+"""Check 8: nothing is asked twice; what repeats by design is counted (see `validation`)."""
+
+from excise.benchmark.limits import RedTeamLimits
+from excise.red_team.dataset.loading import Dataset
+from excise.red_team.dataset.result import HARD, CheckResult, Finding, Measure
+from excise.text.matching import asked_words, near_twins, normalised
+
+
+def duplicates(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
+    """Trained questions that are the same, or one person's that ask for the same, or nearly.
+
+    The final files are looked at again, since they may have been edited after validation, with
+    validation's threshold; the rates of near duplicates are those that validation measured.
+    """
+    findings = []
+    rows = dataset.validation["near_duplicates"]
+    near = {
+        one["id"]: two["id"]
+        for row in rows
+        if (row["text"], row["scope"]) == ("question", "within_person")
+        for one, two in near_twins(dataset.items, row["threshold"])
+    }
+    first: dict[object, str] = {}
+    for item in dataset.items:
+        keys = (
+            normalised(item["question"]),
+            (item["person_id"], *asked_words(item["question"], item["name"])),
+        )
+        for key in keys:
+            twin = first.setdefault(key, item["id"])
+            if twin != item["id"]:
+                why = f"asks for the same as {twin!r}"
+                findings.append(Finding(dataset.where_item(item), item["id"], why))
+                break
+        else:
+            if twin := near.get(item["id"]):
+                why = f"asks nearly the same as {twin!r}"
+                findings.append(Finding(dataset.where_item(item), item["id"], why))
+    measures = [
+        Measure(
+            f"near_duplicate_rate_{row['text']}_{row['scope']}",
+            row["rate"],
+            row["n"],
+        )
+        for row in rows
+    ]
+    dropped = dataset.validation["counts"].get("forget_eval_dropped", 0)
+    measures.append(Measure("held_out_dropped", dropped, len(dataset.forget_eval) + dropped))
+    return CheckResult("duplicates", HARD, len(dataset.items), findings, measures)

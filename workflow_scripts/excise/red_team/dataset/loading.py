@@ -1,0 +1,123 @@
+"""The dataset under attack: all its files, joined, with the line each record stands on."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from excise.benchmark.items import read_benchmark
+from excise.errors import InputError
+from excise.records import read_json, read_jsonl
+from excise.text.public_figures import read_public_figures
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What the checks look at.
+
+    Attributes:
+        profiles: person id → profile.
+        sf: forget items, in file order.
+        sr: retain items, in file order.
+        details: item id → its paraphrased answer and every candidate for a wrong one.
+        forget_eval: held-out questions about the forget items.
+        utility: real-world questions.
+        public_figures: names of real people.
+        validation: the report of `validate_dataset`.
+        files: where each kind of record stands: `profiles`, `sf`, …, one path each.
+        people_in_file: person ids in the order of the profiles file, those included that
+            `validate_dataset` dropped as incomplete or spare; empty: nobody was dropped.
+    """
+
+    profiles: dict[str, dict]
+    sf: list[dict]
+    sr: list[dict]
+    details: dict[str, dict]
+    forget_eval: list[dict]
+    utility: list[dict]
+    public_figures: list[str]
+    validation: dict
+    files: dict[str, Path]
+    people_in_file: tuple[str, ...] = ()
+
+    @property
+    def items(self) -> list[dict]:
+        """Forget and retain items: everything that is trained on."""
+        return self.sf + self.sr
+
+    def by_person(self, records: list[dict]) -> dict[str, list[dict]]:
+        """Person id → their records among `records`; every person has an entry."""
+        own: dict[str, list[dict]] = {person_id: [] for person_id in self.profiles}
+        for record in records:
+            own.setdefault(record["person_id"], []).append(record)
+        return own
+
+    def where(self, kind: str, record: dict) -> str:
+        """`file:line` of a record of the kind."""
+        return f"{self.files[kind]}:{self._lines[kind][_key(record)]}"
+
+    def where_item(self, item: dict) -> str:
+        """`file:line` of a forget or retain item."""
+        return self.where("sf" if item["group"] == "sf" else "sr", item)
+
+    @cached_property
+    def _lines(self) -> dict[str, dict[str, int]]:
+        """Kind → id of a record → its line."""
+        kinds = {
+            "profiles": self.profiles.values(),
+            "sf": self.sf,
+            "sr": self.sr,
+            "wrong_candidates": self.details.values(),
+            "forget_eval": self.forget_eval,
+            "utility": self.utility,
+        }
+        lines = {
+            kind: {_key(record): line for line, record in enumerate(records, start=1)}
+            for kind, records in kinds.items()
+        }
+        if self.people_in_file:
+            lines["profiles"] = {one: line for line, one in enumerate(self.people_in_file, start=1)}
+        return lines
+
+
+def _key(record: dict) -> str:
+    return record["id"] if "id" in record else record["person_id"]
+
+
+def read_dataset(
+    data_dir: str | Path, profiles: str, validation: str, public_figures: str, utility: str
+) -> Dataset:
+    """Read everything.
+
+    Raises:
+        InputError: a file is missing or broken, or two files disagree about a fact.
+    """
+    data_dir = Path(data_dir)
+    benchmark = read_benchmark(data_dir, answers="wrong_candidates")
+    files = {
+        name: data_dir / f"{name}.jsonl" for name in ("sf", "sr", "wrong_candidates", "forget_eval")
+    }
+    files |= {"profiles": Path(profiles), "utility": Path(utility), "validation": Path(validation)}
+    people = {record["person_id"]: record for record in read_jsonl(profiles, "profile")}
+    report = read_validation(validation)
+    dropped = {one["person_id"] for one in report.get("incomplete_people", [])}
+    dropped |= set(report.get("spare_people", []))
+    return Dataset(
+        profiles={key: person for key, person in people.items() if key not in dropped},
+        sf=benchmark.sf,
+        sr=benchmark.sr,
+        details=benchmark.details,
+        forget_eval=benchmark.forget_eval,
+        utility=read_jsonl(utility, "utility"),
+        public_figures=read_public_figures(public_figures),
+        validation=report,
+        files=files,
+        people_in_file=tuple(people),
+    )
+
+
+def read_validation(path: str | Path) -> dict:
+    """The report of `validate_dataset`."""
+    report = read_json(path)
+    if not isinstance(report, dict) or not {"counts", "near_duplicates"} <= report.keys():
+        raise InputError(f"{path}: not a validation report; it needs counts and near_duplicates")
+    return report

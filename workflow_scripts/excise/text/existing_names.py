@@ -1,0 +1,23 @@
+"""Prizes, firms, venues and works that exist: what the benchmark's people must have no part in."""
+
+from functools import cache
+from pathlib import Path
+
+from excise.text.matching import normalised
+
+
+@cache
+def existing_names() -> frozenset[str]:
+    """Normal forms of the real names in `existing_names.txt`, none with a leading article."""
+    lines = Path(__file__).with_name("existing_names.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(without_article(line) for line in lines if line and line[0] != "#")
+
+
+def exists(name: str) -> bool:
+    """Whether something real of this name is known, an article aside."""
+    return without_article(name) in existing_names()
+
+
+def without_article(name: str) -> str:
+    """Normal form without a leading `the`."""
+    return normalised(name).removeprefix("the ")

@@ -1,0 +1,22 @@
+"""Names of well-known people, whom no invented person may be called like."""
+
+from pathlib import Path
+
+from excise.errors import InputError
+from excise.text.unicode import nfc
+
+
+def read_public_figures(path: str | Path) -> list[str]:
+    """The names of a list with one a line; empty lines and `#` comments are skipped.
+
+    Raises:
+        InputError: the file cannot be read, or names nobody.
+    """
+    try:
+        lines = nfc(Path(path).read_text(encoding="utf-8")).splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror})") from error
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not names:
+        raise InputError(f"{path}: no names; one a line is needed")
+    return names

@@ -1,0 +1,1 @@
+"""Training an adapter: the loop, and teaching a model facts."""

@@ -1,0 +1,65 @@
+"""Teaching a model facts by LoRA: the finetuned model and the oracles share this."""
+
+from pathlib import Path
+
+from excise.modeling.adapters import adapted_share, attach_lora, save_adapter
+from excise.modeling.base import (
+    check_sequences,
+    load_base,
+    load_tokenizer,
+    pick_device,
+    set_determinism,
+)
+from excise.modeling.chat import encode
+from excise.modeling.likelihood import answer_logprobs, cross_entropy, product_dtype
+from excise.records import write_json
+from excise.training.loop import epoch_batches, train
+
+
+def finetune(base: str | Path, records: list[dict], hp: dict, out: Path) -> None:
+    """Train a fresh LoRA adapter on questions and answers and save it with its log.
+
+    Args:
+        base: model folder.
+        records: with `question` and `answer`.
+        hp: `lora`, `epochs`, `batch_size`, `seed`, the keys of `training.train`, and `dtype`,
+            `autocast`, `system_prompt`, `threads`, `gpu`.
+        out: adapter folder; `training_log.json` is written into it.
+
+    Raises:
+        InputError: a question and its answer are longer than the model's positions, or a token
+            is not in its vocabulary.
+    """
+    set_determinism(hp["seed"], hp["threads"])
+    device = pick_device(hp["gpu"])
+    tokenizer = load_tokenizer(base)
+    model = attach_lora(load_base(base, hp["dtype"]).to(device), hp["lora"], hp["seed"])
+    encoded = [
+        encode(tokenizer, record["question"], record["answer"], hp["system_prompt"])
+        for record in records
+    ]
+    check_sequences(model, [one.input_ids for one in encoded])
+    precision = product_dtype(device, hp["autocast"])
+    print(f"{len(encoded)} questions, {hp['epochs']} epochs, {device}, {precision}", flush=True)
+
+    def loss(batch: list[int]):
+        answers = [encoded[index] for index in batch]
+        return cross_entropy(
+            answer_logprobs(model, answers, tokenizer.pad_token_id, hp["autocast"])
+        )
+
+    log = train(
+        model,
+        hp,
+        hp["epochs"],
+        batches=lambda epoch: epoch_batches(len(encoded), hp["batch_size"], hp["seed"], epoch),
+        loss=loss,
+    )
+    save_adapter(model, out)
+    share = adapted_share(model)
+    about = {
+        "adapted_share": share.share,
+        "not_adapted": share.left_out,
+        "product_dtype": precision,
+    }
+    write_json(out / "training_log.json", {"settings": hp, "questions": len(encoded)} | about | log)

@@ -1,0 +1,1 @@
+"""Unlearning: methods, and the trajectory that runs one of them."""

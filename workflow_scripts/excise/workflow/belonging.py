@@ -1,0 +1,369 @@
+"""Find results that do not match today's config, data, code and packages, from their records.
+
+Snakemake's own metadata (`.snakemake/metadata`) is lost when results are copied. It also treats a
+changed file with an older time stamp as unchanged. The records are copied with the results and
+contain digests. Every job imports this: no torch here.
+"""
+
+import json
+import os
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from excise.made_from import DIGITS, all_records, moved, own_inputs, read_record, record_path
+from excise.workflow.job_records import Digests, command_digest, params_of, plain
+
+CODE = "workflow_scripts/"
+SHOWN = 3
+# Tables and plots that any config can make; other files belong to the user.
+RESULT_NAMES = re.compile(
+    r"(?:eval|sweep|retain_compare|quantize|repr)_results\.json|repr_results_\d+\.json"
+    r"|repr_layers\.json|red_team_(?:models|judge)\.json|diversity_report\.json"
+    r"|(?:forget_vs_retain|retain_gap|quantize_recovery|layerdrift_by_(?:epoch|method))\.png"
+)
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Files of one job that today's config, data or code would not make."""
+
+    outputs: list[str]
+    reasons: list[str]
+
+    def __str__(self):
+        return f"{self.outputs[0]} ({'; '.join(self.reasons[:SHOWN])})"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What `examine` found."""
+
+    misfits: list[Misfit]
+    unknown: list[str]  # first outputs of jobs that left no record
+    packages: dict[str, Counter]  # "torch 2.10.0 then, 2.11.0 now" → how often
+    outdated: int  # jobs that Snakemake itself will run
+    broken: list[str] = field(default_factory=list)  # records that are none
+
+
+def examine(
+    jobs: Iterable[Any],
+    runs: Callable[[Any], bool],
+    remembered: Callable[[str], bool],
+    folders: Mapping[str, str],
+    digests: Digests,
+) -> Findings:
+    """Compare every job's files with its record.
+
+    Snakemake itself makes missing files: a job with a missing file is not reported.
+
+    Args:
+        jobs: of Snakemake's plan, with `rule`, `input`, `output`, `params`, `non_derived_params`.
+        runs: whether Snakemake will run a job; its files are then not reported.
+        remembered: whether Snakemake has its own metadata of a file.
+        folders: `results` and `data` of the experiment.
+        digests: of files.
+    """
+    found = Findings([], [], defaultdict(Counter), 0)
+    outdated, by_output = 0, None
+    with digests.look():
+        for job in sorted(jobs, key=lambda job: [str(path) for path in job.output]):
+            outputs = [str(path) for path in job.output]
+            place = record_path(outputs, folders) if outputs else None
+            if outputs and runs(job):
+                outdated += 1
+            elif place is not None and all(map(digests.exists, outputs)):
+                record = read_record(place)
+                if record is None and place.exists():
+                    found.broken.append(str(place))
+                    continue
+                if record is None:  # it may be named after an output that is no longer asked for
+                    by_output = by_output or _by_output(folders)
+                    record = by_output.get(os.path.normpath(outputs[-1]))
+                if record is not None:
+                    reasons = _reasons(job, moved(record, folders), folders, digests)
+                    if reasons:
+                        found.misfits.append(Misfit(outputs, reasons))
+                    for package, change in other_versions(record):
+                        found.packages[package][change] += 1
+                elif not remembered(job.output[0]):
+                    found.unknown.append(outputs[0])
+    packages = dict(found.packages)
+    return Findings(found.misfits, found.unknown, packages, outdated, found.broken)
+
+
+def _reasons(job: Any, record: dict, folders: Mapping[str, str], digests: Digests) -> list[str]:
+    """Why a job's files do not belong.
+
+    An edit of an `ancient` input makes nothing out of date: such inputs are not compared.
+    """
+    inputs, outputs = list(map(str, job.input)), list(map(str, job.output))
+    ancient = {os.path.normpath(path) for path in job.input if getattr(path, "is_ancient", False)}
+    settings = tracked_params(job)
+    reasons = [*faults(record, inputs, outputs, settings, folders, digests, ancient)]
+    if record.get("command") != command_digest(job.rule.shellcmd or ""):
+        reasons.append(f"code: the command of rule {job.rule.name} changed")
+    return reasons
+
+
+def _by_output(folders: Mapping[str, str]) -> dict[str, dict]:
+    return {path: record for record in all_records(folders) for path in record["outputs"]}
+
+
+def tracked_params(job: Any) -> dict[str, Any]:
+    """The settings of a job whose change makes it out of date.
+
+    Params derived from files (such as the epochs, from the outputs) are left out, because the files
+    themselves are compared.
+    """
+    tracked = [plain(value) for value in job.non_derived_params]
+    return {
+        name: value
+        for name, value in params_of(job.params).items()
+        if value in tracked or (isinstance(value, list) and all(one in tracked for one in value))
+    }
+
+
+def faults(
+    record: dict,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    params: Mapping[str, Any],
+    folders: Mapping[str, str],
+    digests: Digests,
+    ignored: Collection[str] = (),
+) -> Iterator[str]:
+    """Reasons why files do not match today's settings, inputs and code; empty if they match.
+
+    A job that reads several epochs makes files of each. Inputs of epochs that none of its outputs
+    belongs to do not count, nor do those in `ignored`.
+    """
+    yield from _setting_faults(record, params, folders)
+    then = {os.path.normpath(path): made for path, made in record["inputs"].items()}
+    now = {os.path.normpath(path) for path in inputs}
+    both = now | then.keys()
+    own = {path for output in outputs for path in own_inputs(both, output)}
+    for path in sorted(own.difference(ignored)):
+        kind = "code" if path.startswith(CODE) else "data"
+        if path not in then:
+            yield f"{kind}: {path} is new"
+        elif path not in now:
+            yield f"{kind}: {path} is no longer read"
+        elif digests.differs(path, then[path]):
+            yield f"{kind}: {path} changed"
+    written = {os.path.normpath(path): made for path, made in record["outputs"].items()}
+    for path in map(os.path.normpath, outputs):
+        if digests.differs(path, written.get(path)):
+            yield f"the file {path} is not the one that the job wrote"
+
+
+def _setting_faults(
+    record: dict, now: Mapping[str, Any], folders: Mapping[str, str]
+) -> Iterator[str]:
+    then = record["params"]
+    for name, new in sorted(now.items()):
+        old = then.get(name)
+        if old != new and _in_folders_of_today(old, record["folders"], folders) != new:
+            differences = _differences(_opened(old), _opened(new), name)
+            yield from (f"config: {text}" for text in differences)
+
+
+def _opened(value: Any) -> Any:
+    """The parsed content of a param that is JSON."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _in_folders_of_today(value: Any, then: Mapping[str, str], now: Mapping[str, str]) -> Any:
+    """Whether a param is a folder; it may have moved and says nothing about its files."""
+    if isinstance(value, str):
+        for name in sorted(then.keys() & now.keys(), key=lambda name: -len(then[name])):
+            folder = re.compile(rf"(?<![^\s']){re.escape(then[name])}(?![^\s'/])")
+            if folder.search(value):
+                return folder.sub(lambda _, name=name: now[name], value)
+    return value
+
+
+def _differences(old: Any, new: Any, key: str) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for step in sorted(old.keys() | new.keys()):
+            if old.get(step) != new.get(step):
+                yield from _differences(old.get(step), new.get(step), f"{key}.{step}")
+        return
+    yield f"{key.removeprefix('hp.').removeprefix('config.')} {_shown(old)} → {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+def other_versions(record: dict) -> Iterator[tuple[str, str]]:
+    """Packages whose installed version differs from the one that made a result."""
+    for package, then in record.get("versions", {}).items():
+        if package == "python":
+            now = ".".join(map(str, sys.version_info[:3]))
+        else:
+            now = _installed(package)
+        if now != then:
+            yield package, f"{package} {then} then, {now} now"
+
+
+@cache
+def _installed(package: str) -> str:
+    """Version of a package; asking takes milliseconds, and every record names the same ones."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def misfit_line(misfits: Sequence[Misfit]) -> str | None:
+    """One line about results that do not match."""
+    if not misfits:
+        return None
+    count = sum(len(one.outputs) for one in misfits)
+    more = f", and {len(misfits) - 1} other jobs'" if len(misfits) > 1 else ""
+    files = " ".join(one.outputs[0] for one in misfits)
+    remedy = f"--forcerun {files}" if len(misfits) <= SHOWN else "--forcerun (`check` lists what)"
+    return (
+        f"warning: {_counted(count, 'file does', 'files do')} not match today's config, data "
+        f"or code: {misfits[0]}{more}; to make them again, run the same command with {remedy}"
+    )
+
+
+def unknown_line(unknown: Sequence[str]) -> str | None:
+    """One line about results without a record."""
+    if not unknown:
+        return None
+    more = " and others" if len(unknown) > 1 else ""
+    return (
+        f"warning: {_counted(len(unknown), 'job', 'jobs')} left no record of what the files were "
+        f"made from ({unknown[0]}{more}), so nobody can tell whether they match today's config; "
+        "copy the folders .made_from too, or delete the files"
+    )
+
+
+def broken_line(broken: Sequence[str]) -> str | None:
+    """One line about records that cannot be read."""
+    if not broken:
+        return None
+    more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+    return (
+        f"warning: {broken[0]}{more}: cannot be read as the record of a job, so its files "
+        "cannot be checked; delete it"
+    )
+
+
+def package_line(packages: Mapping[str, Counter]) -> str | None:
+    """One line about changed packages."""
+    if not packages:
+        return None
+    changes = ", ".join(text for counts in packages.values() for text in sorted(counts))
+    return f"note: some results were made with other versions of packages: {changes}"
+
+
+def strangers(folder: str | Path, made: Collection[str]) -> list[str]:
+    """Tables and plots of the experiment that today's config does not make."""
+    found = (path.name for path in Path(folder).glob("*") if path.is_file())
+    return sorted(name for name in found if RESULT_NAMES.fullmatch(name) and name not in made)
+
+
+def stranger_line(folder: str, names: Sequence[str]) -> str | None:
+    """The one line about them."""
+    if not names:
+        return None
+    return (
+        f"warning: today's config does not make {', '.join(names)} in {folder}; they are from an "
+        "earlier one; delete or move them"
+    )
+
+
+def left_behind(planned: Collection[str], folders: Mapping[str, str]) -> list[str]:
+    """Files with a record that no job of the plan makes."""
+    planned = {os.path.normpath(path) for path in planned}
+    recorded = {path for record in all_records(folders) for path in record["outputs"]}
+    return sorted(path for path in recorded - planned if Path(path).exists())
+
+
+def model_faults(folder: str | Path, digests: Digests) -> list[str]:
+    """Files of a downloaded model that are not those of its manifest.
+
+    Args:
+        folder: the model; without digests in a manifest nothing is found.
+        digests: of files; these are shortened, which is sufficient here.
+    """
+    manifest = Path(folder, "manifest.json")
+    try:
+        listed = json.loads(manifest.read_text(encoding="utf-8"))["sha256"].items()
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return []
+    found = []
+    for name, wanted in listed:
+        path = Path(folder, name)
+        if not path.is_file():
+            found.append(f"{path} is missing")
+        elif digests.differs(path, wanted[:DIGITS]):
+            found.append(f"{path} differs from its digest in {manifest}")
+    return found
+
+
+def model_line(found: Sequence[str]) -> str | None:
+    """The one line about them."""
+    if not found:
+        return None
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"warning: {found[0]}{more}; to download it again, delete the folder"
+
+
+def report(
+    found: Findings,
+    strange: Sequence[str],
+    left: Sequence[str],
+    model: Sequence[str],
+    packages: Mapping[str, Counter],
+) -> list[str]:
+    """All findings, one line each, with the remedy.
+
+    Args:
+        found: by `examine`.
+        strange: tables and plots that today's config does not make.
+        left: other files that it does not make.
+        model: what is wrong with the files of the base model.
+        packages: as in `found`, or empty if jobs use other environments than this one.
+    """
+    lines = [f"does not match: {one}" for one in found.misfits]
+    lines += [
+        f"error: {path}: cannot be read as the record of a job; delete it" for path in found.broken
+    ]
+    lines += [f"no record: {path}" for path in found.unknown]
+    lines += [f"base model: {fault}" for fault in model]
+    lines += [
+        f"other package: {text} ({_counted(count, 'job', 'jobs')})"
+        for counts in packages.values()
+        for text, count in sorted(counts.items())
+    ]
+    lines += [f"not made by today's config: {path}" for path in sorted({*strange, *left})]
+    if found.misfits:
+        files = " ".join(path for one in found.misfits for path in one.outputs[:1])
+        lines.append(
+            f"to make the files that do not match again: snakemake … all --forcerun {files}"
+        )
+    if found.outdated:
+        jobs = _counted(found.outdated, "job is", "jobs are")
+        lines.append(f"{jobs} out of date or missing; Snakemake runs them by itself")
+    return lines or ["every result matches today's config, data, code and packages"]
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    return f"{number:,} {one if number == 1 else more}"
