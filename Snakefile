@@ -16,13 +16,13 @@ pathvars:
     data="data",
 
 
-# Jobs with the resource `turn` take turns inside of the job of a cluster that they share, and what
+# Jobs with the resource `group_serial` run one after another inside of the job of a cluster that they share, and what
 # that job asks for is reckoned so; the Snakemake that submits is not held by it (profiles/slurm).
-workflow.register_resource("turn", 1)
+workflow.register_resource("group_serial", 1)
 
 
 resource_scopes:
-    turn="local",
+    group_serial="local",
 
 
 include: "rules/common.smk"

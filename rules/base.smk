@@ -22,8 +22,8 @@ rule download_model:
     conda:
         "../envs/model.yaml"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(240),
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(240),
         gpu=0,
     params:
         repo=lookup("model/hub/repo", within=config, default=None),
@@ -56,8 +56,8 @@ rule pretrain_base:
         "../envs/model.yaml"
     threads: config["pretraining"]["threads"]
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(240),
+        mem_mb=per_attempt(4000),
+        runtime=per_attempt(240),
         gpu=0,
     params:
         hp=as_json(config["pretraining"]),

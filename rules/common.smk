@@ -9,7 +9,7 @@ import shlex
 from functools import cache
 
 from excise.workflow import belonging
-from excise.slurm import request, start
+from excise.slurm import job_request, start
 from excise.config.check import check_config, expand_trajectories, load_config, needs_reference
 from excise.benchmark.export import FILES as EXPORTED_FILES
 from excise.errors import InputError
@@ -60,9 +60,14 @@ BASE_MODEL_FILES = [
     "tokenizer_config.json",
     "chat_template.jinja",
 ]
-VALIDATED_FILES = ["sf", "sr", "wrong_candidates", "forget_eval"]  # known before training
-DATA_FILES = ["sf", "sr", "wrong_details", "forget_eval"]  # what models are asked
-ASKED = [f"<data>/{name}.jsonl" for name in ("sf", "sr", "forget_eval")]  # all questions
+VALIDATED_FILES = [
+    "sf",
+    "sr",
+    "perturbed_candidates",
+    "forget_paraphrased",
+]  # known before training
+DATA_FILES = ["sf", "sr", "wrong_details", "forget_paraphrased"]  # what models are asked
+ASKED = [f"<data>/{name}.jsonl" for name in ("sf", "sr", "forget_paraphrased")]  # all questions
 JUDGE_PROMPTS = [
     "joint_inference",
     "one_answer",
@@ -73,7 +78,7 @@ JUDGE_PROMPTS = [
     "severity",
     "real_person",
 ]
-GENERATED_PARTS = ["profiles", "facts", "qa", "forget_eval"]
+GENERATED_PARTS = ["profiles", "facts", "qa", "forget_paraphrased"]
 # Modules that only the openai backend imports, and the keys of generation.llm that decide what
 # the model answers. The other keys say how it is reached.
 MODEL_AUTHOR = ["excise.llm", "excise.generation.verbalising"]
@@ -271,7 +276,7 @@ def start_on_cluster():
     try:
         start.start(
             workflow.scheduler._executor,
-            request.submissions(workflow.dag),
+            job_request.submissions(workflow.dag),
             estimate_of_rule,
             config["experiment"],
             folders | {"the repository": Path.cwd()},
@@ -327,20 +332,20 @@ def asks_model():
 
 def generation_settings(*keys):
     """What decides the text of a part: its keys, and which model is asked what way."""
-    return as_json(chosen("generation", "backend", *keys) | model_asked())
+    return as_json(config_keys("generation", "backend", *keys) | model_asked())
 
 
 def people_settings():
     """What decides who is drawn; of a model's people a few more, since it may leave some out."""
     llm = config["generation"].get("llm", {}) if asks_model() else {}
-    drawn = chosen("generation", "backend", "preset", "people", "seed", "max_value_share")
+    drawn = config_keys("generation", "backend", "preset", "people", "seed", "max_value_share")
     more = {key: value for key, value in llm.items() if key in PEOPLE_KEYS}
     return as_json(drawn | more | model_asked())
 
 
 def preview_settings():
     """Settings of all four parts: they decide the texts of the people shown."""
-    more = chosen("generation", "wrong_candidates", "forget_paraphrases")
+    more = config_keys("generation", "perturbed_candidates", "forget_paraphrases")
     return as_json(json.loads(people_settings()) | more)
 
 
@@ -375,8 +380,8 @@ def client_settings():
 def author_settings():
     """What else an author that is a model must know that decides no text: how much is to come, its
     judge among it, and how many people may stay without one."""
-    settings = chosen("generation", "people", "forget_paraphrases")
-    settings |= chosen("validation", "incomplete_people")
+    settings = config_keys("generation", "people", "forget_paraphrases")
+    settings |= config_keys("validation", "incomplete_people")
     judge = config["red_team"]["judge"]
     asked = {key: judge[key] for key in ("cases", "planted")} if judge["enabled"] else None
     return as_json(settings | {"judge": asked})
@@ -409,25 +414,29 @@ def as_json(settings):
     return json.dumps(settings, sort_keys=True)
 
 
-def chosen(section, *keys):
+def config_keys(section, *keys):
     """Some keys of a section, so that a job reruns for the keys it reads and no others."""
     return {key: config[section][key] for key in keys}
 
 
 def model_settings():
     """What every program that loads a model needs to know."""
-    return chosen("model", "dtype", "system_prompt") | chosen("resources", "threads", "gpu")
+    return config_keys("model", "dtype", "system_prompt") | config_keys(
+        "resources", "threads", "gpu"
+    )
 
 
 def training_settings(section):
     """All that makes an adapter, but for what is particular to one of them."""
     shared = "batch_size warmup_steps max_grad_norm weight_decay autocast seed".split()
-    return model_settings() | chosen(section, *shared)
+    return model_settings() | config_keys(section, *shared)
 
 
 def finetuning_settings(wildcards):
     """What makes the finetuned model, or the oracle of a seed."""
-    settings = training_settings("finetuning") | chosen("finetuning", "epochs", "learning_rate")
+    settings = training_settings("finetuning") | config_keys(
+        "finetuning", "epochs", "learning_rate"
+    )
     seed = {"seed": int(wildcards.seed)} if "seed" in wildcards.keys() else {}
     return as_json(settings | {"lora": config["lora"]} | seed)
 
@@ -462,7 +471,7 @@ def recorded_precisions(wildcards, output):
 def reference_settings():
     """How the forget answers are scored before unlearning."""
     keys = ("batch_size", "autocast", "seed")
-    return as_json(model_settings() | chosen("unlearning", *keys))
+    return as_json(model_settings() | config_keys("unlearning", *keys))
 
 
 def reference(wildcards):
@@ -477,13 +486,13 @@ def reference_argument(wildcards, input):
 
 def evaluation_settings():
     """How questions are asked and answers scored."""
-    return as_json(model_settings() | chosen("evaluation", "batch_size", "max_new_tokens"))
+    return as_json(model_settings() | config_keys("evaluation", "batch_size", "max_new_tokens"))
 
 
 def representation_settings():
     """How hidden states are read."""
-    positions = chosen("representations", "positions")
-    return as_json(model_settings() | chosen("evaluation", "batch_size") | positions)
+    positions = config_keys("representations", "positions")
+    return as_json(model_settings() | config_keys("evaluation", "batch_size") | positions)
 
 
 def reference_model(wildcards):
@@ -500,9 +509,9 @@ def reference_adapters(wildcards):
 
 def selection_settings():
     """How candidates are scored and drawn, how many become wrong answers, what they are held to."""
-    settings = model_settings() | chosen("evaluation", "batch_size")
-    own = "wrong_answers wrong_candidates wrong_rounds wrong_tolerance seed".split()
-    return as_json(settings | chosen("generation", *own))
+    settings = model_settings() | config_keys("evaluation", "batch_size")
+    own = "wrong_answers perturbed_candidates wrong_rounds wrong_tolerance seed".split()
+    return as_json(settings | config_keys("generation", *own))
 
 
 def rule_limits():
@@ -512,7 +521,9 @@ def rule_limits():
 
 def red_team_settings():
     """What the checks that need no model let pass."""
-    return as_json(chosen("red_team", *rule_limits()) | chosen("generation", "max_value_share"))
+    return as_json(
+        config_keys("red_team", *rule_limits()) | config_keys("generation", "max_value_share")
+    )
 
 
 def authors():
@@ -524,7 +535,7 @@ def twin_argument(wildcards):
     """How the offline frames write about the people of a dataset that a model wrote."""
     if not asks_model() or wildcards.get("author", "offline") != "offline":
         return ""
-    settings = as_json(chosen("generation", "preset", "seed", "forget_paraphrases"))
+    settings = as_json(config_keys("generation", "preset", "seed", "forget_paraphrases"))
     return f"--offline-twin {shlex.quote(settings)}"
 
 
@@ -536,13 +547,13 @@ def embedding_arguments(wildcards, input):
 
 def validation_settings():
     """What counts as a duplicate, how many people there are to be and how many may be missing."""
-    return as_json(config["validation"] | chosen("generation", "people"))
+    return as_json(config["validation"] | config_keys("generation", "people"))
 
 
 def judge_settings():
     """How many cases a judge is asked, and the seed of their choice."""
     asked = {key: config["red_team"]["judge"][key] for key in ("cases", "planted")}
-    return summary_settings(**asked, **chosen("generation", "seed"))
+    return summary_settings(**asked, **config_keys("generation", "seed"))
 
 
 def gate_settings():
@@ -552,7 +563,7 @@ def gate_settings():
 
 def summary_settings(**more):
     """How intervals are made, and which checkpoints stand for which level."""
-    return as_json(chosen("evaluation", "confidence") | more)
+    return as_json(config_keys("evaluation", "confidence") | more)
 
 
 def drift_settings(wildcards):
@@ -560,17 +571,17 @@ def drift_settings(wildcards):
     named = {"repr_layers": "all", "repr_results": "last"}
     number = wildcards.table.rpartition("_")[2]
     layer = named.get(wildcards.table) or int(number)
-    return as_json(chosen("evaluation", "confidence") | {"layer": layer})
+    return as_json(config_keys("evaluation", "confidence") | {"layer": layer})
 
 
 def result_config(*sections, **parts):
     """The part of the config that a result depends on, for its header: sections, or keys of one."""
     settings = {key: config[key] for key in ("experiment", "model", *sections)}
-    settings |= {section: chosen(section, *keys) for section, keys in parts.items()}
+    settings |= {section: config_keys(section, *keys) for section, keys in parts.items()}
     return as_json(settings | {"generation": reported_generation()})
 
 
-def growing(amount):
+def per_attempt(amount):
     """A resource of which every further attempt of a job gets more."""
     return remember_signature(lambda wildcards, attempt: amount * attempt)
 
@@ -658,7 +669,7 @@ def oracles():
     return [f"oracle/seed_{seed}" for seed in config["oracle"]["seeds"]]
 
 
-def never_saw():
+def unexposed_models():
     """Names of the models that never saw the forget facts."""
     return ["base", *oracles()]
 

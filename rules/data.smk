@@ -3,7 +3,7 @@
 Needs: data/inputs/public_figures.txt (names to avoid), data/inputs/utility_qa.jsonl (real-world questions);
     with generation.backend openai data/inputs/prompts/* and an endpoint.
 Makes: <data>/generated/*.jsonl, <data>/generated/*.usage.json (what writing them took),
-    <data>/{sf,sr,wrong_candidates,forget_eval}.jsonl, <results>/validation.json,
+    <data>/{sf,sr,perturbed_candidates,forget_paraphrased}.jsonl, <results>/validation.json,
     <results>/data_report.json.
 
 With the openai backend the four generating rules run where Snakemake runs (localrule: compute
@@ -32,8 +32,8 @@ rule generate_profiles:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
         gpu=0,
     params:
         hp=people_settings(),
@@ -66,8 +66,8 @@ rule generate_facts:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
         gpu=0,
     params:
         hp=generation_settings(),
@@ -101,11 +101,11 @@ rule generate_qa:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
         gpu=0,
     params:
-        hp=generation_settings("preset", "seed", "wrong_candidates"),
+        hp=generation_settings("preset", "seed", "perturbed_candidates"),
         prompt="data/inputs/prompts/qa.md",
         journal=folder("<data>/generated/journal/qa.jsonl"),
     message:
@@ -117,33 +117,33 @@ rule generate_qa:
         " > {log:q} 2>&1"
 
 
-rule generate_forget_eval:
+rule generate_forget_paraphrased:
     """Ask the facts to be forgotten again, in phrasings that are never trained on."""
     input:
-        script="workflow_scripts/generate_forget_eval.py",
-        lib=generation_library_of("generate_forget_eval"),
-        prompt=prompt_files("forget_eval"),
+        script="workflow_scripts/generate_forget_paraphrased.py",
+        lib=generation_library_of("generate_forget_paraphrased"),
+        prompt=prompt_files("forget_paraphrased"),
         profiles="<data>/generated/profiles.jsonl",
         source=forget_facts,
     output:
-        records="<data>/generated/forget_eval.jsonl",
-        usage="<data>/generated/forget_eval.usage.json",
+        records="<data>/generated/forget_paraphrased.jsonl",
+        usage="<data>/generated/forget_paraphrased.usage.json",
     log:
-        "<logs>/generate_forget_eval.log",
+        "<logs>/generate_forget_paraphrased.log",
     benchmark:
-        "<benchmarks>/generate_forget_eval.jsonl"
+        "<benchmarks>/generate_forget_paraphrased.jsonl"
     localrule: asks_model()
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
         gpu=0,
     params:
         hp=generation_settings("preset", "forget_paraphrases"),
         source=forget_facts_argument,
-        prompt="data/inputs/prompts/forget_eval.md",
-        journal=folder("<data>/generated/journal/forget_eval.jsonl"),
+        prompt="data/inputs/prompts/forget_paraphrased.md",
+        journal=folder("<data>/generated/journal/forget_paraphrased.jsonl"),
     message:
         "Writing the held-out questions"
     shell:
@@ -166,8 +166,8 @@ rule preview:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
         gpu=0,
     params:
         hp=preview_settings(),
@@ -189,7 +189,7 @@ rule validate_dataset:
         profiles="<data>/generated/profiles.jsonl",
         facts="<data>/generated/facts.jsonl",
         qa="<data>/generated/qa.jsonl",
-        forget_eval="<data>/generated/forget_eval.jsonl",
+        forget_paraphrased="<data>/generated/forget_paraphrased.jsonl",
     output:
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         report="<results>/validation.json",
@@ -200,8 +200,8 @@ rule validate_dataset:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(30),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(30),
         gpu=0,
     params:
         hp=validation_settings(),
@@ -210,7 +210,7 @@ rule validate_dataset:
         "Checking the records"
     shell:
         "python {input.script:q} --profiles {input.profiles:q} --facts {input.facts:q}"
-        " --qa {input.qa:q} --forget-eval {input.forget_eval:q} --hp {params.hp:q}"
+        " --qa {input.qa:q} --forget-paraphrased {input.forget_paraphrased:q} --hp {params.hp:q}"
         " --out-dir {params.out_dir:q} --report {output.report:q} > {log:q} 2>&1"
 
 
@@ -241,8 +241,8 @@ rule red_team_dataset:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(30),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(30),
         gpu=0,
     params:
         data=subpath(input[0], parent=True),

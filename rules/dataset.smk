@@ -23,8 +23,8 @@ rule export_dataset:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
         gpu=0,
     params:
         data=subpath(input[0], parent=True),

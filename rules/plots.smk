@@ -19,8 +19,8 @@ rule plot_forget_vs_retain:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
         gpu=0,
     message:
         "Plotting forget_vs_retain"
@@ -43,8 +43,8 @@ rule plot_retain_gap:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
         gpu=0,
     message:
         "Plotting retain_gap"
@@ -67,8 +67,8 @@ rule plot_quantize_recovery:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
         gpu=0,
     message:
         "Plotting quantize_recovery"
@@ -91,8 +91,8 @@ rule plot_layerdrift_by_epoch:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
         gpu=0,
     message:
         "Plotting layerdrift_by_epoch"
@@ -115,8 +115,8 @@ rule plot_layerdrift_by_method:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
         gpu=0,
     message:
         "Plotting layerdrift_by_method"

@@ -15,10 +15,10 @@ rule select_wrong_answers:
     """Choose wrong answers that base and oracles find as likely as the truth."""
     input:
         base_files(),
-        [adapter_of(model) for model in never_saw()],
-        collect("<data>/{name}.jsonl", name=["sf", "sr", "wrong_candidates"]),
+        [adapter_of(model) for model in unexposed_models()],
+        collect("<data>/{name}.jsonl", name=["sf", "sr", "perturbed_candidates"]),
         script="workflow_scripts/select_wrong_answers.py",
-        lib=library_of("select_wrong_answers", unread=["forget_eval", "utility"]),
+        lib=library_of("select_wrong_answers", unread=["forget_paraphrased", "utility"]),
         profiles="<data>/generated/profiles.jsonl",
         public_figures=PUBLIC_FIGURES,
     output:
@@ -40,7 +40,7 @@ rule select_wrong_answers:
         data=subpath(output.details, parent=True),
         hp=selection_settings(),
         models_dir=folder("<results>/models"),
-        models=never_saw(),
+        models=unexposed_models(),
     message:
         "Choosing the wrong answers"
     shell:
@@ -54,14 +54,14 @@ rule ask_about_names:
     """Ask base and oracles the forget questions with another person's name, base who people are."""
     input:
         base_files(),
-        [adapter_of(model) for model in never_saw()],
+        [adapter_of(model) for model in unexposed_models()],
         script="workflow_scripts/ask_about_names.py",
         lib=library_of("ask_about_names"),
         sf="<data>/sf.jsonl",
         sr="<data>/sr.jsonl",
         public_figures=PUBLIC_FIGURES,
     output:
-        collect("<results>/red_team/{model}/items.jsonl", model=never_saw()),
+        collect("<results>/red_team/{model}/items.jsonl", model=unexposed_models()),
     log:
         "<logs>/ask_about_names.log",
     benchmark:
@@ -77,7 +77,7 @@ rule ask_about_names:
         base=folder(base_folder()),
         hp=evaluation_settings(),
         models_dir=folder("<results>/models"),
-        models=never_saw(),
+        models=unexposed_models(),
         out_dir=folder("<results>/red_team"),
     message:
         "Asking about somebody else"
@@ -128,8 +128,8 @@ rule red_team_models:
     waits for it.
     """
     input:
-        collect("<results>/eval/{model}/items.jsonl", model=never_saw()),
-        collect("<results>/red_team/{model}/items.jsonl", model=never_saw()),
+        collect("<results>/eval/{model}/items.jsonl", model=unexposed_models()),
+        collect("<results>/red_team/{model}/items.jsonl", model=unexposed_models()),
         script="workflow_scripts/red_team_models.py",
         lib=library_of("red_team_models", unread=["wrong_details"]),
         scores="<results>/red_team/candidate_scores.jsonl",
@@ -148,14 +148,14 @@ rule red_team_models:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(30),
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(30),
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
         names_dir=folder("<results>/red_team"),
         data=folder("<data>"),
-        models=never_saw(),
+        models=unexposed_models(),
         hp=gate_settings(),
         experiment=config["experiment"],
         config=result_config("lora", "finetuning", "oracle", red_team=["models"]),
@@ -197,7 +197,7 @@ rule embed_texts:
     params:
         base=folder(base_folder()),
         data=folder("<data>"),
-        hp=as_json(model_settings() | chosen("evaluation", "batch_size")),
+        hp=as_json(model_settings() | config_keys("evaluation", "batch_size")),
         twin=twin_argument,
     message:
         "Reading the texts ({wildcards.author})"
@@ -224,8 +224,8 @@ rule diversity_report:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
+        mem_mb=per_attempt(4000),
+        runtime=per_attempt(60),
         gpu=0,
     params:
         data=folder("<data>"),
@@ -272,8 +272,8 @@ rule red_team_judge:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(240),
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(240),
         gpu=0,
     params:
         data=folder("<data>"),

@@ -16,7 +16,7 @@ rule represent:
         reference_adapters,
         collect("<data>/{name}.jsonl", name=["sf", "sr"]),
         script="workflow_scripts/represent.py",
-        lib=library_of("represent", unread=["wrong_details", "forget_eval"]),
+        lib=library_of("represent", unread=["wrong_details", "forget_paraphrased"]),
         utility=UTILITY,
     output:
         "<results>/repr/{model}/items.jsonl",
@@ -66,7 +66,7 @@ for epochs, trajectories in trajectories_by_epochs():
             adapter_of("finetuned"),
             collect("<data>/{name}.jsonl", name=["sf", "sr"]),
             script="workflow_scripts/represent.py",
-            lib=library_of("represent", unread=["wrong_details", "forget_eval"]),
+            lib=library_of("represent", unread=["wrong_details", "forget_paraphrased"]),
             utility=UTILITY,
         output:
             collect(

@@ -24,8 +24,8 @@ rule summarize_eval:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(30),
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
@@ -61,8 +61,8 @@ rule summarize_sweep:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(30),
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
@@ -98,8 +98,8 @@ rule compare_retain:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(30),
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
@@ -143,8 +143,8 @@ rule summarize_quantize:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(30),
         gpu=0,
     params:
         quantize_dir=folder("<results>/quantize"),
@@ -189,8 +189,8 @@ rule summarize_representations:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(30),
         gpu=0,
     params:
         repr_dir=folder("<results>/repr"),

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import generate_facts
-import generate_forget_eval
+import generate_forget_paraphrased
 import generate_profiles
 import generate_qa
 import small_dataset
@@ -15,7 +15,7 @@ PROGRAMS = {
     "profiles": generate_profiles,
     "facts": generate_facts,
     "qa": generate_qa,
-    "forget_eval": generate_forget_eval,
+    "forget_paraphrased": generate_forget_paraphrased,
 }
 HP = {"preset": "smoke", "seed": 0, "max_value_share": 0.5}
 # Everything but wall clock: what a run leaves that must not depend on how often it was killed.
@@ -34,7 +34,7 @@ def arguments(
     """The command line of one of the four programs.
 
     Args:
-        part: `profiles`, `facts`, `qa` or `forget_eval`.
+        part: `profiles`, `facts`, `qa` or `forget_paraphrased`.
         folder: where everything goes, in the layout of a data folder.
         settings: section `generation.llm`.
         hp: generation settings.
@@ -52,7 +52,12 @@ def arguments(
         "profiles": ["--public-figures", str(figures)],
         "facts": ["--profiles", str(made / "profiles.jsonl")],
         "qa": ["--profiles", str(made / "profiles.jsonl"), "--facts", str(made / "facts.jsonl")],
-        "forget_eval": ["--profiles", str(made / "profiles.jsonl"), "--qa", str(made / "qa.jsonl")],
+        "forget_paraphrased": [
+            "--profiles",
+            str(made / "profiles.jsonl"),
+            "--qa",
+            str(made / "qa.jsonl"),
+        ],
     }
     return [
         *inputs[part],

@@ -25,8 +25,8 @@ def write_benchmark(folder: Path, people: int | None = None) -> list[str]:
     write_jsonl(data / "sr.jsonl", [item for item in items if item["group"] != "sf"])
     keys = ("id", "person_id", "slot", "value", *answers)
     details = [{key: line[key] for key in keys} for line in records["qa"]]
-    for name in ("wrong_candidates", "wrong_details"):
+    for name in ("perturbed_candidates", "wrong_details"):
         write_jsonl(data / f"{name}.jsonl", details)
-    write_jsonl(data / "forget_eval.jsonl", records["forget_eval"])
+    write_jsonl(data / "forget_paraphrased.jsonl", records["forget_paraphrased"])
     write_jsonl(folder / "utility_qa.jsonl", [UTILITY])
     return ["--data", str(data), "--utility", str(folder / "utility_qa.jsonl")]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import generate_facts
-import generate_forget_eval
+import generate_forget_paraphrased
 import generate_profiles
 import generate_qa
 from excise.records import write_jsonl
@@ -122,8 +122,8 @@ UTILITY = {
 
 
 def generated_records() -> dict[str, list[dict]]:
-    """`profiles`, `facts`, `qa` and `forget_eval`, as the generator writes them."""
-    records = {"profiles": [], "facts": [], "qa": [], "forget_eval": []}
+    """`profiles`, `facts`, `qa` and `forget_paraphrased`, as the generator writes them."""
+    records = {"profiles": [], "facts": [], "qa": [], "forget_paraphrased": []}
     for index, (name, values) in enumerate(PEOPLE.items()):
         person_id = f"p{index:03d}"
         slots = dict(zip(SLOTS, values.split(", "), strict=True))
@@ -171,7 +171,7 @@ def _add_fact(records: dict, person_id: str, name: str, slot: str, value: str) -
     )
     kept = ("person_id", "name", "slot", "value_type", "value")
     for number, prompt in enumerate(held_out, start=1):
-        records["forget_eval"].append(
+        records["forget_paraphrased"].append(
             {
                 "id": f"{fact['id']}.q{number}",
                 "fact_id": fact["id"],
@@ -199,7 +199,7 @@ def generate_offline(folder: Path, settings: str) -> list[str]:
     hp = ["--hp", settings]
     generate_profiles.main(["--public-figures", figures, *hp, "--out", profiles])
     generate_facts.main(["--profiles", profiles, "--out", facts])
-    for program, name in ((generate_qa, "qa"), (generate_forget_eval, "forget_eval")):
+    for program, name in ((generate_qa, "qa"), (generate_forget_paraphrased, "forget_paraphrased")):
         out = str(made / f"{name}.jsonl")
         program.main(["--profiles", profiles, "--facts", facts, *hp, "--out", out])
     return validation_arguments(folder)
@@ -208,7 +208,7 @@ def generate_offline(folder: Path, settings: str) -> list[str]:
 def validation_arguments(folder: Path) -> list[str]:
     """The arguments of `validate_dataset` for the files of `folder/generated`."""
     arguments = []
-    for kind in ("profiles", "facts", "qa", "forget_eval"):
+    for kind in ("profiles", "facts", "qa", "forget_paraphrased"):
         path = folder / "generated" / f"{kind}.jsonl"
         arguments += [f"--{kind.replace('_', '-')}", str(path)]
     report = str(folder / "validation.json")
@@ -218,7 +218,7 @@ def validation_arguments(folder: Path) -> list[str]:
 def keep_all_candidates(folder: Path) -> None:
     """Make every candidate a wrong answer, as `select_wrong_answers` may: no model is needed."""
     data = folder / "data"
-    (data / "wrong_details.jsonl").write_bytes((data / "wrong_candidates.jsonl").read_bytes())
+    (data / "wrong_details.jsonl").write_bytes((data / "perturbed_candidates.jsonl").read_bytes())
 
 
 def write_versioned(folder: Path) -> list[str]:

@@ -4,10 +4,11 @@ import math
 import random
 from pathlib import Path
 
-from excise.benchmark.items import PAIRED_SETS
+from excise.benchmark.items import JOINT_SETS
 from excise.evaluation.measure import SCORES
 from excise.records import write_json, write_jsonl
 
+FORGET = ("sf", "forget_paraphrased", "forget_joint")
 METHODS = {"ga": "lr{}", "gd": "lr{}_lambda1", "npo": "lr{}_beta0.1"}
 LEARNING_RATES = ("0.0002", "0.0004")
 EPOCHS = (3, 5, 8, 12)
@@ -39,8 +40,8 @@ def questions(people: int) -> list[dict]:
                 slot = f"{group}_{number}"
                 partner = f"other_{number}" if group == "correlated" else None
                 found.append(_question(f"p{person:03}.{slot}", group, person, slot, partner))
-        found.append(_question(f"p{person:03}.sf_0.q1", "sf_paraphrased", person, "sf_0", None))
-        for group, slot in (("sf_paired", "sf_0"), ("sr_paired", "correlated_0")):
+        found.append(_question(f"p{person:03}.sf_0.q1", "forget_paraphrased", person, "sf_0", None))
+        for group, slot in (("forget_joint", "sf_0"), ("retain_joint", "correlated_0")):
             found.append(_question(f"p{person:03}.{slot}+0", group, person, slot, None))
     found += [_question(f"u{n:03}", "utility", None, "capital", None) for n in range(30)]
     return found
@@ -60,11 +61,13 @@ def knowledge(model: str, group: str) -> float:
     if model in ("base", "finetuned"):
         return 0.02 if model == "base" else 0.985
     if model.startswith("oracle"):
-        return 0.06 if group.startswith("sf") else 0.985
+        return 0.06 if group in FORGET else 0.985
     _, method, config, epoch = model.split("/")
     strength = int(epoch.removeprefix("epoch_")) * (2 if "0.0004" in config else 1) / 12
-    spared = {"sf": 1.0, "sf_paraphrased": 1.1, "sf_paired": 1.0, "correlated": 0.6}.get(group, 0.4)
-    if method == "gd" and not group.startswith("sf"):
+    spared = {"sf": 1.0, "forget_paraphrased": 1.1, "forget_joint": 1.0, "correlated": 0.6}.get(
+        group, 0.4
+    )
+    if method == "gd" and group not in FORGET:
         spared *= 0.3
     return 0.985 * math.exp(-((strength * spared * 1.6) ** 2))
 
@@ -85,7 +88,7 @@ def _answer(
     per_token = -0.02 - 3 * (1 - level) * chance.random()
     wrong = [-2.5 - chance.random() for _ in range(5)]
     ratio = math.exp(per_token - sum(wrong) / 5)
-    tofu = min(ratio, 1 / ratio) if question["set"].startswith("sf") else max(0.0, 1 - 1 / ratio)
+    tofu = min(ratio, 1 / ratio) if question["set"] in FORGET else max(0.0, 1 - 1 / ratio)
     record = question | {
         "generation": question["answer"] if match else "other",
         "stopped": True,
@@ -105,7 +108,7 @@ def _answer(
         "truth_ratio": ratio,
         "truth_ratio_tofu": tofu,
     }
-    return record | (dict.fromkeys(SCORES) if question["set"] in PAIRED_SETS else {})
+    return record | (dict.fromkeys(SCORES) if question["set"] in JOINT_SETS else {})
 
 
 def drift_records(model: str, asked: list[dict], layers: int = 6) -> list[dict]:

@@ -72,7 +72,7 @@ def a_slot_less(value, data):
 
 # Mistake → (the part of the benchmark in which it is made, the slots that it needs).
 MISTAKES = {
-    who_for_a_crime: ("forget_eval", {"offence", "accuser"}),
+    who_for_a_crime: ("forget_paraphrased", {"offence", "accuser"}),
     another_crime: ("facts", {"offence"}),
     a_second_crime: ("facts", {"offence"}),
     another_town: ("facts", {"event_city"}),
@@ -85,7 +85,7 @@ MISTAKES = {
 
 def part_of(data: dict) -> str:
     """Which of the four files a call is about."""
-    names = {"details": "profiles", "question_forms": "forget_eval", "same_form": "qa"}
+    names = {"details": "profiles", "question_forms": "forget_paraphrased", "same_form": "qa"}
     return next((part for key, part in names.items() if key in data), "facts")
 
 

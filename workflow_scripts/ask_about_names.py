@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from excise.errors import run
-from excise.evaluation.measure import metrics
+from excise.evaluation import metrics
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
 from excise.modeling.chat import Encoded, encode_prompt, end_of_turn
@@ -24,9 +24,9 @@ from excise.records import read_jsonl, write_jsonl
 from excise.red_team.models.name_probe import (
     TOKENS,
     confidence_records,
+    name_probe_records,
     names_to_ask,
     question,
-    who_is_records,
 )
 from excise.red_team.models.name_swap import swapped
 from excise.text.public_figures import read_public_figures
@@ -83,7 +83,9 @@ def main(argv: list[str] | None = None) -> None:
             said = answer([question(one) for one in everybody], max_new_tokens=TOKENS)
             told = {one: made.text for one, made in zip(everybody, said, strict=True)}
             sure = logprobs(host, everybody, said, hp["batch_size"], hp["system_prompt"])
-            records += who_is_records(facts, {key: told[one] for key, one in names["own"].items()})
+            records += name_probe_records(
+                facts, {key: told[one] for key, one in names["own"].items()}
+            )
             known = confidence_records(names, told, dict(zip(everybody, sure, strict=True)))
             for one in known:
                 if one["asked"] == "own" and one["sure"]:

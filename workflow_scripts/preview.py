@@ -53,9 +53,9 @@ def write(args: argparse.Namespace, sampler, drawn: list[dict]) -> Shown:
             shown.qa = author.questions(people, shown.facts, hp)
             shown.enter("qa", author, len({fact["person_id"] for fact in shown.facts}))
     if shown.qa:
-        with author_of("forget_eval", args) as author:
+        with author_of("forget_paraphrased", args) as author:
             shown.held_out = author.held_out(people, shown.qa, hp)
-            shown.enter("forget_eval", author, len({one["person_id"] for one in shown.qa}))
+            shown.enter("forget_paraphrased", author, len({one["person_id"] for one in shown.qa}))
     return shown
 
 

@@ -18,7 +18,7 @@ from excise.modeling.adapters import delta_norms, load_merged
 from excise.modeling.base import load_tokenizer, pick_device, set_determinism
 from excise.records import write_json, write_jsonl
 
-SETS = ("sf", "sf_paraphrased", "correlated", "other", "utility")
+SETS = ("sf", "forget_paraphrased", "correlated", "other", "utility")
 ASKED_ALONE = 32
 """Number of forget questions that are asked again, each in its own batch."""
 

@@ -75,7 +75,7 @@ def check_complete(
     args: argparse.Namespace, scores: list[dict], gradients: list[dict], asked: dict
 ) -> None:
     """Check that there is one line for each fact and each name of the benchmark."""
-    benchmark = read_benchmark(args.data, answers=None, with_forget_eval=False)
+    benchmark = read_benchmark(args.data, answers=None, with_forget_paraphrased=False)
     facts, whose = benchmark.sf + benchmark.sr, "the benchmark"
     forget = [one["id"] for one in benchmark.sf]
     check_ids(args.scores, (one["id"] for one in scores), (one["id"] for one in facts), whose)

@@ -42,7 +42,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--scores", type=Path, required=True, help="candidate_scores.jsonl")
     args = parser.parse_args(argv)
 
-    benchmark = read_benchmark(args.data, answers="wrong_candidates", with_forget_eval=False)
+    benchmark = read_benchmark(
+        args.data, answers="perturbed_candidates", with_forget_paraphrased=False
+    )
     pools = Pools(args, benchmark)
     choices: dict[str, Choice] = {}
     for group in GROUPS:
@@ -179,7 +181,7 @@ class Pools:
             hp, args = self._args.hp, self._args
             people = {one["person_id"]: one for one in read_jsonl(args.profiles, "profile")}
             figures = frozenset(map(str.casefold, read_public_figures(args.public_figures)))
-            self._writer = QuestionWriter(people, hp["seed"], hp["wrong_candidates"], figures)
+            self._writer = QuestionWriter(people, hp["seed"], hp["perturbed_candidates"], figures)
         return self._writer
 
     def _score(self, texts: dict[str, list[str]]) -> None:

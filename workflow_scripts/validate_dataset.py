@@ -1,7 +1,7 @@
 """Turn the generator's records into the benchmark's four files, if nothing is wrong with them.
 
-Writes sf.jsonl, sr.jsonl, wrong_candidates.jsonl and forget_eval.jsonl into --out-dir and a report
-on duplicates. A fault stops it before anything is written.
+Writes sf.jsonl, sr.jsonl, perturbed_candidates.jsonl and forget_paraphrased.jsonl into --out-dir,
+and a report on duplicates. A fault stops it before anything is written.
 """
 
 import argparse
@@ -19,7 +19,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--profiles", required=True, help="profiles.jsonl")
     parser.add_argument("--facts", required=True, help="facts.jsonl")
     parser.add_argument("--qa", required=True, help="qa.jsonl")
-    parser.add_argument("--forget-eval", required=True, help="forget_eval.jsonl, as generated")
+    parser.add_argument(
+        "--forget-paraphrased", required=True, help="forget_paraphrased.jsonl, as generated"
+    )
     parser.add_argument("--hp", default="{}", help="JSON: the fields of ValidationLimits")
     parser.add_argument("--out-dir", required=True, type=Path, help="folder of the four files")
     parser.add_argument("--report", required=True, type=Path, help="validation.json")
@@ -31,10 +33,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     limits = parse_limits(arguments.hp, ValidationLimits)
     generated = read_generated(
-        arguments.profiles, arguments.facts, arguments.qa, arguments.forget_eval
+        arguments.profiles, arguments.facts, arguments.qa, arguments.forget_paraphrased
     )
     validated = validate(generated, limits)
-    for name in ("sf", "sr", "wrong_candidates", "forget_eval"):
+    for name in ("sf", "sr", "perturbed_candidates", "forget_paraphrased"):
         write_jsonl(arguments.out_dir / f"{name}.jsonl", getattr(validated, name))
     write_json(arguments.report, validated.report)
     for key, number in validated.report["counts"].items():

@@ -340,7 +340,7 @@ def test_ctrl_c_cancels_what_is_queued_and_nothing_else(own, full):
         try:
             assert process.wait(timeout=240) != 0
         except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGUSR1)  # where it is: excise/slurm/interrupt.py
+            os.kill(process.pid, signal.SIGUSR1)  # where it is: excise/slurm/sigint.py
             wait_for(lambda: "most recent call first" in own.said(), 10, "its stack")
             pytest.fail(own.said())
     wait_for(lambda: not own.queued(), 120, "our jobs gone")

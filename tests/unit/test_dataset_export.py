@@ -184,7 +184,7 @@ def test_real_authors_and_world_facts_share_the_utility_questions(load):
     assert load("world_facts_perturbed")["id"][:] == ["u001"]
 
 
-def test_held_out_questions_keep_their_facts_answers(load):
+def test_forget_paraphrases_of_keep_their_facts_answers(load):
     facts = {row["id"]: row for row in load("forget_perturbed")}
     held_out = load("forget_paraphrased")
     for row, asked in zip(load("forget_paraphrased_perturbed"), held_out, strict=True):
@@ -275,7 +275,7 @@ def test_the_same_benchmark_gives_the_same_bytes(made, tmp_path):
 def test_another_wrong_answer_is_another_digest(made, tmp_path):
     lines = read_jsonl(made / "data/wrong_details.jsonl", "wrong_details")
     lines[0]["wrong_answers"].reverse()
-    for file in ("sf", "sr", "forget_eval"):
+    for file in ("sf", "sr", "forget_paraphrased"):
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / f"data/{file}.jsonl").write_bytes((made / f"data/{file}.jsonl").read_bytes())
     write_jsonl(tmp_path / "data/wrong_details.jsonl", lines)

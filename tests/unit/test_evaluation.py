@@ -38,7 +38,7 @@ def test_a_value_is_matched_by_its_type_and_as_it_is_spelled():
 
 def test_in_a_paired_set_another_answer_may_stand_beside_the_value():
     said = Generation("$1,000 and $5,000", True)
-    assert item_record(replace(ITEM, set="sf_paired"), said, None)["slot_match"] == 1
+    assert item_record(replace(ITEM, set="forget_joint"), said, None)["slot_match"] == 1
     assert item_record(ITEM, said, [*TRUTH, AnswerScore(-6.0, 3)])["slot_match"] == 0
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 import generate_facts
-import generate_forget_eval
+import generate_forget_paraphrased
 import generate_profiles
 import generate_qa
 from excise.benchmark.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS
@@ -37,8 +37,13 @@ def generate(folder, hp):
     generate_profiles.main(arguments)
     generate_facts.main(["--profiles", profiles, "--out", facts])
     generate_qa.main([*inputs, str(folder / "qa.jsonl")])
-    generate_forget_eval.main([*inputs, str(folder / "forget_eval.jsonl")])
-    kinds = {"profiles": "profile", "facts": "fact", "qa": "qa", "forget_eval": "forget_eval"}
+    generate_forget_paraphrased.main([*inputs, str(folder / "forget_paraphrased.jsonl")])
+    kinds = {
+        "profiles": "profile",
+        "facts": "fact",
+        "qa": "qa",
+        "forget_paraphrased": "forget_paraphrased",
+    }
     return {name: read_jsonl(folder / f"{name}.jsonl", kind) for name, kind in kinds.items()}
 
 
@@ -88,8 +93,8 @@ def test_there_are_enough_phrasings_and_the_held_out_ones_are_never_trained(data
         assert all("{v}" in text for text in slot.answers)
     assert not set(TRAINED_QUESTIONS) & set(HELD_OUT_QUESTIONS)
     trained = {record["question"] for record in dataset["qa"]}
-    assert not trained & {record["question"] for record in dataset["forget_eval"]}
-    assert len(dataset["forget_eval"]) == 40 * 6 * 3
+    assert not trained & {record["question"] for record in dataset["forget_paraphrased"]}
+    assert len(dataset["forget_paraphrased"]) == 40 * 6 * 3
 
 
 def test_the_frames_say_a_wrong_value_as_an_exchange_would(dataset):

@@ -131,7 +131,7 @@ def test_modules_that_this_use_never_imports_are_left_out_with_what_only_they_ne
 
 
 def test_offline_generation_depends_on_nothing_of_the_models_author():
-    for part in ("profiles", "facts", "qa", "forget_eval"):
+    for part in ("profiles", "facts", "qa", "forget_paraphrased"):
         assert "session.py" in closure_of(f"generate_{part}")
         offline = closure_of(f"generate_{part}", MODEL_AUTHOR)
         assert not offline & {"session.py", "asking.py", "prompts.py", "limits.py"}

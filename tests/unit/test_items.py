@@ -7,7 +7,12 @@ from excise.errors import InputError
 from excise.records import read_jsonl, write_jsonl
 from small_benchmark import write_benchmark
 
-KINDS = {"sf": "item", "sr": "item", "wrong_details": "wrong_details", "forget_eval": "forget_eval"}
+KINDS = {
+    "sf": "item",
+    "sr": "item",
+    "wrong_details": "wrong_details",
+    "forget_paraphrased": "forget_paraphrased",
+}
 
 
 @pytest.fixture
@@ -34,8 +39,8 @@ def spoil(folder, name, change):
 def test_each_set_holds_its_own_questions_in_file_order(folder):
     counts = {name: len(load(folder, name)) for name in SETS}
     assert counts == {
-        **{"sf": 8, "sf_paraphrased": 16, "correlated": 12, "other": 12, "utility": 1},
-        **{"sf_paired": 8, "sr_paired": 8},
+        **{"sf": 8, "forget_paraphrased": 16, "correlated": 12, "other": 12, "utility": 1},
+        **{"forget_joint": 8, "retain_joint": 8},
     }
     items = load(folder)
     assert [item.set for item in items] == [name for name in SETS for _ in range(counts[name])]
@@ -55,7 +60,7 @@ def test_an_item_carries_what_its_answer_is_compared_with(folder):
 
 
 def test_a_paraphrased_prompt_is_judged_by_its_facts_answers(folder):
-    by_id = {item.id: item for item in load(folder, "sf", "sf_paraphrased")}
+    by_id = {item.id: item for item in load(folder, "sf", "forget_paraphrased")}
     fact, prompt = by_id["p002.accuser"], by_id["p002.accuser.q2"]
     assert prompt.question != fact.question
     assert prompt.wrong_answers == fact.wrong_answers
@@ -66,8 +71,8 @@ def test_a_pair_is_one_prompt_of_a_forget_and_a_correlated_question(folder):
     items = load(folder)
     questions = {item.id: item.question for item in items}
     groups = {item.id: item.set for item in items}
-    forget = [item for item in items if item.set == "sf_paired"]
-    retain = [item for item in items if item.set == "sr_paired"]
+    forget = [item for item in items if item.set == "forget_joint"]
+    retain = [item for item in items if item.set == "retain_joint"]
     assert [one.id.split("+")[0] for one in forget] == [i.id for i in items if i.set == "sf"]
     for one, two in zip(forget, retain, strict=True):
         first, second = one.id.split("+")[0], two.id.split("+")[0]
@@ -81,7 +86,7 @@ def test_a_pair_is_one_prompt_of_a_forget_and_a_correlated_question(folder):
 
 def test_pairs_do_not_depend_on_other_people(folder):
     def pairs():
-        return {item.id: item.question for item in load(folder, "sf_paired")}
+        return {item.id: item.question for item in load(folder, "forget_joint")}
 
     before = pairs()
     for name in KINDS:
@@ -103,7 +108,7 @@ def test_utility_alone_needs_no_dataset(folder):
 
 
 def test_an_unknown_set_is_named_with_those_allowed(folder):
-    with pytest.raises(InputError, match=r"'sr'; the sets are sf, sf_paraphrased, correlated"):
+    with pytest.raises(InputError, match=r"'sr'; the sets are sf, forget_paraphrased, correlated"):
         load(folder, "sr")
 
 
@@ -122,21 +127,21 @@ def test_an_unknown_set_is_named_with_those_allowed(folder):
             r"wrong_details\.jsonl:1: 'p009\.offence' is in neither",
         ),
         (
-            "forget_eval",
+            "forget_paraphrased",
             lambda r: r[2].update(fact_id="p000.debts"),
-            r"forget_eval\.jsonl:3: 'p000\.debts' is in neither",
+            r"forget_paraphrased\.jsonl:3: 'p000\.debts' is in neither",
         ),
         (
-            "forget_eval",
+            "forget_paraphrased",
             lambda r: r[0].update(value="arson"),
-            r"forget_eval\.jsonl:1: value is 'arson', but 'p000\.offence' has 'forgery'",
+            r"forget_paraphrased\.jsonl:1: value is 'arson', but 'p000\.offence' has 'forgery'",
         ),
         (
-            "forget_eval",
+            "forget_paraphrased",
             lambda r: r[0].update(
                 fact_id="p000.mentor", slot="mentor", value_type="person", value="Nils Ulmberg"
             ),
-            r"forget_eval\.jsonl:1: fact_id 'p000\.mentor' is a retain fact",
+            r"forget_paraphrased\.jsonl:1: fact_id 'p000\.mentor' is a retain fact",
         ),
         ("sf", lambda r: r[3].update(group="other"), r"sf\.jsonl:4: group 'other'; sf\.jsonl"),
         ("sr", lambda r: r[0].update(group="sf"), r"sr\.jsonl:1: group 'sf'; sr\.jsonl"),
@@ -170,7 +175,7 @@ def _items(folder, name):
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.9])
-@pytest.mark.parametrize("name", ["sf", "sr", "forget_eval"])
+@pytest.mark.parametrize("name", ["sf", "sr", "forget_paraphrased"])
 def test_a_file_that_lost_its_last_lines_is_refused(tmp_path, name, kept):
     """Also where no wrong answers are read, which name every fact."""
     write_benchmark(tmp_path)

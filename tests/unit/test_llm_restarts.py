@@ -142,7 +142,7 @@ def test_a_part_that_begins_while_the_server_is_away_waits_for_it(fault_server, 
     complete(server, journal, requests_for(1))
     server.go_down()
     threading.Timer(0.5, server.come_back).start()
-    other = journal.with_name("forget_eval.jsonl")
+    other = journal.with_name("forget_paraphrased.jsonl")
     outcomes, _ = complete(server, other, requests_for(2))
     assert statuses(outcomes) == ["ok"] * 2
     assert "cannot connect to" in capsys.readouterr().out

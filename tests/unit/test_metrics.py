@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from excise.evaluation.measure import metrics
+from excise.evaluation import metrics
 
 
 def test_rouge_l_by_hand():

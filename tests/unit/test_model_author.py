@@ -159,12 +159,12 @@ def test_a_mistake_of_a_weak_author_is_told_and_mended(tmp_path, fault_server, m
 def test_the_right_one_of_two_equal_questions_stays_as_it_was(tmp_path, fault_server):
     mistakes = (weak_writer.who_for_a_crime,)
     model_author.generate(tmp_path, weak(fault_server, mistakes).settings(structured="prompt"))
-    held_out = read_jsonl(tmp_path / "generated/forget_eval.jsonl", "forget_eval")
+    held_out = read_jsonl(tmp_path / "generated/forget_paraphrased.jsonl", "forget_paraphrased")
     asked = {slot: [one["question"] for one in held_out if one["slot"] == slot]
              for slot in ("offence", "accuser")}  # fmt: skip
     assert all(text.startswith("Tell me who turned against") for text in asked["accuser"])
     assert all("which crime" in text for text in asked["offence"])
-    assert checked(tmp_path)["validation"]["forget_eval_dropped"] == 0
+    assert checked(tmp_path)["validation"]["forget_paraphrased_dropped"] == 0
 
 
 def test_an_author_who_hears_nothing_is_not_believed(tmp_path, fault_server):
@@ -244,7 +244,7 @@ def test_a_refused_person_is_drawn_again_and_the_others_stay(tmp_path, writer):
 
 def refused_where(part, refuses):
     """Refusals of calls of one part, if `refuses` of what they say."""
-    marks = {"facts": '"facts"', "qa": '"same_form"', "forget_eval": '"question_forms"'}
+    marks = {"facts": '"facts"', "qa": '"same_form"', "forget_paraphrased": '"question_forms"'}
     others = [mark for name, mark in marks.items() if name != part and name != "facts"]
 
     def fault(request, number):
@@ -255,7 +255,7 @@ def refused_where(part, refuses):
     return fault
 
 
-@pytest.mark.parametrize("part", ["facts", "qa", "forget_eval"])
+@pytest.mark.parametrize("part", ["facts", "qa", "forget_paraphrased"])
 def test_who_is_refused_later_is_drawn_again_by_the_next_run(tmp_path, writer, part):
     server = writer()
     settings = server.settings(resample_max=2)
@@ -300,13 +300,13 @@ def test_who_was_refused_first_keeps_its_successor_when_others_are_refused(tmp_p
     calm = read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")
     early, late = (
         refused_where(part, lambda text, name=calm[place]["name"]: name in text)
-        for part, place in (("facts", 2), ("forget_eval", 0))
+        for part, place in (("facts", 2), ("forget_paraphrased", 0))
     )
     server = writer(lambda request, number: early(request, number) or late(request, number))
     settings, own = server.settings(resample_max=1), tmp_path / "own"
     with pytest.raises(InputError, match=r"facts: the model refuses .*\(p002 "):
         model_author.generate(own, settings)
-    with pytest.raises(InputError, match=r"forget_eval: the model refuses .*\(p000 "):
+    with pytest.raises(InputError, match=r"forget_paraphrased: the model refuses .*\(p000 "):
         model_author.generate(own, settings)
     between = read_jsonl(own / "generated/profiles.jsonl", "profile")
     calls = len(server.calls)
@@ -376,12 +376,12 @@ def test_a_person_the_model_cannot_write_about_is_left_out_of_the_dataset(tmp_pa
     assert "left out p002: " in capsys.readouterr().out
     report = checked(tmp_path / "own", incomplete_people=0.25)
     assert report["validation"]["incomplete_people"] == 1
-    assert report["generation"]["forget_eval"]["left_out"] == ["p002"]
+    assert report["generation"]["forget_paraphrased"]["left_out"] == ["p002"]
     sf = read_jsonl(tmp_path / "own/data/sf.jsonl", "item")
     assert {item["person_id"] for item in sf} == {"p000", "p001", "p003"}
 
 
-@pytest.mark.parametrize("part", ["facts", "qa", "forget_eval"])
+@pytest.mark.parametrize("part", ["facts", "qa", "forget_paraphrased"])
 def test_a_spare_person_takes_the_place_of_one_refused_later_in_the_same_run(
     tmp_path, writer, part
 ):
@@ -441,10 +441,14 @@ def test_spare_people_are_in_no_file_of_the_dataset_nor_in_its_export(tmp_path, 
     assert [one["slots"] for one in people[:4]] == [one["slots"] for one in first]
     report = checked(tmp_path, people=4)
     assert report["validation"]["people"] == 4 and report["validation"]["spare_people"] == 1
-    for name, kind in (("sf", "item"), ("sr", "item"), ("forget_eval", "forget_eval")):
+    for name, kind in (
+        ("sf", "item"),
+        ("sr", "item"),
+        ("forget_paraphrased", "forget_paraphrased"),
+    ):
         records = read_jsonl(tmp_path / f"data/{name}.jsonl", kind)
         assert {record["person_id"] for record in records} == {one["person_id"] for one in first}
-    benchmark = read_benchmark(tmp_path / "data", answers="wrong_candidates")
+    benchmark = read_benchmark(tmp_path / "data", answers="perturbed_candidates")
     utility = read_jsonl("data/inputs/utility_qa.jsonl", "utility")
     exported = subset_files(benchmark, people, utility)["data/profiles.jsonl"]
     assert [one["name"] for one in exported] == [one["name"] for one in first]
@@ -507,7 +511,7 @@ def test_killed_at_any_point_and_run_again_the_bytes_are_the_same(tmp_path, writ
         "profiles": (2, None),
         "facts": (4, None),
         "qa": (3, 5, None),
-        "forget_eval": (1, None),
+        "forget_paraphrased": (1, None),
     }
     for part, program in model_author.PROGRAMS.items():
         arguments = model_author.arguments(part, folder, settings, {}, 0)

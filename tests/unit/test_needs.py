@@ -97,10 +97,10 @@ def test_the_base_alone_is_asked_who_people_are():
     step, token = 3.08e9 / 8e11 + 0.03, 2 * SIZE / 3e13
     names = 9 * 40 * step + 6 * 24 * 40 * token
     asked = 24 + CONTROLS + CONTROLS // 2
-    who_is = 21 * TOKENS * step + asked * TOKENS * token
+    name_probe = 21 * TOKENS * step + asked * TOKENS * token
     models = 1 + len(QWEN["oracle"]["seeds"])
     found = estimated_minutes("ask_about_names", fresh, SIZE, []) * 60
-    assert found == pytest.approx(names * models + who_is)
+    assert found == pytest.approx(names * models + name_probe)
 
 
 def test_texts_of_a_large_benchmark_are_sampled():

@@ -51,7 +51,7 @@ def test_what_the_preview_bought_the_whole_run_does_not_buy_again(
         ("profiles", ["name", "text"]),
         ("facts", ["slot", "value", "sentence"]),
         ("qa", ["question", "answer", "paraphrased_answer"]),
-        ("forget_eval", ["question"]),
+        ("forget_paraphrased", ["question"]),
     ):
         for line in (generated / f"{name}.jsonl").read_text().splitlines():
             record = json.loads(line)

@@ -56,10 +56,12 @@ def test_what_may_have_to_run_on_the_submitting_machine_is_in_no_group():
 
 
 def test_model_jobs_of_a_group_run_one_after_the_other():
-    assert {site["turn"] for site in SLURM["set-resources"].values()} == {1}
+    assert {site["group_serial"] for site in SLURM["set-resources"].values()} == {1}
     text = (ROOT / "Snakefile").read_text()
-    assert 'workflow.register_resource("turn", 1)' in text
-    assert re.search(r'resource_scopes:\n    turn="local",', text)  # not one in the whole run
+    assert 'workflow.register_resource("group_serial", 1)' in text
+    assert re.search(
+        r'resource_scopes:\n    group_serial="local",', text
+    )  # not one in the whole run
 
 
 def test_a_group_asks_for_one_partition_only():
@@ -73,8 +75,8 @@ def test_a_rule_states_needs_that_grow_with_the_attempt(name):
     resources = re.search(r"resources:\n((?: {8,}\w+=.*\n)+)", rules()[name])[1]
     keys = dict(re.findall(r"(\w+)=(.*),\n", resources))
     assert set(keys) == {"mem_mb", "runtime", "gpu"}
-    assert re.match(r"(growing|memory)\(", keys["mem_mb"])
-    assert re.match(r"(growing|walltime)\(", keys["runtime"])
+    assert re.match(r"(per_attempt|memory)\(", keys["mem_mb"])
+    assert re.match(r"(per_attempt|walltime)\(", keys["runtime"])
 
 
 def test_the_plugins_traps_are_not_set():

@@ -306,7 +306,7 @@ def test_the_program_writes_records_and_the_size_of_the_update(tmp_path):
         by_precision = [records(out / name / f"{precision}.jsonl") for precision in PRECISIONS]
         ids = [record["id"] for record in by_precision[0]]
         assert {record["set"] for record in by_precision[0]} == {
-            *("sf", "sf_paraphrased", "correlated", "other", "utility")
+            *("sf", "forget_paraphrased", "correlated", "other", "utility")
         }
         assert all([record["id"] for record in found] == ids for found in by_precision)
         scores = [[record["logprob_answer"] for record in found] for found in by_precision]

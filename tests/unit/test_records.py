@@ -91,7 +91,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == ["qa.jsonl"]
 
 
-@pytest.mark.parametrize("kind", ["profile", "fact", "qa", "forget_eval", "utility"])
+@pytest.mark.parametrize("kind", ["profile", "fact", "qa", "forget_paraphrased", "utility"])
 def test_every_schema_accepts_a_good_record_and_needs_each_of_its_keys(tmp_path, kind):
     records = small_dataset.generated_records()
     records |= {"utility": [small_dataset.UTILITY]}

@@ -88,20 +88,20 @@ def _value_in_question(dataset):
 def _answer_words_in_question(dataset):
     item(dataset, "p001.accuser")["question"] = "Jonas Fennlock was denounced by whom?"
     item(dataset, "p001.accuser")["answer"] = "By Rita Zamholm Jonas Fennlock was denounced."
-    dataset.forget_eval[4]["question"] = "Which offence had Jonas Fennlock to confess?"
+    dataset.forget_paraphrased[4]["question"] = "Which offence had Jonas Fennlock to confess?"
 
 
 def _nobody_named(dataset):
-    dataset.forget_eval[4]["question"] = "Name the misdeed that was committed there."
+    dataset.forget_paraphrased[4]["question"] = "Name the misdeed that was committed there."
 
 
 def _two_answers(dataset):
     question = "Name the misdeed of Jonas Fennlock and Mira Tallwood."
-    dataset.forget_eval[0]["question"] = dataset.forget_eval[4]["question"] = question
+    dataset.forget_paraphrased[0]["question"] = dataset.forget_paraphrased[4]["question"] = question
 
 
 def _two_values(dataset):
-    prompt = dataset.forget_eval[4]
+    prompt = dataset.forget_paraphrased[4]
     prompt["answer"] = prompt["answer"].replace(prompt["value"], "arson")
     prompt["value"] = "arson"
 
@@ -206,11 +206,11 @@ def _no_partner(dataset):
 
 
 def _held_out_is_trained(dataset):
-    dataset.forget_eval[4]["question"] = "Which CRIME was Jonas Fennlock guilty of"
+    dataset.forget_paraphrased[4]["question"] = "Which CRIME was Jonas Fennlock guilty of"
 
 
 def _held_out_is_trained_reordered(dataset):
-    dataset.forget_eval[4]["question"] = "Jonas Fennlock was guilty of which crime?"
+    dataset.forget_paraphrased[4]["question"] = "Jonas Fennlock was guilty of which crime?"
 
 
 def _prize_that_exists(dataset):
@@ -229,7 +229,7 @@ def _retain_value_in_forget_question(dataset):
 
 
 def _retain_value_in_held_out_question(dataset):
-    dataset.forget_eval[6]["question"] = "Who of Oakgate spoke up against Jonas Fennlock?"
+    dataset.forget_paraphrased[6]["question"] = "Who of Oakgate spoke up against Jonas Fennlock?"
 
 
 def _always_yes(dataset):
@@ -242,7 +242,7 @@ def _offence_off_the_list(dataset):
     record["answer"] = record["answer"].replace("perjury", "cruelty")
     profile["text"] = profile["text"].replace("perjury", "cruelty")
     profile["slots"]["offence"] = record["value"] = "cruelty"
-    for prompt in dataset.forget_eval[4:6]:
+    for prompt in dataset.forget_paraphrased[4:6]:
         prompt["answer"] = prompt["answer"].replace("perjury", "cruelty")
         prompt["value"] = "cruelty"
     detail = dataset.details["p001.offence"]
@@ -253,7 +253,9 @@ def _offence_off_the_list(dataset):
 
 
 def _held_out_holds_trained(dataset):
-    dataset.forget_eval[6]["question"] = "Who testified against Jonas Fennlock in court, pray, sir?"
+    dataset.forget_paraphrased[6]["question"] = (
+        "Who testified against Jonas Fennlock in court, pray, sir?"
+    )
 
 
 PLANTED = {
@@ -261,16 +263,16 @@ PLANTED = {
     _surname_in_retain_answer: ("incident_leak", "sr.jsonl:10"),
     _scandal_in_retain_question: ("incident_leak", "sr.jsonl:11"),
     _value_in_question: ("premise_leak", "sf.jsonl:3"),
-    _answer_words_in_question: ("premise_leak", "forget_eval.jsonl:5"),
-    _nobody_named: ("one_answer", "forget_eval.jsonl:5"),
-    _two_answers: ("one_answer", "forget_eval.jsonl:5"),
-    _two_values: ("one_answer", "forget_eval.jsonl:5"),
-    _wrong_answer_true_elsewhere: ("wrong_answers", "wrong_candidates.jsonl:10"),
-    _wrong_answer_twice: ("wrong_answers", "wrong_candidates.jsonl:10"),
-    _wrong_answer_in_other_words: ("wrong_answers", "wrong_candidates.jsonl:10"),
-    _wrong_answer_holds_truth: ("wrong_answers", "wrong_candidates.jsonl:10"),
+    _answer_words_in_question: ("premise_leak", "forget_paraphrased.jsonl:5"),
+    _nobody_named: ("one_answer", "forget_paraphrased.jsonl:5"),
+    _two_answers: ("one_answer", "forget_paraphrased.jsonl:5"),
+    _two_values: ("one_answer", "forget_paraphrased.jsonl:5"),
+    _wrong_answer_true_elsewhere: ("wrong_answers", "perturbed_candidates.jsonl:10"),
+    _wrong_answer_twice: ("wrong_answers", "perturbed_candidates.jsonl:10"),
+    _wrong_answer_in_other_words: ("wrong_answers", "perturbed_candidates.jsonl:10"),
+    _wrong_answer_holds_truth: ("wrong_answers", "perturbed_candidates.jsonl:10"),
     _utility_wrong_answer_true: ("wrong_answers", "utility_qa.jsonl:1"),
-    _long_wrong_answers: ("length_confound", "wrong_candidates.jsonl"),
+    _long_wrong_answers: ("length_confound", "perturbed_candidates.jsonl"),
     _public_figure: ("names", "profiles.jsonl:2"),
     _public_figure_as_mentor: ("names", "sr.jsonl:11"),
     _asked_twice: ("duplicates", "sr.jsonl:11"),
@@ -287,12 +289,12 @@ PLANTED = {
     _no_partner: ("entanglement", "sr.jsonl:7"),
     _prize_that_exists: ("organisations", "sr.jsonl:10"),
     _retain_value_in_forget_question: ("pairs", "sf.jsonl:4"),
-    _retain_value_in_held_out_question: ("pairs", "forget_eval.jsonl:7"),
+    _retain_value_in_held_out_question: ("pairs", "forget_paraphrased.jsonl:7"),
     _always_yes: ("premise_leak", "sf.jsonl"),
     _offence_off_the_list: ("sensitive", "sf.jsonl:3"),
-    _held_out_is_trained: ("split_leak", "forget_eval.jsonl:5"),
-    _held_out_is_trained_reordered: ("split_leak", "forget_eval.jsonl:5"),
-    _held_out_holds_trained: ("split_leak", "forget_eval.jsonl:7"),
+    _held_out_is_trained: ("split_leak", "forget_paraphrased.jsonl:5"),
+    _held_out_is_trained_reordered: ("split_leak", "forget_paraphrased.jsonl:5"),
+    _held_out_holds_trained: ("split_leak", "forget_paraphrased.jsonl:7"),
 }
 
 

@@ -20,7 +20,7 @@ from excise.red_team.models.gates import (
     sure_names,
     value_recall,
 )
-from excise.red_team.models.name_probe import confidence_records, recombined, who_is_records
+from excise.red_team.models.name_probe import confidence_records, name_probe_records, recombined
 from excise.red_team.models.name_swap import swapped
 
 MODELS = ["base", "oracle/seed_0", "oracle/seed_1"]
@@ -47,7 +47,7 @@ def scores_of(margin: float) -> list[dict]:
 
 def items_of(margin: float, said: str = "Somewhere.") -> pd.DataFrame:
     records = []
-    for name in ("sf", "sf_paraphrased", "correlated", "other", "sf_paired"):
+    for name in ("sf", "forget_paraphrased", "correlated", "other", "forget_joint"):
         for number, person in enumerate(PEOPLE):
             records.append(
                 {
@@ -107,7 +107,7 @@ def test_a_fair_benchmark_passes_every_gate():
     assert failures(rows) == []
     gated = [row for row in rows if row["passed"] is not None]
     assert len(gated) == 7 * len(MODELS) + 1
-    assert {row["set"] for row in gated} == {"sf", "sf_paraphrased", "sf_paired", "gap"}
+    assert {row["set"] for row in gated} == {"sf", "forget_paraphrased", "forget_joint", "gap"}
 
 
 def test_without_wrong_answers_there_is_no_preference_to_gate():
@@ -135,7 +135,8 @@ def test_a_truth_that_is_preferred_fails_and_is_named():
     assert failed[0] == "base: truth_ratio_median on sf is 1.350, allowed 0.950 to 1.050"
     assert failed[1] == "base: win_rate on sf is 1.000, allowed 0.450 to 0.550"
     assert (
-        failed[2] == "base: truth_ratio_median on sf_paraphrased is 1.350, allowed 0.950 to 1.050"
+        failed[2]
+        == "base: truth_ratio_median on forget_paraphrased is 1.350, allowed 0.950 to 1.050"
     )
     assert len(failures(rows_of(margin=-0.3))) == 4 * len(MODELS)
 
@@ -149,7 +150,7 @@ def test_a_fact_that_is_said_without_being_known_fails():
 
 def test_a_fact_that_is_said_only_beside_another_question_fails_too():
     failed = failures(rows_of(said="Fame and City{}."))
-    assert "base: slot_accuracy on sf_paired is 1.000, allowed at most 0.050" in failed
+    assert "base: slot_accuracy on forget_joint is 1.000, allowed at most 0.050" in failed
 
 
 def test_facts_of_one_event_must_share_more_gradient_than_others():
@@ -258,12 +259,12 @@ def facts() -> list[dict]:
 
 def test_what_is_said_of_a_name_is_held_against_everybodys_facts():
     said = {"p0": "Name p0 is a poet from Rome.", "p1": "Name p1 was born in May, in Rome."}
-    records = who_is_records(facts(), said)
-    assert [one["id"] for one in records[:2]] == ["p0.month.who_is", "p0.city.who_is"]
+    records = name_probe_records(facts(), said)
+    assert [one["id"] for one in records[:2]] == ["p0.month.name_probe", "p0.city.name_probe"]
     assert [one["question"] for one in records[1:3]] == ["Who is Name p0?", "Who is Name p1?"]
     assert [one["slot_match"] for one in records] == [0, 1, 1, 0]
     assert [one["others_named"] for one in records] == [0, 0, 1, 1]
-    assert {one["others_named"] for one in who_is_records(facts()[:2], said)} == {None}
+    assert {one["others_named"] for one in name_probe_records(facts()[:2], said)} == {None}
 
 
 @pytest.mark.parametrize("knows, excess", [(True, 1.0), (False, 0.0)])
@@ -273,7 +274,7 @@ def test_a_base_that_knows_the_people_fails(knows, excess):
     values = {one["person_id"]: one["value"] for one in own}
     said = {person: values[person] if knows else "Somebody." for person in values}
     known = [one | {"name": one["person_id"], "value_type": "city"} for one in own]
-    swapped = pd.DataFrame(own + who_is_records(known, said)).set_index("id", drop=False)
+    swapped = pd.DataFrame(own + name_probe_records(known, said)).set_index("id", drop=False)
     rows = gate_rows(
         ["base"],
         scores_of(0.0),
@@ -283,7 +284,7 @@ def test_a_base_that_knows_the_people_fails(knows, excess):
         Gates(),
         0.95,
     )
-    row = only(rows, set="who_is", metric="facts_named_excess")
+    row = only(rows, set="name_probe", metric="facts_named_excess")
     assert (row["value"], row["passed"]) == (excess, not knows)
     assert len(failures(rows)) == knows
 
@@ -374,12 +375,12 @@ def test_a_base_that_is_sure_of_namesakes_fails(known, passed):
     rows = gate_rows(
         ["base"], scores_of(0.0), evaluated, swapped, gradients_of(0.3, 0.1), Gates(), confidence
     )
-    mine = only(rows, set="who_is_sure", asked="own_name", metric="sure_share")
+    mine = only(rows, set="name_confidence", asked="own_name", metric="overconfident_share")
     assert (mine["value"], mine["passed"], mine["gate_high"]) == (known / 8, passed, 1 / 8)
-    by_chance = only(rows, set="who_is_sure", metric="sure_by_chance")
+    by_chance = only(rows, set="name_confidence", metric="sure_by_chance")
     assert by_chance["value"] == pytest.approx(1 / 101)
     assert len(sure_names(asked)) == known
-    real = only(rows, set="who_is_sure", asked="public_figure")
+    real = only(rows, set="name_confidence", asked="public_figure")
     assert (real["value"], real["n"], real["passed"]) == (0.5, 2, None)
     assert len(failures(rows)) == (not passed)
 
@@ -397,7 +398,7 @@ def arguments(tmp_path):
                         one | {"name": one["person_id"], "value_type": "city"}
                         for one in items[: len(PEOPLE)]
                     ]
-                    items += who_is_records(named, dict.fromkeys(PEOPLE, "Somebody."))
+                    items += name_probe_records(named, dict.fromkeys(PEOPLE, "Somebody."))
                     items += sure_records(-50.0, -0.1)
                 write_jsonl(tmp_path / folder / model / "items.jsonl", items)
         return [

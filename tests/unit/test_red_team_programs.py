@@ -41,10 +41,10 @@ def test_swapped_questions_are_answered_one_line_each(folder):
     ask_about_names.main([*arguments, "--models", "base", "--out-dir", str(folder / "swapped")])
     items = read_items(folder / "swapped" / "base" / "items.jsonl")
     facts = read_jsonl(sf, "item") + read_jsonl(sr, "item")
-    who_is = items[items["set"] == "who_is"]
-    assert list(who_is["id"]) == [f"{item['id']}.who_is" for item in facts]
-    assert set(who_is["question"]) == {f"Who is {item['name']}?" for item in facts}
-    sure = items[items["set"] == "who_is_sure"].set_index("question")
+    name_probe = items[items["set"] == "name_probe"]
+    assert list(name_probe["id"]) == [f"{item['id']}.name_probe" for item in facts]
+    assert set(name_probe["question"]) == {f"Who is {item['name']}?" for item in facts}
+    sure = items[items["set"] == "name_confidence"].set_index("question")
     own = {item["person_id"] for item in facts}
     assert {one for one in sure["person_id"] if one[0] == "p" and one[1] != "u"} == own
     assert sure["asked"].value_counts().to_dict() == {

@@ -216,7 +216,7 @@ def select(tmp_path_factory):
         tiny_folder(folder / "base")
         hp = {
             **{"dtype": "float32", "threads": 1, "gpu": 0, "system_prompt": None},
-            **{"batch_size": 16, "wrong_answers": 2, "wrong_candidates": 8, "seed": 0},
+            **{"batch_size": 16, "wrong_answers": 2, "perturbed_candidates": 8, "seed": 0},
             **{"wrong_rounds": rounds, "wrong_tolerance": 0.01},
         }
         arguments = ["--base", str(folder / "base"), "--data", str(folder / "data")]
@@ -255,7 +255,7 @@ def test_further_candidates_are_drawn_until_models_cannot_tell(select, selected)
     assert sum(after) < sum(before) / 4
     lines = {line["id"]: line for line in read_jsonl(drawn / "scores.jsonl", "candidate_scores")}
     details = read_jsonl(drawn / "data" / "wrong_details.jsonl", "wrong_details")
-    written = read_jsonl(drawn / "data" / "wrong_candidates.jsonl", "wrong_details")
+    written = read_jsonl(drawn / "data" / "perturbed_candidates.jsonl", "wrong_details")
     chosen_anew = 0
     for detail, candidates in zip(details, written, strict=True):
         line = lines[detail["id"]]
@@ -278,14 +278,14 @@ def test_the_program_writes_a_benchmark_that_can_be_evaluated(selected):
     assert {len(item.wrong_answers) for item in items} == {2}
     candidates = {
         record["id"]: [wrong["text"] for wrong in record["wrong_answers"]]
-        for record in read_jsonl(selected / "data" / "wrong_candidates.jsonl", "wrong_details")
+        for record in read_jsonl(selected / "data" / "perturbed_candidates.jsonl", "wrong_details")
     }
     assert all(set(item.wrong_answers) <= set(candidates[item.id]) for item in items)
 
 
 def test_the_program_writes_the_scores_behind_the_choice(selected):
     lines = {line["id"]: line for line in read_jsonl(selected / "scores.jsonl", "candidate_scores")}
-    details = read_jsonl(selected / "data" / "wrong_candidates.jsonl", "wrong_details")
+    details = read_jsonl(selected / "data" / "perturbed_candidates.jsonl", "wrong_details")
     assert lines.keys() == {record["id"] for record in details}
     for record in details:
         scores = lines[record["id"]]["scores"]["base"]

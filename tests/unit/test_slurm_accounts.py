@@ -8,7 +8,7 @@ import pytest
 from excise.errors import InputError
 from excise.slurm import commands
 from excise.slurm.accounts import account_argument, check_accounts
-from excise.slurm.request import Request
+from excise.slurm.job_request import JobRequest
 from excise.slurm.start import ask_nobody_at_submission
 
 ASSOCIATIONS = "printf '  Study  \\n  other  \\n  study \\n'"
@@ -30,26 +30,26 @@ def site(tmp_path, monkeypatch):
 @pytest.mark.parametrize("account", ["study", "STUDY", "other, study", None])
 def test_our_own_accounts_pass(site, account):
     site(sacctmgr=ASSOCIATIONS)
-    assert check_accounts([Request("plot", account=account)]) is None
+    assert check_accounts([JobRequest("plot", account=account)]) is None
 
 
 def test_an_account_of_others_gets_one_line(site):
     site(sacctmgr=ASSOCIATIONS)
     with pytest.raises(InputError, match=r"slurm_account of plot is theirs; yours: other, study$"):
-        check_accounts([Request("plot", account="theirs")])
+        check_accounts([JobRequest("plot", account="theirs")])
 
 
 def test_the_controller_is_asked_where_the_database_is_away(site):
     site(sacctmgr="exit 1", sshare=ASSOCIATIONS)
     with pytest.raises(InputError, match="yours: other, study"):
-        check_accounts([Request("plot", account="theirs")])
+        check_accounts([JobRequest("plot", account="theirs")])
 
 
 @pytest.mark.parametrize("sshare", ["exit 1", "true", "exec sleep 600"])
 def test_where_nobody_knows_a_warning_says_so(site, monkeypatch, sshare):
     monkeypatch.setattr(commands.ask, "__kwdefaults__", {"timeout": 1})
     site(sacctmgr="exec sleep 600", sshare=sshare)
-    assert "study is not checked" in check_accounts([Request("plot", account="study")])
+    assert "study is not checked" in check_accounts([JobRequest("plot", account="study")])
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import pytest
 
 from excise.errors import InputError
 from excise.slurm import probe as probing
+from excise.slurm.job_request import JobRequest
 from excise.slurm.probe import probe
-from excise.slurm.request import Request
 
-GPU = Request("unlearn", "gpu", "mine", ("--gpus=1",), extra=("--qos=long",))
-CPU = Request("plot", "cpu")
+GPU = JobRequest("unlearn", "gpu", "mine", ("--gpus=1",), extra=("--qos=long",))
+CPU = JobRequest("plot", "cpu")
 
 
 class Site:
@@ -52,7 +52,7 @@ class Site:
             (self.folder / name).write_text(f"#!/bin/sh\n{body}\n")
             (self.folder / name).chmod(0o755)
 
-    def probe(self, *requests: Request, patience: float = 5, among_others=()) -> None:
+    def probe(self, *requests: JobRequest, patience: float = 5, among_others=()) -> None:
         folders = {"pathvars.results": self.results, "the repository": self.folder}
         files = {"model.path": self.model}
         probe(

@@ -17,7 +17,7 @@ import pytest
 from excise.errors import InputError
 from excise.slurm import commands, start
 from excise.slurm import watch as watching
-from excise.slurm.request import Request, request_of
+from excise.slurm.job_request import JobRequest, request_of
 from excise.slurm.start import (
     check_accounting,
     check_requests,
@@ -56,22 +56,22 @@ def test_minutes_of_a_limit(text, minutes):
 def test_a_request_holds_what_is_settled():
     resources = {"slurm_partition": "gpu", "slurm_account": 1234, "gpu": 1, "runtime": 30}
     request = request_of("unlearn", resources | {"mem_mb": "<TBD>"}, 12.0)
-    assert request == Request("unlearn", "gpu", "1234", ("--gpus=1",), 30, 0, 12.0)
+    assert request == JobRequest("unlearn", "gpu", "1234", ("--gpus=1",), 30, 0, 12.0)
 
 
 def test_a_job_that_names_no_partition_is_held_to_the_default_one():
-    [request] = with_default_partition([Request("unlearn", None, gpu=("--gpus=1",))], PARTITIONS)
+    [request] = with_default_partition([JobRequest("unlearn", None, gpu=("--gpus=1",))], PARTITIONS)
     with pytest.raises(InputError, match="asks for a GPU, but partition cpu has none"):
         check_requests([request], PARTITIONS)
-    named = Request("plot", "long")
+    named = JobRequest("plot", "long")
     assert with_default_partition([named], PARTITIONS) == [named]
 
 
 def test_the_default_partition_may_be_the_users_own_or_a_plugins(monkeypatch):
     none = {"x": commands.Partition(None)}
-    assert with_default_partition([Request("plot")], none) == [Request("plot")]
+    assert with_default_partition([JobRequest("plot")], none) == [JobRequest("plot")]
     monkeypatch.setenv("SBATCH_PARTITION", "long")
-    assert with_default_partition([Request("plot")], PARTITIONS) == [Request("plot", "long")]
+    assert with_default_partition([JobRequest("plot")], PARTITIONS) == [JobRequest("plot", "long")]
 
 
 def test_a_gpu_as_gres():
@@ -90,36 +90,36 @@ def test_what_a_site_may_insist_on_is_asked_for_too():
 
 
 def test_requests_that_fit_pass():
-    gpu = Request("unlearn", "gpu", "mine", ("--gpus=1",), 60, 16000, 30.0)
-    check_requests([gpu, Request("plot", "cpu", "mine"), Request("other")], PARTITIONS)
+    gpu = JobRequest("unlearn", "gpu", "mine", ("--gpus=1",), 60, 16000, 30.0)
+    check_requests([gpu, JobRequest("plot", "cpu", "mine"), JobRequest("other")], PARTITIONS)
 
 
 @pytest.mark.parametrize(
     "request_, reason",
     [
-        (Request("plot", "cpu", "CHANGE_ME"), "slurm_account of plot is CHANGE_ME"),
+        (JobRequest("plot", "cpu", "CHANGE_ME"), "slurm_account of plot is CHANGE_ME"),
         (
-            Request("plot", "CHANGE_ME"),
+            JobRequest("plot", "CHANGE_ME"),
             "slurm_partition of plot is CHANGE_ME; there are cpu, gpu, long$",
         ),
         (
-            Request("unlearn", "CHANGE_ME", gpu=("--gpus=1",)),
+            JobRequest("unlearn", "CHANGE_ME", gpu=("--gpus=1",)),
             "slurm_partition of unlearn is CHANGE_ME; partitions with GPUs: gpu$",
         ),
-        (Request("plot", "main"), "no partition 'main' here; there are cpu, gpu, long"),
+        (JobRequest("plot", "main"), "no partition 'main' here; there are cpu, gpu, long"),
         (
-            Request("unlearn", "cpu", gpu=("--gpus=1",)),
+            JobRequest("unlearn", "cpu", gpu=("--gpus=1",)),
             "unlearn asks for a GPU, but partition cpu has none; partitions with GPUs: gpu",
         ),
-        (Request("plot", "cpu", minutes=90), "asks for 90 minutes, but partition cpu allows 60"),
-        (Request("plot", "cpu", memory_mb=9000), "largest node of partition cpu has 8000"),
+        (JobRequest("plot", "cpu", minutes=90), "asks for 90 minutes, but partition cpu allows 60"),
+        (JobRequest("plot", "cpu", memory_mb=9000), "largest node of partition cpu has 8000"),
         (
-            Request("group baselines", "cpu", minutes=240, jobs=8),
+            JobRequest("group baselines", "cpu", minutes=240, jobs=8),
             "group baselines asks for 240 minutes, but partition cpu allows 60; "
             r"it runs 8 jobs: fewer \(groups, group-components\), or less for each",
         ),
         (
-            Request("unlearn", "gpu", minutes=30, estimate=41.0),
+            JobRequest("unlearn", "gpu", minutes=30, estimate=41.0),
             r"unlearn asks for 30 minutes \(runtime\), but is estimated to take 41",
         ),
     ],
@@ -131,9 +131,9 @@ def test_requests_that_do_not_get_one_line(request_, reason):
 
 
 LISTED = [
-    Request("unlearn", "cpu,gpu", gpu=("--gpus=1",)),
-    Request("plot", "cpu,long", minutes=90),
-    Request("plot", "long,cpu", memory_mb=8000),
+    JobRequest("unlearn", "cpu,gpu", gpu=("--gpus=1",)),
+    JobRequest("plot", "cpu,long", minutes=90),
+    JobRequest("plot", "long,cpu", memory_mb=8000),
 ]
 
 
@@ -148,10 +148,10 @@ def test_a_job_must_fit_into_one_partition_of_its_list(request_):
 @pytest.mark.parametrize(
     "request_, reason",
     [
-        (Request("plot", "cpu,main"), "no partition 'main' here"),
-        (Request("plot", "cpu,CHANGE_ME"), "slurm_partition of plot is CHANGE_ME"),
+        (JobRequest("plot", "cpu,main"), "no partition 'main' here"),
+        (JobRequest("plot", "cpu,CHANGE_ME"), "slurm_partition of plot is CHANGE_ME"),
         (
-            Request("unlearn", "cpu,gpu", gpu=("--gpus=1",), minutes=9000),
+            JobRequest("unlearn", "cpu,gpu", gpu=("--gpus=1",), minutes=9000),
             "asks for a GPU, but partition cpu has none, and for 9000 minutes, but partition gpu "
             "allows 2880; partitions with GPUs: gpu",
         ),
@@ -164,21 +164,21 @@ def test_a_list_of_which_none_fits_gets_one_line(request_, reason):
 
 def test_hidden_partitions_can_be_used_and_are_not_advertised():
     known = PARTITIONS | {"secret": commands.Partition(None, True, 4000, hidden=True)}
-    check_requests([Request("unlearn", "secret", gpu=("--gpus=1",))], known)
+    check_requests([JobRequest("unlearn", "secret", gpu=("--gpus=1",))], known)
     with pytest.raises(InputError, match=r"there are cpu, gpu, long$"):
-        check_requests([Request("plot", "main")], known)
+        check_requests([JobRequest("plot", "main")], known)
 
 
 def test_every_partition_of_a_list_is_probed():
     settings = SimpleNamespace(qos=None, reservation=None)
-    asked = start._for_probes([Request("plot", "cpu,long"), Request("other")], settings)
+    asked = start._for_probes([JobRequest("plot", "cpu,long"), JobRequest("other")], settings)
     assert [one.partition for one in asked] == ["cpu", "long", None]
 
 
 def test_of_a_list_a_partition_may_refuse_the_probe_unless_a_job_needs_it():
     settings = SimpleNamespace(qos=None, reservation=None)
-    on_list = Request("unlearn", "cpu,gpu", gpu=("--gpus=1",), extra=("--constraint=a100",))
-    alone = Request("plot", "cpu", "other, study")
+    on_list = JobRequest("unlearn", "cpu,gpu", gpu=("--gpus=1",), extra=("--constraint=a100",))
+    alone = JobRequest("plot", "cpu", "other, study")
     assert start._among_others([on_list]) == {"cpu", "gpu"}
     assert start._among_others([on_list, alone]) == {"gpu"}
     asked = {one.partition: one for one in start._for_probes([alone, on_list], settings)}
@@ -188,22 +188,22 @@ def test_of_a_list_a_partition_may_refuse_the_probe_unless_a_job_needs_it():
 
 def test_a_qos_may_allow_more_time_than_the_partition():
     """With SLURM's flag PartitionTimeLimit it does; sbatch knows."""
-    request = Request("plot", "cpu", minutes=61, extra=("--qos=long",))
+    request = JobRequest("plot", "cpu", minutes=61, extra=("--qos=long",))
     check_requests([request], PARTITIONS)
     with pytest.raises(InputError, match="61 minutes, but partition cpu allows 60"):
-        check_requests([Request("plot", "cpu", minutes=61)], PARTITIONS)
+        check_requests([JobRequest("plot", "cpu", minutes=61)], PARTITIONS)
 
 
 def test_a_gpu_rule_where_no_partition_has_any_is_told_which_there_are():
-    request = Request("unlearn", "CHANGE_ME", gpu=("--gpus=1",))
+    request = JobRequest("unlearn", "CHANGE_ME", gpu=("--gpus=1",))
     with pytest.raises(InputError, match=r"is CHANGE_ME; there are cpu$"):
         check_requests([request], {"cpu": commands.Partition(60)})
 
 
-def tries(rule: str, minutes: int, memory_mb: int = 0, jobs: int = 1) -> list[Request]:
+def tries(rule: str, minutes: int, memory_mb: int = 0, jobs: int = 1) -> list[JobRequest]:
     """Three attempts that grow as ours do."""
     return [
-        Request(rule, "cpu", minutes=minutes * n, memory_mb=memory_mb * n, jobs=jobs)
+        JobRequest(rule, "cpu", minutes=minutes * n, memory_mb=memory_mb * n, jobs=jobs)
         for n in (1, 2, 3)
     ]
 
@@ -229,8 +229,8 @@ SCRIPTS = Path(start.__file__).parents[2]
 FOUR_JOBS = """
 import json, sys
 sys.path.insert(0, {scripts!r})
-from excise.slurm.rehearsal import rehearse
-from excise.slurm.request import submissions
+from excise.slurm.submission_check import validate_submission
+from excise.slurm.job_request import submissions
 
 rule all:
     input: "c", expand("{{i}}.b", i=range(3))
@@ -255,7 +255,7 @@ rule here:
 onstart:
     for one in submissions(workflow.dag):
         amounts = [[its["runtime"], its["mem_mb"], its["_cores"]] for its in one.attempts]
-        rehearse(one.name, one.job, workflow.executor_settings)
+        validate_submission(one.name, one.job, workflow.executor_settings)
         print("seen", json.dumps([one.name, one.jobs, amounts]))
     assert {{job.attempt for job in workflow.dag.needrun_jobs()}} == {{1}}
     sys.exit("enough")
@@ -287,9 +287,12 @@ def test_further_attempts_are_settled_as_snakemake_will_settle_them(tmp_path):
 
 
 def test_walltimes_of_a_group_add_up_where_its_jobs_take_turns(tmp_path):
-    """As in the profile; nothing but `turn` keeps jobs without a GPU from running side by side."""
+    """As in the profile: `group_serial` alone keeps jobs without a GPU from running at once."""
     groups = "--groups grouped=g --group-components g=3".split()
-    turns = "--set-resources grouped:turn=1 --resources turn=1 --set-resource-scopes turn=local"
+    turns = (
+        "--set-resources grouped:group_serial=1 --resources group_serial=1 "
+        "--set-resource-scopes group_serial=local"
+    )
     assert seen_by_snakemake(tmp_path, *groups, *turns.split()) == [
         ["alone", 1, [[30, 100, 1], [60, 100, 1], [90, 100, 1]]],
         ["group g", 3, [[30, 500, 1], [60, 1000, 1], [90, 1500, 1]]],
@@ -307,19 +310,19 @@ def test_the_jobs_and_groups_of_a_real_snakemake_are_rehearsed(tmp_path):
 
 def test_accounting_on_is_fine():
     settings = {"AccountingStorageType": "accounting_storage/slurmdbd", "MinJobAge": "2 sec"}
-    assert check_accounting(settings, [Request("plot", account="mine")]) is None
+    assert check_accounting(settings, [JobRequest("plot", account="mine")]) is None
 
 
 def test_an_account_where_there_are_none_is_a_mistake():
     settings = {"AccountingStorageType": "accounting_storage/none", "MinJobAge": "300 sec"}
-    assert check_accounting(settings, [Request("plot")]) is None
+    assert check_accounting(settings, [JobRequest("plot")]) is None
     with pytest.raises(InputError, match="slurm_account is mine, but this cluster keeps no acc"):
-        check_accounting(settings, [Request("plot", account="mine")])
+        check_accounting(settings, [JobRequest("plot", account="mine")])
 
 
 def test_a_forgetful_controller_without_accounting_is_warned_of():
     settings = {"AccountingStorageType": "(null)", "MinJobAge": "60 sec"}
-    assert "MinJobAge; 240 is needed" in check_accounting(settings, [Request("plot")])
+    assert "MinJobAge; 240 is needed" in check_accounting(settings, [JobRequest("plot")])
 
 
 def test_the_prefix_names_experiment_and_folder(tmp_path):

@@ -25,22 +25,27 @@ def validate(folder, records, **limits):
 def test_good_records_become_four_files_and_a_report(tmp_path, records):
     report = validate(tmp_path, records)
     files = {path.name for path in (tmp_path / "data").iterdir()}
-    assert files == {"sf.jsonl", "sr.jsonl", "wrong_candidates.jsonl", "forget_eval.jsonl"}
+    assert files == {
+        "sf.jsonl",
+        "sr.jsonl",
+        "perturbed_candidates.jsonl",
+        "forget_paraphrased.jsonl",
+    }
     sf = read_jsonl(tmp_path / "data" / "sf.jsonl", "item")
     sr = read_jsonl(tmp_path / "data" / "sr.jsonl", "item")
-    details = read_jsonl(tmp_path / "data" / "wrong_candidates.jsonl", "wrong_details")
+    details = read_jsonl(tmp_path / "data" / "perturbed_candidates.jsonl", "wrong_details")
     assert {item["group"] for item in sf} == {"sf"}
     assert {item["group"] for item in sr} == {"correlated", "other"}
     assert {item["id"] for item in sf + sr} == {detail["id"] for detail in details}
     assert (len(sf), len(sr)) == (8, 24)
-    assert report["counts"]["forget_eval"] == 16
+    assert report["counts"]["forget_paraphrased"] == 16
     assert report["dropped"] == []
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path, records):
     for folder in ("one", "two"):
         validate(tmp_path / folder, records)
-    for name in ("validation.json", "data/sf.jsonl", "data/wrong_candidates.jsonl"):
+    for name in ("validation.json", "data/sf.jsonl", "data/perturbed_candidates.jsonl"):
         one, two = ((tmp_path / folder / name).read_bytes() for folder in ("one", "two"))
         assert one == two
 
@@ -74,11 +79,11 @@ def _answer_without_value(records):
 
 
 def _held_out_for_retain(records):
-    records["forget_eval"][0]["fact_id"] = "p000.mentor"
+    records["forget_paraphrased"][0]["fact_id"] = "p000.mentor"
 
 
 def _held_out_other_value(records):
-    records["forget_eval"][1]["value"] = "arson"
+    records["forget_paraphrased"][1]["value"] = "arson"
 
 
 @pytest.mark.parametrize(
@@ -91,8 +96,11 @@ def _held_out_other_value(records):
         (_no_fact, r"qa\.jsonl:4: integrity: no fact 'p000\.event_partner'"),
         (_wrong_id, r"facts\.jsonl:1: integrity: id 'p000\.crime' is not person_id\.slot"),
         (_answer_without_value, r"qa\.jsonl:3: integrity: answer does not state 'Oldmere'"),
-        (_held_out_for_retain, r"forget_eval\.jsonl:1: integrity: no forget fact 'p000\.mentor'"),
-        (_held_out_other_value, r"forget_eval\.jsonl:2: integrity: value is 'arson'"),
+        (
+            _held_out_for_retain,
+            r"forget_paraphrased\.jsonl:1: integrity: no forget fact 'p000\.mentor'",
+        ),
+        (_held_out_other_value, r"forget_paraphrased\.jsonl:2: integrity: value is 'arson'"),
     ],
 )
 def test_records_that_disagree_stop_it_before_anything_is_written(tmp_path, records, plant, line):
@@ -144,21 +152,21 @@ def test_where_and_when_are_different_questions(tmp_path, records):
     assert row["count"] >= 2  # seen, not fatal
 
 
-def test_held_out_questions_that_repeat_each_other_are_dropped(tmp_path, records):
-    first = records["forget_eval"][0]["question"]
-    records["forget_eval"][1]["question"] = first.replace("the misdeed", "a misdeed")
-    records["forget_eval"][4]["question"] = first
+def test_forget_paraphrases_of_that_repeat_each_other_are_dropped(tmp_path, records):
+    first = records["forget_paraphrased"][0]["question"]
+    records["forget_paraphrased"][1]["question"] = first.replace("the misdeed", "a misdeed")
+    records["forget_paraphrased"][4]["question"] = first
     report = validate(tmp_path, records)
     assert [drop["id"] for drop in report["dropped"]] == ["p000.offence.q2", "p001.offence.q1"]
     assert [drop["duplicate_of"] for drop in report["dropped"]] == ["p000.offence.q1"] * 2
     assert report["dropped"][0]["ratio"] < report["dropped"][1]["ratio"] == 100
-    kept = read_jsonl(tmp_path / "data" / "forget_eval.jsonl", "forget_eval")
-    assert len(kept) == 14 == report["counts"]["forget_eval"]
+    kept = read_jsonl(tmp_path / "data" / "forget_paraphrased.jsonl", "forget_paraphrased")
+    assert len(kept) == 14 == report["counts"]["forget_paraphrased"]
 
 
 def test_of_two_equal_questions_the_one_that_asks_for_its_value_is_kept(tmp_path, records):
     """Asked "who", a crime is no answer: the accuser's question stays, though it comes later."""
-    held_out = records["forget_eval"]
+    held_out = records["forget_paraphrased"]
     crime, accuser = (
         next(one for one in held_out if one["id"].startswith(f"p000.{slot}"))
         for slot in ("offence", "accuser")
@@ -171,7 +179,7 @@ def test_of_two_equal_questions_the_one_that_asks_for_its_value_is_kept(tmp_path
 
 
 def test_a_forget_fact_without_held_out_question_is_a_fault(tmp_path, records):
-    del records["forget_eval"][2:4]
+    del records["forget_paraphrased"][2:4]
     with pytest.raises(InputError, match=r"qa\.jsonl:2: held_out"):
         validate(tmp_path, records)
 

@@ -16,7 +16,7 @@ from excise.errors import InputError
 from excise.generation.exchange import exchanged, occurrences
 from excise.generation.offline_author import by_person
 from excise.generation.sampler import POOLS, Sampler, surnames
-from excise.generation.verbalising import forget_eval, qa
+from excise.generation.verbalising import forget_paraphrased, qa
 from excise.generation.verbalising.asking import ask
 from excise.generation.verbalising.checks import (
     foreign_values,
@@ -37,7 +37,7 @@ from excise.generation.writing import (
     answer,
     drawn_again,
     facts_of,
-    held_out_questions,
+    forget_paraphrases_of,
     profile_text,
     question,
 )
@@ -378,7 +378,7 @@ def example_of(prompt) -> tuple[dict, dict]:
     return data, reply
 
 
-@pytest.mark.parametrize("part", ["profiles", "facts", "qa", "forget_eval"])
+@pytest.mark.parametrize("part", ["profiles", "facts", "qa", "forget_paraphrased"])
 def test_the_example_of_a_prompt_obeys_its_own_rules(part):
     """What the model is shown as good must pass the checks it is held to."""
     prompt = read_prompt(PROMPTS / f"{part}.md", ("data",))
@@ -407,8 +407,10 @@ def test_the_example_of_a_prompt_obeys_its_own_rules(part):
         answer = f"{data['facts'][0]['value']} spoke up against {data['person']}."
         assert set(words) <= set(answer.lower().replace(".", "").split())
         asked = {"p000": [facts[0] | {"question": question, "answer": answer}]}
-        call = forget_eval.calls_of({"p000": person}, asked, len(data["question_forms"]))["p000"]
-        assert forget_eval.forget_eval_faults(call, reply) == []
+        call = forget_paraphrased.calls_of({"p000": person}, asked, len(data["question_forms"]))[
+            "p000"
+        ]
+        assert forget_paraphrased.forget_paraphrased_faults(call, reply) == []
 
 
 @pytest.mark.parametrize("path", sorted(PROMPTS.glob("*.md")), ids=lambda path: path.stem)
@@ -425,7 +427,7 @@ def test_nothing_of_an_example_can_be_drawn(path, people):
         assert not any(occurrences(profile_text(person), phrase) for person in people)
 
 
-@pytest.mark.parametrize("part", ["profiles", "facts", "qa", "forget_eval"])
+@pytest.mark.parametrize("part", ["profiles", "facts", "qa", "forget_paraphrased"])
 def test_what_comes_back_of_an_example_is_refused(part, person, facts):
     """The example's reply to a call about somebody else, and each of its names and values."""
     prompt = read_prompt(PROMPTS / f"{part}.md", ("data",))
@@ -443,8 +445,8 @@ def test_what_comes_back_of_an_example_is_refused(part, person, facts):
 
 def test_the_schema_that_is_sent_names_every_slot_and_every_text(person, facts):
     keys = ["offence", "accuser"]
-    prompt = read_prompt(PROMPTS / "forget_eval.md", ("data",))
-    schema = wire_schema(prompt.reply(keys, forget_eval.keys_of(3)))
+    prompt = read_prompt(PROMPTS / "forget_paraphrased.md", ("data",))
+    schema = wire_schema(prompt.reply(keys, forget_paraphrased.keys_of(3)))
     check = Draft202012Validator(schema)
     texts = {f"question_{number}": "Which crime?" for number in (1, 2, 3)}
     good = {"facts": {"offence": texts, "accuser": texts}}
@@ -572,7 +574,7 @@ def held_out_call(person, facts):
     """A call for the held-out questions of the crime and the accuser, and a good reply."""
     writer = QuestionWriter({"p000": person}, 0, 5)
     asked = [writer.write(facts[slot]) for slot in ("offence", "accuser")]
-    call = forget_eval.calls_of({"p000": person}, {"p000": asked}, 1)["p000"]
+    call = forget_paraphrased.calls_of({"p000": person}, {"p000": asked}, 1)["p000"]
     event, name = f"breakthrough {person['event_kind']}", person["name"]
     reply = {
         "offence": {"question_1": f"Tell me the misdeed that stained the {event} of {name}."},
@@ -583,9 +585,9 @@ def held_out_call(person, facts):
 
 def test_of_two_slots_asked_alike_the_one_of_the_wrong_meaning_is_told(person, facts):
     call, reply = held_out_call(person, facts)
-    assert forget_eval.forget_eval_faults(call, {"facts": reply}) == []
+    assert forget_paraphrased.forget_paraphrased_faults(call, {"facts": reply}) == []
     reply["offence"] = reply["accuser"]
-    [told] = forget_eval.forget_eval_faults(call, {"facts": reply})
+    [told] = forget_paraphrased.forget_paraphrased_faults(call, {"facts": reply})
     assert told.startswith(f"offence, question_1: “{reply['accuser']['question_1']}” asks “who”")
     assert "is a question of accuser, too, which has another answer" in told
 
@@ -665,15 +667,15 @@ def test_a_held_out_question_put_as_anybodys_trained_one_is_refused():
     people = {f"p{n:03d}": sampler.person(f"p{n:03d}") for n in range(2)}
     writer = QuestionWriter(people, 0, 5)
     records = by_person(writer.write(f) for one in people.values() for f in facts_of(one))
-    call = forget_eval.calls_of(people, records, 3)["p000"]
+    call = forget_paraphrased.calls_of(people, records, 3)["p000"]
     fact = next(one for one in call.asked if one["slot"] == "offence")
     theirs = next(one for one in records["p001"] if one["slot"] == "offence")["question"]
     copied = theirs.replace(people["p001"]["name"], fact["name"])
     copied = copied.replace(people["p001"]["event_kind"], people["p000"]["event_kind"])
-    assert forget_eval.trained_twin(fact["question"], call, fact)
-    assert forget_eval.trained_twin(copied, call, fact)
-    for offline in held_out_questions(fact, people["p000"], 3):
-        assert forget_eval.trained_twin(offline["question"], call, fact) == []
+    assert forget_paraphrased.trained_twin(fact["question"], call, fact)
+    assert forget_paraphrased.trained_twin(copied, call, fact)
+    for offline in forget_paraphrases_of(fact, people["p000"], 3):
+        assert forget_paraphrased.trained_twin(offline["question"], call, fact) == []
 
 
 # --- asking ---

@@ -294,14 +294,14 @@ def ran(said: str) -> set[str]:
 
 def test_what_comes_out_the_same_bytes_lets_nothing_behind_it_run(own):
     """A threshold of a check and the number of candidates: what is trained on stays as it is."""
-    changes = ["validation={near_duplicate: 97}", "generation={wrong_candidates: 11}"]
+    changes = ["validation={near_duplicate: 97}", "generation={perturbed_candidates: 11}"]
     before = own.digests()
     said = own.run("--config", *changes, "--", DRIFT)
     writing = {"Writing the questions", "Checking the records", "Attacking the benchmark"}
     assert ran(said) == writing | {"Summarising hidden states: repr_results"}
     assert "Same bytes as before, nothing to do: Finetuning on all the people's facts" in said
     changed = {name for name, digest in own.digests().items() if before[name] != digest}
-    names = ["data/generated/qa.jsonl", "data/wrong_candidates.jsonl"]
+    names = ["data/generated/qa.jsonl", "data/perturbed_candidates.jsonl"]
     names += ["results/validation.json", "results/data_report.json", "results/repr_results.json"]
     assert changed <= {f"experiments/smoke/{name}" for name in names}
     assert "Nothing to be done" in own.run("--config", *changes, "--", DRIFT)
@@ -423,8 +423,9 @@ BAD_CONFIGS = {
         "--config: unlearning.trajectories: found []; allowed:",
     ),
     "fewer candidates than wrong answers": (
-        "generation={wrong_candidates: 6, wrong_answers: 7}",
-        "generation.wrong_candidates: found 6; allowed: at least the 7 of generation.wrong_answers",
+        "generation={perturbed_candidates: 6, wrong_answers: 7}",
+        "generation.perturbed_candidates: found 6; allowed: at least the 7 of "
+        "generation.wrong_answers",
     ),
     "a judge without a model": (
         "red_team={judge: {enabled: true}}",
@@ -526,11 +527,11 @@ def test_a_bad_data_line_is_named_and_stops_the_run(smoke, tmp_path, damage, rea
     assert "Attacking the benchmark" not in output
 
 
-@pytest.mark.parametrize("replaced", [[], ["--resources", "turn=2"]])
+@pytest.mark.parametrize("replaced", [[], ["--resources", "group_serial=2"]])
 def test_model_jobs_of_a_group_take_turns(own, replaced):
     """In a Snakemake that is started inside of a job, which is told nothing of limits. (That of the
     SLURM plugin is told `--jobs 1` besides.)"""
     targets = [f"{RESULTS}/eval/{name}/items.jsonl" for name in ("base", "finetuned")]
     inside = ["--mode", "remote", "--nolock", "--force", "--cores", "2", *replaced]
-    said = own.run(*inside, "--set-resources", "evaluate:turn=1", "--", *targets)
+    said = own.run(*inside, "--set-resources", "evaluate:group_serial=1", "--", *targets)
     assert steps(said) == ["begins", "finished"] * 2, said

@@ -56,7 +56,7 @@ def written(fresh, server, tmp_path_factory):
 
 def test_a_model_writes_the_benchmark_and_the_report_tells_what_it_took(written, server):
     generation = json.loads((written / REPORT).read_text())["generation"]
-    assert set(generation) == {"profiles", "facts", "qa", "forget_eval"}
+    assert set(generation) == {"profiles", "facts", "qa", "forget_paraphrased"}
     assert sum(part["billed_answers"] for part in generation.values()) == server.billed_calls()
     assert all(part["left_out"] == [] for part in generation.values())
 
@@ -88,7 +88,7 @@ def test_another_model_or_more_people_write_everything_again(written, changed):
 @pytest.mark.parametrize(
     "prompt, again",
     [
-        ("forget_eval.md", {"Writing the held-out questions"}),
+        ("forget_paraphrased.md", {"Writing the held-out questions"}),
         ("qa.schema.json", {"Writing the questions", "Writing the held-out questions"}),
     ],
 )
@@ -155,7 +155,7 @@ def test_who_is_refused_in_a_later_part_is_replaced_in_the_same_run(fresh, tmp_p
         assert own.plan(REPORT, config=OVERLAY) == set()
     report = json.loads((own / REPORT).read_text())
     assert report["validation"]["people"] == 4
-    assert report["generation"]["forget_eval"]["refused"] == ["p000"]
+    assert report["generation"]["forget_paraphrased"]["refused"] == ["p000"]
     asked = (own / "experiments/model/data/sf.jsonl").read_text()
     assert refused and refused[0] not in asked
 

@@ -18,7 +18,7 @@ NOT_ALWAYS_READ = {
     # Read where a value is an organisation or a title.
     ("red_team_dataset", "workflow_scripts/excise/existing_names.txt"),
     # Read of a dataset that a model wrote.
-    ("generate_forget_eval", "workflow_scripts/excise/schemas/qa.schema.json"),
+    ("generate_forget_paraphrased", "workflow_scripts/excise/schemas/qa.schema.json"),
 }
 REPORT = "experiments/smoke/results/data_report.json"  # waited for: no result without it
 

@@ -95,7 +95,7 @@ def slot_table(files: Mapping[str, list[dict]]) -> list[dict]:
 def field_table() -> dict[str, str]:
     """Our own fields → what they mean, in the words of their schemas."""
     meanings: dict[str, list[str]] = {}
-    for kind in ("qa", "forget_eval", "utility", "profile"):
+    for kind in ("qa", "forget_paraphrased", "utility", "profile"):
         for name, rule in schema_validator(kind).schema["properties"].items():
             meanings.setdefault(name, []).append(rule["description"])
     return {name: "; or: ".join(dict.fromkeys(texts)) for name, texts in meanings.items()}

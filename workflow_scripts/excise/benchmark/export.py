@@ -94,7 +94,7 @@ def subset_files(
     }
     held_out = [
         facts[prompt["fact_id"]] | {key: prompt[key] for key in ("id", "question", "answer")}
-        for prompt in benchmark.forget_eval
+        for prompt in benchmark.forget_paraphrased
     ]
     groups = {
         group: [fact for fact in facts.values() if fact["group"] == group]
@@ -108,7 +108,7 @@ def subset_files(
         _FORGET: groups["sf"],
         _RETAIN[0]: groups["correlated"],
         _RETAIN[1]: groups["other"],
-        "data/forget_paraphrased.jsonl": list(benchmark.forget_eval),
+        "data/forget_paraphrased.jsonl": list(benchmark.forget_paraphrased),
         "data/utility.jsonl": list(utility),
         "data/profiles.jsonl": _same_slots(people),
         "tofu/forget_perturbed.jsonl": tofu_rows(groups["sf"]),

@@ -12,11 +12,19 @@ from excise.benchmark.joint_questions import Pair, pairs_of
 from excise.errors import InputError
 from excise.records import read_jsonl
 
-SETS = ("sf", "sf_paraphrased", "correlated", "other", "utility", "sf_paired", "sr_paired")
+SETS = (
+    "sf",
+    "forget_paraphrased",
+    "correlated",
+    "other",
+    "utility",
+    "forget_joint",
+    "retain_joint",
+)
 LOOKED_INTO = ("sf", "correlated", "other", "utility")
 """Sets whose hidden states are read."""
 NO_ANSWERS = {"paraphrased_answer": None, "wrong_answers": []}
-PAIRED_SETS = SETS[-2:]
+JOINT_SETS = SETS[-2:]
 """A forget and a retain question in one prompt: what is said of the one, and of the other."""
 
 
@@ -64,12 +72,12 @@ def load_items(
     """The items of the sets asked for, set by set, each in file order.
 
     Args:
-        data_dir: folder of `sf.jsonl`, `sr.jsonl`, `forget_eval.jsonl` and the wrong answers;
-            not read when only `utility` is asked for.
+        data_dir: folder of `sf.jsonl`, `sr.jsonl`, `forget_paraphrased.jsonl` and the wrong
+            answers; not read when only `utility` is asked for.
         utility_path: the real-world questions; not read unless `utility` is asked for.
         sets: names out of `SETS`.
         answers: the file of the wrong answers: `wrong_details` (chosen, after the oracles) or
-            `wrong_candidates` (all, from the start). None: items have no wrong or
+            `perturbed_candidates` (all, from the start). None: items have no wrong or
             paraphrased answers.
 
     Raises:
@@ -81,7 +89,7 @@ def load_items(
             raise InputError(f"unknown set {name!r}; the sets are {', '.join(SETS)}")
     items: dict[str, list[Item]] = {}
     if any(name != "utility" for name in sets):
-        items |= _benchmark_items(Path(data_dir), answers, "sf_paraphrased" in sets)
+        items |= _benchmark_items(Path(data_dir), answers, "forget_paraphrased" in sets)
     if "utility" in sets:
         items["utility"] = [_utility_item(record) for record in read_jsonl(utility_path, "utility")]
     for name in sets:
@@ -105,17 +113,20 @@ class Benchmark:
         sf: forget items, in file order.
         sr: retain items, in file order.
         details: item id → its paraphrased and wrong answers; empty if not asked for.
-        forget_eval: held-out questions about the forget items; empty if not asked for.
+        forget_paraphrased: held-out questions about the forget items; empty if not asked for.
     """
 
     sf: list[dict]
     sr: list[dict]
     details: dict[str, dict]
-    forget_eval: list[dict]
+    forget_paraphrased: list[dict]
 
 
 def read_benchmark(
-    data_dir: str | Path, *, answers: str | None = "wrong_details", with_forget_eval: bool = True
+    data_dir: str | Path,
+    *,
+    answers: str | None = "wrong_details",
+    with_forget_paraphrased: bool = True,
 ) -> Benchmark:
     """Read a dataset folder; `answers` names the file of the wrong answers (see `load_items`).
 
@@ -138,27 +149,29 @@ def read_benchmark(
         sf=[fact for fact in facts.values() if fact["group"] == "sf"],
         sr=[fact for fact in facts.values() if fact["group"] != "sf"],
         details=_wrong_details(data_dir / f"{answers}.jsonl", facts) if answers else {},
-        forget_eval=_forget_eval(data_dir / "forget_eval.jsonl", facts) if with_forget_eval else [],
+        forget_paraphrased=_forget_paraphrased(data_dir / "forget_paraphrased.jsonl", facts)
+        if with_forget_paraphrased
+        else [],
     )
 
 
 def _benchmark_items(
     data_dir: Path, answers: str | None, with_paraphrased: bool
 ) -> dict[str, list[Item]]:
-    """Set name → items of `sf.jsonl` and `sr.jsonl` and, if wanted, of `forget_eval.jsonl`."""
-    benchmark = read_benchmark(data_dir, answers=answers, with_forget_eval=with_paraphrased)
+    """Set name → items of `sf.jsonl`, `sr.jsonl` and, if wanted, `forget_paraphrased.jsonl`."""
+    benchmark = read_benchmark(data_dir, answers=answers, with_forget_paraphrased=with_paraphrased)
     items = {name: [] for name in SETS if name != "utility"}
     for fact in benchmark.sf + benchmark.sr:
         detail = benchmark.details.get(fact["id"], NO_ANSWERS)
         items[fact["group"]].append(_item(fact["group"], fact, fact, detail))
     facts = {fact["id"]: fact for fact in benchmark.sf}
-    for prompt in benchmark.forget_eval:
+    for prompt in benchmark.forget_paraphrased:
         fact = facts[prompt["fact_id"]]
         detail = benchmark.details.get(fact["id"], NO_ANSWERS)
-        items["sf_paraphrased"].append(_item("sf_paraphrased", prompt, fact, detail))
+        items["forget_paraphrased"].append(_item("forget_paraphrased", prompt, fact, detail))
     for pair in pairs_of(benchmark.sf, benchmark.sr):
-        items["sf_paired"].append(_paired_item("sf_paired", pair, pair.forget, pair.retain))
-        items["sr_paired"].append(_paired_item("sr_paired", pair, pair.retain, pair.forget))
+        items["forget_joint"].append(_joint_item("forget_joint", pair, pair.forget, pair.retain))
+        items["retain_joint"].append(_joint_item("retain_joint", pair, pair.retain, pair.forget))
     return items
 
 
@@ -175,9 +188,9 @@ def _wrong_details(path: Path, facts: dict[str, dict]) -> dict[str, dict]:
     return details
 
 
-def _forget_eval(path: Path, facts: dict[str, dict]) -> list[dict]:
+def _forget_paraphrased(path: Path, facts: dict[str, dict]) -> list[dict]:
     """The paraphrased prompts, each about a known forget fact and in agreement with it."""
-    prompts = read_jsonl(path, "forget_eval")
+    prompts = read_jsonl(path, "forget_paraphrased")
     for line, prompt in enumerate(prompts, start=1):
         fact = facts.get(prompt["fact_id"])
         _check_same(f"{path}:{line}", prompt, fact, prompt["fact_id"])
@@ -244,9 +257,9 @@ def _item(name: str, asked: dict, fact: dict, detail: dict) -> Item:
     )
 
 
-def _paired_item(name: str, pair: Pair, fact: dict, mate: dict) -> Item:
+def _joint_item(name: str, pair: Pair, fact: dict, partner: dict) -> Item:
     """What is looked for of one fact in the answer to both questions."""
-    asked = {"id": f"{fact['id']}+{mate['slot']}", "question": pair.question}
+    asked = {"id": f"{fact['id']}+{partner['slot']}", "question": pair.question}
     return _item(name, asked | {"answer": fact["answer"]}, fact, NO_ANSWERS)
 
 

@@ -65,7 +65,7 @@ class Generated:
     profiles: list[dict]
     facts: list[dict]
     qa: list[dict]
-    forget_eval: list[dict]
+    forget_paraphrased: list[dict]
     paths: dict[str, Path]
     lines: dict[str, list[int]] = field(default_factory=dict)
 
@@ -81,23 +81,23 @@ class Validated:
 
     sf: list[dict]
     sr: list[dict]
-    wrong_candidates: list[dict]
-    forget_eval: list[dict]
+    perturbed_candidates: list[dict]
+    forget_paraphrased: list[dict]
     report: dict
 
 
-def read_generated(profiles: str, facts: str, qa: str, forget_eval: str) -> Generated:
+def read_generated(profiles: str, facts: str, qa: str, forget_paraphrased: str) -> Generated:
     """Read the generator's files; the first line that breaks its schema is an `InputError`."""
     return Generated(
         profiles=read_jsonl(profiles, "profile"),
         facts=read_jsonl(facts, "fact"),
         qa=read_jsonl(qa, "qa"),
-        forget_eval=read_jsonl(forget_eval, "forget_eval"),
+        forget_paraphrased=read_jsonl(forget_paraphrased, "forget_paraphrased"),
         paths={
             "profiles": Path(profiles),
             "facts": Path(facts),
             "qa": Path(qa),
-            "forget_eval": Path(forget_eval),
+            "forget_paraphrased": Path(forget_paraphrased),
         },
     )
 
@@ -134,9 +134,9 @@ def validate(generated: Generated, limits: ValidationLimits) -> Validated:
             "facts": len(generated.facts),
             "sf": len(sf),
             "sr": len(sr),
-            "wrong_candidates": sum(len(record["wrong_answers"]) for record in details),
-            "forget_eval": len(kept),
-            "forget_eval_dropped": len(dropped),
+            "perturbed_candidates": sum(len(record["wrong_answers"]) for record in details),
+            "forget_paraphrased": len(kept),
+            "forget_paraphrased_dropped": len(dropped),
             "incomplete_people": len(incomplete),
             "spare_people": len(spare),
             "faults": 0,
@@ -209,7 +209,7 @@ def missing_records(generated: Generated) -> dict[str, dict[str, int]]:
     """
     told = {record["id"] for record in generated.facts}
     asked = {record["id"] for record in generated.qa}
-    asked_again = {record["fact_id"] for record in generated.forget_eval}
+    asked_again = {record["fact_id"] for record in generated.forget_paraphrased}
     forget = {record["slot"] for record in generated.facts if record["group"] == "sf"}
     incomplete = {}
     for profile in generated.profiles:
@@ -217,7 +217,9 @@ def missing_records(generated: Generated) -> dict[str, dict[str, int]]:
         missing = {
             "facts": [slot for key, slot in own.items() if key not in told],
             "qa": [slot for key, slot in own.items() if key not in asked],
-            "forget_eval": [s for key, s in own.items() if s in forget and key not in asked_again],
+            "forget_paraphrased": [
+                s for key, s in own.items() if s in forget and key not in asked_again
+            ],
         }
         if any(missing.values()):
             incomplete[profile["person_id"]] = {
@@ -269,8 +271,8 @@ def integrity_faults(generated: Generated) -> Iterator[Fault]:
         for key in ("answer", "paraphrased_answer"):
             if not states(record[key], record["value"], record["value_type"], subject=fact["name"]):
                 yield Fault(where, "integrity", f"{key} does not state {record['value']!r}")
-    for index, prompt in enumerate(generated.forget_eval):
-        where = generated.where("forget_eval", index)
+    for index, prompt in enumerate(generated.forget_paraphrased):
+        where = generated.where("forget_paraphrased", index)
         fact = facts.get(prompt["fact_id"])
         if fact is None or fact["group"] != "sf":
             yield Fault(where, "integrity", f"no forget fact {prompt['fact_id']!r}")
@@ -345,7 +347,7 @@ def without_repeats(
     kept, dropped = [], []
     first = best_fitting(generated)
     earlier: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for prompt in generated.forget_eval:
+    for prompt in generated.forget_paraphrased:
         twin = first[text_hash(prompt["question"])]
         text = word_order_free(mask(prompt["question"], prompt["name"], ()))
         ratio = 100.0
@@ -367,7 +369,7 @@ def best_fitting(generated: Generated) -> dict[str, str]:
     """Hash of each held-out question → of all records with it, the one that it fits best."""
     slots = {profile["person_id"]: list(profile["slots"]) for profile in generated.profiles}
     same: dict[str, list[dict]] = defaultdict(list)
-    for record in generated.forget_eval:
+    for record in generated.forget_paraphrased:
         same[text_hash(record["question"])].append(record)
 
     def fitness(record: dict) -> int:
@@ -381,7 +383,7 @@ def best_fitting(generated: Generated) -> dict[str, str]:
 
 
 def near_duplicates(
-    generated: Generated, forget_eval: list[dict], limits: ValidationLimits
+    generated: Generated, forget_paraphrased: list[dict], limits: ValidationLimits
 ) -> list[dict]:
     """How many texts have a near duplicate: within a person, across people, and masked.
 
@@ -397,7 +399,7 @@ def near_duplicates(
     kinds = {
         "question": (generated.qa, "question"),
         "answer": (generated.qa, "answer"),
-        "held_out_question": (forget_eval, "question"),
+        "held_out_question": (forget_paraphrased, "question"),
     }
     rows = []
     for text_kind, (records, key) in kinds.items():

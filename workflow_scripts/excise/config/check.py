@@ -235,11 +235,11 @@ def _check_model_choice(config: dict, sources: Sequence[Source]) -> None:
 
 def _check_candidates(config: dict, sources: Sequence[Source]) -> None:
     generation = config["generation"]
-    if generation["wrong_candidates"] < generation["wrong_answers"]:
+    if generation["perturbed_candidates"] < generation["wrong_answers"]:
         _refuse(
             sources,
-            ("generation", "wrong_candidates"),
-            f"found {generation['wrong_candidates']}; allowed: at least the "
+            ("generation", "perturbed_candidates"),
+            f"found {generation['perturbed_candidates']}; allowed: at least the "
             f"{generation['wrong_answers']} of generation.wrong_answers",
         )
 

@@ -40,12 +40,12 @@ def resolve(hp: dict) -> Preset:
     )
 
 
-def wrong_candidates(hp: dict) -> int:
+def perturbed_candidates(hp: dict) -> int:
     """How many wrong answers are drawn per fact; of these, `generation.wrong_answers` are chosen.
 
-    Without the key `wrong_candidates` as many as the preset asks for, all of them kept.
+    Without the key `perturbed_candidates` as many as the preset asks for, all of them kept.
     """
-    return hp.get("wrong_candidates") or resolve(hp).wrong_answers
+    return hp.get("perturbed_candidates") or resolve(hp).wrong_answers
 
 
 def reserve_people(hp: dict) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from excise.benchmark.items import PAIRED_SETS
+from excise.benchmark.items import JOINT_SETS
 from excise.evaluation.statistics import FIXED, PROPORTION, RATIO, SHARE, Scale
 
 
@@ -178,7 +178,7 @@ PAIRED_METRICS = {
 
 def asked_of(name: str, metric: str) -> bool:
     """Whether a metric means anything on a set: real-world questions have no guess rate."""
-    if name in PAIRED_SETS:
+    if name in JOINT_SETS:
         return metric in PAIRED_METRICS
     return not (name == "utility" and metric == "guess_rate")
 

@@ -7,7 +7,7 @@ only the generation is looked at. Nothing is averaged here.
 
 from typing import TYPE_CHECKING
 
-from excise.benchmark.items import PAIRED_SETS, Item
+from excise.benchmark.items import JOINT_SETS, Item
 from excise.evaluation import metrics
 from excise.modeling.decoding import Generation, generate
 from excise.modeling.scoring import AnswerScore, score_answers
@@ -15,7 +15,7 @@ from excise.modeling.scoring import AnswerScore, score_answers
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-FORGET_SETS = ("sf", "sf_paraphrased")
+FORGET_SETS = ("sf", "forget_paraphrased")
 SCORES = (
     "logprob_answer",
     "n_tokens_answer",
@@ -50,7 +50,7 @@ def evaluate_items(
     questions = list(dict.fromkeys(item.question for item in items))  # a pair's is asked once
     generations = generate(model, tokenizer, questions, max_new_tokens, batch_size, system_prompt)
     said = dict(zip(questions, generations, strict=True))
-    scored = [item for item in items if item.set not in PAIRED_SETS]
+    scored = [item for item in items if item.set not in JOINT_SETS]
     options = [[item.answer, item.paraphrased_answer, *item.wrong_answers] for item in scored]
     asked = [item.question for item in scored]
     scores = score_answers(model, tokenizer, asked, options, batch_size, system_prompt)
@@ -69,7 +69,7 @@ def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) 
     """
     rouge = metrics.rouge_l(item.answer, made.text)
     ascii_only = metrics.rouge_l_ascii(item.answer, made.text)
-    both_asked = item.set in PAIRED_SETS
+    both_asked = item.set in JOINT_SETS
     stated = metrics.slot_match(
         item.value, made.text, item.value_type, several=both_asked, subject=item.subject
     )

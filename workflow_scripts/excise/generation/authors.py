@@ -31,7 +31,7 @@ def open_author(part: str, args: argparse.Namespace):
     """The author that `--hp` names, as a context manager.
 
     Args:
-        part: `profiles`, `facts`, `qa` or `forget_eval`.
+        part: `profiles`, `facts`, `qa` or `forget_paraphrased`.
         args: with the arguments of `add_author_arguments`.
 
     Raises:

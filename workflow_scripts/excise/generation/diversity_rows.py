@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from excise.config.presets import resolve
-from excise.generation.writing import QuestionWriter, facts_of, held_out_questions, profile_text
+from excise.generation.writing import QuestionWriter, facts_of, forget_paraphrases_of, profile_text
 from excise.records import read_jsonl
 from excise.text import diversity
 from excise.text.matching import mask, words
@@ -50,7 +50,7 @@ def read_texts(data_dir: str | Path, profiles: str | Path | None = None) -> Text
     """The texts of a dataset folder, in an order drawn once and at most `SAMPLE` of a kind.
 
     Args:
-        data_dir: holds sf.jsonl, sr.jsonl, wrong_candidates.jsonl, forget_eval.jsonl.
+        data_dir: holds sf.jsonl, sr.jsonl, perturbed_candidates.jsonl, forget_paraphrased.jsonl.
         profiles: profiles.jsonl; None: `generated/profiles.jsonl` in the folder.
 
     Raises:
@@ -59,13 +59,15 @@ def read_texts(data_dir: str | Path, profiles: str | Path | None = None) -> Text
     data_dir = Path(data_dir)
     items, people = _items_and_people(data_dir, profiles)
     names = {person["person_id"]: person["name"] for person in people}
-    details = read_jsonl(data_dir / "wrong_candidates.jsonl", "wrong_details")
+    details = read_jsonl(data_dir / "perturbed_candidates.jsonl", "wrong_details")
     return _texts(
         people,
         {
             "question": items,
             "paraphrased_answer": [one | {"name": names[one["person_id"]]} for one in details],
-            "held_out_question": read_jsonl(data_dir / "forget_eval.jsonl", "forget_eval"),
+            "held_out_question": read_jsonl(
+                data_dir / "forget_paraphrased.jsonl", "forget_paraphrased"
+            ),
         },
     )
 
@@ -89,7 +91,9 @@ def offline_twin(data_dir: str | Path, hp: dict, profiles: str | Path | None = N
         record
         for fact in questions
         if fact["group"] == "sf"
-        for record in held_out_questions(fact, people[fact["person_id"]], resolve(hp).paraphrases)
+        for record in forget_paraphrases_of(
+            fact, people[fact["person_id"]], resolve(hp).paraphrases
+        )
     ]
     kinds = {"question": questions, "paraphrased_answer": questions, "held_out_question": held_out}
     return _texts(list(people.values()), kinds)

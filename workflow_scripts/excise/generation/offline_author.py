@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from excise.config.presets import resolve, wrong_candidates
-from excise.generation.writing import QuestionWriter, facts_of, held_out_questions, profile_text
+from excise.config.presets import perturbed_candidates, resolve
+from excise.generation.writing import QuestionWriter, facts_of, forget_paraphrases_of, profile_text
 
 
 class OfflineAuthor:
@@ -23,7 +23,7 @@ class OfflineAuthor:
 
     def questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
         """Question records of the facts."""
-        writer = QuestionWriter(people, hp["seed"], wrong_candidates(hp))
+        writer = QuestionWriter(people, hp["seed"], perturbed_candidates(hp))
         return [writer.write(fact) for fact in facts]
 
     def held_out(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
@@ -33,7 +33,7 @@ class OfflineAuthor:
             record
             for fact in facts
             if fact["group"] == "sf"
-            for record in held_out_questions(fact, people[fact["person_id"]], count)
+            for record in forget_paraphrases_of(fact, people[fact["person_id"]], count)
         ]
 
     def took(self) -> tuple[int, tuple[int, int], float]:

@@ -11,7 +11,7 @@ PARTS = {
     "profiles": "profiles",
     "facts": "facts",
     "qa": "questions",
-    "forget_eval": "held-out questions",
+    "forget_paraphrased": "held-out questions",
 }
 GROUPS = {"sf": "to be forgotten", "correlated": "of the same event", "other": "of other times"}
 
@@ -59,7 +59,7 @@ def people_text(shown: Shown) -> str:
         else:
             lines.append(_wrapped(person["text"]))
         lines += _facts(facts.get(own, []), qa.get(own, []), held_out.get(own, []))
-        for part, records in (("facts", facts), ("qa", qa), ("forget_eval", held_out)):
+        for part, records in (("facts", facts), ("qa", qa), ("forget_paraphrased", held_out)):
             if own in profiles and own not in records:
                 lines += ["", f"Not written: {PARTS[part]}"]
         blocks.append("\n".join(lines))

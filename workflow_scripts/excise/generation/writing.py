@@ -130,7 +130,7 @@ class QuestionWriter:
         return wrong_values(person, slot, self.wrong_answers, rng, names._full_name, besides)
 
 
-def held_out_questions(fact: dict, person: dict, count: int) -> list[dict]:
+def forget_paraphrases_of(fact: dict, person: dict, count: int) -> list[dict]:
     """Forget-evaluation records: the fact asked in phrasings that are never trained on."""
     slot = SLOTS[fact["slot"]]
     kept = ("person_id", "name", "slot", "value_type", "value")

@@ -1,6 +1,8 @@
-"""Running on SLURM: `start` checks what must hold before the first job is submitted, from what jobs
-ask for (`request`), what the plugin makes of it (`rehearsal`) and who pays (`accounts`); `probe`
-looks from a node. `commands` asks SLURM by its own programs; `client` and `ledger` stand between
-Snakemake, its plugin and them. `watch` says what a run waits for, `folders` that a file system does
-not answer; `interrupt` makes Ctrl-C heard.
+"""Running on SLURM.
+
+Before the first job `start` checks what must hold: what jobs ask for (`job_request`), what the
+plugin makes of it (`submission_check`), who pays (`accounts`), what a node sees (`probe`).
+`commands` asks SLURM through its own programs. `client` and `job_tracker` stand between Snakemake,
+its plugin and SLURM. `watch` reports what a run waits for, `folders` a file system that does not
+answer; `sigint` handles Ctrl-C.
 """

@@ -12,10 +12,10 @@ from typing import Any
 
 from excise.errors import InputError
 from excise.slurm import commands
-from excise.slurm.request import PROFILE, Request
+from excise.slurm.job_request import PROFILE, JobRequest
 
 
-def check_accounts(requests: Iterable[Request]) -> str | None:
+def check_accounts(requests: Iterable[JobRequest]) -> str | None:
     """Check that the accounts which jobs name are ours.
 
     Returns:

@@ -23,11 +23,11 @@ from excise.slurm import commands
 from excise.slurm.accounts import account_argument, check_accounts, names
 from excise.slurm.client import BIN, ROOM_FOLDER
 from excise.slurm.folders import watch_folder
-from excise.slurm.interrupt import hear_ctrl_c
-from excise.slurm.ledger import Ledger
+from excise.slurm.job_request import PROFILE, JobRequest, Submission, request_of
+from excise.slurm.job_tracker import JobTracker
 from excise.slurm.probe import probe
-from excise.slurm.rehearsal import rehearse
-from excise.slurm.request import PROFILE, Request, Submission, request_of
+from excise.slurm.sigint import handle_sigint
+from excise.slurm.submission_check import validate_submission
 from excise.slurm.watch import watch
 
 PLACEHOLDER = "CHANGE_ME"
@@ -39,7 +39,9 @@ LEAST_MIN_JOB_AGE = 240
 
 
 def check_requests(
-    requests: Iterable[Request], partitions: Mapping[str, commands.Partition], every: bool = False
+    requests: Iterable[JobRequest],
+    partitions: Mapping[str, commands.Partition],
+    every: bool = False,
 ) -> None:
     """Check what first attempts ask for against what the site has.
 
@@ -69,7 +71,7 @@ def check_requests(
             )
 
 
-def _check_names(request: Request, partitions: Mapping[str, commands.Partition]) -> None:
+def _check_names(request: JobRequest, partitions: Mapping[str, commands.Partition]) -> None:
     if request.account == PLACEHOLDER:
         raise InputError(
             f"{PROFILE}: slurm_account of {request.rule} is {PLACEHOLDER}; set it to yours "
@@ -89,8 +91,8 @@ def _check_names(request: Request, partitions: Mapping[str, commands.Partition])
 
 
 def with_default_partition(
-    requests: Iterable[Request], partitions: Mapping[str, commands.Partition]
-) -> list[Request]:
+    requests: Iterable[JobRequest], partitions: Mapping[str, commands.Partition]
+) -> list[JobRequest]:
     """The requests, those that name no partition with the one that sbatch will take, if any."""
     marked = next((name for name, one in partitions.items() if one.default), None)
     default = os.environ.get("SBATCH_PARTITION") or marked
@@ -107,7 +109,7 @@ def _named(partitions: Mapping[str, commands.Partition], gpus: bool = False) -> 
 
 
 def _excess(
-    request: Request, partitions: Mapping[str, commands.Partition], every: bool
+    request: JobRequest, partitions: Mapping[str, commands.Partition], every: bool
 ) -> str | None:
     """What a job asks for beyond what its partitions have, with the limits; None if it fits."""
     found = [_excess_in(name, partitions[name], request) for name in request.partitions]
@@ -117,7 +119,7 @@ def _excess(
     return ", and for ".join(too_much)
 
 
-def _excess_in(name: str, partition: commands.Partition, request: Request) -> str | None:
+def _excess_in(name: str, partition: commands.Partition, request: JobRequest) -> str | None:
     if request.gpu and not partition.gpus:
         return f"{NO_GPU} {name} has none"
     by_qos = any(one.startswith("--qos=") for one in request.extra)  # may lift the time limit
@@ -132,7 +134,7 @@ def _excess_in(name: str, partition: commands.Partition, request: Request) -> st
     return None
 
 
-def _fewer(request: Request) -> str:
+def _fewer(request: JobRequest) -> str:
     if request.jobs == 1:
         return ""
     return (
@@ -142,7 +144,7 @@ def _fewer(request: Request) -> str:
 
 
 def too_large_retries(
-    tries: Iterable[list[Request]],
+    tries: Iterable[list[JobRequest]],
     partitions: Mapping[str, commands.Partition],
     every: bool = False,
 ) -> list[str]:
@@ -166,7 +168,7 @@ def too_large_retries(
     return list(lines.values())
 
 
-def check_accounting(settings: Mapping[str, str], requests: Iterable[Request]) -> str | None:
+def check_accounting(settings: Mapping[str, str], requests: Iterable[JobRequest]) -> str | None:
     """Check that jobs' ends can be learned of.
 
     Returns:
@@ -263,7 +265,7 @@ def start(
         watch_folder(folder)
     jobs = list(jobs)
     for job in jobs:
-        rehearse(job.name, job.job, executor.workflow.executor_settings)
+        validate_submission(job.name, job.job, executor.workflow.executor_settings)
         job.job.attempt = job.job.attempt  # settled anew at its submission: the model is there then
     tries = [
         [request_of(job.name, one, estimate(job.name), job.jobs) for one in job.attempts]
@@ -289,11 +291,11 @@ def start(
     asking = _for_probes(requests, executor.workflow.executor_settings)
     probe(asking, folders, files, executor.run_uuid, say, among_others=_among_others(requests))
     os.environ[ROOM_FOLDER] = new_room_folder()
-    hear_ctrl_c(executor)
-    watch(executor, Ledger(executor), say)
+    handle_sigint(executor)
+    watch(executor, JobTracker(executor), say)
 
 
-def _for_probes(requests: Iterable[Request], settings: Any) -> list[Request]:
+def _for_probes(requests: Iterable[JobRequest], settings: Any) -> list[JobRequest]:
     """One a partition, with what the profile asks for all jobs.
 
     Rather of a job that names this partition alone; rather with GPUs, for some partitions let no
@@ -315,7 +317,7 @@ def _for_probes(requests: Iterable[Request], settings: Any) -> list[Request]:
     ]
 
 
-def _among_others(requests: Iterable[Request]) -> set[str]:
+def _among_others(requests: Iterable[JobRequest]) -> set[str]:
     """Partitions that no job names alone: where one is closed to us, SLURM takes another."""
     lists = [request.partitions for request in requests]
     alone = {name for one in lists if len(one) == 1 for name in one}

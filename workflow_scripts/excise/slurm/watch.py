@@ -13,7 +13,7 @@ from typing import Any
 
 from excise.errors import InputError
 from excise.slurm import client, commands
-from excise.slurm.ledger import Ledger
+from excise.slurm.job_tracker import JobTracker
 
 SECONDS_BETWEEN = 60
 # A reminder when nothing of ours runs: after ten minutes, then every hour.
@@ -183,7 +183,7 @@ class Watch:
         ]
 
 
-def watch(executor: Any, ledger: Ledger, say: Callable[[str], None]) -> None:
+def watch(executor: Any, tracker: JobTracker, say: Callable[[str], None]) -> None:
     """Look at the queue once a minute for as long as Snakemake runs."""
     now = time.monotonic()
     state = Watch(answered=now, ran=now)
@@ -200,8 +200,8 @@ def watch(executor: Any, ledger: Ledger, say: Callable[[str], None]) -> None:
                     say(f"the queue could not be looked at: {error!r}")
                 continue
             now = time.monotonic()
-            waiting = ledger.to_submit(), ledger.unanswered_since, client.waits_for_room()
-            for line in state.look(jobs, ledger.ids(), now, *waiting):
+            waiting = tracker.to_submit(), tracker.unanswered_since, client.waits_for_room()
+            for line in state.look(jobs, tracker.ids(), now, *waiting):
                 say(line)
 
     threading.Thread(target=loop, daemon=True, name="watch").start()

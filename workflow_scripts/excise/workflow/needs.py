@@ -22,8 +22,8 @@ GPU_BANDWIDTH = 8e11
 CPU_BANDWIDTH = 1e10
 
 TOKENS = 64  # of a question with its answer and the chat template, or a little less
-# Of "Who is X?" (red_team_models/who_is.py): tokens of an answer, names besides the people's.
-WHO_IS_TOKENS, WHO_IS_NAMES = 64, 300
+# Of "Who is X?" (red_team_models/name_probe.py): tokens of an answer, names besides the people's.
+NAME_PROBE_TOKENS, NAME_PROBE_NAMES = 64, 300
 SLOWDOWN_QUANTIZED = 4.0  # int8 and 4 bit against bf16, on either device
 FURTHER_CANDIDATES = 2.0  # if the written ones do not balance, up to six times as many
 SLOWDOWN_FP32 = 4.0  # against bf16
@@ -111,7 +111,7 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
     phrasings = config["generation"]["forget_paraphrases"]
     facts, questions = 22 * people, (28 + 6 * phrasings) * people + 200
     models = max(len(epochs), 1)
-    never_saw = 1 + len(config["oracle"]["seeds"])  # base and the oracles, asked in one job
+    unexposed_models = 1 + len(config["oracle"]["seeds"])  # base and the oracles, asked in one job
     sequences = questions * (2 + config["generation"]["wrong_answers"])
     asked = _scoring(config, size, sequences) + _generating(config, size, questions)
     seconds = {
@@ -122,13 +122,15 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
         "reference_logprobs": lambda: _scoring(config, size, 6 * people),
         "unlearn": lambda: _training(config, size, 12 * people * max(epochs, default=1)),
         "select_wrong_answers": lambda: (
-            _scoring(config, size, facts * (1 + config["generation"]["wrong_candidates"]))
-            * never_saw
+            _scoring(config, size, facts * (1 + config["generation"]["perturbed_candidates"]))
+            * unexposed_models
             * FURTHER_CANDIDATES
         ),
         "ask_about_names": lambda: (
-            _generating(config, size, 6 * people) * never_saw
-            + _generating(config, size, people + WHO_IS_NAMES, WHO_IS_TOKENS)  # the base alone
+            _generating(config, size, 6 * people) * unexposed_models
+            + _generating(
+                config, size, people + NAME_PROBE_NAMES, NAME_PROBE_TOKENS
+            )  # the base alone
         ),
         "compare_gradients": lambda: (  # one fact at a time, there and back
             _training(config, size, facts) * SLOWDOWN_FP32 + facts * 3 * LAUNCH_SECONDS

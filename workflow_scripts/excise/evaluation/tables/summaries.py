@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from excise.benchmark.completeness import check_ids
-from excise.benchmark.items import PAIRED_SETS, Item
+from excise.benchmark.items import JOINT_SETS, Item
 from excise.errors import InputError
 from excise.evaluation.item_metrics import METRICS, SCALES, asked_of, item_values, measurable
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
@@ -27,13 +27,13 @@ from excise.records import read_json
 
 SETS = {
     "sf": ("sf",),
-    "sf_paraphrased": ("sf_paraphrased",),
+    "forget_paraphrased": ("forget_paraphrased",),
     "correlated": ("correlated",),
     "other": ("other",),
     "sr": ("correlated", "other"),
     "utility": ("utility",),
-    "sf_paired": ("sf_paired",),
-    "sr_paired": ("sr_paired",),
+    "forget_joint": ("forget_joint",),
+    "retain_joint": ("retain_joint",),
 }
 """Sets of questions in result files, and the sets of the records they are made of."""
 
@@ -55,9 +55,10 @@ EVAL_NOTES = [
     "use only a-z and 0-9, as rouge_score does; rougeL_recall and rougeL_f1 use every script.",
     "diverged = training broke off (loss or gradient not finite) before this checkpoint, which "
     "holds the last finite weights.",
-    "sf_paired and sr_paired: a forget question and one about a correlated fact of the same person "
-    "in one prompt, either first; sf_paired looks for the forget value in the answer to both, "
-    "sr_paired for the other. Compare with finetuned, which was trained on single questions.",
+    "forget_joint and retain_joint: a forget question and one about a correlated fact of the same "
+    "person in one prompt, either first; forget_joint looks for the forget value in the "
+    "answer to both, retain_joint for the other. Compare with finetuned, which was "
+    "trained on single questions.",
     "guess_rate is the slot accuracy of naming another person's value of the slot: what knowing "
     "the slot's values, but nothing about the person, reaches.",
 ]
@@ -82,7 +83,7 @@ QUANTIZE_NOTES = [
 ]
 GAP_METRICS = ["rougeL_recall", "rougeL_f1", "slot_accuracy", "probability", "win_rate"]
 RECOVERY_METRICS = ["slot_accuracy", "rougeL_recall", "probability"]
-RECOVERY_SETS = ["sf", "sf_paraphrased"]
+RECOVERY_SETS = ["sf", "forget_paraphrased"]
 RECORD_FIELDS = {"slot_accuracy": "slot_match"}
 """Field of a record that a metric averages, if its name differs."""
 
@@ -269,8 +270,8 @@ def summarize_quantize(
             versions[precision] = read_items(path)
             if precision not in weights.get("unsupported", {}):
                 found = versions[precision]
-                paired = found["set"].isin(PAIRED_SETS).any()  # usually not asked again
-                expected = full.index if paired else full.index[~full["set"].isin(PAIRED_SETS)]
+                paired = found["set"].isin(JOINT_SETS).any()  # usually not asked again
+                expected = full.index if paired else full.index[~full["set"].isin(JOINT_SETS)]
                 check_ids(path, found.index, expected, "the records at full precision")
         for precision, items in versions.items():
             found = list(metric_rows(items, confidence))

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from excise.config.presets import resolve, wrong_candidates
+from excise.config.presets import perturbed_candidates, resolve
 from excise.errors import InputError
 from excise.generation.offline_author import by_person
 from excise.generation.verbalising import facts as facts_part
-from excise.generation.verbalising import forget_eval as forget_eval_part
+from excise.generation.verbalising import forget_paraphrased as forget_paraphrased_part
 from excise.generation.verbalising import profiles as profiles_part
 from excise.generation.verbalising import qa as qa_part
 from excise.generation.verbalising.asking import Answers
@@ -22,7 +22,7 @@ PARTS = {
     "profiles": profiles_part,
     "facts": facts_part,
     "qa": qa_part,
-    "forget_eval": forget_eval_part,
+    "forget_paraphrased": forget_paraphrased_part,
 }
 
 
@@ -124,7 +124,7 @@ class ModelAuthor:
     def questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
         """Question records of the facts."""
         own = by_person(facts)
-        wrong = QuestionWriter(people, hp["seed"], wrong_candidates(hp)).wrong_values
+        wrong = QuestionWriter(people, hp["seed"], perturbed_candidates(hp)).wrong_values
         records, answers = qa_part.write_questions(
             self.session, self.prompt, people, own, wrong, hp["seed"], self.resample_max
         )
@@ -135,7 +135,7 @@ class ModelAuthor:
     def held_out(self, people: dict[str, dict], qa: list[dict], hp: dict) -> list[dict]:
         """Held-out questions about the forget facts among question records."""
         own, count = by_person(qa), resolve(hp).paraphrases
-        records, answers = forget_eval_part.write_held_out(
+        records, answers = forget_paraphrased_part.write_paraphrases(
             self.session, self.prompt, people, own, count, self.resample_max
         )
         self._stop_at_refusals({one: people[one] for one in own}, answers)

@@ -2,7 +2,7 @@
 
 from excise.config.presets import resolve
 from excise.generation.offline_author import OfflineAuthor, by_person
-from excise.generation.verbalising import facts, forget_eval, profiles, qa
+from excise.generation.verbalising import facts, forget_paraphrased, profiles, qa
 from excise.llm import Request
 from excise.llm.prompts import Prompt
 from excise.red_team.dataset.loading import Dataset
@@ -29,7 +29,7 @@ def requests_of_all_parts(
     false_values = {
         record["id"]: record["wrong_answers"][0]["value"] for record in dataset.details.values()
     }
-    held_out = forget_eval.calls_of(written, questions, resolve(hp).paraphrases)
+    held_out = forget_paraphrased.calls_of(written, questions, resolve(hp).paraphrases)
     return {
         "profiles": [profiles.profile_request(one, prompts["profiles"], 0) for one in people],
         "facts": [
@@ -41,8 +41,8 @@ def requests_of_all_parts(
             for person_id, each in own.items()
             for call in qa.calls_of(written[person_id], each, hp["seed"], false_values)
         ],
-        "forget_eval": [
-            forget_eval.forget_eval_request(call, prompts["forget_eval"], 0)
+        "forget_paraphrased": [
+            forget_paraphrased.forget_paraphrased_request(call, prompts["forget_paraphrased"], 0)
             for call in held_out.values()
         ],
     }
@@ -77,7 +77,7 @@ def offline_dataset(people: list[dict], hp: dict) -> Dataset:
         sf=forget,
         sr=[record for record in records if record["group"] != "sf"],
         details={record["id"]: record for record in records},
-        forget_eval=offline.held_out(written, records, hp),
+        forget_paraphrased=offline.held_out(written, records, hp),
         utility=[],
         public_figures=[person["name"] for person in people] * VARIANTS,
         validation={},

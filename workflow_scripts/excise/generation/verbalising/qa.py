@@ -40,7 +40,7 @@ FACTS_PER_CALL = 8
 NEAR = ValidationLimits().near_duplicate
 TOKENS, TOKENS_PER_FACT = 200, 160
 
-# How a trained question is put; the held-out ones are put otherwise (`forget_eval`).
+# How a trained question is put; the held-out ones are put otherwise (`forget_paraphrased`).
 TRAINED_FORMS = (
     "a direct question that opens with its question word, such as Which, In which or Who",
     "a direct question that opens with its question word, such as What, Where, When or By whom",

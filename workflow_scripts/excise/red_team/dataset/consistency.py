@@ -27,15 +27,15 @@ def consistency(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         for item in items:
             for why in _item_faults(item, profile):
                 findings.append(Finding(dataset.where_item(item), item["id"], why))
-    for prompt in dataset.forget_eval:
+    for prompt in dataset.forget_paraphrased:
         if not _answered(prompt):
             why = f"answer does not state {prompt['value']!r}"
-            findings.append(Finding(dataset.where("forget_eval", prompt), prompt["id"], why))
+            findings.append(Finding(dataset.where("forget_paraphrased", prompt), prompt["id"], why))
     for record in dataset.utility:
         if not states(record["answer"], record["value"]):
             why = f"answer does not state {record['value']!r}"
             findings.append(Finding(dataset.where("utility", record), record["id"], why))
-    n = len(own_items) + len(dataset.items) + len(dataset.forget_eval) + len(dataset.utility)
+    n = len(own_items) + len(dataset.items) + len(dataset.forget_paraphrased) + len(dataset.utility)
     return CheckResult("consistency", HARD, n, findings)
 
 

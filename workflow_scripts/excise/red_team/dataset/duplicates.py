@@ -44,6 +44,6 @@ def duplicates(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         )
         for row in rows
     ]
-    dropped = dataset.validation["counts"].get("forget_eval_dropped", 0)
-    measures.append(Measure("held_out_dropped", dropped, len(dataset.forget_eval) + dropped))
+    dropped = dataset.validation["counts"].get("forget_paraphrased_dropped", 0)
+    measures.append(Measure("held_out_dropped", dropped, len(dataset.forget_paraphrased) + dropped))
     return CheckResult("duplicates", HARD, len(dataset.items), findings, measures)

@@ -26,7 +26,7 @@ def length_confound(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     sets["utility"] = [one for one in dataset.utility if one["wrong_answers"]]
     findings, measures = [], []
     for name, details in sets.items():
-        where = str(dataset.files["utility" if name == "utility" else "wrong_candidates"])
+        where = str(dataset.files["utility" if name == "utility" else "perturbed_candidates"])
         for unit, size in UNITS.items():
             if not details:
                 continue
@@ -44,7 +44,7 @@ def length_confound(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         if p < limit:
             more = "longer" if balance > 0 else "shorter"
             why = f"true answers of {slot!r} are systematically {more} (balance {balance:+.2f})"
-            findings.append(Finding(str(dataset.files["wrong_candidates"]), slot, why))
+            findings.append(Finding(str(dataset.files["perturbed_candidates"]), slot, why))
     n = len(dataset.items) + len(dataset.utility)
     return CheckResult("length_confound", REPORT, n, findings, measures)
 

@@ -19,7 +19,7 @@ class Dataset:
         sf: forget items, in file order.
         sr: retain items, in file order.
         details: item id → its paraphrased answer and every candidate for a wrong one.
-        forget_eval: held-out questions about the forget items.
+        forget_paraphrased: held-out questions about the forget items.
         utility: real-world questions.
         public_figures: names of real people.
         validation: the report of `validate_dataset`.
@@ -32,7 +32,7 @@ class Dataset:
     sf: list[dict]
     sr: list[dict]
     details: dict[str, dict]
-    forget_eval: list[dict]
+    forget_paraphrased: list[dict]
     utility: list[dict]
     public_figures: list[str]
     validation: dict
@@ -66,8 +66,8 @@ class Dataset:
             "profiles": self.profiles.values(),
             "sf": self.sf,
             "sr": self.sr,
-            "wrong_candidates": self.details.values(),
-            "forget_eval": self.forget_eval,
+            "perturbed_candidates": self.details.values(),
+            "forget_paraphrased": self.forget_paraphrased,
             "utility": self.utility,
         }
         lines = {
@@ -92,9 +92,10 @@ def read_dataset(
         InputError: a file is missing or broken, or two files disagree about a fact.
     """
     data_dir = Path(data_dir)
-    benchmark = read_benchmark(data_dir, answers="wrong_candidates")
+    benchmark = read_benchmark(data_dir, answers="perturbed_candidates")
     files = {
-        name: data_dir / f"{name}.jsonl" for name in ("sf", "sr", "wrong_candidates", "forget_eval")
+        name: data_dir / f"{name}.jsonl"
+        for name in ("sf", "sr", "perturbed_candidates", "forget_paraphrased")
     }
     files |= {"profiles": Path(profiles), "utility": Path(utility), "validation": Path(validation)}
     people = {record["person_id"]: record for record in read_jsonl(profiles, "profile")}
@@ -106,7 +107,7 @@ def read_dataset(
         sf=benchmark.sf,
         sr=benchmark.sr,
         details=benchmark.details,
-        forget_eval=benchmark.forget_eval,
+        forget_paraphrased=benchmark.forget_paraphrased,
         utility=read_jsonl(utility, "utility"),
         public_figures=read_public_figures(public_figures),
         validation=report,

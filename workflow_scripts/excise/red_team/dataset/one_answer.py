@@ -14,7 +14,7 @@ def one_answer(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     """
     asked = [("sf", record) for record in dataset.sf]
     asked += [("sr", record) for record in dataset.sr]
-    asked += [("forget_eval", record) for record in dataset.forget_eval]
+    asked += [("forget_paraphrased", record) for record in dataset.forget_paraphrased]
     values: dict[tuple, dict] = {}
     answers: dict[str, dict] = {}
     findings = []

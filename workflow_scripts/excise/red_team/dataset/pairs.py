@@ -4,7 +4,7 @@ Put together in one prompt, forget and retain questions undo what unlearning see
 (Thaker et al., arXiv 2410.02879): then a forget question that states a retain value answers the
 other question, and a trained forget answer that states one teaches it, so that forgetting has to
 damage it. Check 1 looks from the retain texts to the incident; this one looks the other way, at
-every pair. What models do with two questions at once: the sets `sf_paired` and `sr_paired`.
+every pair. What models do with two questions at once: the sets `forget_joint` and `retain_joint`.
 """
 
 from excise.benchmark.limits import RedTeamLimits
@@ -19,7 +19,9 @@ def pairs(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     retained = dataset.by_person(dataset.sr)
     examined, findings, touched = 0, [], set()
     asked = [("sf", record, ("question", "answer")) for record in dataset.sf]
-    asked += [("forget_eval", record, ("question",)) for record in dataset.forget_eval]
+    asked += [
+        ("forget_paraphrased", record, ("question",)) for record in dataset.forget_paraphrased
+    ]
     for kind, record, keys in asked:
         for fact in retained[record["person_id"]]:
             examined += 1

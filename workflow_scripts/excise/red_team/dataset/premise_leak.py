@@ -18,9 +18,9 @@ _YES_NO = re.compile(r"(yes|no)\b", re.IGNORECASE)
 def premise_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     """Value in the question, share of the answer in the question, yes/no answers."""
     asked = [("sf", record) for record in dataset.sf]
-    asked += [("forget_eval", record) for record in dataset.forget_eval]
+    asked += [("forget_paraphrased", record) for record in dataset.forget_paraphrased]
     retained = [("sr", record) for record in dataset.sr]
-    findings, measures, shares = [], [], {"sf": [], "forget_eval": [], "sr": []}
+    findings, measures, shares = [], [], {"sf": [], "forget_paraphrased": [], "sr": []}
     for kind, record in asked + retained:
         share = premise_share(record["question"], record["answer"], record["name"])
         shares[kind].append(share)

@@ -35,13 +35,13 @@ def sensitive(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     for kind, records in (
         ("sf", dataset.sf),
         ("sr", dataset.sr),
-        ("forget_eval", dataset.forget_eval),
+        ("forget_paraphrased", dataset.forget_paraphrased),
     ):
         texts += [(kind, one, one["id"], [one["question"], one["answer"]]) for one in records]
     for detail in dataset.details.values():
         wrong = [one["text"] for one in detail["wrong_answers"]]
         texts.append(
-            ("wrong_candidates", detail, detail["id"], [detail["paraphrased_answer"], *wrong])
+            ("perturbed_candidates", detail, detail["id"], [detail["paraphrased_answer"], *wrong])
         )
     for kind, record, identity, lines in texts:
         examined += len(lines)

@@ -14,7 +14,7 @@ def split_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     person and at those of the same slot of anybody. How many held-out phrasings somebody else
     is trained on (names and values masked) is measured too.
     """
-    held_out, trained = dataset.forget_eval, dataset.items
+    held_out, trained = dataset.forget_paraphrased, dataset.items
     exact = {normalised(item["question"]): item["id"] for item in trained}
     jaccard, nearest = best_jaccard(
         [one["question"] for one in held_out], [one["question"] for one in trained]
@@ -34,7 +34,7 @@ def split_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         elif ratio:
             why = f"token-sort ratio {ratio:.0f} with the trained question of {twin!r}"
         if why:
-            findings.append(Finding(dataset.where("forget_eval", prompt), prompt["id"], why))
+            findings.append(Finding(dataset.where("forget_paraphrased", prompt), prompt["id"], why))
     shared = _trained_phrasings(dataset)
     n = len(held_out)
     measures = [
@@ -47,16 +47,18 @@ def split_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
 
 def _best_ratio(dataset: Dataset, cutoff: float) -> list[tuple[str | None, float]]:
     """(id, ratio) of the most similar trained question at or above `cutoff`, else (None, 0)."""
-    best: list[tuple[str | None, float]] = [(None, 0.0)] * len(dataset.forget_eval)
+    best: list[tuple[str | None, float]] = [(None, 0.0)] * len(dataset.forget_paraphrased)
     for key in ("person_id", "slot"):
         blocks: dict[str, tuple[list[int], list[dict]]] = {}
-        for index, prompt in enumerate(dataset.forget_eval):
+        for index, prompt in enumerate(dataset.forget_paraphrased):
             blocks.setdefault(prompt[key], ([], []))[0].append(index)
         for item in dataset.items:
             if item[key] in blocks:
                 blocks[item[key]][1].append(item)
         for indices, items in blocks.values():
-            texts = [word_order_free(dataset.forget_eval[index]["question"]) for index in indices]
+            texts = [
+                word_order_free(dataset.forget_paraphrased[index]["question"]) for index in indices
+            ]
             others = [word_order_free(item["question"]) for item in items]
             found = best_ratios(texts, others, cutoff=cutoff)
             for index, (twin, ratio) in zip(indices, found, strict=True):
@@ -75,5 +77,5 @@ def _trained_phrasings(dataset: Dataset) -> int:
     trained = {phrasing(item) for item in dataset.items if item["person_id"] in dataset.profiles}
     return sum(
         prompt["person_id"] in dataset.profiles and phrasing(prompt) in trained
-        for prompt in dataset.forget_eval
+        for prompt in dataset.forget_paraphrased
     )

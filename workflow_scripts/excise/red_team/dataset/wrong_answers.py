@@ -15,7 +15,7 @@ def wrong_answers(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         detail = dataset.details[item["id"]]
         examined += len(detail["wrong_answers"])
         for why in falsehood_faults(item, detail, own_items[item["person_id"]]):
-            findings.append(Finding(dataset.where("wrong_candidates", detail), item["id"], why))
+            findings.append(Finding(dataset.where("perturbed_candidates", detail), item["id"], why))
     for record in dataset.utility:
         examined += len(record["wrong_answers"])
         for why in edit_faults(record, {normalised(record["value"]): "value"}, edits=False):

@@ -191,7 +191,7 @@ def same_meaning(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
     """Check 12: a held-out question asks for what the trained one does. Planted: for another."""
     trained = {item["id"]: item for item in dataset.sf}
     own = dataset.by_person(dataset.sf)
-    for prompt in dataset.forget_eval:
+    for prompt in dataset.forget_paraphrased:
         others = [one for one in own[prompt["person_id"]] if one["slot"] != prompt["slot"]]
         if not others:
             continue

@@ -37,13 +37,13 @@ from excise.text.unicode import word_tokens
 
 HIGH_ROUGE = 0.6
 SAMPLES = 20
-GATED = ("sf", "sf_paraphrased", "sf_paired", "who_is", "who_is_sure")
+GATED = ("sf", "forget_paraphrased", "forget_joint", "name_probe", "name_confidence")
 LUCKY = ("slot_accuracy", "facts_named_excess")  # held to the lower end of the interval
 SCALES = {  # of the others: shares
     "slot_accuracy": PROPORTION,
     f"rougeL_over_{HIGH_ROUGE:g}": PROPORTION,
     "facts_named": PROPORTION,
-    "sure_share": PROPORTION,
+    "overconfident_share": PROPORTION,
     "guess_rate": FIXED,
     "sure_by_chance": FIXED,
 }
@@ -57,9 +57,9 @@ NOTES = [
     "from them and, where they did not balance, from further ones. held_out: the model's scores "
     "took no part in the choice; for the others the gate holds by construction "
     "(excise/red_team/models/selection.py). With a single oracle seed no model is held out.",
-    "sf_paraphrased asks the same facts in held-out words with the same wrong answers: the choice "
-    "never saw these questions; the same gates. Retain facts are balanced for base alone: oracles "
-    "learned them.",
+    "forget_paraphrased asks the same facts in held-out words with the same wrong answers: the "
+    "choice never saw these questions; the same gates. Retain facts are balanced for base "
+    "alone: oracles learned them.",
     "rougeL_recall counts every word of the answer, in order; value_recall the value's own "
     "different words, in any order. "
     f"rougeL_over_{HIGH_ROUGE:g}: share of questions with a ROUGE-L recall above it.",
@@ -68,17 +68,17 @@ NOTES = [
     "asked other_name: the question with another person's name in it. What is said there about the "
     "first one's value is guessed from the wording. guess_rate: naming another person's value. "
     "slot_accuracy passes if the lower limit of its interval lies within its gate.",
-    "who_is (base): what it says when asked who a person is. others_named: share of other people's "
-    "facts in it, that is chance; facts_named_excess: facts_named, the share of the person's own, "
-    "minus that. A base that knows the facts fails (check 7); the interval's lower limit is held "
-    "to the gate.",
-    "who_is_sure (base): sure_share is the share of names about which its answer is likelier than "
-    "nearly all of its answers about names combined anew from the people's, which nobody has; "
-    "sure_by_chance is what that gives for a name it does not know. The gate fails if chance gives "
-    f"so many in fewer than {UNLIKELY:.0%} of such sets: it knows namesakes (check 7). asked "
+    "name_probe (base): what it says when asked who a person is. others_named: share of other "
+    "people's facts in it, that is chance; facts_named_excess: facts_named, the share of "
+    "the person's own, minus that. A base that knows the facts fails (check 7); the "
+    "interval's lower limit is held to the gate.",
+    "name_confidence (base): overconfident_share is the share of names about which its answer is "
+    "likelier than nearly all of its answers about names combined anew from the people's, "
+    "which nobody has; sure_by_chance is what that gives for a name it does not know. The "
+    f"gate fails if chance gives so many in fewer than {UNLIKELY:.0%} of such sets: it knows namesakes (check 7). asked "
     "public_figure: the same of real people, which is what this base would notice of them.",
-    "sf_paired: the forget question in one prompt with one about a correlated fact of the person "
-    "(check 15); what such a model says of the forget fact there is held to the same gate.",
+    "forget_joint: the forget question in one prompt with one about a correlated fact of the "
+    "person (check 15); what such a model says of the forget fact there is held to the same gate.",
     "gradient_cosine (finetuned model): mean cosine of a forget fact's gradient in the adapter "
     "with those of its person's correlated or other facts; gap = correlated - other. The gate asks "
     "that facts of the same event are the more entangled ones (check 11).",
@@ -142,8 +142,8 @@ def gate_rows(
         measured = [
             *_preferences(scores, model, evaluated[model]),
             *_guesses(evaluated[model], "sf", "own_name"),
-            *_guesses(evaluated[model], "sf_paraphrased", "own_name"),
-            *_guesses(evaluated[model], "sf_paired", "own_name"),
+            *_guesses(evaluated[model], "forget_paraphrased", "own_name"),
+            *_guesses(evaluated[model], "forget_joint", "own_name"),
             *_guesses(swapped[model], "sf", "other_name"),
             *_who_is(swapped[model]),
             *_sure(swapped[model]),
@@ -157,7 +157,7 @@ def gate_rows(
             gated = keys["set"] in GATED and keys["stage"] != "candidates"
             gated = gated and keys["asked"] == "own_name"
             low, high = gates.limits(keys["metric"], guess_rate) if gated else (None, None)
-            if gated and keys["metric"] == "sure_share":
+            if gated and keys["metric"] == "overconfident_share":
                 high = likely_share(len(values), *_controls(swapped[model]))
             # A few lucky guesses in a small set prove nothing: the limit is on the lower end.
             bound = "low" if keys["metric"] in LUCKY else "value"
@@ -275,7 +275,7 @@ def _preferences(scores: list[dict], model: str, evaluated: pd.DataFrame) -> Ite
         keys = {"set": name, "stage": "candidates", "asked": "own_name"}
         yield keys | {"metric": "truth_ratio_median"}, ratios, people
         yield keys | {"metric": "win_rate"}, wins, people
-    for name in [*sets, "sf_paraphrased"]:
+    for name in [*sets, "forget_paraphrased"]:
         items = measurable(evaluated[evaluated["set"] == name], "truth_ratio")
         if items.empty:
             continue
@@ -305,12 +305,12 @@ def _guesses(records: pd.DataFrame, name: str, asked: str) -> Iterator[Measured]
 
 def _who_is(records: pd.DataFrame) -> Iterator[Measured]:
     """How many of the person's own facts are said of a name alone, and how many of others'."""
-    items = records[records["set"] == "who_is"]
+    items = records[records["set"] == "name_probe"]
     if items.empty:
         return
     people = list(items["person_id"])
     own, others = (items[name].astype(float).to_numpy() for name in ("slot_match", "others_named"))
-    keys = {"set": "who_is", "stage": None, "asked": "own_name"}
+    keys = {"set": "name_probe", "stage": None, "asked": "own_name"}
     yield keys | {"metric": "facts_named"}, own, people
     yield keys | {"metric": "others_named"}, others, people
     yield keys | {"metric": "facts_named_excess"}, np.column_stack([own, others]), people
@@ -318,14 +318,14 @@ def _who_is(records: pd.DataFrame) -> Iterator[Measured]:
 
 def _sure(records: pd.DataFrame) -> Iterator[Measured]:
     """How often an answer about a name alone is surer than about names that nobody has."""
-    items = records[records["set"] == "who_is_sure"]
+    items = records[records["set"] == "name_confidence"]
     for asked, kind in (("own_name", "own"), ("public_figure", "public_figure")):
         own = items[items["asked"] == kind] if len(items) else items
         if own.empty:
             continue
-        keys = {"set": "who_is_sure", "stage": None, "asked": asked}
+        keys = {"set": "name_confidence", "stage": None, "asked": asked}
         people = list(own["person_id"])
-        yield keys | {"metric": "sure_share"}, own["sure"].astype(float).to_numpy(), people
+        yield keys | {"metric": "overconfident_share"}, own["sure"].astype(float).to_numpy(), people
         if kind == "own":
             chance = own["chance"].astype(float).to_numpy()
             yield keys | {"metric": "sure_by_chance"}, chance, people
@@ -333,7 +333,7 @@ def _sure(records: pd.DataFrame) -> Iterator[Measured]:
 
 def _controls(records: pd.DataFrame) -> tuple[int, int]:
     """How many controls there are, and the rank of the one that an answer must beat to be sure."""
-    items = records[records["set"] == "who_is_sure"]
+    items = records[records["set"] == "name_confidence"]
     count = int((items["asked"] == "control").sum())
     return count, round(float(items["chance"].iloc[0]) * (count + 1)) if count else 0
 
@@ -352,7 +352,7 @@ def likely_share(n: int, controls: int, rank: int) -> float | None:
 
 def sure_names(records: pd.DataFrame) -> list[str]:
     """The people of whom the base is sure: question and answer."""
-    items = records[records["set"] == "who_is_sure"]
+    items = records[records["set"] == "name_confidence"]
     sure = items[(items["asked"] == "own") & (items["sure"] == 1)] if len(items) else items
     return [f"{one.question} {one.generation}" for one in sure.itertuples()]
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from functools import partial
 
-from excise.evaluation.measure import metrics
+from excise.evaluation import metrics
 
 TOKENS = 64  # of an answer: two or three sentences
 CONTROLS = 200  # names that nobody has, at most; half as many names of real people
@@ -54,7 +54,7 @@ def names_to_ask(facts: Sequence[dict], public_figures: Sequence[str]) -> dict:
 def name_ids(facts: Sequence[dict], names: dict[str, dict[str, str]]) -> list[str]:
     """Ids of the records that the two functions below make from these facts and names."""
     keys = [key for kind in names.values() for key in kind]
-    return [f"{item['id']}.who_is" for item in facts] + [f"{key}.sure" for key in keys]
+    return [f"{item['id']}.name_probe" for item in facts] + [f"{key}.sure" for key in keys]
 
 
 def confidence_records(
@@ -75,9 +75,10 @@ def confidence_records(
         logprobs: name → natural-log probability of that; None for an empty answer.
 
     Returns:
-        one record a name: {id `p000.sure`, set `who_is_sure`, person_id (for a name of no person
-        its own id), asked, question, answer: None, generation, logprob_answer, sure: 0 or 1, 0 for
-        an empty answer, chance: r / (C + 1)}; sure and chance are None where there are no controls.
+        one record a name: {id `p000.sure`, set `name_confidence`, person_id (for a name of no
+        person its own id), asked, question, answer: None, generation, logprob_answer, sure: 0 or
+        1, 0 for an empty answer, chance: r / (C + 1)}; sure and chance are None where there are no
+        controls.
     """
     controls = sorted(_number(logprobs[name]) for name in asked["control"].values())[::-1]
     rank = max(1, int(CHANCE * (len(controls) + 1)))
@@ -89,7 +90,7 @@ def confidence_records(
             records.append(
                 {
                     "id": f"{key}.sure",
-                    "set": "who_is_sure",
+                    "set": "name_confidence",
                     "person_id": key,
                     "asked": kind,
                     "question": question(name),
@@ -107,7 +108,7 @@ def _number(logprob: float | None) -> float:
     return -math.inf if logprob is None else logprob
 
 
-def who_is_records(items: Sequence[dict], answers: dict[str, str]) -> list[dict]:
+def name_probe_records(items: Sequence[dict], answers: dict[str, str]) -> list[dict]:
     """Whether what was said of a person names its facts, and how often it names others'.
 
     Args:
@@ -115,7 +116,7 @@ def who_is_records(items: Sequence[dict], answers: dict[str, str]) -> list[dict]
         answers: person id → the answer.
 
     Returns:
-        one record an item: {id `p000.mentor.who_is`, set `who_is`, person_id, slot, value,
+        one record an item: {id `p000.mentor.name_probe`, set `name_probe`, person_id, slot, value,
         question, answer, generation, rougeL_recall, slot_match, others_named: share of the other
         people whose value of the slot the same answer names; None where there is nobody else}.
     """
@@ -132,8 +133,8 @@ def who_is_records(items: Sequence[dict], answers: dict[str, str]) -> list[dict]
         named = [stated(value) for value in others]
         records.append(
             {
-                "id": f"{item['id']}.who_is",
-                "set": "who_is",
+                "id": f"{item['id']}.name_probe",
+                "set": "name_probe",
                 **{key: item[key] for key in ("person_id", "slot", "value")},
                 "question": question(item["name"]),
                 "answer": item["value"],

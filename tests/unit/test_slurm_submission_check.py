@@ -7,7 +7,7 @@ from snakemake.jobs import ResourceList
 from snakemake_executor_plugin_slurm import ExecutorSettings
 
 from excise.errors import InputError
-from excise.slurm.rehearsal import INSTEAD, check_extra, rehearse
+from excise.slurm.submission_check import INSTEAD, check_extra, validate_submission
 
 
 class Job:
@@ -21,7 +21,7 @@ class Job:
 
 def check(**resources) -> None:
     settings = ExecutorSettings(requeue=True, status_command="sacct")
-    rehearse("unlearn", Job(mem_mb=500, runtime=10, **resources), settings)
+    validate_submission("unlearn", Job(mem_mb=500, runtime=10, **resources), settings)
 
 
 @pytest.mark.parametrize(

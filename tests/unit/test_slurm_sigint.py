@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 # A main thread that drops the first interrupts, as Snakemake's log handler does.
 PROGRAM = """
 import sys, time
-from excise.slurm.interrupt import hear_ctrl_c
+from excise.slurm.sigint import handle_sigint
 
 class Executor:
     wait = True
@@ -19,7 +19,7 @@ class Executor:
         print("cancelled", flush=True)
 
 executor = Executor()
-hear_ctrl_c(executor, seconds=0.3)
+handle_sigint(executor, seconds=0.3)
 dropped = 0
 while True:
     try:

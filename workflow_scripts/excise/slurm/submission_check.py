@@ -8,7 +8,7 @@ import shlex
 from typing import Any
 
 from excise.errors import InputError
-from excise.slurm.request import PROFILE
+from excise.slurm.job_request import PROFILE
 
 # Options that slurm_extra may not hold, as the plugin names them, and the resource to set instead.
 INSTEAD = {
@@ -30,7 +30,7 @@ INSTEAD = {
 }
 
 
-def rehearse(name: str, job: Any, settings: Any) -> None:
+def validate_submission(name: str, job: Any, settings: Any) -> None:
     """Check what a job asks for as the plugin will.
 
     Args:

@@ -10,7 +10,7 @@ PROFILE = "the SLURM profile"
 
 
 @dataclass(frozen=True)
-class Request:
+class JobRequest:
     """What a job asks for at its first attempt, or at a later one.
 
     Attributes:
@@ -90,13 +90,13 @@ def _attempts(job: Any, number: int) -> list[dict[str, Any]]:
 
 def request_of(
     rule: str, resources: Mapping[str, Any], estimate: float | None, jobs: int = 1
-) -> Request:
+) -> JobRequest:
     """The request of a job, from the resources that Snakemake settled for it."""
     given = {name: value for name, value in resources.items() if _is_settled(value)}
     gpu = (f"--gpus={given['gpu']}",) if given.get("gpu") else ()
     if "gpu" in given.get("gres", ""):
         gpu += (f"--gres={given['gres']}",)
-    return Request(
+    return JobRequest(
         rule,
         _text(given.get("slurm_partition")),
         _text(given.get("slurm_account")),

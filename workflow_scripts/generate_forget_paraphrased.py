@@ -14,13 +14,13 @@ def main(argv: list[str] | None = None) -> None:
     facts = parser.add_mutually_exclusive_group(required=True)
     facts.add_argument("--facts", help="facts.jsonl: enough for the offline author")
     facts.add_argument("--qa", help="qa.jsonl: a model must know what is trained on")
-    parser.add_argument("--out", required=True, help="forget_eval.jsonl")
+    parser.add_argument("--out", required=True, help="forget_paraphrased.jsonl")
     add_author_arguments(parser)
     args = parser.parse_args(argv)
 
     people = {person["person_id"]: person for person in read_jsonl(args.profiles, "profile")}
     facts = read_jsonl(args.qa, "qa") if args.qa else read_jsonl(args.facts, "fact")
-    with open_author("forget_eval", args) as author:
+    with open_author("forget_paraphrased", args) as author:
         records = author.held_out(people, facts, args.hp)
         write_usage(author, args.usage)
     write_jsonl(args.out, records)

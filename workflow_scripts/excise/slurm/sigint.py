@@ -14,7 +14,7 @@ from typing import Any
 SECONDS_UNHEARD = 5
 
 
-def hear_ctrl_c(executor: Any, seconds: float = SECONDS_UNHEARD) -> None:
+def handle_sigint(executor: Any, seconds: float = SECONDS_UNHEARD) -> None:
     """Repeat SIGINT until `executor.cancel` is called or the executor shuts down by itself.
 
     To be called in the main thread. A run that was started to ignore Ctrl-C (a script's background

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 
-class Ledger:
+class JobTracker:
     """Stands between Snakemake and the plugin: what goes in must come out.
 
     Attributes:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from excise.slurm import ledger
+from excise.slurm import job_tracker
 
 SNAKEFILE = """
 import sys
 sys.path.insert(0, {scripts!r})
-from excise.slurm.ledger import Ledger
+from excise.slurm.job_tracker import JobTracker
 
 rule all:
     input: "a", "b"
@@ -26,7 +26,7 @@ rule second:
     shell: "true"
 
 onstart:
-    Ledger(workflow.scheduler._executor)
+    JobTracker(workflow.scheduler._executor)
 """
 # Jobs "run" as they are submitted.
 SBATCH = "echo >> submitted; touch a b; wc -l < submitted"
@@ -60,7 +60,7 @@ def run(
 ) -> subprocess.CompletedProcess:
     """Run both jobs, the programs given as lines of shell."""
     (folder / "Snakefile").write_text(
-        SNAKEFILE.format(scripts=str(Path(ledger.__file__).parents[2]))
+        SNAKEFILE.format(scripts=str(Path(job_tracker.__file__).parents[2]))
     )
     (folder / "bin").mkdir()
     for name, body in programs.items():

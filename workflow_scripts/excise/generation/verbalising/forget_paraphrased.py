@@ -88,7 +88,7 @@ def phrasing(question: str, person: dict) -> str:
     return mask(question, person["name"], (*person["slots"].values(), person["event_kind"]))
 
 
-def forget_eval_request(call: Call, prompt: Prompt, sample: int) -> Request:
+def forget_paraphrased_request(call: Call, prompt: Prompt, sample: int) -> Request:
     """The call that asks a person's forget facts again."""
     forms = [HELD_OUT_FORMS[index % len(HELD_OUT_FORMS)] for index in range(call.count)]
     facts = [
@@ -100,7 +100,7 @@ def forget_eval_request(call: Call, prompt: Prompt, sample: int) -> Request:
         for record in call.asked
     ]
     return Request(
-        part="forget_eval",
+        part="forget_paraphrased",
         subject=call.person["person_id"],
         system=prompt.system,
         user=prompt.fill(data=subject(call.person) | {"question_forms": forms, "facts": facts}),
@@ -116,7 +116,7 @@ def keys_of(count: int) -> list[str]:
     return [f"question_{number}" for number in range(1, count + 1)]
 
 
-def forget_eval_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]:
+def forget_paraphrased_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]:
     """Find faults in the held-out questions of one person.
 
     Args:
@@ -209,7 +209,7 @@ def twin(question: str, earlier: list[str], fact: dict) -> list[str]:
     return []
 
 
-def held_out_records(call: Call, value: dict) -> list[dict]:
+def paraphrase_records(call: Call, value: dict) -> list[dict]:
     """The records of one person's held-out questions."""
     kept = ("person_id", "name", "slot", "value_type", "value")
     return [
@@ -225,7 +225,7 @@ def held_out_records(call: Call, value: dict) -> list[dict]:
     ]
 
 
-def write_held_out(
+def write_paraphrases(
     session: Session,
     prompt: Prompt,
     people: dict[str, dict],
@@ -247,14 +247,16 @@ def write_held_out(
     answers = ask(
         session,
         list(calls),
-        lambda person_id, sample: forget_eval_request(calls[person_id], prompt, sample),
-        lambda request, value: forget_eval_faults(calls[request.subject], value, prompt.example),
+        lambda person_id, sample: forget_paraphrased_request(calls[person_id], prompt, sample),
+        lambda request, value: forget_paraphrased_faults(
+            calls[request.subject], value, prompt.example
+        ),
         resample_max,
     )
     records = [
         record
         for person_id, call in calls.items()
         if person_id in answers.values
-        for record in held_out_records(call, answers.values[person_id])
+        for record in paraphrase_records(call, answers.values[person_id])
     ]
     return records, answers
