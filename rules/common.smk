@@ -12,6 +12,7 @@ from excise.workflow import belonging
 from excise.slurm import job_request, start
 from excise.config.check import check_config, expand_trajectories, load_config, needs_reference
 from excise.benchmark.export import FILES as EXPORTED_FILES
+from excise.plots.figures import FIGURES
 from excise.errors import InputError
 from excise.workflow.imports import import_closure
 from excise.workflow.job_records import Digests, recording
@@ -311,12 +312,24 @@ def folder(path):
     return remember_signature(lambda wildcards: filled)
 
 
-def library_of(program, unread=()):
+def library_of(program, unread=(), without=()):
     """Our own files that a program uses, as inputs: editing one reruns only the programs using it.
 
     unread: kinds of records that an imported module could read but this program never reads.
+    without: modules that this use of the program never imports.
     """
-    return import_closure(f"workflow_scripts/{program}.py", unread=unread)
+    return import_closure(f"workflow_scripts/{program}.py", without, unread)
+
+
+def figure_library(wildcards):
+    """Our own files that draw a figure, without the modules of other figures."""
+    others = {figure.module for figure in FIGURES.values()} - {FIGURES[wildcards.figure].module}
+    return library_of("plot", unread=["result"], without=sorted(others))
+
+
+def figure_table(wildcards):
+    """The table that a figure shows."""
+    return f"<results>/{FIGURES[wildcards.figure].table}.json"
 
 
 def generation_library_of(program):
@@ -459,13 +472,13 @@ def saved_epochs(wildcards, output):
 
 def recorded_models(wildcards, output):
     """Models whose records a job makes, such as `unlearn/ga/lr0.0002/epoch_5`."""
-    folders = [Path(path).parent.name for path in output]
+    folders = dict.fromkeys(Path(path).parent.name for path in output)
     return [f"unlearn/{wildcards.trajectory}/{name}" for name in folders]
 
 
 def recorded_precisions(wildcards, output):
     """Precisions whose records a job makes; the first output, weights.json, has none."""
-    return [Path(path).stem for path in output[1:]]
+    return list(dict.fromkeys(Path(path).stem for path in output[1:]))
 
 
 def reference_settings():
@@ -728,6 +741,5 @@ def result_tables():
 
 
 def result_plots():
-    """Stems of the pictures of the experiment."""
-    plots = ["forget_vs_retain", "retain_gap", "layerdrift_by_epoch", "layerdrift_by_method"]
-    return plots + ["quantize_recovery"] * bool(config["quantization"]["precisions"])
+    """Stems of the pictures of the experiment: those of its tables."""
+    return [name for name, figure in FIGURES.items() if figure.table in result_tables()]
