@@ -1,7 +1,7 @@
 """Quantize models with bitsandbytes and ask them every question again.
 
 Each model is merged in fp32, quantized once per precision and evaluated. A precision that
-bitsandbytes cannot run for this model is an empty file and a line in weights.json.
+bitsandbytes cannot run for this model has empty records and a line in weights.json.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import torch
 from excise.attacks.quantization import QuantizationUnsupported, mean_changes, quantize_model
 from excise.benchmark.items import Item, load_items
 from excise.errors import run
-from excise.evaluation.measure import evaluate_items
+from excise.evaluation.measure import Evaluation, evaluate_items
+from excise.evaluation.tokens import write_tokens
 from excise.modeling.adapters import delta_norms, load_merged
 from excise.modeling.base import load_tokenizer, pick_device, set_determinism
 from excise.records import write_json, write_jsonl
@@ -24,7 +25,7 @@ ASKED_ALONE = 32
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write `<out-dir>/<model>/<precision>.jsonl` and `weights.json` for every model named."""
+    """Write the records of each precision and `weights.json` for every model named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=Path, required=True, help="base model folder")
     parser.add_argument("--data", type=Path, required=True, help="benchmark folder")
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
                 model = load_merged(args.base, adapter)
                 report = quantize_model(model, precision, device)
                 error = report["relative_error"]
-                records = evaluate(model, tokenizer, items, args.hp)
+                records, tokens = evaluate(model, tokenizer, items, args.hp)
                 weights["batch_noise"][precision] = noise_of_batches(
                     model, tokenizer, items, records, args.hp
                 )
@@ -62,10 +63,11 @@ def main(argv: list[str] | None = None) -> None:
                 weights["quantized_share"][precision] = report["share"]
                 weights["not_quantized"] = report["left_out"]
             except QuantizationUnsupported as reason:
-                records = []
+                records, tokens = [], []
                 print(f"{name} {precision}: unsupported, left empty: {reason}")
                 weights.setdefault("unsupported", {})[precision] = str(reason)
             write_jsonl(out / f"{precision}.jsonl", records)
+            write_tokens(out / f"{precision}.parquet", tokens)
         write_json(out / "weights.json", weights)
 
 
@@ -81,12 +83,12 @@ def noise_of_batches(
     """
     forget = [item for item in items if item.set == "sf"]
     sample = forget[:: max(1, len(forget) // ASKED_ALONE)][:ASKED_ALONE]
-    alone = evaluate(model, tokenizer, sample, hp | {"batch_size": 1})
+    alone = evaluate(model, tokenizer, sample, hp | {"batch_size": 1}).items
     return mean_changes(alone, {record["id"]: record for record in records})
 
 
-def evaluate(model: torch.nn.Module, tokenizer, items: list[Item], hp: dict) -> list[dict]:
-    """The quantized model's records, one per item."""
+def evaluate(model: torch.nn.Module, tokenizer, items: list[Item], hp: dict) -> Evaluation:
+    """The quantized model's records."""
     return evaluate_items(
         model,
         tokenizer,

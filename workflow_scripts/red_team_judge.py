@@ -7,8 +7,8 @@ import argparse
 from pathlib import Path
 
 from excise.errors import run
+from excise.evaluation.reading import confidence_of
 from excise.evaluation.results import json_object, write_result
-from excise.evaluation.tables.summaries import confidence_of
 from excise.llm import Session, load_settings
 from excise.records import write_jsonl
 from excise.red_team.dataset import read_dataset

@@ -14,15 +14,10 @@ import pandas as pd
 from excise.benchmark.completeness import check_ids
 from excise.benchmark.items import LOOKED_INTO, Item
 from excise.errors import InputError
+from excise.evaluation.reading import confidence_of, people_of, read_items
 from excise.evaluation.results import estimate_columns, model_columns
 from excise.evaluation.statistics import ANGLE, DRIFT, Estimate, mean_intervals
-from excise.evaluation.tables.summaries import (
-    BASIC_NOTES,
-    SETS,
-    confidence_of,
-    people_of,
-    read_items,
-)
+from excise.evaluation.tables.common import BASIC_NOTES, SETS
 
 DRIFT_NOTES = [
     *BASIC_NOTES,

@@ -1,0 +1,42 @@
+"""Scores of tokens as columns of the records, for the metrics that read them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from excise.benchmark.completeness import check_ids
+from excise.benchmark.items import JOINT_SETS
+from excise.evaluation.metrics.registry import METRICS
+from excise.evaluation.tokens import read_tokens
+
+TOKEN_COLUMNS = sorted({one for metric in METRICS.values() for one in metric.needs if "." in one})
+"""Columns of `tokens.parquet` that some metric needs."""
+
+
+def with_tokens(
+    items: pd.DataFrame, path: Path, columns: Iterable[str] = TOKEN_COLUMNS
+) -> pd.DataFrame:
+    """Records with columns of `tokens.parquet`.
+
+    Args:
+        items: records of one model, indexed by id.
+        path: the file.
+        columns: such as `answer.rank`: answer and column of `excise.evaluation.tokens`. A cell of
+            `answer` and `paraphrase` is an array, of `wrong` a list of arrays. Questions of the
+            joint sets have NaN.
+
+    Raises:
+        InputError: the file is missing or broken, or lacks a scored question.
+    """
+    if items.empty:
+        return items
+    tokens = read_tokens(path).to_pandas()
+    scored = items.index[~items["set"].isin(JOINT_SETS)]
+    check_ids(path, tokens.loc[tokens["answer"] == "answer", "id"], scored, "items.jsonl")
+    added = {}
+    for column in columns:
+        answer, name = column.split(".")
+        rows = tokens[tokens["answer"] == answer].set_index("id")[name]
+        added[column] = rows.groupby(level=0).agg(list) if answer == "wrong" else rows
+    return items.join(pd.DataFrame(added, index=items.index), how="left")
