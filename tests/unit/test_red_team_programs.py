@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from excise.evaluation.tables.summaries import read_items
 
 import ask_about_names
 import embed_texts
+from excise.evaluation.reading import read_items
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import load_base, load_tokenizer
 from excise.modeling.chat import encode_prompt, end_of_turn
