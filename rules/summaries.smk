@@ -5,9 +5,14 @@ Makes: <results>/{eval,sweep,retain_compare,quantize,repr}_results.json,
     <results>/repr_results_{layer}.json, <results>/repr_layers.json.
 """
 
-for table, models, levels in (
-    ("eval", baselines() + level_checkpoints(), {"levels": config["evaluation"]["checkpoints"]}),
-    ("sweep", baselines() + checkpoints(), {}),
+for table, what, models, levels in (
+    (
+        "eval",
+        "the levels of unlearning",
+        baselines() + level_checkpoints(),
+        {"levels": config["evaluation"]["checkpoints"]},
+    ),
+    ("sweep", "every checkpoint", baselines() + checkpoints(), {}),
 ):
 
     rule:
@@ -45,7 +50,7 @@ for table, models, levels in (
             experiment=config["experiment"],
             config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
         message:
-            f"Summarising the metrics: {table}"
+            f"Summarising {what}"
         shell:
             "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
             " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"

@@ -57,15 +57,22 @@ def summarize_eval(
     """Rows of every model × set × metric; `hp.levels` names the checkpoints of each level."""
     confidence, levels = confidence_of(hp), checkpoint_levels(hp.get("levels", {}))
     baselines = [model for model in models if model == "finetuned" or model.startswith("oracle/")]
-    known = dict(read_complete(eval_dir, baselines, asked))
+    known = dict(read_answers(eval_dir, baselines, asked))
     rows = []
-    for model, items in read_complete(eval_dir, models, asked):
-        items = with_tokens(items, eval_dir / model / "tokens.parquet")
+    for model, items in read_answers(eval_dir, models, asked):
         diverged = bool(items["diverged"].any()) if "diverged" in items else None
         columns = model_columns(model) | {"level": levels.get(model), "diverged": diverged}
         found = metric_rows(items, confidence, references_of(model, known))
         rows += [columns | row for row in found]
     return rows
+
+
+def read_answers(
+    eval_dir: Path, models: list[str], asked: dict[str, Item] | None = None
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each model's records with the columns of tokens that metrics need (`read_complete`)."""
+    for model, items in read_complete(eval_dir, models, asked):
+        yield model, with_tokens(items, eval_dir / model / "tokens.parquet")
 
 
 def references_of(model: str, known: Mapping[str, pd.DataFrame]) -> dict[str, list[pd.DataFrame]]:

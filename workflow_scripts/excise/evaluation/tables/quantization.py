@@ -21,7 +21,7 @@ from excise.evaluation.reading import (
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import MINIMUM_FORGOTTEN, Estimate, recovery_interval
 from excise.evaluation.tables.common import BASIC_NOTES
-from excise.evaluation.tables.evaluation import metric_rows
+from excise.evaluation.tables.evaluation import metric_rows, read_answers
 from excise.evaluation.tables.token_columns import with_tokens
 from excise.records import read_json
 
@@ -61,8 +61,7 @@ def summarize_quantize(
     confidence, levels = confidence_of(hp), checkpoint_levels(hp.get("levels", {}))
     ((_, finetuned),) = read_complete(eval_dir, ["finetuned"], asked)
     rows, notes = [], []
-    for model, full in read_complete(eval_dir, models, asked):
-        full = with_tokens(full, eval_dir / model / "tokens.parquet")
+    for model, full in read_answers(eval_dir, models, asked):
         columns = model_columns(model) | {"level": levels.get(model), "of": None}
         weights = read_json(quantize_dir / model / "weights.json")
         versions = {"full": full}

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from excise.benchmark.completeness import check_ids
 from excise.benchmark.items import JOINT_SETS
@@ -31,12 +32,14 @@ def with_tokens(
     """
     if items.empty:
         return items
-    tokens = read_tokens(path).to_pandas()
-    scored = items.index[~items["set"].isin(JOINT_SETS)]
-    check_ids(path, tokens.loc[tokens["answer"] == "answer", "id"], scored, "items.jsonl")
+    tokens = read_tokens(path)
     added = {}
     for column in columns:
         answer, name = column.split(".")
-        rows = tokens[tokens["answer"] == answer].set_index("id")[name]
-        added[column] = rows.groupby(level=0).agg(list) if answer == "wrong" else rows
-    return items.join(pd.DataFrame(added, index=items.index), how="left")
+        own = tokens.filter(pc.field("answer") == answer).select(["id", name]).to_pandas()
+        if answer == "answer":
+            scored = items.index[~items["set"].isin(JOINT_SETS)]
+            check_ids(path, own["id"], scored, "items.jsonl")
+        cells = own.set_index("id")[name]
+        added[column] = cells.groupby(level=0).agg(list) if answer == "wrong" else cells
+    return items.join(pd.DataFrame(added, index=items.index))
