@@ -6,7 +6,6 @@ is recorded. Nothing is averaged here.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from excise.benchmark.items import JOINT_SETS, Item
@@ -82,7 +81,7 @@ def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) 
         item: the question.
         made: the model's answer.
         scores: of the answer, the paraphrased answer and each wrong answer, in this order; None
-            in a paired set, whose scores are null.
+            in a joint set, whose scores are null.
     """
     rouge = answers.rouge_l(item.answer, made.text)
     ascii_only = answers.rouge_l_ascii(item.answer, made.text)
@@ -146,4 +145,4 @@ def token_records(key: str, scores: list[AnswerScore]) -> Iterator[dict]:
     """
     names = [("answer", 0), ("paraphrase", 0), *(("wrong", k) for k in range(len(scores) - 2))]
     for (answer, number), score in zip(names, scores, strict=True):
-        yield {"id": key, "answer": answer, "number": number} | asdict(score.tokens)
+        yield {"id": key, "answer": answer, "number": number} | vars(score.tokens)

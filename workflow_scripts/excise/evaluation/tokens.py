@@ -42,10 +42,10 @@ def write_tokens(path: str | Path, records: Iterable[dict]) -> None:
     Numbers of one column follow each other, byte by byte of their four, which packs them best.
     """
     table = pa.Table.from_pylist(list(records), schema=SCHEMA)
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         pq.write_table(
             table,
-            temporary,
+            file,
             compression="zstd",
             use_dictionary=["id", "answer", "rank.list.element"],
             column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in FLOATS},

@@ -79,7 +79,7 @@ def _states(items: pd.DataFrame) -> list[str]:
 def _states_of(items: pd.DataFrame, asked: dict[str, Item]) -> list[str]:
     """Names of the expected records: every question at each position that occurs.
 
-    Paired and reworded questions have no hidden states. A question without a name has no subject.
+    Joint and reworded questions have no hidden states. A question without a name has no subject.
     """
     positions = items["position"].unique()
     looked_into = [item for item in asked.values() if item.set in LOOKED_INTO]

@@ -52,8 +52,8 @@ def summarize_quantize(
 ) -> tuple[list[dict], list[str]]:
     """Rows of every model × precision × set × metric, the recoveries, the size of the update.
 
-    Full precision is read from `eval_dir`, the quantized models from `quantize_dir`; an empty
-    file means that this model does not run in that precision; weights.json gives the reason.
+    Full precision is read from `eval_dir`, the quantized models from `quantize_dir`. An empty file
+    means that this model does not run in that precision. weights.json gives the reason.
 
     Returns:
         The rows, and notes on what could not be run.
@@ -70,10 +70,10 @@ def summarize_quantize(
             versions[precision] = read_items(path)
             if precision not in weights.get("unsupported", {}):
                 found = versions[precision]
-                paired = found["set"].isin(JOINT_SETS).any()  # usually not asked again
-                expected = full.index if paired else full.index[~full["set"].isin(JOINT_SETS)]
+                joint = found["set"].isin(JOINT_SETS).any()  # usually not asked again
+                expected = full.index if joint else full.index[~full["set"].isin(JOINT_SETS)]
                 check_ids(path, found.index, expected, "the records at full precision")
-                versions[precision] = with_tokens(found, path.with_suffix(".parquet"))
+            versions[precision] = with_tokens(versions[precision], path.with_suffix(".parquet"))
         for precision, items in versions.items():
             found = list(metric_rows(items, confidence))
             if items.empty:

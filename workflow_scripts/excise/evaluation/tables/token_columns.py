@@ -30,9 +30,9 @@ def with_tokens(
     Raises:
         InputError: the file is missing or broken, or lacks a scored question.
     """
-    if items.empty:
-        return items
     tokens = read_tokens(path)
+    if items.empty:  # of a model that does not run in a precision
+        return items
     added = {}
     for column in columns:
         answer, name = column.split(".")

@@ -40,11 +40,11 @@ SAMPLES = 20
 GATED = ("sf", "forget_paraphrased", "forget_joint", "name_probe", "name_confidence")
 LUCKY = ("slot_accuracy", "facts_named_excess")  # held to the lower end of the interval
 SCALES = {  # of the others: shares
-    "slot_accuracy": PROPORTION,
+    "slot_accuracy": slot.slot_accuracy.scale,
     f"rougeL_over_{HIGH_ROUGE:g}": PROPORTION,
     "facts_named": PROPORTION,
     "overconfident_share": PROPORTION,
-    "guess_rate": FIXED,
+    "guess_rate": slot.guess_rate.scale,
     "sure_by_chance": FIXED,
 }
 DIFFERENCE_OF_COSINES = Scale("difference", -2, 2)
