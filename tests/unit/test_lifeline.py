@@ -25,7 +25,7 @@ PROGRAM = (
 def above(monkeypatch):
     """A process that stands for Snakemake, named in the environment."""
     process = subprocess.Popen([sys.executable, "-c", WAITS])
-    name = f"{process.pid},{lifeline._started(process.pid)},{lifeline._place()}"
+    name = f"{process.pid},{lifeline._started(process.pid)},{lifeline._machine_id()}"
     monkeypatch.setenv(lifeline.VARIABLE, f"{lifeline.this_process()};{name}")
     yield process
     process.kill()
@@ -67,7 +67,7 @@ def test_nobody_waits_elsewhere(monkeypatch, named):
 
 
 def test_a_number_that_another_process_got_is_nobody(monkeypatch):
-    monkeypatch.setenv(lifeline.VARIABLE, f"{os.getpid()},1,{lifeline._place()}")
+    monkeypatch.setenv(lifeline.VARIABLE, f"{os.getpid()},1,{lifeline._machine_id()}")
     assert lifeline.is_orphaned()
 
 
