@@ -1,6 +1,7 @@
-"""Compare models' hidden states with a reference model's, layer by layer.
+"""Compare hidden states of models with those of a reference model, layer by layer.
 
-The reference is read once; every model named is then hot-swapped in, in fp32.
+The states of the reference are read once. Then each model's adapter is loaded into the same base
+model, in fp32.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from excise.records import write_jsonl
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write `<out-dir>/<model>/items.jsonl` for every model named."""
+    """Write `<out-dir>/<model>/items.jsonl` for each model in `--models`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=Path, required=True, help="base model folder")
     parser.add_argument("--data", type=Path, required=True, help="benchmark folder")

@@ -238,7 +238,7 @@ def test_the_check_before_the_first_job_lets_it_through(study):
 
 def test_mamba_is_refused_with_one_line(tmp_path):
     base = matrix_folder(tmp_path / "base", "mamba")
-    reason = rf"^{base}: mamba keeps a state instead of keys and values"
+    reason = rf"^{base}: mamba stores a state instead of keys and values"
     with pytest.raises(InputError, match=reason):
         check_model(base, ASKING | {"lora": LORA})
     with pytest.raises(InputError, match=reason):
