@@ -8,7 +8,7 @@ import argparse
 import json
 from pathlib import Path
 
-from excise.benchmark.items import LOOKED_INTO, load_items
+from excise.benchmark.items import HIDDEN_STATE_SETS, load_items
 from excise.errors import run
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     host = AdapterHost(args.base, "float32", pick_device(args.hp.get("gpu", False)))
     reader = Reader(
         host.tokenizer,
-        load_items(args.data, args.utility, LOOKED_INTO, answers=None),
+        load_items(args.data, args.utility, HIDDEN_STATE_SETS, answers=None),
         args.hp["batch_size"],
         args.hp.get("positions", POSITIONS),
         args.hp.get("system_prompt"),

@@ -408,7 +408,7 @@ class FaultInjector(threading.Thread):
             wait_for(self.machine.is_down(job.node), 240, f"{job.node} down")
         finally:
             self.machine.start_node(job.node)
-        self.log(f"SLURM has noticed; {job.node} comes back")
+        self.log(f"SLURM has noticed it; {job.node} starts again")
 
     def stop_accounting(self, job: Seen) -> bool:
         """Stop slurmdbd, so that sacct fails; the job is held, so that tables come later."""

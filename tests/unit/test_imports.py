@@ -120,7 +120,7 @@ def test_only_unlearning_depends_on_the_losses():
 
 def test_no_program_depends_on_the_check_of_the_config():
     for program in PROGRAMS:
-        assert "config.py" not in closure_of(Path(program).stem, MODEL_AUTHOR), program
+        assert "check.py" not in closure_of(Path(program).stem, MODEL_AUTHOR), program
 
 
 def test_excluded_modules_are_omitted_with_their_own_imports(tree, tmp_path):

@@ -128,7 +128,7 @@ def _check_targets(folder: Path, targets: str | list[str]) -> None:
         for name, tensor in tensors.items()
         if STACKED_EXPERTS.search(name) or len(tensor.get("shape", [])) == 3
     }
-    if stacked:  # after loading, experts are one parameter, whatever their names in the file
+    if stacked:  # after loading, experts are one parameter with these names
         modules -= stacked
         modules |= {"experts.gate_up_proj", "experts.up_proj", "experts.down_proj"}
     vocabulary = read_json(folder / "config.json").get("vocab_size")
