@@ -1,4 +1,4 @@
-"""Pictures of the tables.
+"""Plots of the result tables.
 
 Needs: <results>/*.json. Makes: <results>/*.png.
 """

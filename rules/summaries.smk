@@ -59,7 +59,7 @@ for table, what, models, levels in (
 
 
 rule compare_retain:
-    """Do facts of the forgotten event suffer more than others? Paired by slot, per person."""
+    """Compare correlated with other retain facts, paired by slot, per person."""
     input:
         collect("<results>/eval/{model}/items.jsonl", model=baselines() + checkpoints()),
         script="workflow_scripts/compare_retain.py",
@@ -96,7 +96,7 @@ rule compare_retain:
 
 
 rule summarize_quantize:
-    """What quantization brings back of what was forgotten."""
+    """Summarise how much quantization recovers of the forgotten facts."""
     input:
         collect(
             "<results>/quantize/{model}/{file}",
@@ -153,7 +153,7 @@ rule summarize_quantize:
 
 
 rule summarize_representations:
-    """Drift at the last layer, at one layer, or (repr_layers) at all of them."""
+    """Summarise the drift at the last layer, at one layer, or (repr_layers) at all layers."""
     input:
         collect("<results>/repr/{model}/items.jsonl", model=baselines() + checkpoints()),
         script="workflow_scripts/summarize_representations.py",

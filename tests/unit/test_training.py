@@ -15,29 +15,29 @@ import train_retain_model
 import unlearn
 from excise.errors import InputError
 from excise.files import sha256
-from excise.modeling import likelihood
+from excise.modeling import differentiable_logprobs
 from excise.modeling.adapters import load_adapter
 from excise.modeling.base import load_base, load_tokenizer
 from excise.modeling.chat import encode
-from excise.modeling.likelihood import answer_logprobs
+from excise.modeling.differentiable_logprobs import answer_logprobs
 from excise.modeling.scoring import score_answers
 from excise.records import read_json, write_jsonl
 from excise.training.loop import cycling_batches, epoch_batches
 from tiny_models import tiny_folder
 
-MODEL = {
-    "dtype": "float32",
-    "system_prompt": None,
+MODEL = {"dtype": "float32", "system_prompt": None, "threads": 1, "gpu": 0}
+TRAINING = {
     "autocast": "none",
-    "threads": 1,
-    "gpu": 0,
     "seed": 0,
     "batch_size": 4,
     "warmup_steps": 2,
     "max_grad_norm": 1.0,
     "weight_decay": 0.0,
 }
-FINETUNE = MODEL | {
+REFERENCE = {"model": MODEL, "batch_size": 4, "autocast": "none", "seed": 0}
+FINETUNE = {
+    "model": MODEL,
+    "training": TRAINING,
     "epochs": 2,
     "learning_rate": 1e-3,
     "lora": {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"},
@@ -80,7 +80,7 @@ def study(tmp_path_factory):
     reference_logprobs.main(
         [
             *("--base", str(base), "--adapter", str(folder / "finetuned")),
-            *("--sf", str(folder / "sf.jsonl"), "--hp", json.dumps(MODEL)),
+            *("--sf", str(folder / "sf.jsonl"), "--hp", json.dumps(REFERENCE)),
             *("--out", str(folder / "reference.json")),
         ]
     )
@@ -88,7 +88,11 @@ def study(tmp_path_factory):
 
 
 def run_unlearn(study, out, **hp):
-    settings = MODEL | {"learning_rate": 1e-3, "retain_weight": 0.0, "beta": 0.1} | hp
+    method, epochs = hp.pop("method"), hp.pop("epochs")
+    training = TRAINING | {key: hp.pop(key) for key in TRAINING if key in hp}
+    hyperparameters = {"learning_rate": 1e-3, "retain_weight": 0.0, "beta": 0.1} | hp
+    settings = {"model": MODEL, "training": training, "method": method, "epochs": epochs}
+    settings |= {"hyperparameters": hyperparameters}
     unlearn.main(
         [
             *("--base", str(study / "base"), "--adapter", str(study / "finetuned")),
@@ -216,13 +220,13 @@ def test_prompt_and_padding_have_no_gradient(tmp_path):
 
 @pytest.mark.parametrize("has", [True, False])
 def test_a_cpu_without_bfloat16_computes_in_float32(monkeypatch, has):
-    monkeypatch.setattr(likelihood, "_cpu_has_bfloat16", lambda: has)
+    monkeypatch.setattr(differentiable_logprobs, "_cpu_has_bfloat16", lambda: has)
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    computed = likelihood.product_dtype(cpu, "bfloat16")
+    computed = differentiable_logprobs.product_dtype(cpu, "bfloat16")
     assert computed == ("bfloat16" if has else "float32")
-    assert likelihood.product_dtype(gpu, "bfloat16") == "bfloat16"
-    assert likelihood.product_dtype(cpu, "none") == "float32"
-    with likelihood.autocast_context(cpu, "bfloat16"):
+    assert differentiable_logprobs.product_dtype(gpu, "bfloat16") == "bfloat16"
+    assert differentiable_logprobs.product_dtype(cpu, "none") == "float32"
+    with differentiable_logprobs.autocast_context(cpu, "bfloat16"):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == getattr(torch, computed)
 
