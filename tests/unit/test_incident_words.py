@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from excise.benchmark.slots import chosen_slots
+from excise.benchmark.slots import select_slots
 from excise.config.presets import PRESETS
 from excise.generation.sampler import Sampler
 from excise.generation.verbalising.checks import incident_told
@@ -83,7 +83,7 @@ def test_no_value_of_a_good_fact_is_an_incident():
 
 
 def test_nothing_that_the_offline_frames_say_of_a_good_fact_is_an_incident():
-    slots = chosen_slots(PRESETS["paper"].forget, PRESETS["paper"].retain)
+    slots = select_slots(PRESETS["paper"].forget, PRESETS["paper"].retain)
     sampler = Sampler(0, PRESETS["paper"].people, slots, max_value_share=0.1)
     people = {f"p{number}": sampler.person(f"p{number}") for number in range(200)}
     writer = QuestionWriter(people, seed=0, wrong_answers=0)

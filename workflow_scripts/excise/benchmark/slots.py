@@ -18,7 +18,7 @@ GROUPS = ("sf", "correlated", "other")
 
 # Question phrasings 0 and 1 are trained on; 2, 3 and 4 are held out as paraphrases.
 TRAINED_QUESTIONS = (0, 1)
-HELD_OUT_QUESTIONS = (2, 3, 4)
+PARAPHRASED_QUESTIONS = (2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -350,7 +350,7 @@ SLOTS: dict[str, Slot] = {
 }
 
 
-def chosen_slots(forget: int, retain: int) -> list[Slot]:
+def select_slots(forget: int, retain: int) -> list[Slot]:
     """The first `forget` incident slots and the first `retain` of each retain group."""
     wanted = {"sf": forget, "correlated": retain, "other": retain}
     chosen = []
