@@ -255,7 +255,7 @@ def test_any_other_500_is_no_fault_of_the_address_either(fault_server, journal):
     message = refusal(server, journal, model="gpt-none", retry={"attempts": 2})
     assert message == (
         f"generation.llm: 127.0.0.1:{server.port} answers, but every call fails: HTTP 500: "
-        "Internal Server Error; its own log may say why (asked for: model 'gpt-none')"
+        "Internal Server Error; see the log of the endpoint (requested model: 'gpt-none')"
     )
 
 
@@ -416,7 +416,7 @@ def test_a_full_disk_leaves_whole_lines_and_ends_the_run(fault_server, journal, 
 
     monkeypatch.setattr(os, "write", full_disk)
     message = refusal(server, journal, 6, structured="json_schema", limits={"max_in_flight": 1})
-    assert message == f"{journal}: cannot write (No space left on device); what it holds is kept"
+    assert message == f"{journal}: cannot write (No space left on device); its content is kept"
     monkeypatch.undo()
     monkeypatch.setenv("EXCISE_TEST_KEY", KEY)
     assert journal.read_bytes() == before + b"".join(lines[:2]), "no half line, nothing after it"

@@ -668,14 +668,14 @@ def test_a_held_out_question_put_as_anybodys_trained_one_is_refused():
     writer = QuestionWriter(people, 0, 5)
     records = by_person(writer.write(f) for one in people.values() for f in facts_of(one))
     call = forget_paraphrased.calls_of(people, records, 3)["p000"]
-    fact = next(one for one in call.asked if one["slot"] == "offence")
+    fact = next(one for one in call.forget if one["slot"] == "offence")
     theirs = next(one for one in records["p001"] if one["slot"] == "offence")["question"]
     copied = theirs.replace(people["p001"]["name"], fact["name"])
     copied = copied.replace(people["p001"]["event_kind"], people["p000"]["event_kind"])
-    assert forget_paraphrased.trained_twin(fact["question"], call, fact)
-    assert forget_paraphrased.trained_twin(copied, call, fact)
+    assert forget_paraphrased.trained_twin_faults(fact["question"], call, fact)
+    assert forget_paraphrased.trained_twin_faults(copied, call, fact)
     for offline in forget_paraphrases_of(fact, people["p000"], 3):
-        assert forget_paraphrased.trained_twin(offline["question"], call, fact) == []
+        assert forget_paraphrased.trained_twin_faults(offline["question"], call, fact) == []
 
 
 # --- asking ---
