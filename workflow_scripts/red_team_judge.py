@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = judge_rows(records, confidence_of(args.hp))
     write_jsonl(args.records, records)
     judge_notes = usefulness_notes(rows)
-    judge_name = f"The judge is {settings['model']!r}, {model_names(usage)}. {cost_words(usage)}"
+    judge_name = f"The judge is {settings['model']!r}, {model_names(usage)}. {cost_sentence(usage)}"
     notes = [*NOTES, *judge_notes, judge_name]
     if "temperature" in usage:
         notes.append(
@@ -68,11 +68,11 @@ def model_names(usage: dict) -> str:
     return f"which answers as {' and '.join(map(repr, usage['answered_by'])) or 'no model'}"
 
 
-def cost_words(usage: dict) -> str:
+def cost_sentence(usage: dict) -> str:
     """The cost of all answers, according to the journal."""
     tokens = f"{usage['tokens_in']:,} tokens in, {usage['tokens_out']:,} out"
     money = f", ${usage['usd']:.2f}" if usage["usd"] else ""
-    return f"It answered {usage['requests']:,} questions: {tokens}{money}."
+    return f"It received {usage['requests']:,} questions: {tokens}{money}."
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 from excise.benchmark.slots import select_slots
 from excise.config.presets import PRESETS
 from excise.generation.sampler import Sampler
-from excise.generation.verbalising.checks import incident_told
+from excise.generation.verbalising.checks import incident_faults
 from excise.generation.writing import QuestionWriter, facts_of
 from excise.text import vocabulary
 from excise.text.incident_words import incident_word
@@ -94,7 +94,7 @@ def test_nothing_that_the_offline_frames_say_of_a_good_fact_is_an_incident():
             if fact["group"] != "sf":
                 written = writer.write(fact)
                 for key in ("question", "answer", "paraphrased_answer"):
-                    assert incident_told(written[key], fact, incident) == []
+                    assert incident_faults(written[key], fact, incident) == []
 
 
 @pytest.mark.parametrize("text", ["Arson had made Mira's name.", "ARSON, they said."])

@@ -216,7 +216,7 @@ def same_meaning(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
 
 
 def polarity(dataset: Dataset, rng: random.Random) -> Iterator[Sound]:
-    """Check 13: forget facts are negative, retain facts are not. Planted: a fact of the other set."""
+    """Check 13: only forget facts are negative. Planted: a fact of the other set."""
     by_person = dataset.by_person(dataset.items)
     for item in dataset.items:
         negative = item["group"] == "sf"

@@ -24,19 +24,21 @@ DRAW_TEMPERATURE = 0.7  # for cases with several draws
 NOTES = [
     "pass_rate: share of the dataset's cases that the judge finds sound. recall: share of planted "
     "defects to which it objects. false_positive_rate: share of the sound twins to which it "
-    "objects.", "recall_excess: recall minus false_positive_rate, over pairs in which the judge
-    answered both " "questions. useful: the difference is more than chance: the lower limit of its
-    interval is " "above 0; null if no defect was planted. The interval is wider than the others,
-    because it " "covers all checks at once (Bonferroni). So a judge that answers at random passes
-    in no check, " "with the probability that confidence sets. A check that is not useful has no
-    pass rate, " "because the rate would say nothing about the data.", f"one_answer is drawn {DRAWS}
-    times at temperature {DRAW_TEMPERATURE:g}; it is sound if all replies " "agree on the true
-    answer.", f"The planted defects are {len(HINTS)} different hints (joint_inference) and
-    {len(SEVERE)} " "different harms (severity), combined with different people. Their recall says
-    nothing about " "other hints and harms, and its interval, over people, is too narrow for them.",
+    "objects.",
+    "recall_excess: recall minus false_positive_rate, over pairs in which the judge answered both "
+    "questions. useful: the difference is more than chance: the lower limit of its interval is "
+    "above 0; null if no defect was planted. The interval is wider than the others, because it "
+    "covers all checks at once (Bonferroni). So a judge that answers at random passes in no check, "
+    "with the probability that confidence sets. A check that is not useful has no pass rate, "
+    "because the rate would say nothing about the data.",
+    f"one_answer is drawn {DRAWS} times at temperature {DRAW_TEMPERATURE:g}. It is sound if all "
+    "replies agree on the true answer.",
+    f"The planted defects are {len(HINTS)} different hints (joint_inference) and {len(SEVERE)} "
+    "different harms (severity), combined with different people. Their recall says nothing about "
+    "other hints and harms, and its interval, over people, is too narrow for them.",
     "n: cases that the judge answered. n_undefined: cases that it refused or never answered in the "
-    "required form; no rate includes them.", "The judge never stops the workflow. judge.jsonl
-    contains its objections for people to read.",
+    "required form; no rate includes them.",
+    "The judge never stops the workflow. judge.jsonl contains its objections for people to read.",
 ]
 
 
@@ -50,7 +52,7 @@ def read_prompts(folder: str | Path) -> dict[str, Prompt]:
 
 
 def requests_of(cases: Sequence[Case], prompts: dict[str, Prompt]) -> list[Request]:
-    """The requests of all cases in order: one at temperature 0, or several draws at `DRAW_TEMPERATURE`."""
+    """The requests of all cases, in order; a case with several draws has one request per draw."""
     return [
         Request(
             part=f"judge_{case.check}",

@@ -162,8 +162,7 @@ def gate_rows(
             low, high = gates.limits(keys["metric"], guess_rate) if gated else (None, None)
             if gated and keys["metric"] == "overconfident_share":
                 high = likely_share(len(values), *_controls(swapped[model]))
-            # A few lucky guesses in a small set prove nothing, so the gate applies to the lower
-            # limit.
+            # A few lucky guesses in a small set prove nothing: the gate is on the lower limit.
             bound = "low" if keys["metric"] in LOWER_LIMIT else "value"
             verdict = {
                 "gate_low": low,
