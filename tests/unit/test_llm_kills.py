@@ -1,4 +1,4 @@
-"""Killed anywhere, run again: the same answers, nothing bought twice, the budget kept."""
+"""After any kill, a rerun gives the same answers, buys nothing twice, and keeps the budget."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What every kind of response means, and how a model's words become a checked value."""
+"""The classification of responses, and the way from a reply to a checked value."""
 
 import json
 from datetime import UTC, datetime
@@ -171,7 +171,7 @@ def test_tokens_billed():
         'Draft: ```json\n{"a": "y"}\n``` Final: ```json\n{"a": "x", "b": {"c": 2}}\n```',
     ],
 )
-def test_mending(text):
+def test_repair(text):
     assert repaired_object(text) == {"a": "x", "b": {"c": 2}}
 
 
@@ -222,7 +222,7 @@ SCHEMA = {
 }
 
 
-def test_judging_says_ok_repaired_or_what_is_wrong():
+def test_a_judged_reply_is_ok_repaired_or_has_faults():
     def odd(value):
         return [] if value["a"] % 2 else ["a is even"]
 
@@ -262,7 +262,7 @@ def test_the_steps_of_a_request():
     assert step((completion("", "content_filter"), 100, False)).status == "refused"
 
 
-def test_what_is_sent_back_of_a_reply_can_be_sent():
+def test_the_previous_reply_of_a_re_ask_can_be_sent():
     """Half a surrogate pair is valid JSON; no request can hold it."""
     for body in (completion('{"a": "\\ud800"}'), completion("\ud800 no object")):
         ask = step((body, 100, False))
@@ -271,9 +271,9 @@ def test_what_is_sent_back_of_a_reply_can_be_sent():
     assert step((completion("Sure! {'a': 0,}"), 100, False)).previous_reply == '{"a": 0}'
 
 
-def test_missing_and_unwanted_keys_are_told_in_plain_words():
-    told = step((completion('{"b": 1, "c": 2}'), 100, False)).error.split("\n")
-    assert told == [
+def test_missing_and_unwanted_keys_are_faults_in_plain_words():
+    faults = step((completion('{"b": 1, "c": 2}'), 100, False)).error.split("\n")
+    assert faults == [
         '$: these keys were not asked for and must be left out: "b", "c"',
         '$: these keys are missing and must be added: "a"',
     ]
