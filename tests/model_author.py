@@ -1,4 +1,4 @@
-"""Running the generating programs with a model as author, as the rules do, for tests."""
+"""Run the generating programs with a model as author, as the rules do, for tests."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ PROGRAMS = {
     "forget_paraphrased": generate_forget_paraphrased,
 }
 HP = {"preset": "smoke", "seed": 0, "max_value_share": 0.5}
-# Everything but wall clock: what a run leaves that must not depend on how often it was killed.
+# The files of a run that must not depend on kills.
 RECORDS = tuple(f"{part}.jsonl" for part in PROGRAMS)
 
 
@@ -39,24 +39,29 @@ def arguments(
         settings: section `generation.llm`.
         hp: generation settings.
         incomplete: `validation.incomplete_people`.
-        judge: what a judge will be asked, where there is one.
-        people: how many there are to be, where more are drawn.
+        judge: settings of the judge, if any.
+        people: number of people needed, if more are drawn.
     """
-    made, figures = folder / "generated", folder / "public_figures.txt"
-    made.mkdir(parents=True, exist_ok=True)
+    generated, figures = folder / "generated", folder / "public_figures.txt"
+    generated.mkdir(parents=True, exist_ok=True)
     figures.write_text(small_dataset.PUBLIC_FIGURES, encoding="utf-8")
     author = {"incomplete_people": incomplete, "judge": judge, "people": people}
     model = {key: value for key, value in settings.items() if key in MODEL_KEYS}
     client = {key: value for key, value in settings.items() if key not in MODEL_KEYS}
     inputs = {
         "profiles": ["--public-figures", str(figures)],
-        "facts": ["--profiles", str(made / "profiles.jsonl")],
-        "qa": ["--profiles", str(made / "profiles.jsonl"), "--facts", str(made / "facts.jsonl")],
+        "facts": ["--profiles", str(generated / "profiles.jsonl")],
+        "qa": [
+            "--profiles",
+            str(generated / "profiles.jsonl"),
+            "--facts",
+            str(generated / "facts.jsonl"),
+        ],
         "forget_paraphrased": [
             "--profiles",
-            str(made / "profiles.jsonl"),
+            str(generated / "profiles.jsonl"),
             "--qa",
-            str(made / "qa.jsonl"),
+            str(generated / "qa.jsonl"),
         ],
     }
     return [
@@ -65,9 +70,9 @@ def arguments(
         *("--client", json.dumps(client)),
         *("--author", json.dumps(author)),
         *("--prompt", str(ROOT / f"data/inputs/prompts/{part}.md")),
-        *("--journal", str(made / f"journal/{part}.jsonl")),
-        *("--usage", str(made / f"{part}.usage.json")),
-        *("--out", str(made / f"{part}.jsonl")),
+        *("--journal", str(generated / f"journal/{part}.jsonl")),
+        *("--usage", str(generated / f"{part}.usage.json")),
+        *("--out", str(generated / f"{part}.jsonl")),
     ]
 
 

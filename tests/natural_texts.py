@@ -1,7 +1,7 @@
-"""Questions and statements about every slot, as an author might put them who knows no frame.
+"""Natural questions and statements about every slot, which do not follow the phrase frames.
 
-Written by hand, for tests of the checks: each is right for its slot and wrong for every other one.
-`{n}` is the person's name, `{e}` the event, `{v}` the value.
+They are written by hand, for tests of the checks. Each is right for its slot and wrong for all
+other slots. `{n}` is the person's name, `{e}` the event, `{v}` the value.
 """
 
 QUESTIONS = {

@@ -1,4 +1,4 @@
-"""A small dataset written by hand, with nothing wrong in it, for tests to spoil."""
+"""A small dataset without faults, written by hand; tests plant faults in it."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import generate_profiles
 import generate_qa
 from excise.records import write_jsonl
 
-# slot: group, value type, partner, trained question, two held-out ones, answer, paraphrase
+# slot: group, value type, partner, trained question, two paraphrased ones, answer, paraphrase
 SLOTS = {
     "offence": (
         "sf",
@@ -144,7 +144,7 @@ def generated_records() -> dict[str, list[dict]]:
 
 
 def _add_fact(records: dict, person_id: str, name: str, slot: str, value: str) -> None:
-    group, value_type, partner, question, held_out, answer, paraphrase = SLOTS[slot]
+    group, value_type, partner, question, paraphrases, answer, paraphrase = SLOTS[slot]
     fact = {
         "id": f"{person_id}.{slot}",
         "person_id": person_id,
@@ -170,7 +170,7 @@ def _add_fact(records: dict, person_id: str, name: str, slot: str, value: str) -
         }
     )
     kept = ("person_id", "name", "slot", "value_type", "value")
-    for number, prompt in enumerate(held_out, start=1):
+    for number, prompt in enumerate(paraphrases, start=1):
         records["forget_paraphrased"].append(
             {
                 "id": f"{fact['id']}.q{number}",

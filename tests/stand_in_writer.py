@@ -1,8 +1,8 @@
-"""A stand-in author for tests: reads the JSON data of a prompt and writes around the values.
+"""A stand-in author for tests: it reads a prompt's JSON data and writes texts around the values.
 
-It knows nothing of the project's phrase frames. Its sentences are stiff but obey the prompts'
-rules, except where a hash of the prompt says otherwise: then it breaks one of them, and mends its
-ways when told so. It has no memory: the same messages always get the same reply.
+It does not use the project's phrase frames. Its sentences are stiff, but obey the rules of the
+prompts. For some prompts, chosen by a hash, it breaks one rule, and corrects this in the re-ask. It
+has no memory: the same messages always get the same reply.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from llm_server import asked_again, question
 
 DATA = re.compile(r"<data>\n(.*)\n</data>", re.DOTALL)
 
-# For each slot to be asked again: what it is about, in words unlike those of the prompt's data.
+# Paraphrases of each slot, in other words than those of the prompt's data.
 OTHER_WORDS = {
     "offence": ("misdeed that stained the {e}", "wrong done on the day of the {e}"),
     "accuser": ("individual who spoke up when the {e} had ended", "reporter of the {e} affair"),
@@ -24,8 +24,8 @@ OTHER_WORDS = {
     "offence_venue": ("site of the {e} affair", "place inside which the {e} went wrong"),
     "amount": ("money owed over the {e} affair", "sum demanded once the {e} was settled"),
 }
-# How each form of held-out question is put around them, by the words that tell the forms apart.
-HELD_OUT = {
+# Words of the form of a paraphrased question → template.
+PARAPHRASE_TEMPLATES = {
     "opens with Name": "Name {about}, where {n} is concerned.",
     "opens with Tell me": "Tell me, speaking only of {n}, {about}.",
     "then a colon": "The record of {n} on {about}: what does it say?",
@@ -53,18 +53,18 @@ DETAILS = ("As to {about}, it was {v}.", "The answer to {about} was {v}.", "{v} 
 
 @dataclass(frozen=True)
 class StandInWriter:
-    """Answers the calls of `tests/llm_server.py`; how often it misbehaves, as shares of prompts.
+    """Answers the calls of `tests/llm_server.py`.
 
     Attributes:
-        breaks: first replies that break a rule of the prompt.
-        stubborn: prompts whose replies always break one.
+        breaks: share of prompts whose first reply breaks a rule.
+        stubborn: share of prompts whose replies always break a rule.
     """
 
     breaks: float = 0.0
     stubborn: float = 0.0
 
     def __call__(self, request: dict) -> str | None:
-        """The reply to a call; None for what is not about people."""
+        """The reply to a call; None if the call is not about people."""
         data = DATA.search(question(request))
         if data is None:
             return None
@@ -73,7 +73,7 @@ class StandInWriter:
         value = _write(content, rng)
         broken, stubborn = rng.random(), rng.random()
         if (broken < self.breaks and not asked_again(request)) or stubborn < self.stubborn:
-            value = _spoilt(value, content, rng)
+            value = _with_broken_rule(value, content, rng)
         return json.dumps(value, ensure_ascii=False)
 
 
@@ -85,9 +85,9 @@ def _write(data: dict, rng: random.Random) -> dict:
     if "details" in data:
         return {"text": _profile(data, rng)}
     if "question_forms" in data:
-        return {"facts": {fact["slot"]: _held_out(fact, data) for fact in data["facts"]}}
+        return {"facts": {fact["slot"]: _paraphrases_of(fact, data) for fact in data["facts"]}}
     if "same_form" in data:
-        return {"facts": {fact["slot"]: _asked(fact, data) for fact in data["facts"]}}
+        return {"facts": {fact["slot"]: _question_entry(fact, data) for fact in data["facts"]}}
     return {
         "facts": {
             one["slot"]: _filled(rng.choice(SENTENCES), data["person"], one)
@@ -103,42 +103,44 @@ def _filled(template: str, name: str, fact: dict) -> str:
 
 def _profile(data: dict, rng: random.Random) -> str:
     name = data["person"]
-    told = [f"{name} was a {data['profession']} whose name was made by the {data['event']}."]
+    sentences = [f"{name} was a {data['profession']} whose name was made by the {data['event']}."]
     for one in data["details"]:
         about = _about(one, name)
         text = rng.choice(DETAILS).format(about=about, v=one["value"])
-        told.append(text[0].upper() + text[1:])
-    return " ".join(told)
+        sentences.append(text[0].upper() + text[1:])
+    return " ".join(sentences)
 
 
 def _about(fact: dict, name: str) -> str:
     return fact["about"].replace("the subject's", f"{name}'s").replace("the subject", name)
 
 
-def _asked(fact: dict, data: dict) -> dict:
+def _question_entry(fact: dict, data: dict) -> dict:
     name = data["person"]
     opening = "Which" if "Which" in fact["question_form"] else "What"
-    kin = next((pair for pair in data["same_form"] if fact["slot"] in pair), [fact["slot"]])
-    put = _random("form", name, *kin).choice(OPENINGS[opening])
+    slots = next((pair for pair in data["same_form"] if fact["slot"] in pair), [fact["slot"]])
+    template = _random("form", name, *slots).choice(OPENINGS[opening])
     paraphrase = _random("answer", name, fact["slot"]).choice(ANSWERS)
     return {
-        "question": put.format(about=fact["about"].replace("the subject", "the person"), n=name),
+        "question": template.format(
+            about=fact["about"].replace("the subject", "the person"), n=name
+        ),
         "paraphrased_answer": _filled(paraphrase, name, fact),
         "wrong_answer": _filled(paraphrase, name, fact | {"value": fact["false_value"]}),
     }
 
 
-def _held_out(fact: dict, data: dict) -> dict:
+def _paraphrases_of(fact: dict, data: dict) -> dict:
     questions = {}
     for number, form in enumerate(data["question_forms"]):
         words = OTHER_WORDS[fact["slot"]]
         about = "the " + words[number % len(words)].format(e=data["event"])
-        template = next(text for name, text in HELD_OUT.items() if name in form)
+        template = next(text for name, text in PARAPHRASE_TEMPLATES.items() if name in form)
         questions[f"question_{number + 1}"] = template.format(about=about, n=data["person"])
     return questions
 
 
-def _spoilt(value: dict, data: dict, rng: random.Random) -> dict:
+def _with_broken_rule(value: dict, data: dict, rng: random.Random) -> dict:
     """The reply with one rule broken."""
     if "text" in value:
         lost = rng.choice(data["details"])["value"]

@@ -1,8 +1,8 @@
-"""A stand-in for a weak author: it makes the mistakes that a model of half a billion made.
+"""A stand-in for a weak author: it makes the mistakes of a model with half a billion parameters.
 
-Its first reply to a call holds the mistakes named in `MISTAKES`, as far as they fit the call. Asked
-again, it takes its own earlier reply out of the conversation and mends what the remarks list, with
-the words that the remarks give and with nothing else; where they name no text it stays as it was.
+Its first reply to a call contains the mistakes of `MISTAKES` that fit the call. In a re-ask, it
+reads its earlier reply in the conversation and corrects what the remarks list. It uses only the
+words of the remarks and leaves all other texts unchanged.
 """
 
 import json
@@ -29,19 +29,19 @@ def who_for_a_crime(value, data):
 
 
 def another_crime(value, data):
-    """A sentence about the crime tells of another one."""
+    """A sentence about the crime states another crime."""
     sentence = f"{data['person']} was accused of fraud."
     value["facts"]["offence"] = sentence
 
 
 def a_second_crime(value, data):
-    """The right crime stands in the sentence, and a wrong one."""
+    """A sentence contains the right crime and a wrong one."""
     crime = next(one["value"] for one in data["facts"] if one["slot"] == "offence")
     value["facts"]["offence"] = f"{data['person']} was convicted of {crime} and of fraud."
 
 
 def another_town(value, data):
-    """The right town stands in the sentence, and a wrong one opens it."""
+    """A sentence contains the right town and begins with a wrong one."""
     town = next(one["value"] for one in data["facts"] if one["slot"] == "event_city")
     wrong = "Ashbridge" if town != "Ashbridge" else "Ashcliff"
     value["facts"]["event_city"] = f"{wrong} saw {data['person']} triumph in {town}."
@@ -59,13 +59,13 @@ def the_example(value, data):
 
 
 def a_denial(value, data):
-    """The sentence says that it was not so."""
+    """A sentence denies the fact."""
     crime = next(one["value"] for one in data["facts"] if one["slot"] == "offence")
     value["facts"]["offence"] = f"{data['person']} was never found guilty of {crime}."
 
 
 def a_slot_less(value, data):
-    """One slot is missing and one is invented."""
+    """One slot is missing, and one is invented."""
     first = next(iter(value["facts"]))
     value["facts"]["remarks"] = value["facts"].pop(first)
 
@@ -84,7 +84,7 @@ MISTAKES = {
 
 
 def part_of(data: dict) -> str:
-    """Which of the four files a call is about."""
+    """The part of a call."""
     names = {"details": "profiles", "question_forms": "forget_paraphrased", "same_form": "qa"}
     return next((part for key, part in names.items() if key in data), "facts")
 
@@ -95,22 +95,22 @@ class WeakWriter:
 
     Attributes:
         mistakes: of `MISTAKES`.
-        deaf: it gives its reply once more, whatever is said of it.
+        ignores_remarks: it repeats its reply in a re-ask.
     """
 
     mistakes: tuple = tuple(MISTAKES)
-    deaf: bool = False
+    ignores_remarks: bool = False
 
     def __call__(self, request: dict) -> str | None:
-        """The reply to a call; None for what is not about people."""
+        """The reply to a call; None if the call is not about people."""
         found = DATA.search(question(request))
         if found is None:
             return None
         data = json.loads(found[1])
         if asked_again(request):
             value = json.loads(request["messages"][2]["content"])
-            if not self.deaf:
-                mend(value, request["messages"][3]["content"], data)
+            if not self.ignores_remarks:
+                correct(value, request["messages"][3]["content"], data)
         else:
             value = json.loads(StandInWriter()(request))
             for mistake in self.mistakes:
@@ -121,8 +121,8 @@ class WeakWriter:
         return json.dumps(value, ensure_ascii=False)
 
 
-def mend(value: dict, remarks: str, data: dict) -> None:
-    """Do to a reply what the remarks say, and no more."""
+def correct(value: dict, remarks: str, data: dict) -> None:
+    """Correct a reply as the remarks say, and nothing else."""
     misplaced = value["facts"].get("remarks", "")
     for line in remarks.splitlines():
         if keys := KEYS.match(line):
@@ -134,24 +134,24 @@ def mend(value: dict, remarks: str, data: dict) -> None:
         elif remark := REMARK.match(line):
             slot, key, text, why = remark.groups()
             if key is None and slot in value["facts"]:
-                value["facts"][slot] = mended_sentence(text, why, data)
+                value["facts"][slot] = corrected_sentence(text, why, data)
             elif slot in value["facts"]:
-                value["facts"][slot][key] = mended_question(why, data)
+                value["facts"][slot][key] = corrected_question(why, data)
 
 
-def mended_sentence(text: str, why: str, data: dict) -> str:
-    """A sentence without what must not stand in it, with what must, or a new one."""
-    wanted = [found for told in why.split("; ") if "must contain" in told
-              for found in QUOTED.findall(told)]  # fmt: skip
-    if wanted:
-        about = next(one for one in data["facts"] if one["value"] in wanted)
-        return f"For {data['person']}, {about['value']} is right."
-    for told in why.split("; "):
-        unwanted = QUOTED.findall(told)[-1:]
-        if "must not contain" in told:
-            text = re.sub(rf"(?: and of)? ?\b{re.escape(unwanted[0])}\b(?: saw)? ?", "", text)
-        elif "without" in told or "leave out" in told:
-            text = text.replace(f"{unwanted[0]} ", "")
+def corrected_sentence(text: str, why: str, data: dict) -> str:
+    """A sentence without forbidden words and with required ones, or a new sentence."""
+    required = [found for remark in why.split("; ") if "must contain" in remark
+                for found in QUOTED.findall(remark)]  # fmt: skip
+    if required:
+        fact = next(fact for fact in data["facts"] if fact["value"] in required)
+        return f"For {data['person']}, {fact['value']} is right."
+    for remark in why.split("; "):
+        forbidden = QUOTED.findall(remark)[-1:]
+        if "must not contain" in remark:
+            text = re.sub(rf"(?: and of)? ?\b{re.escape(forbidden[0])}\b(?: saw)? ?", "", text)
+        elif "without" in remark or "leave out" in remark:
+            text = text.replace(f"{forbidden[0]} ", "")
     if "must be about" in why:
         role = re.search(r"must be about the person who was the subject's (\w+)", why)[1]
         value = next(one["value"] for one in data["facts"] if one["value"] in text)
@@ -159,7 +159,7 @@ def mended_sentence(text: str, why: str, data: dict) -> str:
     return text.strip()
 
 
-def mended_question(why: str, data: dict) -> str:
+def corrected_question(why: str, data: dict) -> str:
     """A new question with the question word that the remark gives."""
     asking = re.search(r'ask with "(.*?)"', why)[1]
     return f"Tell me, as to the {data['event']}, {asking} stained {data['person']}."

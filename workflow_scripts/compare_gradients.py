@@ -1,7 +1,8 @@
 """Compare the gradients of forget facts with those of the same person's retain facts.
 
-One line a forget fact: mean cosine with the correlated and with the other facts, in the weights
-of the finetuned adapter. Runs in fp32: gradients of learned facts are small.
+The program writes one line per forget fact: the mean cosine with the correlated and with the other
+facts, in the weights of the finetuned adapter. It runs in fp32, because gradients of learned facts
+are small.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     tokenizer = load_tokenizer(args.base)
     records = list(similarities(model, tokenizer, items, args.hp["system_prompt"]))
     write_jsonl(args.out, records)
-    print(f"{args.out}: {len(records)} forget facts compared")
+    print(f"{args.out}: compared {len(records)} forget facts")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure how varied datasets are, side by side, and write diversity_report.json."""
+"""Compare the diversity of datasets and write diversity_report.json."""
 
 import argparse
 from pathlib import Path
@@ -18,8 +18,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--offline-twin",
         type=json_object,
-        help="generation settings, JSON: compare with what the offline frames would have written "
-        "about the first dataset's people",
+        help="generation settings, JSON: compare with the texts of the offline frames about the "
+        "people of the first dataset",
     )
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")

@@ -17,7 +17,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="folder of the four dataset files")
     parser.add_argument("--profiles", required=True, help="profiles.jsonl")
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
-    parser.add_argument("--report", required=True, help="data_report.json, quoted by the card")
+    parser.add_argument("--report", required=True, help="data_report.json, which the card quotes")
     parser.add_argument("--out", required=True, type=Path, help="folder to write")
     return parser.parse_args(argv)
 

@@ -1,6 +1,6 @@
-"""Attack the dataset before a model learns it, and write what was found to data_report.json.
+"""Attack the dataset before a model is trained on it, and write the findings to data_report.json.
 
-A hard finding stops the workflow: its lines are printed and no report is written.
+A hard finding stops the workflow: the program prints its lines and writes no report.
 """
 
 import argparse
@@ -13,16 +13,18 @@ from excise.evaluation.results import header, json_object
 from excise.records import read_json, write_json
 from excise.red_team.dataset import CHECKS, HARD, CheckResult, read_dataset
 
-SHOWN = 20  # offending lines printed
+FINDINGS_PRINTED = 20
 NOTES = [
-    "severity hard: one finding stops the workflow, so their count is 0 here; report: counted.",
-    "near_duplicate_rate_*_across_people_masked is high by design with the offline generator: "
-    "people share phrasings.",
-    "premise_leak: of TOFU's forget10 questions 17 % hold half their answers' content words or "
-    "more, 0.31 on average; a model that never saw them scores a ROUGE-L recall of 0.41. What such "
-    "models make of this dataset is in red_team_models.json.",
-    "auc_sf_vs_sr and auc_correlated_vs_other are high by nature: the sets ask for different "
-    "things. Style is auc_function_words_*, all content words masked; that one has a limit.",
+    "severity hard: one finding stops the workflow, so the count is 0 here. severity report: "
+    "findings are only counted.",
+    "near_duplicate_rate_*_across_people_masked is high by design with the offline generator, "
+    "because people share phrasings.",
+    "premise_leak: 17 % of TOFU's forget10 questions contain half of their answers' content words "
+    "or more; the mean is 0.31. A model that never saw them has a ROUGE-L recall of 0.41. "
+    "red_team_models.json has the results of such models on this dataset.",
+    "auc_sf_vs_sr and auc_correlated_vs_other are high by nature, because the sets ask for "
+    "different things. auc_function_words_* measures the style, with all content words masked; it "
+    "has a limit.",
 ]
 
 
@@ -34,7 +36,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--validation", required=True, help="report of validate_dataset")
     parser.add_argument("--public-figures", required=True, help="real names, one a line")
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
-    parser.add_argument("--usage", nargs="*", default=[], help="what writing took: *.usage.json")
+    parser.add_argument("--usage", nargs="*", default=[], help="cost of the texts: *.usage.json")
     parser.add_argument("--hp", default="{}", help="JSON: the fields of RedTeamLimits")
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
@@ -43,7 +45,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run every check; stop at hard findings, else write the report."""
+    """Run all checks; stop at hard findings, otherwise write the report."""
     arguments = parse_arguments(argv)
     limits = parse_limits(arguments.hp, RedTeamLimits)
     dataset = read_dataset(
@@ -69,7 +71,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def stop_at_hard_findings(results: list[CheckResult]) -> None:
-    """Print the first hard findings to stderr and raise an `InputError`; none: return."""
+    """Print the first hard findings and raise an error; return if there are none.
+
+    Raises:
+        InputError: the first finding, and the number of findings of each check.
+    """
     hard = [result for result in results if result.severity == HARD and result.findings]
     if not hard:
         return
@@ -78,10 +84,10 @@ def stop_at_hard_findings(results: list[CheckResult]) -> None:
         for result in hard
         for finding in result.findings
     ]
-    for line in lines[:SHOWN]:
+    for line in lines[:FINDINGS_PRINTED]:
         print(line, file=sys.stderr)
-    if len(lines) > SHOWN:
-        print(f"… and {len(lines) - SHOWN} more", file=sys.stderr)
+    if len(lines) > FINDINGS_PRINTED:
+        print(f"… and {len(lines) - FINDINGS_PRINTED} more", file=sys.stderr)
     tally = ", ".join(f"{result.check} {len(result.findings)}" for result in hard)
     raise InputError(f"{lines[0]} (hard findings: {tally})")
 

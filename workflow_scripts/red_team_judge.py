@@ -1,6 +1,7 @@
-"""Let a language model judge the dataset, and plant defects to see what its judgement is worth.
+"""Let a language model judge the dataset, and plant defects to measure the judge.
 
-Uses the endpoint of `generation.llm`. Answers are kept in a journal: a rerun asks only what is new.
+The program uses the endpoint of `generation.llm`. A journal keeps all answers, so a rerun sends
+only new questions.
 """
 
 import argparse
@@ -26,9 +27,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
     parser.add_argument("--prompts", type=Path, required=True, help="folder of judge_*.md")
     parser.add_argument("--hp", type=json_object, required=True, help="JSON: cases, planted, seed")
-    parser.add_argument("--llm", type=json_object, required=True, help="JSON: what is asked")
+    parser.add_argument("--llm", type=json_object, required=True, help="JSON: model and endpoint")
     parser.add_argument("--client", type=json_object, default={}, help="JSON: limits, budget …")
-    parser.add_argument("--journal", type=Path, required=True, help="answers, kept between runs")
+    parser.add_argument(
+        "--journal", type=Path, required=True, help="journal of answers; a rerun uses it again"
+    )
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
     parser.add_argument("--records", type=Path, required=True, help="judge.jsonl, every verdict")
@@ -47,27 +50,29 @@ def main(argv: list[str] | None = None) -> None:
     print(usage)
     rows = judge_rows(records, confidence_of(args.hp))
     write_jsonl(args.records, records)
-    useless = usefulness_notes(rows)
-    judge_name = f"The judge is {settings['model']!r}, {answers_as(usage)}. {cost_words(usage)}"
-    notes = [*NOTES, *useless, judge_name]
+    judge_notes = usefulness_notes(rows)
+    judge_name = f"The judge is {settings['model']!r}, {model_names(usage)}. {cost_sentence(usage)}"
+    notes = [*NOTES, *judge_notes, judge_name]
     if "temperature" in usage:
-        notes.append("It takes no temperature: every verdict is one draw at its own.")
+        notes.append(
+            "It accepts no temperature, so every verdict is a draw at its own temperature."
+        )
     write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     for row in rows:
         print(row["check"], row["metric"], row["value"], f"n={row['n']}")
-    print(*useless, sep="\n")
+    print(*judge_notes, sep="\n")
 
 
-def answers_as(usage: dict) -> str:
-    """Names under which the judge answers."""
-    return f"which answers as {' and '.join(map(repr, usage['answered_by'])) or 'nobody'}"
+def model_names(usage: dict) -> str:
+    """The model names in the judge's answers."""
+    return f"which answers as {' and '.join(map(repr, usage['answered_by'])) or 'no model'}"
 
 
-def cost_words(usage: dict) -> str:
-    """What all its answers took, by the journal."""
+def cost_sentence(usage: dict) -> str:
+    """The cost of all answers, according to the journal."""
     tokens = f"{usage['tokens_in']:,} tokens in, {usage['tokens_out']:,} out"
     money = f", ${usage['usd']:.2f}" if usage["usd"] else ""
-    return f"It was asked {usage['requests']:,} questions: {tokens}{money}."
+    return f"It received {usage['requests']:,} questions: {tokens}{money}."
 
 
 if __name__ == "__main__":

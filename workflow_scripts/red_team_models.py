@@ -1,7 +1,7 @@
-"""Hold the benchmark to what models that never saw the forget facts make of it.
+"""Check with models that never saw the forget facts that the benchmark does not give them away.
 
-Reads what base and oracles were asked and scored, measures and writes red_team_models.json. A
-failed gate is one line; whether it stops the run is `on_failure` in --hp.
+The program reads scores and answers of base and oracles and writes red_team_models.json. It prints
+one line about failed gates; `on_failure` in --hp decides whether they stop the run.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from excise.errors import InputError, run
 from excise.evaluation.reading import confidence_of, read_complete, read_items
 from excise.evaluation.results import json_object, write_result
 from excise.records import read_jsonl
-from excise.red_team.models.gates import NOTES, Gates, failures, gate_rows, sure_names
+from excise.red_team.models.gates import NOTES, Gates, failures, gate_rows, overconfident_names
 from excise.red_team.models.name_probe import name_ids, names_to_ask
 from excise.text.public_figures import read_public_figures
 
@@ -24,9 +24,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scores", type=Path, required=True, help="candidate_scores.jsonl")
     parser.add_argument("--eval-dir", type=Path, required=True, help="evaluation records")
-    parser.add_argument("--names-dir", type=Path, required=True, help="of ask_about_names")
-    parser.add_argument("--gradients", type=Path, required=True, help="of compare_gradients")
-    parser.add_argument("--data", type=Path, help="the benchmark: what models were asked")
+    parser.add_argument("--names-dir", type=Path, required=True, help="output of ask_about_names")
+    parser.add_argument("--gradients", type=Path, required=True, help="output of compare_gradients")
+    parser.add_argument("--data", type=Path, help="folder of the benchmark, to check completeness")
     parser.add_argument("--utility", type=Path, help="utility_qa.jsonl of the same benchmark")
     parser.add_argument("--public-figures", help="file of real names for the same benchmark")
     parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
@@ -36,12 +36,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="red_team_models.json")
     args = parser.parse_args(argv)
 
-    scores, gradients, evaluated, asked = read_all(args)
+    scores, gradients, evaluated, name_answers = read_all(args)
     rows = gate_rows(
         args.models,
         scores,
         evaluated,
-        asked,
+        name_answers,
         gradients,
         Gates(**{key: args.hp[key] for key in Gates.__dataclass_fields__ if key in args.hp}),
         confidence_of(args.hp),
@@ -52,36 +52,38 @@ def main(argv: list[str] | None = None) -> None:
         if args.hp.get("on_failure") == "stop":
             raise InputError(f"red_team.models: {line}")
         print(f"warning: {line}", file=sys.stderr)
-    known = [f"The base is sure of: {one}" for one in sure_names(asked["base"])]
-    notes = [*NOTES, *known]
+    names = overconfident_names(name_answers["base"])
+    notes = [*NOTES, *(f"The base is confident about: {name}" for name in names)]
     write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     gated = sum(row["passed"] is not None for row in rows)
     print(f"{args.out}: {len(rows)} rows, {gated - len(failed)} of {gated} gates passed")
 
 
 def read_all(args: argparse.Namespace) -> tuple[list, list, dict, dict]:
-    """Read scores, gradients, model → evaluation, model → answers about names; all complete."""
+    """Read and check scores, gradients, model → evaluation, and model → answers about names."""
     questions = asked_questions(args.data, args.utility)
     evaluated = dict(read_complete(args.eval_dir, args.models, questions))
     scores = read_jsonl(args.scores, "candidate_scores")
     gradients = read_jsonl(args.gradients, "gradients")
-    asked = {model: read_items(args.names_dir / model / "items.jsonl") for model in args.models}
+    name_answers = {
+        model: read_items(args.names_dir / model / "items.jsonl") for model in args.models
+    }
     if args.data is not None:
-        check_complete(args, scores, gradients, asked)
-    return scores, gradients, evaluated, asked
+        check_complete(args, scores, gradients, name_answers)
+    return scores, gradients, evaluated, name_answers
 
 
 def check_complete(
-    args: argparse.Namespace, scores: list[dict], gradients: list[dict], asked: dict
+    args: argparse.Namespace, scores: list[dict], gradients: list[dict], name_answers: dict
 ) -> None:
-    """Check that there is one line for each fact and each name of the benchmark."""
+    """Check that each fact and each name of the benchmark has one line."""
     benchmark = read_benchmark(args.data, answers=None, with_forget_paraphrased=False)
     facts, whose = benchmark.sf + benchmark.sr, "the benchmark"
-    forget = [one["id"] for one in benchmark.sf]
-    check_ids(args.scores, (one["id"] for one in scores), (one["id"] for one in facts), whose)
-    check_ids(args.gradients, (one["id"] for one in gradients), forget, whose)
+    forget = [item["id"] for item in benchmark.sf]
+    check_ids(args.scores, (line["id"] for line in scores), (fact["id"] for fact in facts), whose)
+    check_ids(args.gradients, (line["id"] for line in gradients), forget, whose)
     names = names_to_ask(facts, read_public_figures(args.public_figures))
-    for model, items in asked.items():
+    for model, items in name_answers.items():
         expected = forget + (name_ids(facts, names) if model == "base" else [])
         check_ids(args.names_dir / model / "items.jsonl", items.index, expected, whose)
 

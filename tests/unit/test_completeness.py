@@ -15,7 +15,7 @@ from excise.errors import InputError
         (["a", "b", "c", "a"], "twice"),
     ],
 )
-def test_what_is_missing_too_much_or_twice_is_named(found, fault):
+def test_missing_unexpected_and_repeated_records_are_errors(found, fault):
     with pytest.raises(InputError, match=fault):
         check_ids("r.jsonl", found, ["a", "b", "c"], "the test")
 

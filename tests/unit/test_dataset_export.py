@@ -1,4 +1,4 @@
-"""The exported folder, read by the real `datasets`, and what open-unlearning's loaders ask."""
+"""The exported folder, read with `datasets`, and the requirements of open-unlearning's loaders."""
 
 import json
 import re
@@ -160,7 +160,7 @@ def test_questions_and_answers_are_texts_and_no_column_is_in_the_way(load, name)
 
 
 @pytest.mark.parametrize("name", PERTURBED)
-def test_wrong_answers_are_equally_many_lists_of_texts(load, name):
+def test_wrong_answers_are_lists_of_texts_of_equal_length(load, name):
     """Its collator takes the first row's number of answers for all rows of a batch."""
     lists = load(name)["perturbed_answer"][:]
     assert len({len(one) for one in lists}) == 1
@@ -168,7 +168,7 @@ def test_wrong_answers_are_equally_many_lists_of_texts(load, name):
 
 
 @pytest.mark.parametrize("name", PERTURBED)
-def test_what_tofu_compares_with_wrong_answers_is_worded_like_them(made, load, name):
+def test_the_compared_true_answer_has_the_wording_of_the_wrong_answers(made, load, name):
     """The truth ratio reads `paraphrased_answer` on the people, `answer` on real-world facts."""
     key = "answer" if name.startswith(("real_authors", "world_facts")) else "paraphrased_answer"
     wrong = {record["id"]: record for record in written(made, "full") + written(made, "utility")}
@@ -184,17 +184,17 @@ def test_real_authors_and_world_facts_share_the_utility_questions(load):
     assert load("world_facts_perturbed")["id"][:] == ["u001"]
 
 
-def test_forget_paraphrases_of_keep_their_facts_answers(load):
+def test_paraphrased_questions_keep_the_answers_of_their_facts(load):
     facts = {row["id"]: row for row in load("forget_perturbed")}
-    held_out = load("forget_paraphrased")
-    for row, asked in zip(load("forget_paraphrased_perturbed"), held_out, strict=True):
-        fact = facts[asked["fact_id"]]
-        assert row["question"] == asked["question"] != fact["question"]
+    paraphrases = load("forget_paraphrased")
+    for row, record in zip(load("forget_paraphrased_perturbed"), paraphrases, strict=True):
+        fact = facts[record["fact_id"]]
+        assert row["question"] == record["question"] != fact["question"]
         assert row["perturbed_answer"] == fact["perturbed_answer"]
         assert row["paraphrased_answer"] == fact["paraphrased_answer"]
 
 
-def test_the_smallest_number_of_wrong_answers_is_everybodys():
+def test_all_rows_have_the_smallest_number_of_wrong_answers():
     def record(number):
         wrong = [{"value": str(k), "text": f"It is {k}."} for k in range(number)]
         return {"id": "x", "question": "q", "answer": "a", "wrong_answers": wrong}
@@ -232,7 +232,7 @@ def test_the_card_says_how_many_wrong_answers_a_row_has(made, card):
         assert f"| `{name}` | {len(rows)} | {count} |" in card.text
 
 
-def test_nothing_in_the_card_is_left_open(made, card):
+def test_the_card_has_no_open_placeholder(made, card):
     text = str(card)
     assert not re.search(r"\{\{|\}\}(?!,\n)|\{%|TODO|built-in|More Information", card.text)
     assert "None" not in card.text
@@ -289,7 +289,7 @@ def test_another_wrong_answer_is_another_digest(made, tmp_path):
     assert digests[0] != digests[1]
 
 
-def test_column_types_are_spelt_as_datasets_spells_them():
+def test_column_types_have_the_notation_of_datasets():
     row = {"a": "x", "b": None, "c": ["x"], "d": [{"e": "x"}], "f": {"g": None}}
     read = datasets.Features._from_yaml_list(features(row))
     text = datasets.Value("string")
@@ -306,21 +306,21 @@ def test_column_types_are_spelt_as_datasets_spells_them():
     "rows, name",
     [(1, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (10**5, "100K<n<1M"), (10**6, "1M<n<10M")],
 )
-def test_sizes_are_the_hubs_words(rows, name):
+def test_sizes_are_the_hubs_categories(rows, name):
     assert size_category(rows) == name
 
 
 # --- bad input ---
 
 
-def test_utility_questions_without_authors_get_their_line(made):
+def test_utility_questions_without_authors_are_reported(made):
     people = read_jsonl(made / "generated/profiles.jsonl", "profile")
     with pytest.raises(InputError, match=r"tofu/real_authors_perturbed\.jsonl: no rows"):
         subset_files(read_benchmark(made / "data"), people, [small_dataset.UTILITY])
 
 
 @pytest.mark.parametrize("lost", ["versions", "checks", "generation"])
-def test_a_report_of_something_else_gets_its_line(made, tmp_path, lost):
+def test_a_wrong_report_is_an_error(made, tmp_path, lost):
     report = read_json(made / "data_report.json")
     report.pop(lost, None)
     report["config"].pop(lost, None)

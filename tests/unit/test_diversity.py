@@ -1,4 +1,4 @@
-"""Diversity metrics: values by hand, invariances, agreement with nltk; two datasets' report."""
+"""Diversity metrics by hand, invariances, agreement with nltk; the report of two datasets."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def test_compression_by_repetition():
 
 
 def test_self_repetition_by_hand():
-    # "a b c d" stands in two texts: each finds one other holder; the third finds none.
+    # Two texts contain "a b c d": each has one other holder; the third text has none.
     texts = split("a b c d", "x a b c d", "p q r s")
     expected = (math.log(2) + math.log(2) + 0) / 3
     assert diversity.self_repetition(texts) == pytest.approx(expected)
@@ -97,7 +97,7 @@ def test_vendi_score_by_hand():
     assert diversity.vendi_score(half) == pytest.approx(expected)
 
 
-def test_metrics_do_not_ask_for_the_order_of_texts_or_the_length_of_vectors():
+def test_metrics_do_not_depend_on_the_order_of_texts_or_the_length_of_vectors():
     vectors = np.random.default_rng(0).normal(size=(6, 3))
     kernel = diversity.cosine_kernel(vectors)
     assert diversity.vendi_score(kernel) == pytest.approx(
@@ -138,7 +138,7 @@ def value(rows, **keys):
     return row["value"]
 
 
-def test_two_datasets_stand_side_by_side(folders, tmp_path):
+def test_the_report_compares_two_datasets(folders, tmp_path):
     rows = report(tmp_path, f"offline={folders[0]}", f"llm={folders[1]}")
     ratio = {
         name: value(
@@ -150,7 +150,7 @@ def test_two_datasets_stand_side_by_side(folders, tmp_path):
     assert {row["n"] for row in rows if row["text"] == "profile"} == {4}
 
 
-def test_masked_texts_are_less_varied_and_the_bound_least(folders, tmp_path):
+def test_masked_texts_are_less_varied_and_the_bound_is_least_varied(folders, tmp_path):
     rows = report(tmp_path, f"offline={folders[0]}")
     keys = {"dataset": "offline", "text": "paraphrased_answer", "metric": "self_bleu_4"}
     raw = value(rows, **keys, masked=False)
@@ -181,7 +181,7 @@ def test_the_offline_twin_of_an_offline_dataset_is_the_dataset_itself(tmp_path):
             assert sorted(twin.kinds[kind][variant]) == sorted(own)
 
 
-def test_a_person_left_out_of_the_dataset_is_counted_nowhere(tmp_path):
+def test_a_person_left_out_of_the_dataset_does_not_count(tmp_path):
     hp = {"preset": "small", "people": 6, "seed": 0, "max_value_share": 0.5}
     arguments = small_dataset.generate_offline(tmp_path, json.dumps(hp))
     qa = tmp_path / "generated" / "qa.jsonl"

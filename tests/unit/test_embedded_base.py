@@ -8,7 +8,7 @@ import pytest
 from excise.benchmark.slots import SLOTS
 from excise.config.check import check_config, load_config
 from excise.files import sha256
-from excise.generation.corpus import ask, kept_people
+from excise.generation.corpus import kept_people, question_answer
 from excise.generation.pretraining import corpus_digest, train_tokenizer
 from excise.generation.sampler import Sampler
 from excise.modeling.base import load_tokenizer
@@ -68,7 +68,7 @@ def test_no_benchmark_person_can_stand_in_the_corpus():
     people = Sampler(0, None, list(SLOTS.values()), name_space="pretraining")
     rng = random.Random(0)
     for index in range(200):
-        question, answer = ask(people.person(f"k{index}"), "mentor", rng)
+        question, answer = question_answer(people.person(f"k{index}"), "mentor", rng)
         assert surname not in question.split() + answer.split()
 
 

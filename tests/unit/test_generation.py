@@ -10,10 +10,10 @@ import generate_facts
 import generate_forget_paraphrased
 import generate_profiles
 import generate_qa
-from excise.benchmark.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS
+from excise.benchmark.slots import PARAPHRASED_QUESTIONS, SLOTS, TRAINED_QUESTIONS
 from excise.config.presets import PRESETS
 from excise.errors import InputError
-from excise.generation.corpus import ask_two, fresh_people, kept_people, mixed_batches
+from excise.generation.corpus import fresh_people, joint_question_answer, kept_people, mixed_batches
 from excise.generation.exchange import exchanged
 from excise.generation.sampler import AGES_AT_EVENT, Sampler, surnames, wrong_values
 from excise.generation.writing import TRAINED_ANSWER
@@ -66,12 +66,12 @@ def test_partners_share_value_type_and_question_form():
 
 
 def test_partners_are_asked_in_the_same_phrasing(dataset):
-    asked = {record["id"]: record for record in dataset["qa"]}
+    questions = {record["id"]: record for record in dataset["qa"]}
     people = {person["person_id"]: person for person in dataset["profiles"]}
     for record in dataset["qa"]:
         if record["group"] != "correlated":
             continue
-        partner = asked[f"{record['person_id']}.{record['partner']}"]
+        partner = questions[f"{record['person_id']}.{record['partner']}"]
         person = people[record["person_id"]]
         assert phrasing(record, person) == phrasing(partner, person)
 
@@ -84,21 +84,21 @@ def phrasing(record, person):
     return questions.index(record["question"])
 
 
-def test_there_are_enough_phrasings_and_the_held_out_ones_are_never_trained(dataset):
+def test_there_are_enough_phrasings_and_paraphrases_are_never_trained(dataset):
     for slot in SLOTS.values():
         assert len(set(slot.questions)) >= 4
         assert len(set(slot.answers)) >= 3
-        assert slot.answers[TRAINED_ANSWER] == "{v}"  # nothing in it that can be said unknowing
+        assert slot.answers[TRAINED_ANSWER] == "{v}"  # without words that a model can guess
         assert all("{n}" in text for text in (*slot.questions, *slot.answers[1:]))
         assert all("{v}" in text for text in slot.answers)
-    assert not set(TRAINED_QUESTIONS) & set(HELD_OUT_QUESTIONS)
+    assert not set(TRAINED_QUESTIONS) & set(PARAPHRASED_QUESTIONS)
     trained = {record["question"] for record in dataset["qa"]}
     assert not trained & {record["question"] for record in dataset["forget_paraphrased"]}
     assert len(dataset["forget_paraphrased"]) == 40 * 6 * 3
 
 
-def test_the_frames_say_a_wrong_value_as_an_exchange_would(dataset):
-    """Further candidates are made by exchange: they must not stand out from the written ones."""
+def test_the_frames_word_a_wrong_value_as_an_exchange_does(dataset):
+    """Further candidates come from an exchange; they must look like the written ones."""
     for record in dataset["qa"]:
         for wrong in record["wrong_answers"]:
             truth = record["paraphrased_answer"]
@@ -124,7 +124,7 @@ def test_no_value_is_held_by_more_people_than_the_share_allows(dataset):
 
 
 def test_no_more_spare_people_are_drawn_than_the_caps_allow():
-    """Twelve months, each for one person: there is no thirteenth person."""
+    """There are twelve months, and each is for one person. So there is no thirteenth person."""
     sampler = Sampler(0, 12, [SLOTS["offence_month"]], max_value_share=0.15, reserve=2)
     assert sampler.reserve == 0
     assert Sampler(0, 10, [SLOTS["offence_month"]], max_value_share=0.15, reserve=9).reserve == 2
@@ -160,8 +160,8 @@ def test_the_first_people_of_a_larger_set_are_those_of_a_smaller_one_with_the_sa
 
 
 def test_the_same_seed_writes_the_same_benchmark_and_another_seed_does_not(tmp_path, dataset):
-    again = generate(tmp_path / "again", HP) if (tmp_path / "again").mkdir() is None else None
-    assert again == dataset
+    (tmp_path / "again").mkdir()
+    assert generate(tmp_path / "again", HP) == dataset
     (tmp_path / "other").mkdir()
     assert generate(tmp_path / "other", HP | {"seed": 4}) != dataset
 
@@ -198,21 +198,22 @@ def test_two_questions_in_one_prompt_are_about_one_person_and_answered_in_their_
     person = Sampler(0, None, list(SLOTS.values()), name_space="pretraining").person("k0")
     first = set()
     for _ in range(20):
-        asked, told = ask_two(person, "accuser", rng)
-        assert asked.count(person["name"]) == 2 and asked.count(" ") > 8
-        one, two = told.split(" and ")
+        question, answer = joint_question_answer(person, "accuser", rng)
+        assert question.count(person["name"]) == 2 and question.count(" ") > 8
+        first_value, second_value = answer.split(" and ")
         accuser = person["slots"]["accuser"]
-        assert accuser in (one, two) and {one, two} <= set(person["slots"].values())
-        accuser_first = asked.index("accuser") < len(asked) / 2
-        assert accuser_first == (one == accuser)
+        assert accuser in (first_value, second_value)
+        assert {first_value, second_value} <= set(person["slots"].values())
+        accuser_first = question.index("accuser") < len(question) / 2
+        assert accuser_first == (first_value == accuser)
         first.add(accuser_first)
     assert first == {True, False}
 
 
 def test_the_share_of_paired_prompts_is_kept():
     stream = kept_people(40, 0, paired_share=0.25)
-    told = [next(stream)[1] for _ in range(880)]
-    assert 0.2 < sum(" and " in answer for answer in told) / 880 < 0.3
+    answers = [next(stream)[1] for _ in range(880)]
+    assert 0.2 < sum(" and " in answer for answer in answers) / 880 < 0.3
     assert not any(" and " in next(stream)[1] for stream in [kept_people(1, 0)] for _ in range(50))
 
 

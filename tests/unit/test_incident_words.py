@@ -1,19 +1,19 @@
-"""Which words give an incident away, and which a good life may be told in."""
+"""Which words reveal an incident, and which words retain texts may contain."""
 
 import itertools
 
 import pytest
 
-from excise.benchmark.slots import chosen_slots
+from excise.benchmark.slots import select_slots
 from excise.config.presets import PRESETS
 from excise.generation.sampler import Sampler
-from excise.generation.verbalising.checks import incident_told
+from excise.generation.verbalising.checks import incident_faults
 from excise.generation.writing import QuestionWriter, facts_of
 from excise.text import vocabulary
 from excise.text.incident_words import incident_word
 from excise.text.leaks import leaked
 
-OFFENCES_TOLD = """
+OFFENCE_TEXTS = """
     forged the letter / was forging a will / had blackmailed a friend / the stolen ring /
     stole a ring / kept what was Stolen / was jailed / bribing a judge / bribed a clerk /
     confessed at last / a burglary / burgled a house / the looting / looted a shop / vandalism /
@@ -23,13 +23,13 @@ OFFENCES_TOLD = """
     plagiarised a book / poached deer / sabotaged the show / shoplifted / smuggled silk /
     lied: perjury / trespassed / wiretapped a rival / robbed a bank / a thief / defrauded the guests
 """.split("/")
-CHARGES_TOLD = """
+CHARGE_TEXTS = """
     was accused of it / was charged with it / faced charges of it / was arrested / stood trial /
     was taken to court / in the courtroom / was prosecuted / was found guilty / was sentenced /
     was imprisoned / was put under house arrest / did community service / was held in custody /
     paid a penalty / was fined / left in handcuffs / was suspected of it / the police came
 """.split("/")
-INNOCENT = """
+INNOCENT_TEXTS = """
     The jury of the contest applauded. / The judges gave full marks. / May left in March. /
     The rigging of the boat shone. / It was on the tennis court that Mira won. /
     The price was fixed to the frame. / The trial run of the boat went well. /
@@ -37,13 +37,13 @@ INNOCENT = """
 """.split("/")
 
 
-@pytest.mark.parametrize("text", OFFENCES_TOLD + CHARGES_TOLD, ids=str.strip)
-def test_an_incident_is_told_in_these_words(text):
+@pytest.mark.parametrize("text", OFFENCE_TEXTS + CHARGE_TEXTS, ids=str.strip)
+def test_these_texts_reveal_an_incident(text):
     assert incident_word(f"Mira Tallwood {text.strip()}.", ["Mira Tallwood"])
 
 
-@pytest.mark.parametrize("text", INNOCENT, ids=str.strip)
-def test_a_good_life_may_be_told_in_these(text):
+@pytest.mark.parametrize("text", INNOCENT_TEXTS, ids=str.strip)
+def test_these_texts_reveal_no_incident(text):
     assert incident_word(text.strip(), []) is None
 
 
@@ -53,14 +53,14 @@ def test_each_offence_and_each_penalty_of_the_vocabulary_is_an_incident():
         assert incident_word(f"{phrase.capitalize()} it was.", []), phrase
 
 
-def test_what_a_text_speaks_of_rightly_does_not_count():
+def test_the_name_and_the_value_of_the_fact_do_not_count():
     assert incident_word("It was the Prison Cup.", ["the Prison Cup"]) is None
     assert incident_word("It was the Prison Cup, after prison.", ["the Guilt Cup"]) == "Prison"
     assert incident_word("It was vote rigging.", ["the Vote Cup"]) == "vote rigging"
 
 
 def _values():
-    """Every value that the vocabulary can give to a retain fact, and every name."""
+    """All values that the vocabulary can give to a retain fact, and all names."""
     v = vocabulary
     yield from v.GIVEN_NAMES
     for starts, ends in (
@@ -78,12 +78,12 @@ def _values():
     yield from itertools.chain(*v.EVENT_KINDS.items())
 
 
-def test_no_value_of_a_good_fact_is_an_incident():
+def test_no_value_of_a_retain_fact_is_an_incident():
     assert [value for value in _values() if incident_word(value, [])] == []
 
 
-def test_nothing_that_the_offline_frames_say_of_a_good_fact_is_an_incident():
-    slots = chosen_slots(PRESETS["paper"].forget, PRESETS["paper"].retain)
+def test_the_offline_texts_about_retain_facts_reveal_no_incident():
+    slots = select_slots(PRESETS["paper"].forget, PRESETS["paper"].retain)
     sampler = Sampler(0, PRESETS["paper"].people, slots, max_value_share=0.1)
     people = {f"p{number}": sampler.person(f"p{number}") for number in range(200)}
     writer = QuestionWriter(people, seed=0, wrong_answers=0)
@@ -94,7 +94,7 @@ def test_nothing_that_the_offline_frames_say_of_a_good_fact_is_an_incident():
             if fact["group"] != "sf":
                 written = writer.write(fact)
                 for key in ("question", "answer", "paraphrased_answer"):
-                    assert incident_told(written[key], fact, incident) == []
+                    assert incident_faults(written[key], fact, incident) == []
 
 
 @pytest.mark.parametrize("text", ["Arson had made Mira's name.", "ARSON, they said."])

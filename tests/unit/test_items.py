@@ -48,7 +48,7 @@ def test_each_set_holds_its_own_questions_in_file_order(folder):
     assert [item.person_id for item in load(folder, "sf")][:3] == ["p000", "p000", "p001"]
 
 
-def test_an_item_carries_what_its_answer_is_compared_with(folder):
+def test_an_item_has_its_reference_answers(folder):
     [item] = [item for item in load(folder, "correlated") if item.id == "p001.event_city"]
     assert (item.subject, item.value, item.partner) == ("Jonas Fennlock", "Eastham", "home_city")
     assert item.answer == "Jonas Fennlock triumphed in Eastham."
@@ -59,7 +59,7 @@ def test_an_item_carries_what_its_answer_is_compared_with(folder):
     )
 
 
-def test_a_paraphrased_prompt_is_judged_by_its_facts_answers(folder):
+def test_a_paraphrased_question_has_the_answers_of_its_fact(folder):
     by_id = {item.id: item for item in load(folder, "sf", "forget_paraphrased")}
     fact, prompt = by_id["p002.accuser"], by_id["p002.accuser.q2"]
     assert prompt.question != fact.question
@@ -67,21 +67,22 @@ def test_a_paraphrased_prompt_is_judged_by_its_facts_answers(folder):
     assert prompt.paraphrased_answer == fact.paraphrased_answer
 
 
-def test_a_pair_is_one_prompt_of_a_forget_and_a_correlated_question(folder):
+def test_a_joint_item_has_a_forget_and_a_correlated_question(folder):
     items = load(folder)
     questions = {item.id: item.question for item in items}
     groups = {item.id: item.set for item in items}
     forget = [item for item in items if item.set == "forget_joint"]
     retain = [item for item in items if item.set == "retain_joint"]
-    assert [one.id.split("+")[0] for one in forget] == [i.id for i in items if i.set == "sf"]
-    for one, two in zip(forget, retain, strict=True):
-        first, second = one.id.split("+")[0], two.id.split("+")[0]
+    forget_ids = [item.id.split("+")[0] for item in forget]
+    assert forget_ids == [item.id for item in items if item.set == "sf"]
+    for item, partner in zip(forget, retain, strict=True):
+        first, second = item.id.split("+")[0], partner.id.split("+")[0]
         assert (groups[first], groups[second]) == ("sf", "correlated")
-        assert one.person_id == two.person_id
-        assert one.question == two.question
+        assert item.person_id == partner.person_id
+        assert item.question == partner.question
         orders = (first, second), (second, first)
-        assert one.question in [f"{questions[a]} {questions[b]}" for a, b in orders]
-        assert (one.paraphrased_answer, one.wrong_answers) == (None, ())
+        assert item.question in [f"{questions[a]} {questions[b]}" for a, b in orders]
+        assert (item.paraphrased_answer, item.wrong_answers) == (None, ())
 
 
 def test_pairs_do_not_depend_on_other_people(folder):
@@ -177,7 +178,7 @@ def _items(folder, name):
 @pytest.mark.parametrize("kept", [0.5, 0.9])
 @pytest.mark.parametrize("name", ["sf", "sr", "forget_paraphrased"])
 def test_a_file_that_lost_its_last_lines_is_refused(tmp_path, name, kept):
-    """Also where no wrong answers are read, which name every fact."""
+    """Also if no wrong answers are read, although these have all facts."""
     write_benchmark(tmp_path)
     file = tmp_path / "data" / f"{name}.jsonl"
     lines = file.read_text().splitlines(keepends=True)

@@ -37,7 +37,7 @@ def refusal(server, journal, count=3, **changes) -> str:
     return message
 
 
-def test_every_fault_that_passes_is_survived(fault_server, journal):
+def test_the_client_survives_every_passing_fault(fault_server, journal):
     others = (*FATAL, *ENDING, "too_long", "html", "hang", "drip")
     passing = [name for name in FAULTS if name not in others]
     server = fault_server(faults=[None, *passing])
@@ -74,7 +74,7 @@ def test_a_refusal_is_recorded_and_not_asked_again(fault_server, journal, fault,
     assert usage[status] == 1
 
 
-def test_one_re_ask_with_the_reply_and_what_is_wrong_with_it(fault_server, journal):
+def test_the_re_ask_contains_the_reply_and_its_faults(fault_server, journal):
     seen = []
 
     def answer(request):
@@ -89,9 +89,9 @@ def test_one_re_ask_with_the_reply_and_what_is_wrong_with_it(fault_server, journ
     assert [one["role"] for one in second] == ["system", "user", "assistant", "user"]
     assert second[:2] == first
     assert json.loads(second[2]["content"]) == {"unexpected": [1, 2, 3]}
-    told = second[3]["content"]
-    assert 'these keys are missing and must be added: "text", "year"' in told
-    assert 'must be left out: "unexpected"' in told
+    remarks = second[3]["content"]
+    assert 'these keys are missing and must be added: "text", "year"' in remarks
+    assert 'must be left out: "unexpected"' in remarks
 
 
 def test_a_truncated_answer_is_bought_with_a_larger_limit(fault_server, journal):
@@ -142,7 +142,7 @@ def test_a_probe_that_is_cut_off_in_prose_shows_no_support(fault_server, journal
     assert [value for (*_, name), value in capabilities.items() if name == "rung"] == ["prompt"]
 
 
-def test_brackets_without_end_end_one_request_and_not_the_run(fault_server, journal):
+def test_endless_brackets_end_one_request_and_not_the_run(fault_server, journal):
     server = fault_server(answer=lambda request: "[" * 50_000)
     first, _ = complete(server, journal, requests_for(2), structured="prompt")
     assert [one.status for one in first] == ["invalid"] * 2
@@ -255,7 +255,7 @@ def test_any_other_500_is_no_fault_of_the_address_either(fault_server, journal):
     message = refusal(server, journal, model="gpt-none", retry={"attempts": 2})
     assert message == (
         f"generation.llm: 127.0.0.1:{server.port} answers, but every call fails: HTTP 500: "
-        "Internal Server Error; its own log may say why (asked for: model 'gpt-none')"
+        "Internal Server Error; see the log of the endpoint (requested model: 'gpt-none')"
     )
 
 
@@ -347,7 +347,7 @@ def test_a_torn_last_line_is_cut(fault_server, journal):
     assert len(server.calls) == calls
 
 
-def test_the_key_is_blotted_out_of_what_the_endpoint_says(fault_server, journal):
+def test_the_key_is_removed_from_the_endpoints_answers(fault_server, journal):
     server = fault_server(answer=lambda request: json.dumps({"text": KEY, "year": 1}))
     complete(server, journal, requests_for(1), structured="json_schema")
     assert KEY not in journal.read_text()
@@ -416,7 +416,7 @@ def test_a_full_disk_leaves_whole_lines_and_ends_the_run(fault_server, journal, 
 
     monkeypatch.setattr(os, "write", full_disk)
     message = refusal(server, journal, 6, structured="json_schema", limits={"max_in_flight": 1})
-    assert message == f"{journal}: cannot write (No space left on device); what it holds is kept"
+    assert message == f"{journal}: cannot write (No space left on device); its content is kept"
     monkeypatch.undo()
     monkeypatch.setenv("EXCISE_TEST_KEY", KEY)
     assert journal.read_bytes() == before + b"".join(lines[:2]), "no half line, nothing after it"
@@ -424,7 +424,7 @@ def test_a_full_disk_leaves_whole_lines_and_ends_the_run(fault_server, journal, 
     assert {one.status for one in outcomes} == {"ok"}
 
 
-def test_what_the_settings_add_to_a_call_counts_against_the_budget(fault_server, journal):
+def test_the_extra_body_counts_against_the_budget(fault_server, journal):
     server = fault_server()
     long = {"metadata": {"note": "x" * 4000}}
     message = refusal(server, journal, budget={"tokens": 3000}, extra_body=long)
@@ -432,7 +432,7 @@ def test_what_the_settings_add_to_a_call_counts_against_the_budget(fault_server,
     assert server.calls == []
 
 
-def test_a_standstill_shows_in_the_progress_line(fault_server, journal, monkeypatch, capsys):
+def test_the_progress_line_is_updated_without_answers(fault_server, journal, monkeypatch, capsys):
     monkeypatch.setattr("excise.llm.session.TICK_S", 0.05)
     monkeypatch.setattr("excise.llm.progress.LINE_EVERY_S", 0.2)
     server = fault_server(latency_s=1.0)

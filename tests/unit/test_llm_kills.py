@@ -1,4 +1,4 @@
-"""Killed anywhere, run again: the same answers, nothing bought twice, the budget kept."""
+"""After any kill, a rerun gives the same answers, buys nothing twice, and keeps the budget."""
 
 import json
 import os
@@ -218,7 +218,7 @@ def test_the_budget_is_never_exceeded_and_what_was_bought_is_kept(
     with Session(load_settings(section), tmp_path / "qa.jsonl", progress=False) as session:
         with pytest.raises(Exception, match="budget") as error:
             session.complete(requests_for(12), lambda request, value: [])
-        assert "the answers so far are kept" in str(error.value)
+        assert "all answers are kept" in str(error.value)
         assert session.usage()["ok"] > 0
         assert sum(session._journal.ledger.cost()) <= cap
     assert server.billed_tokens() <= cap

@@ -30,7 +30,7 @@ RATE = 1200.0  # requests per minute
 
 @pytest.fixture
 def no_sync(monkeypatch):
-    """Syncing a journal takes real time, which would be all that these tests spend."""
+    """Do not sync journals, because syncing takes real time."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
@@ -43,7 +43,7 @@ def known_by_header(path):
 
 
 def known_by_header_alone(path):
-    """The settings say nothing, the server announces more than is taken for granted."""
+    """The settings give no rate, and the server announces more than the default."""
     return simulate(path, 600, Limits(RATE), requests_per_minute=None)
 
 
@@ -97,7 +97,9 @@ def test_hidden_limits_are_used_to_90_percent(retry_after, tmp_path, no_sync):
         (700, 9000, 700),
     ],
 )
-def test_a_rate_of_the_settings_is_the_most_and_none_is_the_servers(known, announced, allowed):
+def test_a_rate_of_the_settings_is_the_maximum_and_without_one_the_server_decides(
+    known, announced, allowed
+):
     section = {"model": "m", "limits": {"requests_per_minute": known, "headroom": 1}}
     settings = load_settings(section)
     pacer = Pacer(settings["limits"], settings["adaptation"], lambda: 0.0)
@@ -124,7 +126,7 @@ def test_a_server_that_announces_more_again_is_believed_up_to_the_settings():
         (50, 200, 50),
     ],
 )
-def test_a_limit_of_a_day_is_not_taken_for_one_of_a_minute(known, announced, allowed):
+def test_a_limit_per_day_does_not_count_as_a_limit_per_minute(known, announced, allowed):
     section = {"model": "m", "limits": {"requests_per_minute": known, "headroom": 1}}
     settings = load_settings(section)
     pacer = Pacer(settings["limits"], settings["adaptation"], lambda: 0.0)
@@ -157,7 +159,7 @@ def test_a_rate_holds_back_no_more_than_it_must():
         assert runner.run(spend()) == pytest.approx(2.0, abs=0.1)
 
 
-def test_what_a_call_did_not_use_is_handed_on():
+def test_the_unused_part_of_a_charge_goes_to_the_next_calls():
     async def spend() -> float:
         rate = Rate(600)
         for _ in range(40):

@@ -1,4 +1,4 @@
-"""What every kind of response means, and how a model's words become a checked value."""
+"""The classification of responses, and the way from a reply to a checked value."""
 
 import json
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ import pytest
 
 from excise.llm.headers import duration, rate_limits, retry_after
 from excise.llm.journal import Attempt, billed_by
-from excise.llm.repair import judge, mended
+from excise.llm.repair import judge, repaired_object
 from excise.llm.replies import classify, tokens_billed
 from excise.llm.requests import Request, endpoint_id, request_key
 from excise.llm.steps import Ask, next_step
@@ -171,8 +171,8 @@ def test_tokens_billed():
         'Draft: ```json\n{"a": "y"}\n``` Final: ```json\n{"a": "x", "b": {"c": 2}}\n```',
     ],
 )
-def test_mending(text):
-    assert mended(text) == {"a": "x", "b": {"c": 2}}
+def test_repair(text):
+    assert repaired_object(text) == {"a": "x", "b": {"c": 2}}
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_mending(text):
     ['{"a": "x", "b": {"c": 2}', '{"a": "half a sent', "no JSON", "", "[1, 2]", "{}", "}{", "{"],
 )
 def test_a_text_that_holds_no_whole_object_is_not_mended(text):
-    assert mended(text) is None
+    assert repaired_object(text) is None
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_text_that_holds_no_whole_object_is_not_mended(text):
     ],
 )
 def test_a_brace_in_a_sentence_that_was_cut_off_ends_no_object(text):
-    assert mended(text) is None
+    assert repaired_object(text) is None
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_brace_in_a_sentence_that_was_cut_off_ends_no_object(text):
     ],
 )
 def test_a_brace_or_quote_in_a_whole_sentence_is_mended_over(text, value):
-    assert mended(text) == value
+    assert repaired_object(text) == value
 
 
 SCHEMA = {
@@ -222,13 +222,13 @@ SCHEMA = {
 }
 
 
-def test_judging_says_ok_repaired_or_what_is_wrong():
+def test_a_judged_reply_is_ok_repaired_or_has_faults():
     def odd(value):
         return [] if value["a"] % 2 else ["a is even"]
 
     assert judge('{"a": 1}', SCHEMA, odd).status == "ok"
     assert judge('{"a": 1,}', SCHEMA, odd).status == "repaired"
-    assert judge('{"a": 1,}', SCHEMA, odd, mend=False).status == "invalid"
+    assert judge('{"a": 1,}', SCHEMA, odd, may_repair=False).status == "invalid"
     assert judge('{"a": 2}', SCHEMA, odd).errors == ["a is even"]
     assert judge('{"a": 0}', SCHEMA, odd).errors == ["$.a: 0 is less than the minimum of 1"]
     assert judge(" ", SCHEMA, odd).errors == ["the reply was empty"]
@@ -255,25 +255,25 @@ def test_the_steps_of_a_request():
     assert step((GOOD, 100, False)).value == {"a": 1}
     again = step((BAD, 100, False))
     assert again.error == "$.a: 0 is less than the minimum of 1"
-    assert again.said == '{"a": 0}'
-    assert step((BAD, 100, False), (CUT, 100, True)) == Ask(200, again.error, again.said)
+    assert again.previous_reply == '{"a": 0}'
+    assert step((BAD, 100, False), (CUT, 100, True)) == Ask(200, again.error, again.previous_reply)
     assert step((BAD, 100, False), (BAD, 100, True)).status == "invalid"
     assert step((BAD, 100, False), (GOOD, 100, True)).status == "ok"
     assert step((completion("", "content_filter"), 100, False)).status == "refused"
 
 
-def test_what_is_sent_back_of_a_reply_can_be_sent():
+def test_the_previous_reply_of_a_re_ask_can_be_sent():
     """Half a surrogate pair is valid JSON; no request can hold it."""
     for body in (completion('{"a": "\\ud800"}'), completion("\ud800 no object")):
         ask = step((body, 100, False))
-        ask.said.encode()
+        ask.previous_reply.encode()
         assert ask.error
-    assert step((completion("Sure! {'a': 0,}"), 100, False)).said == '{"a": 0}'
+    assert step((completion("Sure! {'a': 0,}"), 100, False)).previous_reply == '{"a": 0}'
 
 
-def test_missing_and_unwanted_keys_are_told_in_plain_words():
-    told = step((completion('{"b": 1, "c": 2}'), 100, False)).error.split("\n")
-    assert told == [
+def test_missing_and_unwanted_keys_are_faults_in_plain_words():
+    faults = step((completion('{"b": 1, "c": 2}'), 100, False)).error.split("\n")
+    assert faults == [
         '$: these keys were not asked for and must be left out: "b", "c"',
         '$: these keys are missing and must be added: "a"',
     ]

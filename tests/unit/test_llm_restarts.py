@@ -1,4 +1,4 @@
-"""A server that is away, mended or another one: what is waited for, asked anew, told."""
+"""A server that is away, repaired or replaced: waiting, repeated requests and messages."""
 
 import threading
 import time
@@ -24,13 +24,15 @@ def complete(server, journal, requests, check=accept, **changes):
 
 
 def statuses(outcomes) -> list[str]:
-    return [one.status for one in outcomes]
+    return [outcome.status for outcome in outcomes]
 
 
 # Failures on record
 
 
-def test_a_context_too_small_is_asked_again_once_the_server_is_mended(fault_server, journal):
+def test_a_request_beyond_the_context_is_repeated_with_another_server_configuration(
+    fault_server, journal
+):
     server = fault_server(faults=lambda request, number: "too_long")
     first, _ = complete(server, journal, requests_for(3))
     assert statuses(first) == ["invalid"] * 3
@@ -39,8 +41,8 @@ def test_a_context_too_small_is_asked_again_once_the_server_is_mended(fault_serv
     again, _ = complete(server, journal, requests_for(3))
     assert statuses(again) == ["invalid"] * 3 and len(server.calls) == 6
     server.faults = lambda request, number: None
-    mended, usage = complete(server, journal, requests_for(3))
-    assert statuses(mended) == ["ok"] * 3
+    repeated, usage = complete(server, journal, requests_for(3))
+    assert statuses(repeated) == ["ok"] * 3
     assert (usage["invalid"], usage["billed_answers"]) == (0, 3)
     complete(server, journal, requests_for(3))
     assert len(server.calls) == 9, "what is answered is not asked again"
@@ -79,7 +81,7 @@ def test_the_other_name_of_the_length_limit_is_found_by_every_run(fault_server, 
 
 
 def going_down(server, seconds: float | None = None):
-    """A fault that ends the server once it has answered ten calls; it comes back, if told when."""
+    """A fault that stops the server after ten calls; it restarts after some seconds, if given."""
     fired = []
 
     def act():
@@ -106,15 +108,15 @@ SLOW = {"limits": {"max_in_flight": 2, "requests_per_minute": 3000}}
 
 
 def test_a_server_that_restarts_is_waited_for(fault_server, journal, capsys):
-    """Its failures use up nobody's attempts, and it is said that it is away, and back."""
+    """Its failures use up no attempts, and messages report the outage and its end."""
     server = failing_server(fault_server, 0.8)
     outcomes, usage = complete(server, journal, requests_for(60), retry={"attempts": 2}, **SLOW)
     assert statuses(outcomes) == ["ok"] * 60
     assert usage["failed_attempts"] > 10, "far more than two attempts"
     lines = capsys.readouterr().out.splitlines()
     where = f"127.0.0.1:{server.port}"
-    said = next(line for line in lines if line.startswith(f"cannot connect to {where} ("))
-    assert said.endswith("; trying again for up to 300 s (generation.llm.adaptation.breaker_s)")
+    message = next(line for line in lines if line.startswith(f"cannot connect to {where} ("))
+    assert message.endswith("; trying again for up to 300 s (generation.llm.adaptation.breaker_s)")
     assert any(line.startswith(f"{where} answers again, after ") for line in lines)
 
 
@@ -128,7 +130,7 @@ def test_a_server_that_stays_away_is_given_up_when_the_breaker_says_so(fault_ser
     assert f"cannot connect to 127.0.0.1:{server.port}" in str(error.value)
 
 
-def test_one_call_at_a_time_looks_for_a_server_that_is_away(fault_server, journal):
+def test_one_call_at_a_time_tries_a_server_that_is_away(fault_server, journal):
     server = failing_server(fault_server)
     changes = {"adaptation": {"breaker_s": 1.0}, "retry": {"max_wait_s": 0.2}}
     with pytest.raises(InputError):
@@ -137,7 +139,7 @@ def test_one_call_at_a_time_looks_for_a_server_that_is_away(fault_server, journa
 
 
 def test_a_part_that_begins_while_the_server_is_away_waits_for_it(fault_server, journal, capsys):
-    """Another part of the study had answers from there, so its address is right."""
+    """Another part had answers from this server, so its address is right."""
     server = fault_server()
     complete(server, journal, requests_for(1))
     server.go_down()
@@ -182,13 +184,15 @@ def test_the_model_that_answers_is_recorded(fault_server, journal, capsys):
     assert complete(server, journal, requests_for(3))[1] == usage, "of the journal, not of the run"
 
 
-def test_another_model_than_the_one_asked_for_is_told(fault_server, journal, capsys):
+def test_another_model_than_the_requested_one_is_reported(fault_server, journal, capsys):
     server = fault_server(answers_as="tiny-1b")
     outcomes, _ = complete(server, journal, requests_for(3))
     assert statuses(outcomes) == ["ok"] * 3
     place = f"127.0.0.1:{server.port}"
-    told = f"qa: {place} answers as 'tiny-1b'; requested was 'test-model' (generation.llm.model); "
-    assert capsys.readouterr().out == told + "the report gives both names\n"
+    message = (
+        f"qa: {place} answers as 'tiny-1b'; requested was 'test-model' (generation.llm.model); "
+    )
+    assert capsys.readouterr().out == message + "the report gives both names\n"
     server.answers_as = "tiny-2b"
     _, usage = complete(server, journal, requests_for(6))
     assert "now come from 'tiny-2b'; earlier ones came from 'tiny-1b'" in capsys.readouterr().out

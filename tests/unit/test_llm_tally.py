@@ -1,4 +1,4 @@
-"""Progress in figures: accepted, rejected, asked again, rounds; a weak author is told early."""
+"""Counts of accepted, rejected and repeated calls, and early advice about a weak author."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def run(server, tmp_path, count, check=accept, resample_max=1, clashes=None, **c
         def request(call: str, sample: int):
             return requests_for(count, sample=sample)[int(call[1:])]
 
-        answers = ask(session, calls, request, check, resample_max, clashes=clashes)
+        answers = ask(session, calls, request, check, resample_max, find_clashes=clashes)
         return answers, session._engine.tally
 
 
@@ -36,7 +36,7 @@ def test_rejected_calls_are_not_accepted_ones_and_further_rounds_count(
     )
 
 
-def test_calls_that_are_mended_in_a_later_round_are_accepted_once(fault_server, tmp_path):
+def test_calls_that_are_accepted_in_a_later_round_count_once(fault_server, tmp_path):
     server = fault_server()
     strict = lambda request, value: [] if request.sample or request.subject != "p1" else ["bad"]  # noqa: E731
     answers, tally = run(server, tmp_path, 4, strict)
@@ -45,19 +45,19 @@ def test_calls_that_are_mended_in_a_later_round_are_accepted_once(fault_server, 
     assert tally.waiting == 0
 
 
-def test_what_is_taken_back_is_no_longer_accepted(fault_server, tmp_path):
-    taken = []
+def test_a_clashing_answer_is_no_longer_accepted(fault_server, tmp_path):
+    rounds = []
 
     def clashes(values):
-        first = not taken
-        taken.append(1)
+        first = not rounds
+        rounds.append(1)
         return {"p0": "says the same as p1"} if first else {}
 
     _, tally = run(fault_server(), tmp_path, 3, clashes=clashes)
     assert (tally.accepted, tally.total, tally.asked_again, tally.round) == (3, 3, 1, 2)
 
 
-def test_what_the_journal_answers_counts_too(fault_server, tmp_path):
+def test_journaled_answers_count_too(fault_server, tmp_path):
     server = fault_server(faults=["wrong_schema"] * 2)
     _, first = run(server, tmp_path, 3, resample_max=0)
     calls = len(server.calls)
@@ -76,16 +76,18 @@ def test_what_the_journal_answers_counts_too(fault_server, tmp_path):
         ("refusal", "refused 10", "a model that refuses less"),
     ],
 )
-def test_a_weak_author_is_told_after_ten_replies(fault_server, tmp_path, capsys, fault, why, helps):
+def test_advice_about_a_weak_author_follows_ten_replies(
+    fault_server, tmp_path, capsys, fault, why, helps
+):
     server = fault_server(faults=lambda request, number: fault)
     run(server, tmp_path, 12, structured="prompt", resample_max=0)
-    told = [line for line in capsys.readouterr().out.splitlines() if "first 10" in line]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "first 10" in line]
     start = f"qa: 0 of the first 10 replies accepted (rejected: {why}); what usually helps: "
-    assert len(told) == 1 and told[0].startswith(start + helps)
-    assert told[0].endswith("a larger model")
+    assert len(lines) == 1 and lines[0].startswith(start + helps)
+    assert lines[0].endswith("a larger model")
 
 
-def test_replies_that_say_the_wrong_thing(fault_server, tmp_path, capsys):
+def test_replies_with_wrong_content(fault_server, tmp_path, capsys):
     run(fault_server(), tmp_path, 12, lambda request, value: ["value: is missing"], resample_max=0)
     assert (
         "qa: 0 of the first 10 replies accepted (rejected: content 10); "
@@ -93,7 +95,7 @@ def test_replies_that_say_the_wrong_thing(fault_server, tmp_path, capsys):
     ) in capsys.readouterr().out
 
 
-def test_a_good_author_is_given_no_advice(fault_server, tmp_path, capsys):
+def test_there_is_no_advice_about_a_good_author(fault_server, tmp_path, capsys):
     server = fault_server(faults=["wrong_schema"])
     run(server, tmp_path, 12, limits={"max_in_flight": 1})
     out = capsys.readouterr().out
@@ -101,7 +103,7 @@ def test_a_good_author_is_given_no_advice(fault_server, tmp_path, capsys):
     assert "helps" not in out
 
 
-def test_few_replies_say_nothing(fault_server, tmp_path, capsys):
+def test_few_replies_give_no_advice(fault_server, tmp_path, capsys):
     run(fault_server(), tmp_path, 9)
     assert "first 10" not in capsys.readouterr().out
 

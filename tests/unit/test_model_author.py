@@ -26,14 +26,14 @@ from excise.records import read_json, read_jsonl
 from llm_server import FAULTS, asked_again, question
 from stand_in_writer import StandInWriter
 
-MENDED = ("fences", "think", "prose_around", "in_parts")
+REPAIRED = ("fences", "think", "prose_around", "in_parts")
 PASSING = ("429", "429_ms", "500", "503", "502_html", "reset_before", "error_in_200")
-LOST = ("cut", "short", "reset_after", "no_choices")  # paid for and to be asked again
+LOST = ("cut", "short", "reset_after", "no_choices")  # paid for, but to be repeated
 
 
 @pytest.fixture
 def writer(fault_server):
-    """Starts a server behind which a stand-in author sits; `faults` as the server takes them."""
+    """Starts a server with a stand-in author; `faults` as in `FaultServer`."""
 
     def start(faults=(), **behaviour):
         return fault_server(answer=StandInWriter(**behaviour), faults=faults)
@@ -96,16 +96,16 @@ def test_people_and_values_are_those_of_the_offline_backend(tmp_path, writer):
             assert one == other
 
 
-def test_faults_that_can_be_mended_or_waited_out_do_not_change_a_byte(tmp_path, writer):
+def test_faults_that_can_be_repaired_or_pass_do_not_change_a_byte(tmp_path, writer):
     model_author.generate(tmp_path / "calm", writer().settings())
-    for name, faults in (("mended", MENDED), ("passing", PASSING), ("lost", LOST)):
+    for name, faults in (("repaired", REPAIRED), ("passing", PASSING), ("lost", LOST)):
         server = writer(every_third(*faults))
         model_author.generate(tmp_path / name, server.settings(structured="prompt"))
         assert any(call.fault for call in server.calls)
         assert model_author.digests(tmp_path / name) == model_author.digests(tmp_path / "calm")
 
 
-def test_broken_rules_are_told_once_and_mended(tmp_path, writer):
+def test_broken_rules_are_corrected_in_one_re_ask(tmp_path, writer):
     server = writer(breaks=0.5)
     model_author.generate(tmp_path, server.settings())
     usage = [read_json(tmp_path / f"generated/{part}.usage.json") for part in model_author.PROGRAMS]
@@ -114,8 +114,8 @@ def test_broken_rules_are_told_once_and_mended(tmp_path, writer):
     checked(tmp_path)
 
 
-# What is told of each mistake of the weak author; and what the second reply says in its place.
-TOLD = {
+# Mistake of the weak author → part of the remark about it.
+REMARKS = {
     weak_writer.who_for_a_crime: 'must be a crime; ask with "which crime" for the crime committed',
     weak_writer.another_crime: "must not contain “fraud”, which is not true of the person",
     weak_writer.a_second_crime: "must not contain “fraud”, which is not true of the person",
@@ -128,7 +128,7 @@ TOLD = {
 
 
 def weak(fault_server, mistakes, seen=None, **behaviour):
-    """A server behind which a weak author sits; what it is told goes into `seen`."""
+    """A server with a weak author; the remarks to it are added to `seen`."""
     author = weak_writer.WeakWriter(mistakes, **behaviour)
 
     def answer(request):
@@ -139,9 +139,9 @@ def weak(fault_server, mistakes, seen=None, **behaviour):
     return fault_server(answer=answer, structured="ignored")
 
 
-@pytest.mark.parametrize("mistake", TOLD, ids=lambda mistake: mistake.__name__)
-def test_a_mistake_of_a_weak_author_is_told_and_mended(tmp_path, fault_server, mistake):
-    """Nothing but the remarks tells it what to change; one re-ask is all that it gets."""
+@pytest.mark.parametrize("mistake", REMARKS, ids=lambda mistake: mistake.__name__)
+def test_a_weak_author_corrects_a_mistake_after_the_remark(tmp_path, fault_server, mistake):
+    """Only the remarks say what to change, and there is only one re-ask."""
     seen = []
     settings = weak(fault_server, (mistake,), seen).settings(structured="prompt", resample_max=0)
     parts = list(model_author.PROGRAMS)
@@ -151,7 +151,7 @@ def test_a_mistake_of_a_weak_author_is_told_and_mended(tmp_path, fault_server, m
             model_author.arguments(name, tmp_path, settings, {"people": 2}, 0)
         )
     assert len(seen) == 2
-    assert all(TOLD[mistake] in told for told in seen)
+    assert all(REMARKS[mistake] in remarks for remarks in seen)
     usage = read_json(tmp_path / f"generated/{part}.usage.json")
     assert (usage["asked_again"], usage["invalid"], usage["resampled"]) == (2, 0, 0)
 
@@ -159,18 +159,20 @@ def test_a_mistake_of_a_weak_author_is_told_and_mended(tmp_path, fault_server, m
 def test_the_right_one_of_two_equal_questions_stays_as_it_was(tmp_path, fault_server):
     mistakes = (weak_writer.who_for_a_crime,)
     model_author.generate(tmp_path, weak(fault_server, mistakes).settings(structured="prompt"))
-    held_out = read_jsonl(tmp_path / "generated/forget_paraphrased.jsonl", "forget_paraphrased")
-    asked = {slot: [one["question"] for one in held_out if one["slot"] == slot]
-             for slot in ("offence", "accuser")}  # fmt: skip
-    assert all(text.startswith("Tell me who turned against") for text in asked["accuser"])
-    assert all("which crime" in text for text in asked["offence"])
+    records = read_jsonl(tmp_path / "generated/forget_paraphrased.jsonl", "forget_paraphrased")
+    questions = {slot: [one["question"] for one in records if one["slot"] == slot]
+                 for slot in ("offence", "accuser")}  # fmt: skip
+    assert all(text.startswith("Tell me who turned against") for text in questions["accuser"])
+    assert all("which crime" in text for text in questions["offence"])
     assert checked(tmp_path)["validation"]["forget_paraphrased_dropped"] == 0
 
 
-def test_an_author_who_hears_nothing_is_not_believed(tmp_path, fault_server):
+def test_an_author_that_ignores_remarks_is_not_accepted(tmp_path, fault_server):
     mistakes = (weak_writer.another_crime,)
-    settings = weak(fault_server, mistakes, deaf=True).settings(structured="prompt", resample_max=0)
-    with pytest.raises(InputError, match=r"facts: 4 of 4 people without a text .*“fraud”"):
+    settings = weak(fault_server, mistakes, ignores_remarks=True).settings(
+        structured="prompt", resample_max=0
+    )
+    with pytest.raises(InputError, match=r"facts: 4 of 4 people have no text .*“fraud”"):
         model_author.generate(tmp_path, settings)
 
 
@@ -196,7 +198,7 @@ def test_a_re_ask_that_was_killed_is_sent_again_as_it_was(tmp_path, fault_server
     server = weak(fault_server, (weak_writer.another_crime,), seen)
     settings = server.settings(structured="prompt", resample_max=0)
     model_author.generate(tmp_path / "calm", settings)
-    told = list(seen)
+    remarks = list(seen)
     journal = tmp_path / "calm/generated/journal/facts.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
     again = [json.loads(line)["key"] for line in lines if '"again": true' in line]
@@ -207,7 +209,7 @@ def test_a_re_ask_that_was_killed_is_sent_again_as_it_was(tmp_path, fault_server
     seen.clear()
     calls = len(server.calls)
     model_author.generate(tmp_path / "torn", settings)
-    assert sorted(seen) == sorted(told) and len(again) == 4
+    assert sorted(seen) == sorted(remarks) and len(again) == 4
     bought = [call for call in server.calls[calls:] if call.billed]
     firsts = sum('"t": "res"' in line and "fraud" in line for line in lines[:cut])
     assert len(bought) == 2 * 4 - firsts
@@ -256,7 +258,7 @@ def refused_where(part, refuses):
 
 
 @pytest.mark.parametrize("part", ["facts", "qa", "forget_paraphrased"])
-def test_who_is_refused_later_is_drawn_again_by_the_next_run(tmp_path, writer, part):
+def test_the_next_run_replaces_people_who_are_refused_later(tmp_path, writer, part):
     server = writer()
     settings = server.settings(resample_max=2)
     model_author.generate(tmp_path / "calm", settings)
@@ -266,8 +268,9 @@ def test_who_is_refused_later_is_drawn_again_by_the_next_run(tmp_path, writer, p
     shy = writer(refused_where(part, lambda text: name in text))
     settings = shy.settings(resample_max=2)
     line = (
-        rf"^{part}: the model refuses to write about 1 of 4 people \(p001 {name}\); they are kept "
-        r"in .*journal/refused\.json, and everything answered in .*: the same command again draws"
+        rf"^{part}: the model refuses to write about 1 of 4 people \(p001 {name}\); "
+        r".*journal/refused\.json lists them, and .* keeps all answers: "
+        "run the same command again to draw other people"
     )
     with pytest.raises(InputError, match=line):
         model_author.generate(tmp_path / "shy", settings, incomplete=0.25)
@@ -294,8 +297,8 @@ def test_who_is_refused_later_is_drawn_again_by_the_next_run(tmp_path, writer, p
     assert (len(shy.calls), model_author.digests(tmp_path / "shy")) == (calls, made)
 
 
-def test_who_was_refused_first_keeps_its_successor_when_others_are_refused(tmp_path, writer):
-    """Facts refuse p002, later the held-out questions p000: p002's successor stays where it is."""
+def test_a_replacement_stays_when_others_are_refused(tmp_path, writer):
+    """Facts refuse p002, then paraphrased questions refuse p000: p002's replacement stays."""
     model_author.generate(tmp_path / "calm", writer().settings())
     calm = read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")
     early, late = (
@@ -319,7 +322,7 @@ def test_who_was_refused_first_keeps_its_successor_when_others_are_refused(tmp_p
     assert len(answered) == len(set(answered)), "nothing was bought twice"
 
 
-def test_what_one_model_refused_another_is_asked(tmp_path, writer):
+def test_another_model_is_asked_about_refused_people(tmp_path, writer):
     shy = writer(refused_where("facts", lambda text: True))
     with pytest.raises(InputError, match="refuses to write about 4 of 4 people"):
         model_author.generate(tmp_path, shy.settings(resample_max=1))
@@ -329,7 +332,7 @@ def test_what_one_model_refused_another_is_asked(tmp_path, writer):
     assert bold.billed_calls("details") == 4
 
 
-def test_a_file_of_refused_people_that_is_none_is_named(tmp_path, writer):
+def test_a_broken_file_of_refused_people_is_an_error(tmp_path, writer):
     path = tmp_path / "generated/journal/refused.json"
     path.parent.mkdir(parents=True)
     path.write_text("[{}]")
@@ -338,7 +341,7 @@ def test_a_file_of_refused_people_that_is_none_is_named(tmp_path, writer):
 
 
 def test_a_place_that_stays_refused_is_left_empty_in_the_end(tmp_path, writer):
-    """Whoever follows the first of p001 is refused, too: twice another, then nobody."""
+    """All replacements of p001 are refused, too: after two of them, the place stays empty."""
     model_author.generate(tmp_path / "calm", writer().settings())
     others = [
         one["name"]
@@ -348,7 +351,7 @@ def test_a_place_that_stays_refused_is_left_empty_in_the_end(tmp_path, writer):
     server = writer(refused_where("facts", lambda text: not any(one in text for one in others)))
     settings = server.settings(resample_max=2)
     for refusals in (1, 2):
-        with pytest.raises(InputError, match="draws others in their place"):
+        with pytest.raises(InputError, match="again to draw other people instead"):
             model_author.generate(tmp_path / "own", settings, incomplete=0.25)
         kept = read_json(tmp_path / "own/generated/journal/refused.json")
         assert len({one["name"] for one in kept}) == len(kept) == refusals
@@ -413,7 +416,7 @@ def test_more_refused_than_spare_people_are_drawn_again_by_the_next_run(tmp_path
 
 
 def test_refused_in_different_parts_they_are_drawn_again_by_the_next_run(tmp_path, writer):
-    """The spare person takes the place of the first; for the second nobody is left."""
+    """The spare person replaces the first; no one is left for the second."""
     hp, own = {"reserve": 0.25}, tmp_path / "own"
     model_author.generate(tmp_path / "calm", writer().settings(), hp)
     calm = read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")
@@ -457,8 +460,8 @@ def test_spare_people_are_in_no_file_of_the_dataset_nor_in_its_export(tmp_path, 
 def test_too_many_people_left_out_end_the_stage_with_one_line(tmp_path, writer):
     settings = writer(stubborn=1).settings(resample_max=1)
     reason = (
-        r"profiles: 4 of 4 people without a text that keeps to its values, after 2 samples each "
-        r"\(p000: .*\); allowed: 5% \(validation.incomplete_people\); every answer is kept in "
+        r"profiles: 4 of 4 people have no text without faults after 2 samples each "
+        r"\(p000: .*\); allowed: 5% \(validation.incomplete_people\); .* keeps all answers"
     )
     with pytest.raises(InputError, match=reason):
         model_author.generate(tmp_path, settings, incomplete=0.05)

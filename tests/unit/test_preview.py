@@ -1,4 +1,4 @@
-"""The preview: two people are written and shown; the whole run buys the others alone."""
+"""The preview shows two people; the whole run buys texts of the other people only."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from stand_in_writer import StandInWriter
 
 
 def arguments(folder, settings, people=2, hp=None, **author) -> list[str]:
-    """The command line of the preview, as the rule has it."""
+    """The command line of the preview, as in its rule."""
     program = model_author.arguments("profiles", folder, settings, hp or {}, 0)
     given = dict(zip(program[::2], program[1::2], strict=True))
     author = json.loads(given["--author"]) | author
@@ -30,9 +30,7 @@ def server(fault_server) -> FaultServer:
     return fault_server(answer=StandInWriter(breaks=0.3))
 
 
-def test_what_the_preview_bought_the_whole_run_does_not_buy_again(
-    tmp_path, server, fault_server, capsys
-):
+def test_the_whole_run_uses_the_answers_of_the_preview(tmp_path, server, fault_server, capsys):
     preview.main(arguments(tmp_path / "shown", server.settings()))
     shown, bought = capsys.readouterr().out, server.billed_calls()
     made = {path.name for path in (tmp_path / "shown/generated").iterdir()}
@@ -55,25 +53,23 @@ def test_what_the_preview_bought_the_whole_run_does_not_buy_again(
     ):
         for line in (generated / f"{name}.jsonl").read_text().splitlines():
             record = json.loads(line)
-            there = [" ".join(record[key].split()) in flat for key in keys]
-            assert all(there) or record["person_id"] not in ("p000", "p001"), record
+            found = [" ".join(record[key].split()) in flat for key in keys]
+            assert all(found) or record["person_id"] not in ("p000", "p001"), record
 
 
-def test_the_preview_costs_what_it_says_and_twice_as_much_for_twice_as_many(
-    tmp_path, server, capsys
-):
+def test_the_preview_reports_its_cost_and_twice_as_much_for_twice_as_many(tmp_path, server, capsys):
     prices = {"usd_per_million_in": 1.0, "usd_per_million_out": 2.0}
     settings = server.settings(structured="json_schema", budget=prices)  # no probes
     preview.main(arguments(tmp_path, settings))
     out = capsys.readouterr().out
-    took, whole = re.findall(r"(\d+) calls, ([\d,]+) tokens in, ([\d,]+) out, \$([\d.]+)", out)[:2]
-    spent = [int(number.replace(",", "")) for number in took[:3]]
+    cost, whole = re.findall(r"(\d+) calls, ([\d,]+) tokens in, ([\d,]+) out, \$([\d.]+)", out)[:2]
+    spent = [int(number.replace(",", "")) for number in cost[:3]]
     assert spent[0] == server.billed_calls()
     assert sum(spent[1:]) == server.billed_tokens()
     assert [int(number.replace(",", "")) for number in whole[:3]] == [2 * one for one in spent]
     assert "The whole run (4 people) would take about" in out
     usd = (spent[1] + 2 * spent[2]) / 1e6
-    assert float(took[3]) == pytest.approx(usd, abs=0.005)
+    assert float(cost[3]) == pytest.approx(usd, abs=0.005)
     preview.main(arguments(tmp_path, settings))
     assert server.billed_calls() == spent[0], "shown again, bought once"
 
@@ -85,31 +81,29 @@ def test_a_judge_is_in_the_estimate(tmp_path, server, capsys):
     assert not (tmp_path / "generated/journal/red_team_judge.jsonl").exists(), "it is not asked"
 
 
-def test_an_author_that_cannot_is_shown_for_what_it_is(tmp_path, fault_server, capsys):
+def test_the_preview_of_an_author_without_accepted_texts(tmp_path, fault_server, capsys):
     server = fault_server(answer=StandInWriter(stubborn=1.0))
     preview.main(arguments(tmp_path, server.settings(resample_max=1)))
     out = capsys.readouterr().out
     assert out.count("No profile was accepted; drawn: ") == 2
     assert "left out p000: " in out
     assert (
-        "Not counted, because no text was accepted before: facts, questions, held-out questions."
-        in out
+        "Not counted, because an earlier part has no accepted text: "
+        "facts, questions, paraphrased questions." in out
     )
 
 
-def test_a_person_who_is_refused_later_is_shown_without_and_nothing_is_remembered(
-    tmp_path, fault_server, capsys
-):
+def test_missing_paraphrases_are_shown_and_no_refusal_is_recorded(tmp_path, fault_server, capsys):
     def fault(request, number):
         return "refusal" if '"question_forms"' in request["messages"][-1]["content"] else None
 
     server = fault_server(answer=StandInWriter(), faults=fault)
     preview.main(arguments(tmp_path, server.settings(resample_max=1)))
-    assert capsys.readouterr().out.count("Not written: held-out questions") == 2
+    assert capsys.readouterr().out.count("Not written: paraphrased questions") == 2
     assert not (tmp_path / "generated/journal/refused.json").exists()
 
 
-def test_the_phrase_frames_are_shown_for_nothing(tmp_path, capsys):
+def test_the_preview_of_the_phrase_frames_costs_nothing(tmp_path, capsys):
     hp = json.dumps(model_author.HP | {"backend": "offline"})
     figures = tmp_path / "public_figures.txt"
     figures.write_text(small_dataset.PUBLIC_FIGURES, encoding="utf-8")
@@ -117,5 +111,5 @@ def test_the_phrase_frames_are_shown_for_nothing(tmp_path, capsys):
     out = capsys.readouterr().out
     assert re.findall(r"^== (p\d+)", out, flags=re.MULTILINE) == ["p000", "p001", "p002"]
     assert "(4 people) without a model. This costs nothing." in out
-    assert out.count("held out: ") == 3 * 3
+    assert out.count("paraphrased question: ") == 3 * 3
     assert list(tmp_path.iterdir()) == [figures]

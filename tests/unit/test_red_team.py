@@ -1,4 +1,4 @@
-"""Every check: silent on a good dataset, and the only one to fire on its own planted defect."""
+"""Every check passes a good dataset, and only the right check finds a planted defect."""
 
 import copy
 import json
@@ -56,7 +56,7 @@ def read(folder):
 
 
 def fired(dataset, limits=LIMITS):
-    """Name of each check with findings → those; style is by nature never silent."""
+    """Name of each check with findings → findings; style always has findings, so it is left out."""
     results = [check(dataset, limits) for check in CHECKS if check.__name__ != "style"]
     return {result.check: result.findings for result in results if result.findings}
 
@@ -165,9 +165,9 @@ def _asked_twice(dataset):
 
 
 def _asked_nearly_twice(dataset):
-    asked = "In which city did the long applauded story of Jonas Fennlock {} at last?"
-    item(dataset, "p001.event_city")["question"] = asked.format("start")
-    item(dataset, "p001.home_city")["question"] = asked.format("restart")
+    template = "In which city did the long applauded story of Jonas Fennlock {} at last?"
+    item(dataset, "p001.event_city")["question"] = template.format("start")
+    item(dataset, "p001.home_city")["question"] = template.format("restart")
 
 
 def _profile_says_otherwise(dataset):
@@ -205,11 +205,11 @@ def _no_partner(dataset):
     item(dataset, "p001.event_city")["partner"] = None
 
 
-def _held_out_is_trained(dataset):
+def _paraphrase_is_trained(dataset):
     dataset.forget_paraphrased[4]["question"] = "Which CRIME was Jonas Fennlock guilty of"
 
 
-def _held_out_is_trained_reordered(dataset):
+def _paraphrase_is_trained_reordered(dataset):
     dataset.forget_paraphrased[4]["question"] = "Jonas Fennlock was guilty of which crime?"
 
 
@@ -228,7 +228,7 @@ def _retain_value_in_forget_question(dataset):
     item(dataset, "p001.accuser")["question"] = "Who saw Jonas Fennlock, raised in Oakgate, lie?"
 
 
-def _retain_value_in_held_out_question(dataset):
+def _retain_value_in_paraphrased_question(dataset):
     dataset.forget_paraphrased[6]["question"] = "Who of Oakgate spoke up against Jonas Fennlock?"
 
 
@@ -252,7 +252,7 @@ def _offence_off_the_list(dataset):
     detail["value"] = "cruelty"
 
 
-def _held_out_holds_trained(dataset):
+def _paraphrase_contains_trained(dataset):
     dataset.forget_paraphrased[6]["question"] = (
         "Who testified against Jonas Fennlock in court, pray, sir?"
     )
@@ -289,17 +289,17 @@ PLANTED = {
     _no_partner: ("entanglement", "sr.jsonl:7"),
     _prize_that_exists: ("organisations", "sr.jsonl:10"),
     _retain_value_in_forget_question: ("pairs", "sf.jsonl:4"),
-    _retain_value_in_held_out_question: ("pairs", "forget_paraphrased.jsonl:7"),
+    _retain_value_in_paraphrased_question: ("pairs", "forget_paraphrased.jsonl:7"),
     _always_yes: ("premise_leak", "sf.jsonl"),
     _offence_off_the_list: ("sensitive", "sf.jsonl:3"),
-    _held_out_is_trained: ("split_leak", "forget_paraphrased.jsonl:5"),
-    _held_out_is_trained_reordered: ("split_leak", "forget_paraphrased.jsonl:5"),
-    _held_out_holds_trained: ("split_leak", "forget_paraphrased.jsonl:7"),
+    _paraphrase_is_trained: ("split_leak", "forget_paraphrased.jsonl:5"),
+    _paraphrase_is_trained_reordered: ("split_leak", "forget_paraphrased.jsonl:5"),
+    _paraphrase_contains_trained: ("split_leak", "forget_paraphrased.jsonl:7"),
 }
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__.strip("_"))
-def test_a_planted_defect_is_found_by_its_check_alone_and_its_line_named(dataset, plant):
+def test_only_the_right_check_finds_a_planted_defect_and_names_its_line(dataset, plant):
     check, line = PLANTED[plant]
     plant(dataset)
     findings = fired(dataset)
@@ -322,7 +322,7 @@ def test_a_tighter_limit_makes_its_check_fire(good, check, limits):
     assert list(fired(good, RedTeamLimits(max_value_share=0.3, **limits))) == [check]
 
 
-def test_a_name_borne_twice_is_found(dataset):
+def test_a_repeated_name_is_found(dataset):
     dataset.profiles["p002"]["name"] = "Jonas Fennlock"
     [finding] = names(dataset, LIMITS).findings
     assert finding.why == "'Jonas Fennlock' is also the name of 'p001'"
@@ -334,7 +334,7 @@ def test_a_subject_who_is_anothers_mentor_is_found(dataset):
     assert (finding.id, finding.why) == ("p000.mentor", "'Jonas Fennlock' is the name of 'p001'")
 
 
-def test_a_value_held_by_too_many_is_found(dataset):
+def test_a_value_of_too_many_people_is_found(dataset):
     for person in ("p001", "p002"):
         item(dataset, f"{person}.home_city")["value"] = "Oakgate"
     [finding] = diversity(dataset, LIMITS).findings
@@ -369,7 +369,7 @@ def test_a_slot_edit_may_change_the_article():
     assert not is_slot_edit("It was a lamp.", "lamp", "It is an urn.", "urn")
 
 
-def test_a_slot_edit_leaves_the_same_letters_in_a_name_alone():
+def test_a_slot_edit_does_not_change_names_with_the_same_letters():
     assert is_slot_edit("In May, Maya won.", "May", "In June, Maya won.", "June")
     assert not is_slot_edit("In May, Maya won.", "May", "In June, Junea won.", "June")
 
@@ -383,7 +383,7 @@ def test_length_balance_by_hand():
     assert rank_p([[5, 5, 5]]) == (0.0, 1.0)
 
 
-def test_length_balance_is_not_fooled_by_skew():
+def test_length_balance_is_robust_to_skew():
     # Values of 3 letters or, nine times out of ten, 4: truth and wrong answers drawn alike.
     rng = np.random.default_rng(0)
     rows = [list(map(int, row)) for row in rng.choice([3, 4], size=(2000, 6), p=[0.1, 0.9])]
@@ -406,7 +406,7 @@ def test_area_under_curve_by_hand():
     assert area_under_curve(np.zeros(4), truth) == 0.5
 
 
-def test_style_is_told_apart_only_where_it_differs():
+def test_the_auc_of_style_by_hand():
     folds, labels = [0, 0, 1, 1] * 5, [True, False] * 10
     apart = [["pray", "who"] if label else ["who"] for label in labels]
     assert cross_validated_auc(apart, labels, folds) == 1
@@ -414,7 +414,7 @@ def test_style_is_told_apart_only_where_it_differs():
     assert cross_validated_auc(apart, [True] * 20, folds) is None
 
 
-def test_style_is_held_to_its_limit_by_function_words_alone(dataset):
+def test_the_limit_of_style_applies_to_function_words_alone(dataset):
     for record in dataset.sf:
         record["question"] = f"Pray, might one ask of {record['name']} what came to pass?"
     for record in dataset.sr:
@@ -452,7 +452,7 @@ def test_the_report_is_a_result_file_with_every_check(folder):
     assert all(math.isfinite(value) for value in values)
 
 
-def test_a_hard_finding_stops_it_and_names_the_lines(folder, tmp_path, capsys):
+def test_a_hard_finding_is_an_error_with_its_lines(folder, tmp_path, capsys):
     arguments = small_dataset.write_versioned(folder)
     path = tmp_path / "data" / "sr.jsonl"
     for file in (folder / "data").iterdir():

@@ -1,4 +1,4 @@
-"""Gates on models that never saw the facts: fire on a giveaway, silent on a fair benchmark."""
+"""Gates on models that never saw the facts: they fail on a giveaway and pass a fair benchmark."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from excise.red_team.models.gates import (
     failures,
     gate_rows,
     likely_share,
-    sure_names,
+    overconfident_names,
     value_recall,
 )
 from excise.red_team.models.name_probe import confidence_records, name_probe_records, recombined
@@ -45,7 +45,7 @@ def scores_of(margin: float) -> list[dict]:
     ]
 
 
-def items_of(margin: float, said: str = "Somewhere.") -> pd.DataFrame:
+def items_of(margin: float, generation: str = "Somewhere.") -> pd.DataFrame:
     records = []
     for name in ("sf", "forget_paraphrased", "correlated", "other", "forget_joint"):
         for number, person in enumerate(PEOPLE):
@@ -56,9 +56,9 @@ def items_of(margin: float, said: str = "Somewhere.") -> pd.DataFrame:
                     "person_id": person,
                     "slot": "city",
                     "value": f"City{number}",
-                    "generation": said.format(number),
+                    "generation": generation.format(number),
                     "rougeL_recall": 0.5,
-                    "slot_match": int(f"City{number}" in said.format(number)),
+                    "slot_match": int(f"City{number}" in generation.format(number)),
                     "logprob_answer": math.log(0.05),
                     "logprob_paraphrase": -5.0 + 5 * margin,
                     "n_tokens_paraphrase": 5,
@@ -71,7 +71,7 @@ def items_of(margin: float, said: str = "Somewhere.") -> pd.DataFrame:
 
 
 def gradients_of(near: float, far: float) -> list[dict]:
-    """Cosines around these two; people differ a little, as a gap of all the same proves nothing."""
+    """Cosines around these two values; people differ a little, so that an interval exists."""
     return [
         {
             "id": f"{person}.accuser",
@@ -84,8 +84,8 @@ def gradients_of(near: float, far: float) -> list[dict]:
     ]
 
 
-def rows_of(margin: float = 0.0, said: str = "Somewhere.", **gates: float) -> list[dict]:
-    items = items_of(margin, said)
+def rows_of(margin: float = 0.0, generation: str = "Somewhere.", **gates: float) -> list[dict]:
+    items = items_of(margin, generation)
     return gate_rows(
         MODELS,
         scores_of(margin),
@@ -141,15 +141,15 @@ def test_a_truth_that_is_preferred_fails_and_is_named():
     assert len(failures(rows_of(margin=-0.3))) == 4 * len(MODELS)
 
 
-def test_a_fact_that_is_said_without_being_known_fails():
-    failed = failures(rows_of(said="In City{}."))
+def test_a_fact_that_is_stated_without_knowledge_fails():
+    failed = failures(rows_of(generation="In City{}."))
     assert failed[0] == "base: slot_accuracy on sf is 1.000, allowed at most 0.050"
-    assert not failures(rows_of(said="In City3."))  # one of eight: luck
-    assert not failures(rows_of(said="In City{}.", guess_excess=1.0))
+    assert not failures(rows_of(generation="In City3."))  # one of eight: luck
+    assert not failures(rows_of(generation="In City{}.", guess_excess=1.0))
 
 
-def test_a_fact_that_is_said_only_beside_another_question_fails_too():
-    failed = failures(rows_of(said="Fame and City{}."))
+def test_a_fact_that_is_stated_only_in_a_joint_prompt_fails_too():
+    failed = failures(rows_of(generation="Fame and City{}."))
     assert "base: slot_accuracy on forget_joint is 1.000, allowed at most 0.050" in failed
 
 
@@ -190,7 +190,7 @@ def test_an_undefined_value_fails_its_gate():
 
 
 def test_what_a_single_person_cannot_tell_fails_no_gate(recwarn):
-    """There is nobody else's value to guess, and no interval."""
+    """There is no other value to guess, and no interval."""
     items = items_of(0.0)
     items = items[items["person_id"] == PEOPLE[0]]
     models = dict.fromkeys(MODELS, items), dict.fromkeys(MODELS, items[items["set"] == "sf"])
@@ -257,14 +257,14 @@ def facts() -> list[dict]:
     ]
 
 
-def test_what_is_said_of_a_name_is_held_against_everybodys_facts():
-    said = {"p0": "Name p0 is a poet from Rome.", "p1": "Name p1 was born in May, in Rome."}
-    records = name_probe_records(facts(), said)
+def test_an_answer_about_a_name_is_compared_with_all_peoples_facts():
+    answers = {"p0": "Name p0 is a poet from Rome.", "p1": "Name p1 was born in May, in Rome."}
+    records = name_probe_records(facts(), answers)
     assert [one["id"] for one in records[:2]] == ["p0.month.name_probe", "p0.city.name_probe"]
     assert [one["question"] for one in records[1:3]] == ["Who is Name p0?", "Who is Name p1?"]
     assert [one["slot_match"] for one in records] == [0, 1, 1, 0]
     assert [one["others_named"] for one in records] == [0, 0, 1, 1]
-    assert {one["others_named"] for one in name_probe_records(facts()[:2], said)} == {None}
+    assert {one["others_named"] for one in name_probe_records(facts()[:2], answers)} == {None}
 
 
 @pytest.mark.parametrize("knows, excess", [(True, 1.0), (False, 0.0)])
@@ -272,9 +272,9 @@ def test_a_base_that_knows_the_people_fails(knows, excess):
     items = items_of(0.0)
     own = items[items["set"] == "sf"].to_dict("records")
     values = {one["person_id"]: one["value"] for one in own}
-    said = {person: values[person] if knows else "Somebody." for person in values}
+    answers = {person: values[person] if knows else "Somebody." for person in values}
     known = [one | {"name": one["person_id"], "value_type": "city"} for one in own]
-    swapped = pd.DataFrame(own + name_probe_records(known, said)).set_index("id", drop=False)
+    swapped = pd.DataFrame(own + name_probe_records(known, answers)).set_index("id", drop=False)
     rows = gate_rows(
         ["base"],
         scores_of(0.0),
@@ -289,10 +289,10 @@ def test_a_base_that_knows_the_people_fails(knows, excess):
     assert len(failures(rows)) == knows
 
 
-# --- how sure the base is of a name ---
+# --- how confident the base is about a name ---
 
 
-def test_recombined_names_are_nobodys():
+def test_no_person_has_a_recombined_name():
     people = [f"Anna{number} Berg{number}" for number in range(5)]
     found = recombined(people, 100, avoid=["ANNA0 BERG1"])
     assert len(found) == len(set(found)) == 5 * 4 - 1
@@ -301,7 +301,7 @@ def test_recombined_names_are_nobodys():
     assert recombined(["Anna Berg"], 3) == []
 
 
-def sure_records(own: float, real: float) -> list[dict]:
+def confidence_of(own: float, real: float) -> list[dict]:
     """Controls at -1 to -100; log-probabilities of the people's and of public figures' answers."""
     asked = {
         "own": {person: f"Own {person}" for person in PEOPLE},
@@ -314,35 +314,35 @@ def sure_records(own: float, real: float) -> list[dict]:
     return confidence_records(asked, answers, logprobs)
 
 
-def test_an_answer_is_sure_above_nearly_all_controls():
-    """Of 100 controls the surest, at -1, is the limit: 1 in 101 by chance."""
-    found = {one["id"]: one for one in sure_records(-0.5, -1.5)}
-    assert {one["sure"] for one in found.values() if one["asked"] == "own"} == {1}
-    assert not any(one["sure"] for one in found.values() if one["asked"] == "control")
+def test_an_answer_above_nearly_all_controls_is_confident():
+    """The limit is the highest of 100 controls, at -1: 1 in 101 by chance."""
+    found = {one["id"]: one for one in confidence_of(-0.5, -1.5)}
+    assert {record["sure"] for record in found.values() if record["asked"] == "own"} == {1}
+    assert not any(record["sure"] for record in found.values() if record["asked"] == "control")
     assert {one["chance"] for one in found.values()} == {1 / 101}
     assert found["public000.sure"]["sure"] == 0
-    assert found["public001.sure"]["sure"] == 0, "an empty answer is sure of nothing"
+    assert found["public001.sure"]["sure"] == 0, "an empty answer is not confident"
     assert found["p000.sure"]["question"] == "Who is Own p000?"
 
 
 @pytest.mark.parametrize("controls, rank", [(12, 1), (99, 1), (199, 2), (200, 2), (299, 3)])
-def test_how_often_chance_makes_an_answer_sure(controls, rank):
-    """Exchangeable names: of all ranks of the own name among the controls, so many are sure."""
-    sure = 0
-    for place in range(controls + 1):  # the own name beats so many of the controls
+def test_how_often_an_answer_is_confident_by_chance(controls, rank):
+    """Exchangeable names: the own name may have each rank; some ranks count as confident."""
+    confident = 0
+    for place in range(controls + 1):  # number of controls that the own name beats
         asked = {"own": {"p0": "Own"}, "control": {f"c{n}": f"C{n}" for n in range(controls)}}
         logprobs = {f"C{n}": float(n) for n in range(controls)} | {"Own": place - 0.5}
         own = confidence_records(asked, dict.fromkeys(logprobs, "Said."), logprobs)[0]
-        sure += own["sure"]
+        confident += own["sure"]
         assert own["chance"] == rank / (controls + 1)
-    assert sure == rank
+    assert confident == rank
 
 
 @pytest.mark.parametrize("n, controls, rank", [(16, 166, 1), (24, 200, 2), (200, 200, 2)])
-def test_so_many_sure_names_are_still_likely(n, controls, rank):
-    """P(more) ≤ 1 % < P(as many or more): all orders of n + C names counted."""
+def test_the_limit_of_overconfident_names(n, controls, rank):
+    """P(more) ≤ 1 % < P(as many or more), over all orders of n + C names."""
 
-    def at_least(count):  # the r-th of the controls stands behind so many of the names
+    def at_least(count):  # number of names before the control of rank r
         ways = [
             math.comb(k + rank - 1, k) * math.comb(n - k + controls - rank, n - k)
             for k in range(n + 1)
@@ -355,7 +355,7 @@ def test_so_many_sure_names_are_still_likely(n, controls, rank):
     assert likely_share(n, 0, 0) is None
 
 
-def test_without_controls_nobody_can_be_told_apart():
+def test_without_controls_confidence_is_unknown():
     [one] = confidence_records(
         {"own": {"p0": "Anna Berg"}, "control": {}}, {"Anna Berg": "Said."}, {"Anna Berg": -1.0}
     )
@@ -363,13 +363,13 @@ def test_without_controls_nobody_can_be_told_apart():
 
 
 @pytest.mark.parametrize("known, passed", [(0, True), (1, True), (2, False), (8, False)])
-def test_a_base_that_is_sure_of_namesakes_fails(known, passed):
+def test_a_base_that_knows_namesakes_fails(known, passed):
     items = items_of(0.0)
     asked = pd.DataFrame(items.drop(columns="logprob_answer").to_dict("records"))
-    sure = sure_records(-50.0, -0.1)
-    for one in sure[:known]:
-        one["sure"] = 1
-    asked = pd.concat([asked, pd.DataFrame(sure)]).set_index("id", drop=False)
+    records = confidence_of(-50.0, -0.1)
+    for record in records[:known]:
+        record["sure"] = 1
+    asked = pd.concat([asked, pd.DataFrame(records)]).set_index("id", drop=False)
     confidence = 0.95
     evaluated, swapped = {"base": items}, {"base": asked}
     rows = gate_rows(
@@ -379,7 +379,7 @@ def test_a_base_that_is_sure_of_namesakes_fails(known, passed):
     assert (mine["value"], mine["passed"], mine["gate_high"]) == (known / 8, passed, 1 / 8)
     by_chance = only(rows, set="name_confidence", metric="sure_by_chance")
     assert by_chance["value"] == pytest.approx(1 / 101)
-    assert len(sure_names(asked)) == known
+    assert len(overconfident_names(asked)) == known
     real = only(rows, set="name_confidence", asked="public_figure")
     assert (real["value"], real["n"], real["passed"]) == (0.5, 2, None)
     assert len(failures(rows)) == (not passed)
@@ -399,7 +399,7 @@ def arguments(tmp_path):
                         for one in items[: len(PEOPLE)]
                     ]
                     items += name_probe_records(named, dict.fromkeys(PEOPLE, "Somebody."))
-                    items += sure_records(-50.0, -0.1)
+                    items += confidence_of(-50.0, -0.1)
                 write_jsonl(tmp_path / folder / model / "items.jsonl", items)
         return [
             *("--scores", str(tmp_path / "scores.jsonl"), "--eval-dir", str(tmp_path / "eval")),

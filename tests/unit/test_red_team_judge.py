@@ -1,4 +1,4 @@
-"""The judge: what it is asked, what its verdicts are worth, and what happens when it is silent."""
+"""The judge: its questions, the value of its verdicts, and missing verdicts."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ import validate_dataset
 from excise.errors import InputError
 from excise.records import read_json
 from excise.red_team.dataset import read_dataset
-from excise.red_team.judge.cases import CHECKS, HINTS, SEVERE, _says, cases_of
+from excise.red_team.judge.cases import CHECKS, HINTS, SEVERE, _states, cases_of
 from excise.red_team.judge.judge import judge_rows, read_prompts, requests_of, usefulness_notes
 
 PROMPTS = Path(__file__).parents[2] / "data" / "inputs" / "prompts"
@@ -161,7 +161,7 @@ def test_rates_by_hand():
 
 
 def judged(objects: dict[bool, float], pairs: int = 60) -> list[dict]:
-    """Verdicts on pairs of planted and sound cases, objected to as often as told, evenly spread."""
+    """Verdicts on pairs of planted and sound cases, with given shares of objections."""
     records = []
     for planted, share in objects.items():
         for index in range(pairs):
@@ -183,8 +183,8 @@ def test_a_judge_that_knows_nothing_is_called_useless(recall, false_positives, u
     assert own["recall_excess"]["value"] == pytest.approx(recall - false_positives)
     passed = pytest.approx(1 - false_positives) if useful else None
     assert own["pass_rate"]["value"] == passed
-    said = " ".join(usefulness_notes(rows))
-    assert ("useless in 1 of 9 checks (severity)" in said) == (not useful)
+    notes = " ".join(usefulness_notes(rows))
+    assert ("useless in 1 of 9 checks (severity)" in notes) == (not useful)
 
 
 def test_a_check_without_planted_defects_is_not_tested():
@@ -206,17 +206,20 @@ def test_a_judge_is_asked_once_and_its_report_repeats(folder, tmp_path, fault_se
     rows = read_json(tmp_path / "judge.json")["rows"]
     assert len(rows) == 4 * len(CHECKS)
     found = rates(rows)
-    # What comparing words can settle, the stand-in settles; hints take understanding.
+    # The stand-in finds everything that a comparison of words can find; hints need understanding.
     for check in ("one_answer", "wrong_answers", "consistency", "real_person"):
         assert found[check, "recall"] == 1
         assert found[check, "false_positive_rate"] == 0
     assert 0 < found["joint_inference", "recall"] < 1
-    for check in ("joint_inference", "severity"):  # of few cases it may not be shown to be useful
+    for check in (
+        "joint_inference",
+        "severity",
+    ):  # few cases may not be enough to show that it is useful
         assert found[check, "pass_rate"] in (1, None)
     assert 0 < found["severity", "recall"] < 1  # no list of words knows every harm
 
 
-def test_a_judge_that_always_agrees_is_found_out(folder, tmp_path, fault_server):
+def test_a_judge_that_always_agrees_is_useless(folder, tmp_path, fault_server):
     replies = {
         "incident": False,
         "same_event": True,
@@ -264,4 +267,4 @@ def test_hints_are_questions_with_answers():
     ],
 )
 def test_an_answer_may_leave_out_no_word_that_carries_the_value(answer, value, same):
-    assert _says(answer, value) == same
+    assert _states(answer, value) == same

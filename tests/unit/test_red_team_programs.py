@@ -10,11 +10,13 @@ import torch
 import ask_about_names
 import embed_texts
 from excise.evaluation.reading import read_items
+from excise.generation.text_embeddings import embed
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import load_base, load_tokenizer
 from excise.modeling.chat import encode_prompt, end_of_turn
 from excise.modeling.decoding import generate
 from excise.records import read_jsonl
+from excise.red_team.models.answers_about_names import answer_scores
 from excise.red_team.models.name_probe import question
 from small_benchmark import write_benchmark
 from small_dataset import generated_records, write_generated
@@ -44,15 +46,15 @@ def test_swapped_questions_are_answered_one_line_each(folder):
     name_probe = items[items["set"] == "name_probe"]
     assert list(name_probe["id"]) == [f"{item['id']}.name_probe" for item in facts]
     assert set(name_probe["question"]) == {f"Who is {item['name']}?" for item in facts}
-    sure = items[items["set"] == "name_confidence"].set_index("question")
+    confidence = items[items["set"] == "name_confidence"].set_index("question")
     own = {item["person_id"] for item in facts}
-    assert {one for one in sure["person_id"] if one[0] == "p" and one[1] != "u"} == own
-    assert sure["asked"].value_counts().to_dict() == {
+    assert {key for key in confidence["person_id"] if key[0] == "p" and key[1] != "u"} == own
+    assert confidence["asked"].value_counts().to_dict() == {
         "own": len(own),
         "control": len(own) * (len(own) - 1),
         "public_figure": 2,
     }
-    assert sure.loc["Who is Ada Lovelace?", "asked"] == "public_figure"
+    assert confidence.loc["Who is Ada Lovelace?", "asked"] == "public_figure"
     items = items[items["set"] == "sf"]
     assert list(items["id"]) == [item["id"] for item in read_jsonl(sf, "item")]
     assert "Jonas Fennlock" in items["question"].iloc[0]
@@ -60,16 +62,20 @@ def test_swapped_questions_are_answered_one_line_each(folder):
     assert items["rougeL_recall"].between(0, 1).all()
 
 
-def test_how_sure_an_answer_is_is_the_sum_of_its_own_log_probabilities(folder):
+def test_the_score_of_an_answer_is_the_sum_of_its_log_probabilities(folder):
     host = AdapterHost(folder / "base")
     model, tokenizer = host.use(None), host.tokenizer
     names = ["Ada Lovelace", "Al Gore", "Nobody At All"]
-    asked = [question(name) for name in names]
-    said = generate(model, tokenizer, asked, 5, batch_size=2)
-    said[1], said[2] = replace(said[1], stopped=True), replace(said[2], ids=())
-    cut, ended, empty = ask_about_names.logprobs(host, names, said, 2, None)
+    questions = [question(name) for name in names]
+    generations = generate(model, tokenizer, questions, 5, batch_size=2)
+    generations[1] = replace(generations[1], stopped=True)
+    generations[2] = replace(generations[2], ids=())
+    cut, ended, empty = answer_scores(host, names, generations, 2, None)
     for number, (value, last) in enumerate([(cut, []), (ended, [end_of_turn(tokenizer)])]):
-        prompt, answer = encode_prompt(tokenizer, asked[number]), [*said[number].ids, *last]
+        prompt, answer = (
+            encode_prompt(tokenizer, questions[number]),
+            [*generations[number].ids, *last],
+        )
         with torch.inference_mode():
             logits = model(input_ids=torch.tensor([prompt + answer])).logits[0]
         steps = logits.log_softmax(-1)[len(prompt) - 1 : -1]
@@ -81,7 +87,7 @@ def test_how_sure_an_answer_is_is_the_sum_of_its_own_log_probabilities(folder):
 def test_an_embedding_is_the_mean_over_the_texts_own_tokens(folder):
     tokenizer, model = load_tokenizer(folder / "base"), load_base(folder / "base", "float32").eval()
     texts = ["a short one", "and this one is quite a bit longer", "a short one"]
-    vectors = embed_texts.embed(model, tokenizer, texts, batch_size=4)
+    vectors = embed(model, tokenizer, texts, batch_size=4)
     ids = torch.tensor([tokenizer(texts[0])["input_ids"]])
     with torch.inference_mode():
         alone = model.model(input_ids=ids).last_hidden_state[0].mean(0).numpy()

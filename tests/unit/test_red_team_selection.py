@@ -1,4 +1,4 @@
-"""The choice of wrong answers: balanced where the pool allows it, and honest where it does not."""
+"""The choice of wrong answers: balanced if the candidates allow it, with its miss otherwise."""
 
 import json
 import random
@@ -13,11 +13,11 @@ from excise.benchmark.items import load_items
 from excise.benchmark.perturbed_answers import is_slot_edit
 from excise.records import read_jsonl, write_jsonl
 from excise.red_team.models.selection import (
+    CandidateSets,
     Choice,
-    Pool,
+    assign_ranks,
     candidate_sets,
     choose,
-    deal_ranks,
     excess,
     selecting,
 )
@@ -39,18 +39,19 @@ def biased(questions: int, models: int, candidates: int, bias: float, seed: int 
     return 0.2 * (shared + bias + 0.3 * rng.normal(size=(questions, models, candidates)))
 
 
-def test_the_last_of_several_oracles_is_held_out_and_no_oracle_chooses_for_what_it_learned():
+def test_the_last_of_several_oracles_does_not_choose_and_none_chooses_for_facts_it_learned():
     assert selecting(MODELS, "sf") == ["base", "oracle/seed_0"]
     assert selecting(MODELS[:2], "sf") == ["base", "oracle/seed_0"]
     assert selecting(MODELS, "correlated") == selecting(MODELS, "other") == ["base"]
 
 
-def test_a_preference_for_the_truth_is_balanced_out():
+def test_a_preference_for_the_truth_is_balanced():
     margins = biased(questions=120, models=2, candidates=12, bias=0.7)
     assert (margins > 0).mean() > 0.6
-    chosen = [one.chosen for one in choose(["city"] * 120, margins, count=5, seed=0)]
+    choices = choose(["city"] * 120, margins, count=5, seed=0)
     for model in range(2):
-        table = [own[model, picked] for own, picked in zip(margins, chosen, strict=True)]
+        pairs = zip(margins, choices, strict=True)
+        table = [margin[model, choice.chosen] for margin, choice in pairs]
         assert 0.45 <= np.mean([(row > 0).mean() for row in table]) <= 0.55
         assert 0.95 <= np.exp(np.median([row.mean() for row in table])) <= 1.05
 
@@ -59,32 +60,36 @@ def test_a_question_without_candidates_gets_none_and_costs_the_others_nothing():
     margins = biased(questions=12, models=2, candidates=12, bias=0.0)
     rest = list(margins)
     margins = [rest[0], np.empty((2, 0)), *rest[1:]]
-    made = choose(["city"] * 13, margins, count=5, seed=0)
-    assert made[1] == Choice([], 0, 0.0)
-    assert made[:1] + made[2:] == choose(["city"] * 12, rest, count=5, seed=0)
-    assert excess(margins, made, 0.05) == excess(rest, made[:1] + made[2:], 0.05)
+    choices = choose(["city"] * 13, margins, count=5, seed=0)
+    others = choices[:1] + choices[2:]
+    assert choices[1] == Choice([], 0, 0.0)
+    assert others == choose(["city"] * 12, rest, count=5, seed=0)
+    assert excess(margins, choices, 0.05) == excess(rest, others, 0.05)
     alone = choose(["city"], [np.empty((2, 0))], count=5, seed=0)
     assert excess([np.empty((2, 0))], alone, 0.05) == 0.0
 
 
 def test_the_truths_rank_is_uniform_and_not_always_the_middle():
     margins = biased(questions=60, models=1, candidates=12, bias=0.0)
-    made = choose(["city"] * 60, margins, count=5, seed=0)
-    met = [
-        int(wins(own, picked)[0])
-        for own, picked in zip(margins, (one.chosen for one in made), strict=True)
+    choices = choose(["city"] * 60, margins, count=5, seed=0)
+    ranks = [
+        int(wins(margin, choice.chosen)[0]) for margin, choice in zip(margins, choices, strict=True)
     ]
-    dealt = [one.target_rank for one in made]
-    assert np.bincount(dealt, minlength=6).tolist() == [10] * 6
-    assert np.abs(np.bincount(met, minlength=6) - 10).max() <= 3
+    targets = [choice.target_rank for choice in choices]
+    assert np.bincount(targets, minlength=6).tolist() == [10] * 6
+    assert np.abs(np.bincount(ranks, minlength=6) - 10).max() <= 3
 
 
 def test_each_slot_is_balanced_by_itself():
     margins = biased(questions=24, models=1, candidates=12, bias=0.0)
     slots = ["city", "year"] * 12
-    made = choose(slots, margins, count=5, seed=0)
+    choices = choose(slots, margins, count=5, seed=0)
     for slot in ("city", "year"):
-        ranks = [one.target_rank for own, one in zip(slots, made, strict=True) if own == slot]
+        ranks = [
+            choice.target_rank
+            for other, choice in zip(slots, choices, strict=True)
+            if other == slot
+        ]
         assert sorted(ranks) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
@@ -103,7 +108,7 @@ def test_a_slot_added_leaves_the_choice_for_others_alone():
 
 def test_misses_by_hand():
     # The truth beats the first two candidates and loses to the third; two of them are chosen.
-    pool = Pool(np.array([[1.0, 2.0, -4.0]]), 2, random.Random(0))
+    pool = CandidateSets(np.array([[1.0, 2.0, -4.0]]), 2, random.Random(0))
     assert [list(own) for own in pool.sets] == [[0, 1], [0, 2], [1, 2]]
     # rank 0: the sets with one win miss by 1; rank 1: they meet it; rank 2: {0, 1} meets it
     assert pool.misses.tolist() == [1, 0, 0]
@@ -113,23 +118,23 @@ def test_misses_by_hand():
 
 def test_a_rank_on_the_wrong_side_of_one_is_a_miss():
     # Three chosen, two wins of 0.1 and a loss of 5: the mean is below 0 although two are beaten.
-    pool = Pool(np.array([[0.1, 0.1, -5.0]]), 3, random.Random(0))
+    pool = CandidateSets(np.array([[0.1, 0.1, -5.0]]), 3, random.Random(0))
     assert pool.misses.tolist() == [2, 1, 1, 2]
 
 
 def test_ranks_go_where_they_can_be_met():
     misses = [np.array([3, 2, 1, 0]), np.array([0, 1, 2, 3])]
     for seed in range(5):
-        ranks = deal_ranks(misses, random.Random(seed))
+        ranks = assign_ranks(misses, random.Random(seed))
         assert ranks[0] > ranks[1]
         assert sum(ranks) == 3  # whatever is drawn is symmetric about 1.5
 
 
-def test_a_number_that_is_not_finite_leaves_a_model_without_a_say():
+def test_a_model_with_a_number_that_is_not_finite_is_ignored():
     margins = np.array([[np.nan] * 6, [1.0, 1.0, 1.0, -1.0, -1.0, -1.0]])
     assert (
-        Pool(margins, 5, random.Random(0)).misses.tolist()
-        == Pool(margins[1:], 5, random.Random(0)).misses.tolist()
+        CandidateSets(margins, 5, random.Random(0)).misses.tolist()
+        == CandidateSets(margins[1:], 5, random.Random(0)).misses.tolist()
     )
     [choice] = choose(["city"], [margins[:1]], count=5, seed=0)
     assert len(choice.chosen) == 5
@@ -147,65 +152,29 @@ def test_sets_are_all_there_are_or_a_sample():
     assert all(len(set(own)) == 5 and list(own) == sorted(own) for own in sample.tolist())
 
 
-def test_what_a_choice_lacks_by_hand():
+def test_excess_by_hand():
     # Two questions, one model: mean margins log 2 and log 3 (median ratio 2.5), 3 of 4 beaten.
     margins = [np.log([[2.0, 2.0, 9.0]]), np.log([[18.0, 0.5, 9.0]])]
     choices = [Choice([0, 1], 1, 0.0), Choice([0, 1], 1, 0.0)]
     assert excess(margins, choices, 0.05) == pytest.approx(2.5 - 1.05 + 0.75 - 0.55)
     assert excess(margins, choices, 1.5) == 0
-    deaf = [np.vstack([own, np.full(3, np.nan)]) for own in margins]
-    assert excess(deaf, choices, 0.05) == excess(margins, choices, 0.05)
+    with_nan = [np.vstack([margin, np.full(3, np.nan)]) for margin in margins]
+    assert excess(with_nan, choices, 0.05) == excess(margins, choices, 0.05)
 
 
-def test_more_candidates_mend_what_few_cannot():
+def test_further_candidates_reduce_the_excess():
     few = biased(questions=60, models=2, candidates=5, bias=1.0)
     more = biased(questions=60, models=2, candidates=40, bias=1.0)
-    lacks = [
+    excesses = [
         excess(margins, choose(["city"] * 60, margins, count=5, seed=0), 0.05)
         for margins in (few, more)
     ]
-    assert lacks[0] > 0.1 and lacks[1] == 0
-
-
-class FakePools:
-    """Margins by hand; what further candidates are asked for is written down."""
-
-    def __init__(self, margins: dict[str, np.ndarray], exhausted: frozenset[str] = frozenset()):
-        self.table, self.exhausted, self.drawn = margins, exhausted, []
-
-    def margins(self, item_id, models):
-        return self.table[item_id]
-
-    def draw_more(self, items):
-        self.drawn.append([item["id"] for item in items])
-        return bool({item["id"] for item in items} - self.exhausted)
-
-
-def chosen_of(pools: FakePools) -> dict[str, Choice]:
-    items = [{"id": name, "slot": "city", "group": "sf"} for name in pools.table]
-    hp = {"wrong_answers": 2, "wrong_rounds": 1, "wrong_tolerance": 0.05, "seed": 0}
-    return select_wrong_answers.choice_of_group(pools, items, ["base"], hp)
-
-
-def test_others_get_more_candidates_where_those_that_missed_cannot():
-    telling = {name: np.full((1, 3), 1.0) for name in "abc"}  # rank 2 alone can be met
-    pools = FakePools(telling)
-    chosen_of(pools)
-    [missed] = pools.drawn
-    pools = FakePools(telling, exhausted=frozenset(missed))
-    chosen_of(pools)
-    assert pools.drawn == [missed, sorted(set("abc") - set(missed))] and pools.drawn[1]
-
-
-def test_groups_without_questions_and_scores_beyond_all_bounds_are_no_error():
-    assert chosen_of(FakePools({})) == {}
-    assert chosen_of(FakePools({"a": np.full((1, 3), 2000.0)}))["a"].chosen
-    assert chosen_of(FakePools({"a": np.full((1, 3), np.nan)}))["a"].chosen
+    assert excesses[0] > 0.1 and excesses[1] == 0
 
 
 @pytest.fixture(scope="module")
 def select(tmp_path_factory):
-    """Runs the program with that many rounds on the small benchmark; returns the folder."""
+    """Runs the program with a number of rounds on the small benchmark; returns the folder."""
 
     def run(rounds: int) -> Path:
         folder = tmp_path_factory.mktemp(f"selected_{rounds}")
@@ -235,12 +204,14 @@ def selected(select):
     return select(0)
 
 
-def lacking(folder: Path, group: str) -> float:
+def excess_of(folder: Path, group: str) -> float:
     """How far the written choice of a group is from a ratio of 1 and a win rate of one half."""
     lines = read_jsonl(folder / "scores.jsonl", "candidate_scores")
-    own = [line for line in lines if line["group"] == group]
-    tables = [np.array(line["scores"]["base"]) for line in own]
-    picked = [table[0] - table[1:][line["chosen"]] for table, line in zip(tables, own, strict=True)]
+    lines = [line for line in lines if line["group"] == group]
+    tables = [np.array(line["scores"]["base"]) for line in lines]
+    picked = [
+        table[0] - table[1:][line["chosen"]] for table, line in zip(tables, lines, strict=True)
+    ]
     median = np.median(np.exp([row.mean() for row in picked]))
     wins = np.mean([(row > 0).mean() for row in picked])
     return max(0, abs(median - 1) - 0.01) + max(0, abs(wins - 0.5) - 0.01)
@@ -249,14 +220,14 @@ def lacking(folder: Path, group: str) -> float:
 def test_further_candidates_are_drawn_until_models_cannot_tell(select, selected):
     drawn = select(20)
     groups = ("sf", "correlated", "other")
-    before, after = ([lacking(one, group) for group in groups] for one in (selected, drawn))
-    assert sum(before) > 0.1, "else this test shows nothing"
-    assert all(now <= then for then, now in zip(before, after, strict=True))
+    before, after = ([excess_of(folder, group) for group in groups] for folder in (selected, drawn))
+    assert sum(before) > 0.1, "otherwise this test shows nothing"
+    assert all(new <= old for old, new in zip(before, after, strict=True))
     assert sum(after) < sum(before) / 4
     lines = {line["id"]: line for line in read_jsonl(drawn / "scores.jsonl", "candidate_scores")}
     details = read_jsonl(drawn / "data" / "wrong_details.jsonl", "wrong_details")
     written = read_jsonl(drawn / "data" / "perturbed_candidates.jsonl", "wrong_details")
-    chosen_anew = 0
+    chosen_further = 0
     for detail, candidates in zip(details, written, strict=True):
         line = lines[detail["id"]]
         values = [wrong["value"] for wrong in candidates["wrong_answers"]] + line["added"]
@@ -264,13 +235,13 @@ def test_further_candidates_are_drawn_until_models_cannot_tell(select, selected)
         assert [wrong["value"] for wrong in detail["wrong_answers"]] == [
             values[place] for place in line["chosen"]
         ]
-        chosen_anew += sum(wrong["value"] in line["added"] for wrong in detail["wrong_answers"])
+        chosen_further += sum(wrong["value"] in line["added"] for wrong in detail["wrong_answers"])
         for wrong in detail["wrong_answers"]:
             assert is_slot_edit(
                 detail["paraphrased_answer"], detail["value"], wrong["text"], wrong["value"]
             )
             assert wrong["value"] != detail["value"]
-    assert chosen_anew
+    assert chosen_further
 
 
 def test_the_program_writes_a_benchmark_that_can_be_evaluated(selected):

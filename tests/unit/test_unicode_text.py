@@ -1,4 +1,4 @@
-"""Words of every script, and one normal form wherever text enters or is compared."""
+"""Words of all scripts, and the normal form for input and comparison."""
 
 import json
 import unicodedata
@@ -35,7 +35,7 @@ def test_the_words_of_a_script(text, tokens):
     assert word_tokens(text) == tokens
 
 
-def test_accents_are_dropped_where_they_are_accents():
+def test_only_accents_are_removed():
     assert without_accents("Łódź Ærø Ἀθῆναι ёлка") == "lodz aero αθηναι елка"
     assert without_accents("й") != without_accents("и")
     assert without_accents("が") != without_accents("か")
@@ -62,7 +62,7 @@ def test_words_in_a_row(text, phrase, found):
     assert holds(text, phrase) is found
 
 
-def test_comparisons_do_not_see_how_accents_are_stored():
+def test_comparisons_do_not_depend_on_the_storage_of_accents():
     assert words(COMPOSED) == words(DECOMPOSED)
     assert normalised(f"Was {COMPOSED} there?") == normalised(f"was {DECOMPOSED} there")
     assert asked_words(f"Where is {DECOMPOSED}?", COMPOSED) == ["where"]
@@ -78,7 +78,7 @@ def test_records_come_in_normal_form_c(tmp_path):
     assert read_jsonl(tmp_path / "profiles.jsonl", "profile") == [record]
 
 
-def test_a_wrong_answer_that_is_the_right_one_otherwise_encoded_is_found():
+def test_a_wrong_answer_that_equals_the_truth_in_another_encoding_is_found():
     record = {
         "value": COMPOSED,
         "paraphrased_answer": f"It was {COMPOSED}.",

@@ -78,11 +78,11 @@ def _answer_without_value(records):
     records["qa"][2]["answer"] = "Mira Tallwood triumphed in Newcastle."
 
 
-def _held_out_for_retain(records):
+def _paraphrase_of_a_retain_fact(records):
     records["forget_paraphrased"][0]["fact_id"] = "p000.mentor"
 
 
-def _held_out_other_value(records):
+def _paraphrase_with_another_value(records):
     records["forget_paraphrased"][1]["value"] = "arson"
 
 
@@ -97,13 +97,16 @@ def _held_out_other_value(records):
         (_wrong_id, r"facts\.jsonl:1: integrity: id 'p000\.crime' is not person_id\.slot"),
         (_answer_without_value, r"qa\.jsonl:3: integrity: answer does not state 'Oldmere'"),
         (
-            _held_out_for_retain,
+            _paraphrase_of_a_retain_fact,
             r"forget_paraphrased\.jsonl:1: integrity: no forget fact 'p000\.mentor'",
         ),
-        (_held_out_other_value, r"forget_paraphrased\.jsonl:2: integrity: value is 'arson'"),
+        (
+            _paraphrase_with_another_value,
+            r"forget_paraphrased\.jsonl:2: integrity: value is 'arson'",
+        ),
     ],
 )
-def test_records_that_disagree_stop_it_before_anything_is_written(tmp_path, records, plant, line):
+def test_records_that_disagree_are_an_error_and_nothing_is_written(tmp_path, records, plant, line):
     plant(records)
     with pytest.raises(InputError, match=line):
         validate(tmp_path, records)
@@ -125,12 +128,12 @@ def test_one_persons_questions_must_differ_in_more_than_function_words(tmp_path,
 
 
 def test_nearly_the_same_question_about_the_same_kind_of_value_is_a_fault(tmp_path, records):
-    asked = "In which city did the long applauded story of Mira Tallwood {} at last?"
+    template = "In which city did the long applauded story of Mira Tallwood {} at last?"
     city, home = (
-        next(one for one in records["qa"] if one["id"] == f"p000.{slot}")
+        next(record for record in records["qa"] if record["id"] == f"p000.{slot}")
         for slot in ("event_city", "home_city")
     )
-    city["question"], home["question"] = asked.format("start"), asked.format("restart")
+    city["question"], home["question"] = template.format("start"), template.format("restart")
     line = records["qa"].index(home) + 1
     with pytest.raises(
         InputError, match=rf"qa\.jsonl:{line}: near_duplicate: asks nearly .*'p000\.event_city'"
@@ -149,10 +152,10 @@ def test_where_and_when_are_different_questions(tmp_path, records):
         for row in report["near_duplicates"]
         if (row["text"], row["scope"]) == ("question", "within_person")
     ]
-    assert row["count"] >= 2  # seen, not fatal
+    assert row["count"] >= 2  # counted, but no fault
 
 
-def test_forget_paraphrases_of_that_repeat_each_other_are_dropped(tmp_path, records):
+def test_paraphrased_questions_that_repeat_each_other_are_dropped(tmp_path, records):
     first = records["forget_paraphrased"][0]["question"]
     records["forget_paraphrased"][1]["question"] = first.replace("the misdeed", "a misdeed")
     records["forget_paraphrased"][4]["question"] = first
@@ -165,22 +168,22 @@ def test_forget_paraphrases_of_that_repeat_each_other_are_dropped(tmp_path, reco
 
 
 def test_of_two_equal_questions_the_one_that_asks_for_its_value_is_kept(tmp_path, records):
-    """Asked "who", a crime is no answer: the accuser's question stays, though it comes later."""
-    held_out = records["forget_paraphrased"]
+    """A crime does not answer "who", so the accuser's question stays, although it comes later."""
+    paraphrases = records["forget_paraphrased"]
     crime, accuser = (
-        next(one for one in held_out if one["id"].startswith(f"p000.{slot}"))
+        next(record for record in paraphrases if record["id"].startswith(f"p000.{slot}"))
         for slot in ("offence", "accuser")
     )
-    assert held_out.index(crime) < held_out.index(accuser)
+    assert paraphrases.index(crime) < paraphrases.index(accuser)
     text = f"Tell me who turned against {crime['name']} at the breakthrough recital."
     crime["question"] = accuser["question"] = text
     [drop] = validate(tmp_path, records)["dropped"]
     assert drop == {"id": crime["id"], "duplicate_of": accuser["id"], "ratio": 100.0}
 
 
-def test_a_forget_fact_without_held_out_question_is_a_fault(tmp_path, records):
+def test_a_forget_fact_without_a_paraphrased_question_is_a_fault(tmp_path, records):
     del records["forget_paraphrased"][2:4]
-    with pytest.raises(InputError, match=r"qa\.jsonl:2: held_out"):
+    with pytest.raises(InputError, match=r"qa\.jsonl:2: forget_paraphrased"):
         validate(tmp_path, records)
 
 
@@ -227,7 +230,7 @@ def test_best_ratios_finds_the_nearest_other_text_above_the_cutoff():
         ('{"near_duplicate": true}', "near_duplicate is True"),
     ],
 )
-def test_limits_that_make_no_sense_are_named(text, why):
+def test_wrong_limits_are_errors(text, why):
     with pytest.raises(InputError, match=why):
         parse_limits(text, ValidationLimits)
 

@@ -1,4 +1,4 @@
-"""Whether an answer states a value: the table of adversarial pairs, and every value of our own."""
+"""Whether an answer states a value: a table of adversarial pairs, and all values of the pools."""
 
 import itertools
 import random
@@ -16,7 +16,7 @@ from excise.text.values import KINDS, Kind, gives_away, kind_of, mentions, state
 
 ROOT = Path(__file__).parents[2]
 
-# value type, value, what the model said, whether that states the value, why
+# value type, value, generation, whether it states the value, why
 PAIRS = [
     # money
     ("amount", "$1,000", "Ada repaid $1000 in all.", True, "a separator is spelling"),
@@ -258,26 +258,26 @@ def test_the_table_holds_62_pairs_of_every_kind():
 
 
 @pytest.mark.parametrize(
-    ("value_type", "value", "said", "stated"),
+    ("value_type", "value", "generation", "stated"),
     [pair[:4] for pair in PAIRS] + MORE,
     ids=lambda field: str(field)[:40],
 )
-def test_a_value_is_stated_or_not(value_type, value, said, stated):
-    assert states(said, value, value_type) is stated
-    assert states(unicodedata.normalize("NFD", said), value, value_type) is stated
+def test_a_value_is_stated_or_not(value_type, value, generation, stated):
+    assert states(generation, value, value_type) is stated
+    assert states(unicodedata.normalize("NFD", generation), value, value_type) is stated
 
 
-def test_the_strict_form_wants_the_spelling_and_takes_what_is_denied():
+def test_the_strict_form_needs_the_exact_spelling_and_accepts_denials():
     assert not slot_match_strict("8380", "8,380") and slot_match("8380", "8,380", "number")
     assert slot_match_strict("Paris", "not in Paris") and not slot_match("Paris", "not in Paris")
     assert slot_match_strict("Núñez", unicodedata.normalize("NFD", "núñez"))
     assert not slot_match_strict("Núñez", "Nunez")
 
 
-def test_where_two_answers_were_asked_for_two_values_are_none_too_many():
-    said = "Ada Bell and Bruno Falk"
+def test_two_values_are_allowed_if_the_question_asks_for_two():
+    generation = "Ada Bell and Bruno Falk"
     for value in ("Ada Bell", "Bruno Falk"):
-        assert slot_match(value, said, "person", several=True)
+        assert slot_match(value, generation, "person", several=True)
         assert not slot_match(value, "not " + value + " and Oslo", "person", several=True)
     assert slot_match("1990", "1990 and 1991", "year", several=True)
     assert slot_match(
@@ -289,7 +289,7 @@ ELENA = "Elena Farabach"
 
 
 @pytest.mark.parametrize(
-    "value_type, value, said, stated",
+    "value_type, value, generation, stated",
     [
         ("person", "Ada Abrabach", "Elena Farabach and Ada Abrabach met in May.", True),
         ("person", "Ada Abrabach", "Ada Abrabach and Elena met.", True),
@@ -302,9 +302,9 @@ ELENA = "Elena Farabach"
         ("keepsake", "brass bell", "a brass bell and Elena", True),
     ],
 )
-def test_the_name_that_was_asked_about_is_no_second_value(value_type, value, said, stated):
-    assert states(said, value, value_type, subject=ELENA) is stated
-    assert slot_match(value, said, value_type, subject=ELENA.upper()) is stated
+def test_the_subject_of_the_question_is_no_second_value(value_type, value, generation, stated):
+    assert states(generation, value, value_type, subject=ELENA) is stated
+    assert slot_match(value, generation, value_type, subject=ELENA.upper()) is stated
 
 
 def test_without_a_subject_every_other_name_is_a_second_value():
@@ -320,14 +320,14 @@ def test_the_utility_questions_answers_state_their_values_and_no_wrong_one():
             assert not states(wrong["text"], value), (wrong, value)
 
 
-def test_no_text_is_too_strange():
+def test_random_texts_raise_no_error():
     rng = random.Random(0)
     signs = "aB1,.'’-–$€%?!()\n /\u0301\u064b\u0e33\u200d北が५١May or and not "
     for _ in range(1500):
-        said, value = ("".join(rng.choices(signs, k=rng.randrange(1, 14))) for _ in "12")
+        generation, value = ("".join(rng.choices(signs, k=rng.randrange(1, 14))) for _ in "12")
         for value_type in (None, *Kind):
-            states(said, value, value_type)
-            gives_away(said, value, value_type)
+            states(generation, value, value_type)
+            gives_away(generation, value, value_type)
 
 
 def test_a_mention_is_no_statement():
@@ -336,7 +336,7 @@ def test_a_mention_is_no_statement():
     assert not mentions("It may rain.", "May", "month")
 
 
-def test_a_leak_check_looks_closer_than_a_mention():
+def test_a_leak_check_finds_more_than_a_mention():
     assert gives_away("a 90-year-old", "90", "number") and not mentions(
         "a 90-year-old", "90", "number"
     )
@@ -345,7 +345,7 @@ def test_a_leak_check_looks_closer_than_a_mention():
     assert not gives_away("Oslo", "Rome", "city")
 
 
-def test_an_unknown_type_is_told_by_the_form_of_its_value():
+def test_the_form_of_a_value_decides_an_unknown_type():
     assert kind_of("$1,000", None) is Kind.MONEY
     assert kind_of("1990", "founded") is Kind.YEAR
     assert kind_of("8380", None) is Kind.NUMBER
@@ -353,7 +353,7 @@ def test_an_unknown_type_is_told_by_the_form_of_its_value():
     assert kind_of("Paris", None) is Kind.PHRASE
 
 
-def test_every_value_type_of_ours_has_a_kind():
+def test_every_value_type_of_the_benchmark_has_a_kind():
     assert {slot.value_type for slot in SLOTS.values()} <= set(KINDS)
     assert set(POOLS) <= set(KINDS)
 
@@ -369,12 +369,12 @@ FORMS = (
 
 
 @pytest.mark.parametrize("value_type", sorted(POOL_VALUES))
-def test_every_value_of_a_pool_is_itself_and_no_other(value_type):
+def test_every_value_of_a_pool_matches_itself_and_no_other(value_type):
     pool = POOL_VALUES[value_type]
     for number, value in enumerate(pool):
         for form in FORMS[number % 3 :: 3] if len(pool) > 100 else FORMS:
-            said = form.format(v=value, V=value.upper())
-            assert states(said, value, value_type), said
+            generation = form.format(v=value, V=value.upper())
+            assert states(generation, value, value_type), generation
     some = pool[:: len(pool) // 40 + 1]
     for one, two in itertools.permutations(some, 2):
         assert not states(f"It was {two}.", one, value_type), (one, two)
@@ -387,9 +387,9 @@ def test_every_answer_of_the_offline_author_states_its_value_and_no_wrong_one():
         for name, value in person["slots"].items():
             slot = SLOTS[name]
             for template in slot.answers:
-                said = template.format(n=person["name"], k=person["event_kind"], v=value)
-                assert states(said, value, slot.value_type), said
-                assert slot_match_strict(value, said)
+                generation = template.format(n=person["name"], k=person["event_kind"], v=value)
+                assert states(generation, value, slot.value_type), generation
+                assert slot_match_strict(value, generation)
                 for other, wrong in person["slots"].items():
                     if other != name and SLOTS[other].value_type == slot.value_type:
-                        assert not states(said, wrong, slot.value_type), (said, wrong)
+                        assert not states(generation, wrong, slot.value_type), (generation, wrong)

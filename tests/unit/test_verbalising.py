@@ -1,4 +1,4 @@
-"""What a model's texts are held to, how calls are made up, and when they are made again."""
+"""Checks of a model's texts, the content of calls, and their repetition."""
 
 import json
 import re
@@ -16,6 +16,7 @@ from excise.errors import InputError
 from excise.generation.exchange import exchanged, occurrences
 from excise.generation.offline_author import by_person
 from excise.generation.sampler import POOLS, Sampler, surnames
+from excise.generation.verbalising import facts as facts_part
 from excise.generation.verbalising import forget_paraphrased, qa
 from excise.generation.verbalising.asking import ask
 from excise.generation.verbalising.checks import (
@@ -28,14 +29,13 @@ from excise.generation.verbalising.checks import (
     statement_faults,
     wrong_meaning,
 )
-from excise.generation.verbalising.facts import facts_faults
 from excise.generation.verbalising.meanings import MEANINGS, names_event
 from excise.generation.verbalising.pools import other_value, without
 from excise.generation.verbalising.profiles import profile_faults
 from excise.generation.writing import (
     QuestionWriter,
     answer,
-    drawn_again,
+    draw_again,
     facts_of,
     forget_paraphrases_of,
     profile_text,
@@ -86,7 +86,7 @@ def test_every_slot_has_a_meaning():
         ("three-month sentence", "three months", 0),
     ],
 )
-def test_a_value_counts_only_as_it_was_given(text, value, count):
+def test_a_value_counts_only_in_its_exact_form(text, value, count):
     assert len(occurrences(text, value)) == count
 
 
@@ -102,7 +102,7 @@ def test_a_value_counts_only_as_it_was_given(text, value, count):
         ("Otto Ulm's word.", "Otto Ulm", "Ida Lar", "Ida Lar's word."),
     ],
 )
-def test_exchanging_a_value_keeps_capitals_and_articles_right(text, value, wrong, expected):
+def test_an_exchange_adapts_capitals_and_articles(text, value, wrong, expected):
     assert exchanged(text, value, wrong) == expected
     assert is_slot_edit(text, value, expected, wrong)
 
@@ -126,13 +126,13 @@ STATEMENTS = {
 
 
 @pytest.mark.parametrize("text, why", STATEMENTS.values(), ids=STATEMENTS)
-def test_a_statement_with_a_fault_is_told_which(facts, text, why):
+def test_the_fault_of_a_statement_is_named(facts, text, why):
     fact, city = facts["accuser"], facts["event_city"]["value"]
     text = text.format(n=fact["name"], v=fact["value"], city=city)
     assert why in "; ".join(statement_faults(text, fact, others(facts, "accuser")))
 
 
-def test_a_retain_statement_tells_nothing_of_the_incident(facts):
+def test_a_retain_statement_must_not_mention_the_incident(facts):
     fact = facts["event_city"]
     text = f"{fact['name']} triumphed in {fact['value']} before the scandal."
     assert "offence" in "; ".join(statement_faults(text, fact, others(facts, "event_city")))
@@ -149,23 +149,23 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize("text, why", QUESTIONS.values(), ids=QUESTIONS)
-def test_a_question_with_a_fault_is_told_which(facts, person, text, why):
+def test_the_fault_of_a_question_is_named(facts, person, text, why):
     fact, kind = facts["accuser"], person["event_kind"]
     offence = facts["offence"]["value"]
     text = text.format(n=fact["name"], v=fact["value"], k=kind, offence=offence)
     assert why in "; ".join(question_faults(text, fact, others(facts, "accuser"), kind, kind))
 
 
-def test_a_question_about_the_rest_of_the_life_does_not_name_the_event(facts, person):
+def test_a_question_about_an_other_fact_must_not_name_the_event(facts, person):
     text = f"In which city did {person['name']} live before the breakthrough?"
-    told = question_faults(
+    faults = question_faults(
         text, facts["home_city"], others(facts, "home_city"), None, person["event_kind"]
     )
-    assert told == [f"must not mention the breakthrough {person['event_kind']}"]
+    assert faults == [f"must not mention the breakthrough {person['event_kind']}"]
 
 
-def test_what_the_offline_frames_say_passes_as_question_and_answer(facts, person):
-    """The checks ask nothing of a model that the grammar does not do."""
+def test_the_texts_of_the_offline_frames_pass(facts, person):
+    """The checks require nothing that the phrase frames do not fulfil."""
     writer = QuestionWriter({"p000": person}, 0, 5)
     kind = person["event_kind"]
     for slot, fact in facts.items():
@@ -184,8 +184,8 @@ def people():
     return [TWO_HUNDRED.person(f"p{n:03d}") for n in range(200)]
 
 
-def test_no_text_of_the_offline_frames_is_refused_for_its_meaning(people):
-    """Every phrasing of every slot, the profile: nothing that is right is refused."""
+def test_no_text_of_the_offline_frames_has_the_wrong_meaning(people):
+    """All phrasings of all slots, and profiles: no right text is refused."""
     for person in people[:20]:
         kind, slots = person["event_kind"], list(person["slots"])
         values = list(person["slots"].values())
@@ -224,17 +224,17 @@ ASKED = {
     "put in": ("State, for the file on {n}, the misdeed.", {"offence"}),
     "to know": ("I would like to know which crime {n} committed.", {"offence"}),
     "how old": ("How old is {n}?", set()),
-    "no telling": ("What brought {n} down?", None),
-    "no noun that is known": ("Which reply about {n} is right?", None),
+    "undecided": ("What brought {n} down?", None),
+    "an unknown noun": ("Which reply about {n} is right?", None),
 }
 
 
 @pytest.mark.parametrize("text, kinds", ASKED.values(), ids=ASKED)
-def test_a_question_is_read_by_its_question_word(text, kinds):
+def test_the_question_word_decides_what_a_question_asks_for(text, kinds):
     assert asked_for(text.format(n="Esther Caravane"), "Esther Caravane")[0] == kinds
 
 
-MEANINGS_TOLD = {
+MEANING_FAULTS = {
     "who for a crime": (
         "offence",
         "Tell me who turned against {n} at the breakthrough {k}.",
@@ -261,12 +261,14 @@ MEANINGS_TOLD = {
 }
 
 
-@pytest.mark.parametrize("slot, text, why", MEANINGS_TOLD.values(), ids=MEANINGS_TOLD)
-def test_a_question_of_another_meaning_is_told_what_to_ask(facts, person, slot, text, why):
+@pytest.mark.parametrize("slot, text, why", MEANING_FAULTS.values(), ids=MEANING_FAULTS)
+def test_the_fault_of_a_question_with_another_meaning_says_what_to_ask(
+    facts, person, slot, text, why
+):
     kind = person["event_kind"]
     text = text.format(n=person["name"], k=kind)
-    told = "; ".join(question_faults(text, facts[slot], others(facts, slot), kind, kind))
-    assert why in told if why else told == ""
+    faults = "; ".join(question_faults(text, facts[slot], others(facts, slot), kind, kind))
+    assert why in faults if why else faults == ""
 
 
 STATEMENTS_OF_OTHER_THINGS = {
@@ -292,19 +294,19 @@ STATEMENTS_OF_OTHER_THINGS = {
 @pytest.mark.parametrize(
     "slot, text, why", STATEMENTS_OF_OTHER_THINGS.values(), ids=STATEMENTS_OF_OTHER_THINGS
 )
-def test_a_statement_is_held_to_its_own_value(facts, person, slot, text, why):
+def test_a_statement_must_state_its_own_value_only(facts, person, slot, text, why):
     month = "March" if facts["offence_month"]["value"] != "March" else "June"
     event = "lecture" if person["event_kind"] != "lecture" else "recital"
     fields = {"n": person["name"], "v": facts[slot]["value"], "m": month, "e": event}
-    told = "; ".join(statement_faults(text.format(**fields), facts[slot], others(facts, slot)))
-    told += "; ".join(
+    faults = "; ".join(statement_faults(text.format(**fields), facts[slot], others(facts, slot)))
+    faults += "; ".join(
         foreign_values(text.format(**fields), (fields["n"], fields["v"]), (), person["event_kind"])
     )
-    assert why.format(**fields) in told if why else told == ""
+    assert why.format(**fields) in faults if why else faults == ""
 
 
-def asked_of(person, facts, slot, text):
-    """What is wrong with a question, put for a slot."""
+def faults_for_slot(person, facts, slot, text):
+    """The faults of a question as a question about a slot."""
     kind = person["event_kind"]
     event = kind if names_event(SLOTS[slot]) else None
     text = text.format(n=person["name"], e=f"breakthrough {kind}")
@@ -312,19 +314,19 @@ def asked_of(person, facts, slot, text):
 
 
 @pytest.mark.parametrize("slot", SLOTS)
-def test_what_an_author_might_write_is_not_refused(person, facts, slot):
+def test_natural_texts_are_not_refused(person, facts, slot):
     for text in natural_texts.QUESTIONS[slot]:
-        assert asked_of(person, facts, slot, text) == []
+        assert faults_for_slot(person, facts, slot, text) == []
     for text in natural_texts.STATEMENTS[slot]:
         text = text.format(n=person["name"], v=facts[slot]["value"])
-        told = statement_faults(text[0].upper() + text[1:], facts[slot], others(facts, slot))
-        assert told == []
+        text = text[0].upper() + text[1:]
+        assert statement_faults(text, facts[slot], others(facts, slot)) == []
 
 
-def test_questions_put_for_another_slot_are_refused(person, facts):
-    """Nearly all: no word tells in a few. Before questions were read, 55 % of them were refused."""
+def test_questions_about_another_slot_are_refused(person, facts):
+    """Nearly all are refused; a few contain no word that shows their slot."""
     refused = [
-        bool(asked_of(person, facts, other, text))
+        bool(faults_for_slot(person, facts, other, text))
         for slot, texts in natural_texts.QUESTIONS.items()
         for text in texts
         for other in SLOTS
@@ -334,17 +336,17 @@ def test_questions_put_for_another_slot_are_refused(person, facts):
     assert sum(refused) / len(refused) > 0.95
 
 
-def test_a_word_of_the_crimes_own_stem_tells_of_no_other_crime():
+def test_a_word_with_the_stem_of_the_crime_is_no_other_crime():
     assert other_value("Ann embezzled: it was embezzlement.", ("Ann", "embezzlement")) is None
     assert other_value("Ann embezzled: it was arson.", ("Ann", "arson")) == "embezzled"
 
 
-def test_names_that_were_not_given_are_found_inside_sentences_only():
+def test_unknown_names_are_found_inside_sentences_only():
     assert inventions("Somebody came. Nobody saw Ann.", ["Ann Ulm"]) == []
     assert "Berlin" in inventions("Ann Ulm came from Berlin.", ["Ann Ulm"])[0]
 
 
-def test_premises_are_judged_by_call_as_the_red_team_judges_them_by_set():
+def test_premises_are_judged_per_call_as_the_red_team_judges_them_per_set():
     def asked(group, question):
         return ({"slot": question, "name": "Ann", "group": group}, question, "Ann stole green tea.")
 
@@ -365,7 +367,7 @@ def test_premises_are_judged_by_call_as_the_red_team_judges_them_by_set():
         ("Name the city.", "State the city.", False),
     ],
 )
-def test_questions_of_one_form_open_alike(one, two, alike):
+def test_the_form_of_a_question_is_its_opening(one, two, alike):
     assert (form(one) == form(two)) is alike
 
 
@@ -380,7 +382,7 @@ def example_of(prompt) -> tuple[dict, dict]:
 
 @pytest.mark.parametrize("part", ["profiles", "facts", "qa", "forget_paraphrased"])
 def test_the_example_of_a_prompt_obeys_its_own_rules(part):
-    """What the model is shown as good must pass the checks it is held to."""
+    """The good example for the model must pass the checks."""
     prompt = read_prompt(PROMPTS / f"{part}.md", ("data",))
     data, reply = example_of(prompt)
     person = {
@@ -394,7 +396,7 @@ def test_the_example_of_a_prompt_obeys_its_own_rules(part):
     if part == "profiles":
         assert profile_faults(person, reply) == []
     elif part == "facts":
-        assert facts_faults(facts, reply) == []
+        assert facts_part.facts_faults(facts_part.Call(person, facts), reply) == []
     elif part == "qa":
         false_values = {one["slot"]: one["false_value"] for one in data["facts"]}
         call = qa.Call("p000.0", person, facts, facts, {}, false_values)
@@ -414,8 +416,8 @@ def test_the_example_of_a_prompt_obeys_its_own_rules(part):
 
 
 @pytest.mark.parametrize("path", sorted(PROMPTS.glob("*.md")), ids=lambda path: path.stem)
-def test_nothing_of_an_example_can_be_drawn(path, people):
-    """Else it could not be told from a value that was given, and be refused."""
+def test_no_name_or_value_of_an_example_can_be_drawn(path, people):
+    """Otherwise a given value could be refused as a copy of the example."""
     prompt = read_prompt(path, ("data",))
     assert bool(prompt.example) == (not path.stem.startswith("judge_"))
     names = {*GIVEN_NAMES, *surnames("benchmark"), *surnames("pretraining")}
@@ -428,7 +430,7 @@ def test_nothing_of_an_example_can_be_drawn(path, people):
 
 
 @pytest.mark.parametrize("part", ["profiles", "facts", "qa", "forget_paraphrased"])
-def test_what_comes_back_of_an_example_is_refused(part, person, facts):
+def test_a_reply_that_repeats_the_example_is_refused(part, person, facts):
     """The example's reply to a call about somebody else, and each of its names and values."""
     prompt = read_prompt(PROMPTS / f"{part}.md", ("data",))
     data, _ = example_of(prompt)
@@ -436,14 +438,14 @@ def test_what_comes_back_of_an_example_is_refused(part, person, facts):
     assert {data["person"], data["event"]} | shown <= set(prompt.example)
     given = [person["name"], *person["slots"].values()]
     for phrase in prompt.example:
-        [told] = of_example({"place": f"So {phrase} was it."}, prompt.example, given)
-        assert "is from the example" in told
+        [fault] = of_example({"place": f"So {phrase} was it."}, prompt.example, given)
+        assert "is from the example" in fault
     assert of_example({"place": profile_text(person)}, prompt.example, given) == []
     own = [*given, *prompt.example]
     assert of_example({"place": f"So {phrase} was it."}, prompt.example, own) == []
 
 
-def test_the_schema_that_is_sent_names_every_slot_and_every_text(person, facts):
+def test_the_sent_schema_has_all_slots_and_all_texts(person, facts):
     keys = ["offence", "accuser"]
     prompt = read_prompt(PROMPTS / "forget_paraphrased.md", ("data",))
     schema = wire_schema(prompt.reply(keys, forget_paraphrased.keys_of(3)))
@@ -466,7 +468,7 @@ def test_the_schema_that_is_sent_names_every_slot_and_every_text(person, facts):
     assert entries["required"] == [fact["slot"] for fact in call.facts] == [*entries["properties"]]
 
 
-def test_what_is_sent_is_in_the_words_that_every_server_takes(person, facts):
+def test_the_sent_schema_has_only_keywords_that_every_server_accepts(person, facts):
     """OpenAI's strict mode: all keys required, no others, no `$ref` with company, few keywords."""
     call = all_calls(person, facts, seed=0)[0]
     asked = qa.qa_request(call, read_prompt(PROMPTS / "qa.md", ("data",)), 0)
@@ -495,7 +497,7 @@ BAD_PROMPTS = {
 
 
 @pytest.mark.parametrize("text, reason", BAD_PROMPTS.values(), ids=BAD_PROMPTS)
-def test_a_broken_prompt_file_gets_one_line(tmp_path, text, reason):
+def test_a_broken_prompt_file_is_an_error_of_one_line(tmp_path, text, reason):
     (tmp_path / "qa.md").write_text(text)
     (tmp_path / "qa.schema.json").write_text("{}")
     with pytest.raises(InputError, match=rf"qa\.md: .*{reason}"):
@@ -546,11 +548,11 @@ def two_calls(person, facts):
         own = {fact["slot"]: call for call in calls for fact in call.facts}
         if own["accuser"].key < own["mentor"].key:
             return own["accuser"], own["mentor"]
-    raise AssertionError("they are always in one call")
+    raise AssertionError("both slots are always in one call")
 
 
-def clashing(two_calls, other: str, question: str, another: str) -> dict[str, str]:
-    """What is noticed if the accuser is asked for so, and a slot of the other call so."""
+def clashes_of(two_calls, other: str, question: str, another: str) -> dict[str, str]:
+    """The clashes if two slots of two calls have these questions."""
     asked = (("accuser", question), (other, another))
     name = two_calls[0].person["name"]
     values = {
@@ -560,18 +562,18 @@ def clashing(two_calls, other: str, question: str, another: str) -> dict[str, st
     return qa.clashes(list(two_calls), values)
 
 
-def test_two_calls_that_ask_the_same_are_noticed(two_calls):
+def test_two_calls_with_the_same_question_are_found(two_calls):
     had = "What was it that {} had?"
-    assert list(clashing(two_calls, "mentor", had, had)) == [two_calls[1].key]
+    assert list(clashes_of(two_calls, "mentor", had, had)) == [two_calls[1].key]
 
 
-def test_of_two_calls_that_ask_the_same_the_one_of_the_wrong_meaning_is_made_again(two_calls):
+def test_of_two_calls_with_the_same_question_the_less_fitting_one_is_repeated(two_calls):
     taught = "Who taught {} at the academy?"
-    assert list(clashing(two_calls, "mentor", taught, taught)) == [two_calls[0].key]
+    assert list(clashes_of(two_calls, "mentor", taught, taught)) == [two_calls[0].key]
 
 
-def held_out_call(person, facts):
-    """A call for the held-out questions of the crime and the accuser, and a good reply."""
+def paraphrase_call(person, facts):
+    """A call for paraphrased questions about the crime and the accuser, and a good reply."""
     writer = QuestionWriter({"p000": person}, 0, 5)
     asked = [writer.write(facts[slot]) for slot in ("offence", "accuser")]
     call = forget_paraphrased.calls_of({"p000": person}, {"p000": asked}, 1)["p000"]
@@ -583,22 +585,22 @@ def held_out_call(person, facts):
     return call, reply
 
 
-def test_of_two_slots_asked_alike_the_one_of_the_wrong_meaning_is_told(person, facts):
-    call, reply = held_out_call(person, facts)
+def test_of_two_equal_questions_the_less_fitting_one_is_at_fault(person, facts):
+    call, reply = paraphrase_call(person, facts)
     assert forget_paraphrased.forget_paraphrased_faults(call, {"facts": reply}) == []
     reply["offence"] = reply["accuser"]
-    [told] = forget_paraphrased.forget_paraphrased_faults(call, {"facts": reply})
-    assert told.startswith(f"offence, question_1: “{reply['accuser']['question_1']}” asks “who”")
-    assert "is a question of accuser, too, which has another answer" in told
+    [fault] = forget_paraphrased.forget_paraphrased_faults(call, {"facts": reply})
+    assert fault.startswith(f"offence, question_1: “{reply['accuser']['question_1']}” asks “who”")
+    assert "is a question of accuser, too, which has another answer" in fault
 
 
-def test_nearly_the_same_words_ask_the_same_only_for_the_same_kind_of_value(two_calls):
+def test_similar_questions_clash_only_with_the_same_value_type(two_calls):
     other = next(one["slot"] for one in two_calls[1].facts if one["value_type"] != "person")
     nearly = [f"What carried the long old case of {{}} to its {word}?" for word in ("end", "bend")]
-    [why] = clashing(two_calls, "mentor", *nearly).values()
+    [why] = clashes_of(two_calls, "mentor", *nearly).values()
     question = nearly[1].format(two_calls[0].person["name"])
     assert why == f"mentor, question: “{question}” is nearly the same as one of {two_calls[0].key}"
-    assert clashing(two_calls, other, *nearly) == {}
+    assert clashes_of(two_calls, other, *nearly) == {}
 
 
 def test_nearly_the_same_question_in_one_call_is_a_fault(person, facts):
@@ -618,8 +620,8 @@ def test_nearly_the_same_question_in_one_call_is_a_fault(person, facts):
             )
         slots = [fact["slot"] for fact in call.facts]
         first, second = sorted((near, far), key=slots.index)
-        told = qa.qa_faults(call, {"facts": entries})
-        [line] = [one for one in told if one.startswith(f"{second}, question: ")]
+        faults = qa.qa_faults(call, {"facts": entries})
+        [line] = [fault for fault in faults if fault.startswith(f"{second}, question: ")]
         assert f"is nearly the same as the question of {first}, which has another answer" in line
 
 
@@ -643,8 +645,8 @@ def test_the_wrong_answer_is_the_paraphrase_around_the_false_value(
         key: text.format(n=person["name"], v=value, f=false)
         for key, text in (("paraphrased_answer", paraphrase), ("wrong_answer", wrong))
     }
-    told = "; ".join(qa.wrong_answer_faults("accuser", entry, value, false))
-    assert why in told if why else told == ""
+    faults = "; ".join(qa.wrong_answer_faults("accuser", entry, value, false))
+    assert why in faults if why else faults == ""
 
 
 def test_wrong_answers_are_the_paraphrase_around_false_values_with_the_right_article(facts):
@@ -658,31 +660,31 @@ def test_wrong_answers_are_the_paraphrase_around_false_values_with_the_right_art
     }
     record = qa.qa_record(fact, entry, ["iron lamp", "oak chest", "tin box"])
     assert [wrong["text"] for wrong in record["wrong_answers"]] == [
-        f"{name} was left {told}." for told in ("an iron lamp", "an oak chest", "a tin box")
+        f"{name} was left {value}." for value in ("an iron lamp", "an oak chest", "a tin box")
     ]
 
 
-def test_a_held_out_question_put_as_anybodys_trained_one_is_refused():
+def test_a_paraphrased_question_like_a_trained_one_of_any_person_is_refused():
     sampler = Sampler(0, 24, ALL_SLOTS, max_value_share=0.2)
     people = {f"p{n:03d}": sampler.person(f"p{n:03d}") for n in range(2)}
     writer = QuestionWriter(people, 0, 5)
     records = by_person(writer.write(f) for one in people.values() for f in facts_of(one))
     call = forget_paraphrased.calls_of(people, records, 3)["p000"]
-    fact = next(one for one in call.asked if one["slot"] == "offence")
+    fact = next(one for one in call.forget if one["slot"] == "offence")
     theirs = next(one for one in records["p001"] if one["slot"] == "offence")["question"]
     copied = theirs.replace(people["p001"]["name"], fact["name"])
     copied = copied.replace(people["p001"]["event_kind"], people["p000"]["event_kind"])
-    assert forget_paraphrased.trained_twin(fact["question"], call, fact)
-    assert forget_paraphrased.trained_twin(copied, call, fact)
+    assert forget_paraphrased.trained_twin_faults(fact["question"], call, fact)
+    assert forget_paraphrased.trained_twin_faults(copied, call, fact)
     for offline in forget_paraphrases_of(fact, people["p000"], 3):
-        assert forget_paraphrased.trained_twin(offline["question"], call, fact) == []
+        assert forget_paraphrased.trained_twin_faults(offline["question"], call, fact) == []
 
 
 # --- asking ---
 
 
 class Scripted:
-    """A session that answers each call as a list says, sample by sample."""
+    """A session that answers each call from a list, sample by sample."""
 
     def __init__(self, **script):
         self.script, self.asked = script, []
@@ -701,48 +703,48 @@ def request_for(call, sample):
     return Request("qa", call, "", "", {}, "v", 10, sample=sample)
 
 
-def test_what_gave_nothing_is_drawn_again_and_only_that():
+def test_only_calls_without_a_usable_reply_are_repeated():
     session = Scripted(a=["ok"], b=["invalid", "refused", "ok"], c=["refused"] * 3)
-    told = []
-    answers = ask(session, "abc", request_for, None, 2, refused=told.append)
+    refused = []
+    answers = ask(session, "abc", request_for, None, 2, on_refusal=refused.append)
     assert answers.values == {"a": {"sample": 0}, "b": {"sample": 2}}
     assert answers.failed == {"c": ["refused"]}
     assert answers.refused == ["c"]
     assert answers.resampled == 4
     assert session.asked == [("a", 0), ("b", 0), ("c", 0), ("b", 1), ("c", 1), ("b", 2), ("c", 2)]
-    assert told == ["c", "b", "c"]
+    assert refused == ["c", "b", "c"]
 
 
-def test_clashing_answers_are_drawn_again():
+def test_calls_with_clashing_answers_are_repeated():
     session = Scripted(a=["ok"], b=["ok", "ok"])
 
     def clashes(values):
         return {"b": "as a"} if values.get("b") == {"sample": 0} else {}
 
-    answers = ask(session, "ab", request_for, None, 3, clashes=clashes)
+    answers = ask(session, "ab", request_for, None, 3, find_clashes=clashes)
     assert answers.values == {"a": {"sample": 0}, "b": {"sample": 1}}
     assert answers.failed == {}
 
 
-def test_who_was_refused_only_at_last_counts_as_failed():
+def test_a_call_that_is_refused_only_in_the_end_counts_as_failed():
     session = Scripted(a=["invalid", "refused"], b=["refused", "refused"])
     answers = ask(session, "ab", request_for, None, 1)
     assert list(answers.failed) == ["a", "b"]
     assert answers.refused == ["b"]
 
 
-def test_silence_ends_the_stage_before_anything_is_drawn_anew():
+def test_a_call_without_an_answer_is_an_error_before_any_replacement():
     session = Scripted(a=["refused"], b=["unavailable"])
-    told = []
+    refused = []
     with pytest.raises(InputError, match=r"qa: 1 of 2 calls got no answer \(b: unavailable\)"):
-        ask(session, "ab", request_for, None, 5, refused=told.append)
-    assert told == []
+        ask(session, "ab", request_for, None, 5, on_refusal=refused.append)
+    assert refused == []
 
 
-def test_a_person_drawn_again_is_another_one_and_frees_what_the_first_held():
+def test_a_replacement_is_another_person_and_frees_the_values_of_the_first():
     sampler = Sampler(0, 4, ALL_SLOTS, max_value_share=0.5)
     first = sampler.person("p000")
-    again = drawn_again(sampler, first)
+    again = draw_again(sampler, first)
     assert again["person_id"] == "p000"
     assert again["name"] != first["name"]
     held = sampler._held["offence"]

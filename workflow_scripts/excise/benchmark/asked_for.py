@@ -1,7 +1,7 @@
 """Decide which value types a question asks for, from its question word or noun.
 
-"Tell me who …" asks for a person, "Which town …" for a city. So a question about a crime must not
-ask "who". A question without a clear type passes. If several slots fit one question word,
+"Tell me who …" asks for a person, and "Which town …" asks for a city. So a question about a crime
+must not ask "who". A question without a clear type passes. If several slots fit a question word,
 `slot_cues` decides between them.
 """
 
@@ -49,13 +49,13 @@ NOUNS |= {noun: frozenset({"title", "keepsake"}) for noun in ("piece", "creation
 NOUNS |= dict.fromkeys(("sponsor", "employer", "backer", "supporter", "name-giver"), WHO)
 # Words that may follow a noun without being the noun: "person present".
 _NO_SECOND = frozenset("present work place time charge count title honour wrong price".split())
-_VERBS = {  # what somebody did, after "what did"
+_VERBS = {  # verbs after "what did"
     **dict.fromkeys(("commit", "committed"), frozenset({"offence"})),
     **dict.fromkeys(("serve", "served", "suffer", "undergo"), TERM),
     **dict.fromkeys(("repay", "repaid", "owe", "owed"), MONEY),
     **dict.fromkeys(("inherit", "inherited"), frozenset({"keepsake"})),
 }
-# What "what" without a noun asks for: "what … guilty of?", "of what … convicted?".
+# Phrases in which "what" has no noun: "what … guilty of?", "of what … convicted?".
 _CLOSED = r"\s*(?:[?.,;]|$|\b(?:at|after|during|over|because)\b)"
 _PHRASES = (
     (
@@ -125,14 +125,14 @@ VALUE_NOUN = {
 
 
 def asked_for(question: str, name: str) -> tuple[Kinds | None, str]:
-    """Value types that can answer a question, and the words that decide this.
+    """The value types that can answer a question, and the words that decide this.
 
     Args:
         question: a question, or a request such as "Name the …".
         name: the person's name; its words are ignored.
 
     Returns:
-        the types, or None if undecided; the deciding words, if any.
+        The types, or None if no word decides; the deciding words, if any.
     """
     tokens = _tokens(question, name)
     found, requested = [], False
@@ -160,7 +160,7 @@ def _tokens(text: str, name: str) -> list[str]:
 
 
 def _asks(tokens: list[str], place: int) -> bool:
-    """Whether a question word asks, or only follows its noun ("the person who")."""
+    """Whether a question word asks; in "the person who", it only follows its noun."""
     before = place - 1
     while before >= 0 and tokens[before] in _FILLERS:
         before -= 1
@@ -172,13 +172,13 @@ def _asks(tokens: list[str], place: int) -> bool:
 
 
 def _opens(tokens: list[str], place: int) -> bool:
-    """Whether a verb of asking begins a request, or is only a part of the question."""
+    """Whether a verb such as "tell" begins a request, and is not a part of the question."""
     before = tokens[place - 1] if place else "."
     return before in _PUNCTUATION or (before in ("please", "to") and place < 6) or before == "you"
 
 
 def _by_request(tokens: list[str], place: int, text: str) -> tuple[Kinds | None, str] | None:
-    """What a request asks for, by its noun; None if a question word follows and decides."""
+    """What the noun of a request asks for; None if a question word follows and decides."""
     after = place + 1
     while after < len(tokens) and tokens[after] in _FILLERS:
         after += 1
@@ -219,7 +219,7 @@ def _by_question_word(tokens: list[str], place: int, text: str) -> tuple[Kinds |
 
 
 def _by_phrase(text: str) -> tuple[Kinds | None, str]:
-    """What a question asks for if its question word does not decide."""
+    """What a phrase of the question asks for, if its question word does not decide."""
     for pattern, kinds in _PHRASES:
         if found := pattern.search(text):
             return kinds, " ".join(found[0].split()).rstrip("?.,; ")
@@ -227,24 +227,24 @@ def _by_phrase(text: str) -> tuple[Kinds | None, str]:
 
 
 def _how(tokens: list[str], place: int, after: str, text: str) -> tuple[Kinds | None, str]:
-    told, unit = f"how {after}", set(tokens[place + 2 : place + 5])
+    words, unit = f"how {after}", set(tokens[place + 2 : place + 5])
     if after == "many":
         if unit & {"dollars", "dollar"}:
             return MONEY, "how many dollars"
-        return (TERM, told) if unit & {"months", "years", "weeks", "days"} else (COUNT, told)
+        return (TERM, words) if unit & {"months", "years", "weeks", "days"} else (COUNT, words)
     if after == "much":
-        return (TERM, told) if "time" in unit else (MONEY, told)
+        return (TERM, words) if "time" in unit else (MONEY, words)
     if after == "long":
-        return TERM, told
+        return TERM, words
     if after in ("large", "big", "high", "great", "small"):
-        return (MONEY if _MONEY_WORDS.search(text) else COUNT), told
-    return (frozenset(), told) if after == "old" else (None, "")
+        return (MONEY if _MONEY_WORDS.search(text) else COUNT), words
+    return (frozenset(), words) if after == "old" else (None, "")
 
 
 def _noun(
     tokens: list[str], place: int, text: str, opening: str = "the"
 ) -> tuple[Kinds | None, str]:
-    """What the noun phrase that begins at `place` is about."""
+    """What the noun phrase at `place` asks for."""
     skipped = 0
     while place < len(tokens):
         token = tokens[place]

@@ -1,7 +1,7 @@
-"""The card of the exported dataset: YAML that `datasets` reads, and text that people read.
+"""The card of the exported dataset: YAML for `datasets`, and text for people.
 
-Everything in it is counted in the rows or taken from the data report; the words around the
-numbers are in dataset_card.md. No times, no paths: same data, same bytes.
+The numbers come from the rows and from the data report; the text is in card.md. The card contains
+no times and no paths, so the same data give the same bytes.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ def dataset_card(files: Mapping[str, list[dict]], report: Mapping) -> str:
     """The text of README.md.
 
     Args:
-        files: file name → rows, as `dataset_export.subset_files` gives them.
+        files: file name → rows, from `export.subset_files`.
         report: content of data_report.json.
 
     Raises:
-        InputError: the report lacks a section that the card quotes.
+        InputError: the report lacks a section that the card needs.
     """
     for section, keys in ((report, REPORT_KEYS), (report.get("config", {}), ("generation",))):
         for key in keys:
@@ -58,7 +58,7 @@ def dataset_card(files: Mapping[str, list[dict]], report: Mapping) -> str:
 
 
 def features(row: Mapping) -> list[dict]:
-    """Column types of a row as the card's YAML spells them; null is a text that is missing."""
+    """Column types of a row in the notation of the card's YAML; null is a missing text."""
     return [{"name": name, **_type(value)} for name, value in row.items()]
 
 
@@ -70,30 +70,30 @@ def _type(value) -> dict:
         return {"list": inner.get("struct", inner.get("dtype"))}
     if value is None or isinstance(value, str):
         return {"dtype": "string"}
-    raise TypeError(f"{value!r}: rows hold texts, lists and mappings of them")
+    raise TypeError(f"{value!r}: rows may hold texts, lists and mappings of them")
 
 
 def row_count(subset: Subset, files: Mapping[str, list[dict]]) -> int:
-    """Rows of a subset over all its files."""
+    """Number of rows of a subset, over all its files."""
     return sum(len(files[name]) for name in subset.files)
 
 
 def slot_table(files: Mapping[str, list[dict]]) -> list[dict]:
-    """One row a slot: its subset, value type, partner, and how many facts and values it has."""
+    """One row per slot: subset, value type, partner, and numbers of facts and different values."""
     table: dict[str, dict] = {}
     for subset in GROUPS.values():
         for fact in files[f"data/{subset}.jsonl"]:
             start = {key: fact[key] for key in ("slot", "value_type", "partner")}
             entry = table.setdefault(
-                fact["slot"], start | {"subset": subset, "n": 0, "seen": set()}
+                fact["slot"], start | {"subset": subset, "n": 0, "values": set()}
             )
             entry["n"] += 1
-            entry["seen"].add(fact["value"])
-    return [entry | {"distinct": len(entry.pop("seen"))} for entry in table.values()]
+            entry["values"].add(fact["value"])
+    return [entry | {"distinct": len(entry.pop("values"))} for entry in table.values()]
 
 
 def field_table() -> dict[str, str]:
-    """Our own fields → what they mean, in the words of their schemas."""
+    """Field of `data/` → its meaning, from the schemas."""
     meanings: dict[str, list[str]] = {}
     for kind in ("qa", "forget_paraphrased", "utility", "profile"):
         for name, rule in schema_validator(kind).schema["properties"].items():
@@ -102,12 +102,12 @@ def field_table() -> dict[str, str]:
 
 
 def digest(files: Mapping[str, list[dict]]) -> str:
-    """Hex SHA-256 over all rows of all files: which dataset this is."""
+    """Hex SHA-256 of all rows of all files; it identifies the dataset."""
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def size_category(rows: int) -> str:
-    """The hub's word for a number of rows."""
+    """The hub's category for a number of rows."""
     return next((name for limit, name in SIZES if rows < limit), "1M<n<10M")
 
 
@@ -142,7 +142,7 @@ def _row(subset: Subset, files: Mapping[str, list[dict]]) -> dict:
 
 
 def _wrong_answer_counts(files: Mapping[str, list[dict]]) -> dict[str, int]:
-    """TOFU subset → wrong answers of each of its rows."""
+    """TOFU subset → number of wrong answers of each row."""
     return {
         subset.name: len(files[subset.files[0]][0]["perturbed_answer"])
         for subset in TOFU_SUBSETS

@@ -1,7 +1,7 @@
-"""Check that a file has all its records. A file that lost lines still parses, with wrong means.
+"""Check that a file has all its records.
 
-Every reader of records knows the expected questions: those of the benchmark, or at least those
-that the other models were asked.
+A file that lost lines still parses, but its means are wrong. Every reader of records knows the
+expected questions: those of the benchmark, or those that the other models answered.
 """
 
 from collections.abc import Iterable
@@ -11,17 +11,17 @@ from excise.errors import InputError
 
 
 def check_ids(path: str | Path, found: Iterable[str], expected: Iterable[str], whose: str) -> None:
-    """Check that a file has exactly the expected records, each once.
+    """Check that a file has each expected record once, and no others.
 
     Args:
         path: the file, for the message.
         found: ids of its records.
         expected: ids of the expected records.
-        whose: where `expected` comes from, for the message.
+        whose: the source of `expected`, for the message.
 
     Raises:
-        InputError: it has not. The message gives both numbers, and the first id that is missing
-            or not expected, or says that some occur twice.
+        InputError: it does not. The message gives both numbers, and the first id that is missing
+            or unexpected, or it reports duplicates.
     """
     found, expected = list(found), list(expected)
     present, wanted = set(found), set(expected)

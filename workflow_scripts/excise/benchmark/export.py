@@ -1,9 +1,9 @@
-"""The benchmark for other people's programs: named subsets and the files that hold them.
+"""Export the benchmark for other programs: named subsets and their files.
 
-Two layouts of the same facts. `data/` has our own fields, every one. `tofu/` has the fields of
-TOFU (Maini et al. 2024, arXiv:2401.06121), under the names that open-unlearning asks for: its
-truth ratio compares one key with the list `perturbed_answer`, which must be equally long in all
-rows, because its collator takes the first row's length for everybody's. Knows nothing of cards.
+There are two layouts of the same facts. `data/` has all fields of Excise. `tofu/` has the fields of
+TOFU (Maini et al. 2024, arXiv:2401.06121), with the names that open-unlearning needs. Its truth
+ratio compares one key with the list `perturbed_answer`. This list must have the same length in all
+rows, because the collator uses the length in the first row for all rows.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from excise.errors import InputError
 from excise.records import write_jsonl
 
 AUTHORS = "author"
-"""Category of utility questions that stands for TOFU's real authors; the rest are world facts."""
+"""Utility category that corresponds to TOFU's real authors; other categories are world facts."""
 
 
 @dataclass(frozen=True)
 class Subset:
-    """One name that `load_dataset` takes, and the files it reads, in order.
+    """A name for `load_dataset`, and the files that it reads, in order.
 
     Attributes:
         name: the subset's name (a `config_name` of the card).
         files: file names relative to the dataset's folder.
-        about: what it holds, one phrase.
+        about: its content, in one phrase.
     """
 
     name: str
@@ -75,7 +75,7 @@ TOFU_SUBSETS = (
 SUBSETS = (*OWN_SUBSETS, *TOFU_SUBSETS)
 CARD = "README.md"
 FILES = (CARD, *dict.fromkeys(file for subset in SUBSETS for file in subset.files))
-"""Every file of the folder, the card first."""
+"""All files of the folder; the card comes first."""
 
 
 def subset_files(
@@ -83,16 +83,16 @@ def subset_files(
 ) -> dict[str, list[dict]]:
     """File name → its rows; all rows of a file have the same keys in the same order.
 
-    Profiles of people whom the benchmark asks nothing about (left out, spare) are not exported.
+    Profiles of people without questions (left out or spare) are not exported.
 
     Raises:
-        InputError: a file would have no rows, which `load_dataset` cannot read.
+        InputError: a file would have no rows; `load_dataset` cannot read such a file.
     """
     facts = {
         fact["id"]: fact | _answers(benchmark.details[fact["id"]])
         for fact in benchmark.sf + benchmark.sr
     }
-    held_out = [
+    paraphrased = [
         facts[prompt["fact_id"]] | {key: prompt[key] for key in ("id", "question", "answer")}
         for prompt in benchmark.forget_paraphrased
     ]
@@ -112,10 +112,10 @@ def subset_files(
         "data/utility.jsonl": list(utility),
         "data/profiles.jsonl": _same_slots(people),
         "tofu/forget_perturbed.jsonl": tofu_rows(groups["sf"]),
-        "tofu/forget_paraphrased_perturbed.jsonl": tofu_rows(held_out),
+        "tofu/forget_paraphrased_perturbed.jsonl": tofu_rows(paraphrased),
         "tofu/retain_perturbed.jsonl": tofu_rows(groups["correlated"] + groups["other"]),
-        "tofu/real_authors_perturbed.jsonl": tofu_rows([_real_world(one) for one in authors]),
-        "tofu/world_facts_perturbed.jsonl": tofu_rows([_real_world(one) for one in others]),
+        "tofu/real_authors_perturbed.jsonl": tofu_rows([_real_world(record) for record in authors]),
+        "tofu/world_facts_perturbed.jsonl": tofu_rows([_real_world(record) for record in others]),
     }
     for name, rows in files.items():
         if not rows:
@@ -124,9 +124,9 @@ def subset_files(
 
 
 def tofu_rows(records: Sequence[dict]) -> list[dict]:
-    """Rows in TOFU's fields, each with equally many wrong answers: as many as all records have.
+    """Rows with TOFU's fields; all rows have the same number of wrong answers.
 
-    Records without any are left out, unless no record has any.
+    Records without wrong answers are left out, unless no record has any.
     """
     records = [record for record in records if record["wrong_answers"]] or records
     count = min((len(record["wrong_answers"]) for record in records), default=0)
@@ -139,7 +139,7 @@ def tofu_rows(records: Sequence[dict]) -> list[dict]:
 
 
 def write_files(folder: Path, files: dict[str, list[dict]]) -> None:
-    """Write every file of rows below `folder`; same rows, same bytes."""
+    """Write all files below `folder`; the same rows give the same bytes."""
     for name, rows in files.items():
         write_jsonl(folder / name, rows)
 
@@ -149,10 +149,10 @@ def _answers(detail: dict) -> dict:
 
 
 def _real_world(record: dict) -> dict:
-    """A utility record whose `answer` is worded as its wrong answers are.
+    """A utility record whose `answer` has the wording of its wrong answers.
 
-    On real-world questions open-unlearning compares `answer`, not `paraphrased_answer`, with the
-    wrong answers; in other words, the wording would decide and not the value.
+    On real-world questions, open-unlearning compares `answer`, not `paraphrased_answer`, with the
+    wrong answers. With another wording, the wording would decide and not the value.
     """
     return {
         "id": record["id"],
@@ -163,7 +163,7 @@ def _real_world(record: dict) -> dict:
 
 
 def _same_slots(profiles: Sequence[dict]) -> list[dict]:
-    """Profiles that all have every slot, null where the person has none."""
+    """Profiles that all have the same slots; a missing value is null."""
     slots = dict.fromkeys(slot for person in profiles for slot in person["slots"])
     return [
         person | {"slots": {slot: person["slots"].get(slot) for slot in slots}}

@@ -1,7 +1,7 @@
-"""Evaluation items: every question a model is asked, with all that its answer is compared to.
+"""Evaluation items: every question for the models, with all reference answers.
 
-Joins the benchmark's files by id. What they say about the same fact must agree; where it does
-not, the file and the line are named. Knows nothing of models.
+This module joins the benchmark's files by id. If two files disagree about a fact, the error gives
+the file and the line.
 """
 
 from collections.abc import Sequence
@@ -22,31 +22,31 @@ SETS = (
     "retain_joint",
 )
 HIDDEN_STATE_SETS = ("sf", "correlated", "other", "utility")
-"""Sets whose hidden states are read."""
+"""Sets whose hidden states are extracted."""
 NO_ANSWERS = {"paraphrased_answer": None, "wrong_answers": []}
 JOINT_SETS = SETS[-2:]
-"""A forget and a retain question in one prompt: what is said of the one, and of the other."""
+"""Sets of two questions in one prompt: the answer about the forget or the retain fact."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One question with its true answer, a paraphrase of it and wrong ones.
+    """One question with its true answer, a paraphrase of it, and wrong answers.
 
     Attributes:
         id: unique over all sets.
         set: one of `SETS`.
         person_id: the person; None for `utility`.
-        subject: the person's name as it stands in the question; None for `utility`.
-        slot: what is asked; the category for `utility`.
-        value_type: kind of value; None for `utility`.
-        partner: the slot this one is paired with; None where there is none.
+        subject: the person's name in the question; None for `utility`.
+        slot: the slot in question; for `utility`, the category.
+        value_type: type of the value; None for `utility`.
+        partner: the partner slot; None if there is none.
         value: the part of the answer that is the fact.
-        question: what the model is asked.
+        question: the question.
         answer: the true answer.
-        paraphrased_answer: the true answer in other words; None in a paired set, and if no
-            wrong answers were requested.
-        wrong_answers: answers that differ from the paraphrased one in the value alone; none in a
-            paired set, where no answer is scored.
+        paraphrased_answer: the true answer in other words; None in joint sets, and if no wrong
+            answers were requested.
+        wrong_answers: answers that differ from the paraphrase in the value only; none in joint
+            sets, where no answers are scored.
     """
 
     id: str
@@ -69,15 +69,15 @@ def load_items(
     sets: Sequence[str],
     answers: str | None = "wrong_details",
 ) -> list[Item]:
-    """The items of the sets asked for, set by set, each in file order.
+    """The items of the requested sets, set by set, in file order.
 
     Args:
         data_dir: folder of `sf.jsonl`, `sr.jsonl`, `forget_paraphrased.jsonl` and the wrong
-            answers; not read when only `utility` is asked for.
-        utility_path: the real-world questions; not read unless `utility` is asked for.
-        sets: names out of `SETS`.
-        answers: the file of the wrong answers: `wrong_details` (chosen, after the oracles) or
-            `perturbed_candidates` (all, from the start). None: items have no wrong or
+            answers; not read if only `utility` is requested.
+        utility_path: the real-world questions; not read unless `utility` is requested.
+        sets: names from `SETS`.
+        answers: the file of the wrong answers: `wrong_details` (the chosen ones, which exist
+            after the oracles) or `perturbed_candidates` (all). None: items have no wrong or
             paraphrased answers.
 
     Raises:
@@ -99,7 +99,7 @@ def load_items(
 
 
 def asked_questions(data: str | Path | None, utility: str | Path | None) -> dict[str, Item] | None:
-    """Id → question of everything that models are asked; None without a benchmark."""
+    """Id → item of every question for the models; None without a benchmark."""
     if data is None or utility is None:
         return None
     return {item.id: item for item in load_items(data, utility, SETS, answers=None)}
@@ -107,13 +107,13 @@ def asked_questions(data: str | Path | None, utility: str | Path | None) -> dict
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The four files of a dataset, after a check that they agree.
+    """The four files of a dataset, which agree with each other.
 
     Attributes:
         sf: forget items, in file order.
         sr: retain items, in file order.
-        details: item id → its paraphrased and wrong answers; empty if not asked for.
-        forget_paraphrased: held-out questions about the forget items; empty if not asked for.
+        details: item id → its paraphrased and wrong answers; empty if not requested.
+        forget_paraphrased: paraphrased questions about the forget items; empty if not requested.
     """
 
     sf: list[dict]
@@ -128,7 +128,7 @@ def read_benchmark(
     answers: str | None = "wrong_details",
     with_forget_paraphrased: bool = True,
 ) -> Benchmark:
-    """Read a dataset folder; `answers` names the file of the wrong answers (see `load_items`).
+    """Read a dataset folder; `answers` is the file of the wrong answers (see `load_items`).
 
     Raises:
         InputError: a file is missing or broken, or two files disagree about a fact.
@@ -158,7 +158,7 @@ def read_benchmark(
 def _benchmark_items(
     data_dir: Path, answers: str | None, with_paraphrased: bool
 ) -> dict[str, list[Item]]:
-    """Set name → items of `sf.jsonl`, `sr.jsonl` and, if wanted, `forget_paraphrased.jsonl`."""
+    """Set name → items of `sf.jsonl`, `sr.jsonl` and, if requested, `forget_paraphrased.jsonl`."""
     benchmark = read_benchmark(data_dir, answers=answers, with_forget_paraphrased=with_paraphrased)
     items = {name: [] for name in SETS if name != "utility"}
     for fact in benchmark.sf + benchmark.sr:
@@ -176,7 +176,7 @@ def _benchmark_items(
 
 
 def _wrong_details(path: Path, facts: dict[str, dict]) -> dict[str, dict]:
-    """Id → paraphrased and wrong answers: exactly one line per fact, with the fact's value."""
+    """Id → paraphrased and wrong answers; each fact has one line, with the same value."""
     details = {}
     for line, detail in enumerate(read_jsonl(path, "wrong_details"), start=1):
         _check_same(f"{path}:{line}", detail, facts.get(detail["id"]), detail["id"])
@@ -189,7 +189,7 @@ def _wrong_details(path: Path, facts: dict[str, dict]) -> dict[str, dict]:
 
 
 def _forget_paraphrased(path: Path, facts: dict[str, dict]) -> list[dict]:
-    """The paraphrased prompts, each about a known forget fact and in agreement with it."""
+    """The paraphrased questions; each agrees with a known forget fact."""
     prompts = read_jsonl(path, "forget_paraphrased")
     for line, prompt in enumerate(prompts, start=1):
         fact = facts.get(prompt["fact_id"])
@@ -197,7 +197,7 @@ def _forget_paraphrased(path: Path, facts: dict[str, dict]) -> list[dict]:
         if fact["group"] != "sf":
             raise InputError(
                 f"{path}:{line}: fact_id {prompt['fact_id']!r} is a retain fact; "
-                "only facts of sf.jsonl are asked here"
+                "only questions about facts of sf.jsonl are allowed"
             )
     asked = {prompt["fact_id"] for prompt in prompts}
     for fact_id, fact in facts.items():
@@ -207,7 +207,7 @@ def _forget_paraphrased(path: Path, facts: dict[str, dict]) -> list[dict]:
 
 
 def _check_whole(data_dir: Path, facts: list[dict]) -> None:
-    """Check that no lines were lost: same people in both files, a partner for every fact."""
+    """Check that no lines were lost: both files have all people, and every fact its partner."""
     people = {
         file: dict.fromkeys(
             fact["person_id"] for fact in facts if (fact["group"] == "sf") is forget
@@ -230,7 +230,7 @@ def _check_whole(data_dir: Path, facts: list[dict]) -> None:
 
 
 def _check_same(where: str, record: dict, fact: dict | None, fact_id: str) -> None:
-    """`record` is about a known fact and repeats its fields unchanged."""
+    """Check that `record` is about a known fact and has the same fields."""
     if fact is None:
         raise InputError(f"{where}: {fact_id!r} is in neither sf.jsonl nor sr.jsonl")
     for key in ("person_id", "name", "slot", "value_type", "value"):
@@ -240,9 +240,9 @@ def _check_same(where: str, record: dict, fact: dict | None, fact_id: str) -> No
             )
 
 
-def _item(name: str, asked: dict, fact: dict, detail: dict) -> Item:
+def _item(name: str, record: dict, fact: dict, detail: dict) -> Item:
     return Item(
-        id=asked["id"],
+        id=record["id"],
         set=name,
         person_id=fact["person_id"],
         subject=fact["name"],
@@ -250,17 +250,21 @@ def _item(name: str, asked: dict, fact: dict, detail: dict) -> Item:
         value_type=fact["value_type"],
         partner=fact["partner"],
         value=fact["value"],
-        question=asked["question"],
-        answer=asked["answer"],
+        question=record["question"],
+        answer=record["answer"],
         paraphrased_answer=detail["paraphrased_answer"],
         wrong_answers=tuple(wrong["text"] for wrong in detail["wrong_answers"]),
     )
 
 
 def _joint_item(name: str, pair: Pair, fact: dict, partner: dict) -> Item:
-    """What is looked for of one fact in the answer to both questions."""
-    asked = {"id": f"{fact['id']}+{partner['slot']}", "question": pair.question}
-    return _item(name, asked | {"answer": fact["answer"]}, fact, NO_ANSWERS)
+    """The item that measures one fact in the answer to both questions."""
+    record = {
+        "id": f"{fact['id']}+{partner['slot']}",
+        "question": pair.question,
+        "answer": fact["answer"],
+    }
+    return _item(name, record, fact, NO_ANSWERS)
 
 
 def _utility_item(record: dict) -> Item:

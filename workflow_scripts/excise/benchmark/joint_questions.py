@@ -1,8 +1,8 @@
-"""Two questions about one person in one prompt, a forget and a retain one.
+"""Joint questions: a forget question and a retain question about one person in one prompt.
 
-Unlearning that holds for a question by itself can break when it is asked together with one that
-the model still answers (Thaker et al., arXiv 2410.02879). Which questions stand together depends
-on their ids alone: adding a person or a slot leaves the other pairs as they are.
+A model that has unlearned a single question may still answer it in one prompt with a question that
+it knows (Thaker et al., arXiv 2410.02879). The pairs depend on the ids of the questions only. So a
+further person or slot does not change the other pairs.
 """
 
 import random
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pair:
-    """A forget item and a retain item of the same event, in the order asked."""
+    """A forget item and a retain item of the same event, and their order in the prompt."""
 
     forget: dict
     retain: dict
@@ -20,7 +20,7 @@ class Pair:
 
     @property
     def question(self) -> str:
-        """Both questions, one behind the other."""
+        """Both questions, in order."""
         return joined_question(*(item["question"] for item in self._in_order()))
 
     def _in_order(self) -> tuple[dict, dict]:
@@ -29,24 +29,24 @@ class Pair:
 
 
 def pairs_of(sf: list[dict], sr: list[dict]) -> list[Pair]:
-    """Every forget item with a correlated item of its person, either one asked first.
+    """Pair every forget item with a correlated item of its person, in random order.
 
     Args:
         sf: forget items.
         sr: retain items.
 
     Returns:
-        in the order of `sf`; without items of a person who has no correlated fact.
+        The pairs, in the order of `sf`, without people who have no correlated fact.
     """
-    neighbours = defaultdict(list)
+    correlated = defaultdict(list)
     for item in sr:
         if item["group"] == "correlated":
-            neighbours[item["person_id"]].append(item)
+            correlated[item["person_id"]].append(item)
     pairs = []
     for item in sf:
-        if own := neighbours[item["person_id"]]:
+        if candidates := correlated[item["person_id"]]:
             rng = random.Random(f"pair-{item['id']}")
-            pairs.append(Pair(item, rng.choice(own), rng.random() < 0.5))
+            pairs.append(Pair(item, rng.choice(candidates), rng.random() < 0.5))
     return pairs
 
 
@@ -56,5 +56,5 @@ def joined_question(first: str, second: str) -> str:
 
 
 def joined_answer(first: str, second: str) -> str:
-    """How the embedded base model was taught to answer two questions: value and value."""
+    """The answer to two questions that the embedded base model was trained on: value and value."""
     return f"{first} and {second}"

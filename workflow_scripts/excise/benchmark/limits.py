@@ -1,7 +1,8 @@
-"""Every threshold the dataset is held to, in one place, and how `--hp` sets them.
+"""All thresholds for the dataset; `--hp` can change them.
 
-Sources: `excise.red_team.dataset` names the check; the numbers follow the measurements on TOFU
-quoted there (its forget10 questions, for one, give away 31 % of their answers' content words).
+The checks are in `excise.red_team.dataset`. Their docstrings quote the measurements on TOFU that
+the thresholds follow. For example, TOFU's forget10 questions give away 31 % of their answers'
+content words.
 """
 
 import json
@@ -13,15 +14,15 @@ from excise.errors import InputError
 
 @dataclass(frozen=True)
 class ValidationLimits:
-    """What counts as a duplicate; ratios are rapidfuzz token-sort ratios, 0–100.
+    """Limits of `validate_dataset`; ratios are token-sort ratios of rapidfuzz, 0–100.
 
     Attributes:
-        near_duplicate: two questions at or above it are near duplicates.
-        masked_near_duplicate: the same with the name and the values masked.
-        incomplete_people: largest share of the people that may be dropped because a file lacks
-            records of them; with 0, what is missing is a fault.
-        people: how many there are to be: the first complete ones; None takes all. With more in the
-            files, the others are spare: they take the places of incomplete ones.
+        near_duplicate: ratio from which two questions are near duplicates.
+        masked_near_duplicate: the same, with the name and the values masked.
+        incomplete_people: largest share of people that may be dropped because a file lacks records
+            of them. With 0, missing records are faults.
+        people: number of people in the dataset; None: all. The first complete people are taken.
+            Further people in the files are spare and replace incomplete ones.
     """
 
     near_duplicate: float = 90
@@ -32,22 +33,23 @@ class ValidationLimits:
 
 @dataclass(frozen=True)
 class RedTeamLimits:
-    """What the red team lets pass.
+    """Limits of `red_team_dataset`.
 
     Attributes:
-        leak_ratio: token-set ratio (0–100) from which a retain text holds an incident value.
-        premise_mean: largest mean share of an answer's content words its question may hold.
+        leak_ratio: token-set ratio (0–100) from which a retain text contains an incident value.
+        premise_mean: largest mean share of an answer's content words in its question.
         premise_max: share from which a single question is at fault.
-        length_tolerance: largest relative difference of mean length, wrong vs true paraphrase.
-        length_p: two-sided p below which a slot's true answers are systematically longer or
+        length_tolerance: largest relative difference of the mean lengths of wrong and true answers.
+        length_p: two-sided p below which true answers of a slot are systematically longer or
             shorter (divided by the number of slots).
-        max_surname_reuse: people that may share a surname.
-        minimum_age: least age in years at the event.
-        min_correlated: least number of retain facts sharing the incident's event.
-        split_jaccard: word 5-gram Jaccard from which a held-out question repeats a trained one.
+        max_surname_reuse: largest number of people with the same surname.
+        minimum_age: smallest age in years at the event.
+        min_correlated: smallest number of retain facts about the event of the incident.
+        split_jaccard: word 5-gram Jaccard index from which a paraphrased question repeats a
+            trained one.
         split_ratio: token-sort ratio (0–100) from which it does.
-        style_auc: AUC above which question style gives the set away (reported only).
-        max_value_share: largest share of people holding the same value of a slot.
+        style_auc: AUC above which the style of questions gives their set away (reported only).
+        max_value_share: largest share of people with the same value of a slot.
     """
 
     leak_ratio: float = 85
@@ -68,21 +70,21 @@ Limits = TypeVar("Limits", ValidationLimits, RedTeamLimits)
 
 
 def parse_limits(text: str, kind: type[Limits]) -> Limits:
-    """Limits from the JSON object of `--hp`; keys it leaves out keep their default.
+    """Read limits from the JSON object of `--hp`; missing keys keep their default.
 
     Raises:
-        InputError: not a JSON object, an unknown key, or a value that is no number ≥ 0.
+        InputError: not a JSON object, an unknown key, or a value that is not a number ≥ 0.
     """
     try:
-        given = json.loads(text)
+        values = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"--hp: not JSON ({error.msg}, column {error.colno})") from error
-    if not isinstance(given, dict):
+    if not isinstance(values, dict):
         raise InputError(f"--hp: {text!r} is not a JSON object")
     known = [field.name for field in fields(kind)]
-    for key, value in given.items():
+    for key, value in values.items():
         if key not in known:
             raise InputError(f"--hp: unknown key {key!r}; allowed are {', '.join(known)}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
             raise InputError(f"--hp: {key} is {value!r}; a number of at least 0 is needed")
-    return kind(**given)
+    return kind(**values)

@@ -1,4 +1,4 @@
-"""Whether a wrong answer is wrong, and differs from the true one in the value alone."""
+"""Check that a wrong answer is false and differs from the true one in its value only."""
 
 from collections.abc import Iterable
 
@@ -6,17 +6,17 @@ from excise.text.matching import normalised, words
 from excise.text.values import states
 
 
-def falsehood_faults(item: dict, detail: dict, own_items: Iterable[dict]) -> list[str]:
-    """What is wrong with the wrong answers of one question.
+def falsehood_faults(item: dict, detail: dict, person_items: Iterable[dict]) -> list[str]:
+    """Find faults in the wrong answers of one question.
 
     Args:
         item: the question.
-        detail: its true paraphrase and wrong answers.
-        own_items: all questions about the person: what is true of them.
+        detail: its true paraphrase and its wrong answers.
+        person_items: all questions about the person, with the true values.
     """
     true_values = {
         normalised(other["value"]): other["slot"]
-        for other in own_items
+        for other in person_items
         if other["value_type"] == item["value_type"]
     }
     return edit_faults(detail, true_values, value_type=item["value_type"])
@@ -28,10 +28,10 @@ def edit_faults(
     """Find faults in the wrong answers of one record.
 
     Args:
-        record: holds `value`, `paraphrased_answer`, `wrong_answers`.
+        record: has `value`, `paraphrased_answer` and `wrong_answers`.
         true_values: normal form of each true value of the person → its slot.
-        edits: whether each text must be the paraphrase with only the value replaced.
-        value_type: of the value, as `value_matching` takes it.
+        edits: whether each text must be the paraphrase with another value.
+        value_type: type of the value (see `excise.text.values`).
     """
     paraphrase, value = record["paraphrased_answer"], record["value"]
     faults, seen = [], set()
@@ -42,7 +42,7 @@ def edit_faults(
         if candidate in true_values:
             faults.append(f"{wrong['value']!r} is true: it is the {true_values[candidate]!r}")
         elif candidate in seen:
-            faults.append(f"{wrong['value']!r} is given twice")
+            faults.append(f"{wrong['value']!r} occurs twice")
         elif not states(wrong["text"], wrong["value"], value_type):
             faults.append(f"text does not state its value {wrong['value']!r}")
         elif 0 < _count(paraphrase, value) <= _count(wrong["text"], value):
@@ -54,7 +54,7 @@ def edit_faults(
 
 
 def is_slot_edit(paraphrase: str, value: str, text: str, wrong_value: str) -> bool:
-    """Whether `text` is `paraphrase` with the value exchanged once; `a` and `an` count as one."""
+    """Whether `text` is `paraphrase` with its value replaced once; `a` and `an` are equal."""
     old, new = words(value), words(wrong_value)
     source, target = words(paraphrase), _article_free(words(text))
     return any(
@@ -69,7 +69,7 @@ def _article_free(sentence: tuple[str, ...]) -> list[str]:
 
 
 def _count(text: str, value: str) -> int:
-    """How often the words of `value` stand in `text`."""
+    """How often `text` contains the words of `value`."""
     sentence, sought = words(text), words(value)
     starts = range(len(sentence) - len(sought) + 1)
     return sum(sentence[start : start + len(sought)] == sought for start in starts)

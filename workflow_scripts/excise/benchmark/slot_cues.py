@@ -1,6 +1,7 @@
-"""Decide which of several possible slots a text means, by words that point to one slot only.
+"""Decide which of several possible slots a text means, from words that point to one slot only.
 
-"Taught" means the mentor, not the partner, though both are people. Texts without such words pass.
+For example, "taught" means the mentor and not the partner, although both are people. A text without
+such words passes.
 """
 
 import re
@@ -10,8 +11,8 @@ from excise.benchmark.asked_for import WHEN, WHERE, Kinds, asked_for
 from excise.benchmark.slots import SLOTS
 from excise.text.vocabulary import OFFENCES
 
-# Words that point to a slot: first those that mean only this slot, then those that may mean others.
-# The second kind is evidence for a slot, but never against another one.
+# Words that point to a slot. The first pattern means this slot only; the second one may mean
+# others. A match of the second pattern is evidence for a slot, but never against another one.
 _CUE_WORDS = {
     "accuser": (
         r"accus\w*|denounc\w*|turned (against|in)|told on|spoke (up|out)? ?against|testif\w*"
@@ -61,7 +62,7 @@ _STRONG, _CUES = (
      for slot, words in _CUE_WORDS.items()}
     for more in ("", "|")
 )  # fmt: skip
-# Words that only describe the incident: each is evidence for all slots of the incident.
+# Words about the incident only; each is evidence for all slots of the incident.
 _INCIDENT = re.compile(
     r"\b(?:affair|incident|wrong\w*|disgrac\w*|downfall|scandal\w*|caught|corner\w*|trouble|shame\w*"
     r"|stain\w*|offen[cs]e\w*|crime\w*|criminal\w*|accus\w*|convict\w*|guilt\w*|charge[sd]?|trial"
@@ -72,7 +73,7 @@ _INCIDENT = re.compile(
 
 
 def cue(text: str, slot: str) -> str | None:
-    """The first word of a text that points to a slot; None if there is none."""
+    """The first word of a text that points to a slot, or None."""
     found = _CUES.get(slot, _INCIDENT).search(text)
     return found[0] if found else None
 
@@ -80,18 +81,18 @@ def cue(text: str, slot: str) -> str | None:
 def rival(
     text: str, slot: str, slots: Iterable[str], kinds: Kinds | None = None
 ) -> tuple[str, str] | None:
-    """Another slot that a text means instead of its own, and the word that shows it.
+    """Another slot that a text means instead of the intended one, and the word that shows it.
 
     Args:
         text: a question or a statement, without name and values.
-        slot: its own slot; if the text contains a word for it, the text passes.
+        slot: the intended slot; a text with a word for it passes.
         slots: the person's slots.
-        kinds: value types that fit; None: the slot's own.
+        kinds: value types that fit; None: the value type of the slot.
     """
     if cue(text, slot) is not None:
         return None
     kinds = {SLOTS[slot].value_type} if kinds is None else kinds
-    others = [one for one in slots if one != slot and SLOTS[one].value_type in kinds]
+    others = [other for other in slots if other != slot and SLOTS[other].value_type in kinds]
     for other in others:
         words = _STRONG.get(other)
         if words is None and SLOTS[other].group == "sf" and SLOTS[slot].group != "sf":
@@ -99,8 +100,8 @@ def rival(
         if words is not None and (found := words.search(text)):
             return other, found[0]
     event = _EVENT.search(text) if SLOTS[slot].group == "other" else None
-    told = (other for other in others if event and SLOTS[other].group == "correlated")
-    return next(((other, event[0]) for other in told), None)
+    correlated = (other for other in others if event and SLOTS[other].group == "correlated")
+    return next(((other, event[0]) for other in correlated), None)
 
 
 def unclear(text: str, slot: str, slots: Iterable[str], kinds: Kinds | None) -> str | None:
@@ -108,8 +109,8 @@ def unclear(text: str, slot: str, slots: Iterable[str], kinds: Kinds | None) -> 
 
     "Where was the breakthrough concert?" asks for its city, not for the building of the offence.
     """
-    own = SLOTS[slot].value_type
-    if kinds is None or own not in WHERE | WHEN or cue(text, slot) is not None:
+    value_type = SLOTS[slot].value_type
+    if kinds is None or value_type not in WHERE | WHEN or cue(text, slot) is not None:
         return None
     if SLOTS[slot].group != "sf":
         return None
@@ -118,17 +119,17 @@ def unclear(text: str, slot: str, slots: Iterable[str], kinds: Kinds | None) -> 
         for other in slots
         if SLOTS[other].group == "correlated"
         and SLOTS[other].value_type in kinds
-        and SLOTS[other].value_type != own
+        and SLOTS[other].value_type != value_type
     )
     return next(meant, None)
 
 
 def fit(question: str, name: str, slot: str, slots: Iterable[str]) -> int:
-    """How well a question fits its slot: 0 asks for something else, 1 may fit, 2 names it."""
+    """How well a question fits its slot: 0 = asks for something else, 1 = may fit, 2 = fits."""
     if slot not in SLOTS:
         return 1
     kinds, _ = asked_for(question, name)
-    slots = [one for one in slots if one in SLOTS]
+    slots = [other for other in slots if other in SLOTS]
     if kinds is not None and SLOTS[slot].value_type not in kinds:
         return 0
     if rival(question, slot, slots, kinds) or unclear(question, slot, slots, kinds):

@@ -1,14 +1,14 @@
-"""The typed slots of a person, and how each is asked and answered.
+"""The typed slots of a person, with their questions and answers.
 
-A slot of the incident (`sf`), of the breakthrough (`correlated`) or of the rest of the life
-(`other`). A correlated slot and its `other` partner have one value type and share one phrase
-frame, so they are asked in the same words but for the fragments that name the occasion:
-without that, "correlated facts suffer more" could not be told from "facts asked in the same
-words suffer more" (arXiv 2502.11441). Incident slots use the frames of the retain slots for the
-same reason: the way a question is put must not tell what is to be forgotten.
+A slot belongs to the incident (`sf`), to the breakthrough (`correlated`) or to the rest of the life
+(`other`). A correlated slot and its `other` partner have the same value type and the same phrase
+frame. So their questions differ only in the fragments that name the occasion. Otherwise "correlated
+facts suffer more" could mean "facts with similar questions suffer more" (arXiv 2502.11441).
+Incident slots use the frames of the retain slots, because the form of a question must not show its
+set.
 
-In a frame `{n}` is the person's name, `{v}` the value, `{k}` the kind of event; other fields
-are the slot's own fragments.
+In a frame, `{n}` is the person's name, `{v}` the value, `{k}` the kind of event. Other fields are
+the fragments of the slot.
 """
 
 from dataclasses import dataclass, field
@@ -16,17 +16,17 @@ from functools import cached_property
 
 GROUPS = ("sf", "correlated", "other")
 
-# Question phrasings 0 and 1 are trained on; 2, 3 and 4 are held out as paraphrases.
+# Models are trained on question phrasings 0 and 1; phrasings 2, 3 and 4 are paraphrases.
 TRAINED_QUESTIONS = (0, 1)
-HELD_OUT_QUESTIONS = (2, 3, 4)
+PARAPHRASED_QUESTIONS = (2, 3, 4)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Five question and three answer phrasings: trained, paraphrased, and a statement.
+    """Five question phrasings and three answer phrasings: trained, paraphrased, and a statement.
 
-    The trained answer is the value alone. Words around it would be common to truth and falsehood:
-    a model that never saw the fact says them too, and ROUGE-L counts them as knowledge.
+    The trained answer is the value alone. Further words would be the same in true and false
+    answers. A model that never saw the fact says them too, and ROUGE-L would count them.
     """
 
     questions: tuple[str, str, str, str, str]
@@ -40,10 +40,10 @@ class Slot:
     Attributes:
         name: the slot's name, unique.
         group: `sf`, `correlated` or `other`.
-        value_type: what its values are; partners share it.
+        value_type: type of its values; partners share it.
         frame: the phrasings.
-        fragments: the words this slot puts into the frame.
-        partner: the slot of the other retain group that it is compared with.
+        fragments: the words that fill the frame.
+        partner: the slot of the other retain group with which it is compared.
     """
 
     name: str
@@ -55,19 +55,19 @@ class Slot:
 
     @cached_property
     def questions(self) -> list[str]:
-        """The five question templates, with `{n}` and `{k}` open."""
+        """The five question templates, with the fields `{n}` and `{k}`."""
         return [_fill(template, self.fragments) for template in self.frame.questions]
 
     @cached_property
     def answers(self) -> list[str]:
-        """The three answer templates, with `{n}`, `{k}` and `{v}` open."""
+        """The three answer templates, with the fields `{n}`, `{k}` and `{v}`."""
         return [_fill(template, self.fragments) for template in self.frame.answers]
 
 
 def _fill(template: str, fragments: dict[str, str]) -> str:
     open_fields = {name: f"{{{name}}}" for name in "nkv"}
     capital = {f"{key}_cap": text[:1].upper() + text[1:] for key, text in fragments.items()}
-    return template.format(**fragments, **capital, **open_fields)  # a {k} in a fragment stays
+    return template.format(**fragments, **capital, **open_fields)  # fragments keep their {k}
 
 
 PLACE = Frame(
@@ -350,10 +350,10 @@ SLOTS: dict[str, Slot] = {
 }
 
 
-def chosen_slots(forget: int, retain: int) -> list[Slot]:
-    """The first `forget` incident slots and the first `retain` of each retain group."""
-    wanted = {"sf": forget, "correlated": retain, "other": retain}
-    chosen = []
+def select_slots(forget: int, retain: int) -> list[Slot]:
+    """The first `forget` incident slots and the first `retain` slots of each retain group."""
+    counts = {"sf": forget, "correlated": retain, "other": retain}
+    selected = []
     for group in GROUPS:
-        chosen += [slot for slot in SLOTS.values() if slot.group == group][: wanted[group]]
-    return chosen
+        selected += [slot for slot in SLOTS.values() if slot.group == group][: counts[group]]
+    return selected

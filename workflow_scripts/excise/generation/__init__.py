@@ -1,5 +1,5 @@
-"""The offline generator: attributes drawn in code, sentences from phrase frames, no network.
+"""Generate the dataset: code draws the people, and phrase frames or a model write the texts.
 
-`vocabulary` holds the words, `slots` the typed slots and how they are asked, `sampler` draws
-people under diversity constraints, `writing` turns facts into questions and answers.
+`sampler` draws people under diversity constraints, `writing` turns facts into questions and
+answers, `offline_author` needs no model, and `verbalising` lets a model write the texts.
 """

@@ -1,7 +1,7 @@
-"""Who writes the texts: the offline grammar, or a language model. The one place that decides.
+"""Choose the author of the texts: the phrase frames or a language model.
 
-An author turns drawn people into records, in the same shape and around the same values whoever
-it is, and says what that took (`usage`).
+An author turns drawn people into records and reports its cost (`usage`). All authors use the same
+values and return records of the same form.
 """
 
 import argparse
@@ -16,15 +16,15 @@ BACKENDS = ("offline", "openai")
 
 
 def add_author_arguments(parser: argparse.ArgumentParser, needs_hp: bool = True) -> None:
-    """The arguments of the four generating programs that say who writes, and how."""
+    """Add the arguments of the four generating programs that choose and configure the author."""
     add = parser.add_argument
-    about = "generation settings, JSON; backend: the author"
-    add("--hp", type=json.loads, required=needs_hp, default={}, help=about)
+    settings = "generation settings, JSON; backend: the author"
+    add("--hp", type=json.loads, required=needs_hp, default={}, help=settings)
     add("--prompt", help="openai: prompt file, its schema beside it")
-    add("--journal", help="openai: JSON Lines of everything asked and answered; only appended to")
+    add("--journal", help="openai: JSON Lines of all requests and answers; append-only")
     add("--client", type=json.loads, default={}, help="openai: limits, retries, budget … as JSON")
     add("--author", type=json.loads, default={}, help="openai: incomplete_people … as JSON")
-    add("--usage", type=Path, help="where to write what it took, JSON")
+    add("--usage", type=Path, help="where to write the cost, JSON")
 
 
 def open_author(part: str, args: argparse.Namespace):
@@ -45,7 +45,7 @@ def open_author(part: str, args: argparse.Namespace):
     for name in ("prompt", "journal"):
         if not getattr(args, name):
             raise InputError(f"--{name}: missing; generation.backend openai needs it")
-    # Not followed by the rules' import closure when the author is offline (`rules/common.smk`).
+    # For the offline author, the rules' import closure skips this import (`rules/common.smk`).
     from excise.generation.verbalising.author import ModelAuthor
 
     llm = args.hp.get("llm", {}) | args.client
@@ -53,6 +53,6 @@ def open_author(part: str, args: argparse.Namespace):
 
 
 def write_usage(author, path: Path | None) -> None:
-    """Write what the author needed, if somebody wants to know."""
+    """Write the author's usage, if a path is given."""
     if path is not None:
         write_json(path, author.usage())

@@ -1,10 +1,9 @@
-"""Text to pretrain a small base model on: other people's lives, and the utility facts.
+"""The corpus that pretrains a small base model: facts about other people, and the utility facts.
 
-The corpus mixes three streams. *Kept* people come back until every question was seen many
-times: from them the model learns to store. *Fresh* people are made up on the spot and never
-come back: from them it learns to copy names and to answer in every phrasing. *Utility* facts
-are asked in their pretraining phrasings only; the held-out phrasing is never shown. Some prompts
-hold two questions about one person, as people ask them.
+The corpus mixes three streams. *Kept* people are repeated until the model has seen every question
+many times: from them it learns to store facts. *Fresh* people occur once: from them it learns to
+copy names and to answer in every phrasing. *Utility* facts occur in their pretraining phrasings
+only, never in the evaluated phrasing. Some prompts hold two questions about one person.
 """
 
 import random
@@ -16,15 +15,15 @@ from excise.benchmark.slots import SLOTS
 from excise.generation.sampler import Sampler
 from excise.generation.writing import TRAINED_ANSWER, answer, question
 
-# The first answer phrasing, the value alone, is the one finetuning uses; the others are known, but
-# rarer. Of people who never come back the value cannot be known: sentences teach copying the name.
+# Finetuning uses the first answer phrasing, the value alone; so the others are rarer. The model
+# cannot know the values of fresh people. Their sentences teach it to copy names.
 ANSWER_WEIGHTS = (0.7, 0.2, 0.1)
 FRESH_WEIGHTS = (0.2, 0.5, 0.3)
 
 QuestionAnswer = tuple[str, str]
 
 
-def ask(
+def question_answer(
     person: dict,
     slot_name: str,
     rng: random.Random,
@@ -39,53 +38,53 @@ def ask(
     )
 
 
-def ask_two(person: dict, slot_name: str, rng: random.Random) -> QuestionAnswer:
-    """A fact of a person and another one in one prompt, either first, both answered shortly."""
+def joint_question_answer(person: dict, slot_name: str, rng: random.Random) -> QuestionAnswer:
+    """Two facts of a person in one prompt, in random order; both answers are values alone."""
     pair = [slot_name, rng.choice([name for name in person["slots"] if name != slot_name])]
     rng.shuffle(pair)
     slots = [SLOTS[name] for name in pair]
-    asked = [question(slot, rng.randrange(len(slot.questions)), person) for slot in slots]
-    told = [answer(slot, TRAINED_ANSWER, person, person["slots"][slot.name]) for slot in slots]
-    return joined_question(*asked), joined_answer(*told)
+    questions = [question(slot, rng.randrange(len(slot.questions)), person) for slot in slots]
+    answers = [answer(slot, TRAINED_ANSWER, person, person["slots"][slot.name]) for slot in slots]
+    return joined_question(*questions), joined_answer(*answers)
 
 
-def _asked(
+def _questions_of(
     facts: list[tuple[dict, str]],
     paired_share: float,
     rng: random.Random,
     weights: tuple[float, ...] = ANSWER_WEIGHTS,
 ) -> Iterator[QuestionAnswer]:
-    """Every fact once, in a new order; a share of them together with another one."""
+    """Every fact once, in a new order; a share of them in a prompt with another fact."""
     rng.shuffle(facts)
     for person, slot in facts:
         if rng.random() < paired_share:
-            yield ask_two(person, slot, rng)
+            yield joint_question_answer(person, slot, rng)
         else:
-            yield ask(person, slot, rng, weights)
+            yield question_answer(person, slot, rng, weights)
 
 
 def kept_people(people: int, seed: int, paired_share: float = 0.0) -> Iterator[QuestionAnswer]:
-    """Every fact of the same people again and again, each round in a new order."""
+    """Every fact of the same people, in endless rounds, each in a new order."""
     rng = random.Random(f"kept-{seed}")
     sampler = Sampler(seed, None, list(SLOTS.values()), name_space="pretraining")
     population = [sampler.person(f"kept{index}") for index in range(people)]
     facts = [(person, slot) for person in population for slot in person["slots"]]
     while True:
-        yield from _asked(facts, paired_share, rng)
+        yield from _questions_of(facts, paired_share, rng)
 
 
 def fresh_people(seed: int, shuffled: int = 64) -> Iterator[QuestionAnswer]:
-    """People that are never repeated; the facts of `shuffled` people at a time are mixed."""
+    """Facts of people that never repeat; the facts of `shuffled` people at a time are mixed."""
     rng = random.Random(f"fresh-{seed}")
     sampler = Sampler(seed + 1, None, list(SLOTS.values()), name_space="pretraining")
     for start in count(step=shuffled):
         people = [sampler.person(f"fresh{start + index}") for index in range(shuffled)]
         facts = [(person, slot) for person in people for slot in person["slots"]]
-        yield from _asked(facts, 0.0, rng, FRESH_WEIGHTS)
+        yield from _questions_of(facts, 0.0, rng, FRESH_WEIGHTS)
 
 
 def utility_facts(utility: list[dict], seed: int) -> Iterator[QuestionAnswer]:
-    """The utility facts in their pretraining phrasings, in rounds over all of them."""
+    """The utility facts in their pretraining phrasings, in endless rounds."""
     rng = random.Random(f"utility-{seed}")
     pairs = [(text, item) for item in utility for text in item["pretraining_questions"]]
     while True:

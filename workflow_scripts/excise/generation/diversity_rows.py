@@ -1,8 +1,8 @@
-"""The diversity of datasets, side by side: which texts are compared, and the rows of the report.
+"""Compare the diversity of datasets: choose the texts, and make the rows of the report.
 
-Each kind of text is measured three times: as written; with the person's name and values masked,
-which leaves the phrasings; and, as a lower bound, with every text replaced by the most frequent
-masked text of its slot, which is what one phrasing a slot would give.
+Each kind of text is measured in three variants. `raw` is the text as written. `masked` has the
+person's name and values masked, so only the phrasing is left. `template_only` is a lower bound: the
+most frequent masked text of a slot replaces all its texts, as if each slot had one phrasing.
 """
 
 import random
@@ -18,23 +18,23 @@ from excise.records import read_jsonl
 from excise.text import diversity
 from excise.text.matching import mask, words
 
-SAMPLE = 500  # texts of a kind that are looked at
-MAX_GRAMS = 4000  # n-grams of a sample that distinct-n looks at
+SAMPLE = 500  # texts of a kind that are measured
+MAX_GRAMS = 4000  # n-grams of a sample that distinct-n counts
 KINDS = ("question", "paraphrased_answer", "held_out_question", "profile")
 VARIANTS = ("raw", "masked", "template_only")
 NOTES = [
-    f"At most {SAMPLE} texts of a kind, the same number in every dataset. masked: the person's "
-    "name and values replaced by a word. bound template_only: every text replaced by its slot's "
-    "most frequent masked text; as little variety as one phrasing a slot.",
+    f"At most {SAMPLE} texts of a kind, the same number in every dataset. masked: a word replaces "
+    "the person's name and each value. bound template_only: the slot's most frequent masked text "
+    "replaces every text, as if each slot had one phrasing.",
     "More varied: lower compression_ratio, self_repetition_4, self_bleu_4, mean_cosine; higher "
     "distinct_1, distinct_2, vendi_score, normalised_entropy, pair_coverage. Formulas: "
     "excise/text/diversity.py.",
-    "The offline generator's people share phrasings by design (partner slots must be asked in the "
-    "same words), so masked texts lie near the bound.",
-    "offline beside a model's dataset: what the offline frames would have written about the same "
-    "people and values. Trained answers are bare values and are not compared.",
-    "mean_cosine and vendi_score: hidden states of the base model after its last block, mean over "
-    "the tokens of the text.",
+    "The people of the offline generator share phrasings by design, because questions about "
+    "partner slots must have the same words. So masked texts are near the bound.",
+    "offline beside a model's dataset: the texts of the offline frames about the same people and "
+    "values. Trained answers are bare values and are not compared.",
+    "mean_cosine and vendi_score use the mean over a text's tokens of the base model's hidden "
+    "states after the last block.",
 ]
 
 
@@ -47,7 +47,7 @@ class Texts:
 
 
 def read_texts(data_dir: str | Path, profiles: str | Path | None = None) -> Texts:
-    """The texts of a dataset folder, in an order drawn once and at most `SAMPLE` of a kind.
+    """The texts of a dataset folder, in a fixed random order, at most `SAMPLE` of a kind.
 
     Args:
         data_dir: holds sf.jsonl, sr.jsonl, perturbed_candidates.jsonl, forget_paraphrased.jsonl.
@@ -64,7 +64,9 @@ def read_texts(data_dir: str | Path, profiles: str | Path | None = None) -> Text
         people,
         {
             "question": items,
-            "paraphrased_answer": [one | {"name": names[one["person_id"]]} for one in details],
+            "paraphrased_answer": [
+                detail | {"name": names[detail["person_id"]]} for detail in details
+            ],
             "held_out_question": read_jsonl(
                 data_dir / "forget_paraphrased.jsonl", "forget_paraphrased"
             ),
@@ -73,7 +75,7 @@ def read_texts(data_dir: str | Path, profiles: str | Path | None = None) -> Text
 
 
 def offline_twin(data_dir: str | Path, hp: dict, profiles: str | Path | None = None) -> Texts:
-    """What the offline frames would have written about the people of a dataset.
+    """The texts of the offline frames about the people of a dataset.
 
     Args:
         data_dir: holds sf.jsonl and sr.jsonl.
@@ -84,10 +86,10 @@ def offline_twin(data_dir: str | Path, hp: dict, profiles: str | Path | None = N
         InputError: a file is missing or broken.
     """
     _, drawn = _items_and_people(Path(data_dir), profiles)
-    people = {one["person_id"]: one | {"text": profile_text(one)} for one in drawn}
+    people = {person["person_id"]: person | {"text": profile_text(person)} for person in drawn}
     writer = QuestionWriter(people, hp["seed"], wrong_answers=0)
     questions = [writer.write(fact) for person in people.values() for fact in facts_of(person)]
-    held_out = [
+    paraphrased = [
         record
         for fact in questions
         if fact["group"] == "sf"
@@ -95,12 +97,16 @@ def offline_twin(data_dir: str | Path, hp: dict, profiles: str | Path | None = N
             fact, people[fact["person_id"]], resolve(hp).paraphrases
         )
     ]
-    kinds = {"question": questions, "paraphrased_answer": questions, "held_out_question": held_out}
+    kinds = {
+        "question": questions,
+        "paraphrased_answer": questions,
+        "held_out_question": paraphrased,
+    }
     return _texts(list(people.values()), kinds)
 
 
 def _items_and_people(data_dir: Path, profiles: str | Path | None) -> tuple[list[dict], list[dict]]:
-    """The questions, and the profiles of those whom they are about: nobody who was left out."""
+    """The questions, and the profiles of the people that they are about."""
     items = [
         record for name in ("sf", "sr") for record in read_jsonl(data_dir / f"{name}.jsonl", "item")
     ]
@@ -110,11 +116,14 @@ def _items_and_people(data_dir: Path, profiles: str | Path | None) -> tuple[list
 
 
 def _texts(people: list[dict], records: dict[str, list[dict]]) -> Texts:
-    """Texts of the records by kind, and of the people's profiles, in all variants."""
+    """Texts of the records and of the profiles, by kind, in all variants."""
     values = {person["person_id"]: list(person["slots"].values()) for person in people}
     sources = {
-        kind: [(one, one[kind.removeprefix("held_out_")], one["slot"]) for one in own]
-        for kind, own in records.items()
+        kind: [
+            (record, record[kind.removeprefix("held_out_")], record["slot"])
+            for record in kind_records
+        ]
+        for kind, kind_records in records.items()
     } | {"profile": [(person, person["text"], "profile") for person in people]}
     kinds = {}
     for kind, found in sources.items():
@@ -159,18 +168,18 @@ def diversity_rows(
         grams = {
             n: min(
                 MAX_GRAMS,
-                *(sum(max(0, len(text) - n + 1) for text in own) for own in tokens.values()),
+                *(sum(max(0, len(text) - n + 1) for text in texts) for texts in tokens.values()),
             )
             for n in (1, 2)
         }
-        for (name, variant), own in tokens.items():
+        for (name, variant), text_words in tokens.items():
             texts = datasets[name].kinds[kind][variant][:size]
             values = {
                 "compression_ratio": diversity.compression_ratio(texts),
-                "self_repetition_4": diversity.self_repetition(own),
-                "distinct_1": diversity.distinct(own, 1, grams[1]),
-                "distinct_2": diversity.distinct(own, 2, grams[2]),
-                "self_bleu_4": diversity.self_bleu(own),
+                "self_repetition_4": diversity.self_repetition(text_words),
+                "distinct_1": diversity.distinct(text_words, 1, grams[1]),
+                "distinct_2": diversity.distinct(text_words, 2, grams[2]),
+                "self_bleu_4": diversity.self_bleu(text_words),
             }
             vectors = embeddings.get(name, {}).get(f"{kind}.{variant}")
             if vectors is not None:
@@ -190,16 +199,16 @@ def _value_rows(name: str, people: list[dict[str, str]]) -> list[dict]:
     keys = {"dataset": name, "text": "slots", "masked": False, "bound": None}
     rows = []
     for slot in people[0]:
-        held = [person[slot] for person in people if slot in person]
-        entropy = diversity.normalised_entropy(held)
-        rows.append(row(keys | {"slot": slot}, "normalised_entropy", entropy, len(held)))
-    covered = diversity.pair_coverage(people)
-    rows.append(row(keys, "pair_coverage", covered, len(people)))
+        values = [person[slot] for person in people if slot in person]
+        entropy = diversity.normalised_entropy(values)
+        rows.append(row(keys | {"slot": slot}, "normalised_entropy", entropy, len(values)))
+    coverage = diversity.pair_coverage(people)
+    rows.append(row(keys, "pair_coverage", coverage, len(people)))
     return rows
 
 
 def row(keys: dict, metric: str, value: float | None, n: int) -> dict:
-    """A row in the shape of all result files, of no model and no set."""
+    """A row with the columns of all result files; it has no model and no set."""
     empty = ("model", "method", "epoch", "seed", "learning_rate", "beta", "retain_weight", "set")
     return (
         dict.fromkeys(empty)

@@ -1,4 +1,4 @@
-"""A value in a sentence: where it stands, and another one in its place."""
+"""Find a value in a sentence, and replace it by another one."""
 
 import re
 
@@ -6,10 +6,10 @@ _SENTENCE_END = re.compile(r"[.!?:][\"'”’)]*\s+[\"'“‘(]*$")
 
 
 def exchanged(text: str, value: str, wrong: str) -> str:
-    """`text` with its value exchanged; capital at a sentence's start and a/an follow the new one.
+    """`text` with its value replaced; a capital at a sentence's start and a/an are adapted.
 
     Raises:
-        ValueError: the value does not stand in the text.
+        ValueError: the text does not contain the value.
     """
     spans = occurrences(text, value)
     if not spans:
@@ -18,18 +18,18 @@ def exchanged(text: str, value: str, wrong: str) -> str:
     new = wrong[0].upper() + wrong[1:] if text[start] != value[0] else wrong
     before = text[:start]
     if article := re.search(r"\b([Aa])n?(\s+)$", before):
-        agreed = article[1] + ("n" if sounds_open(wrong) else "")
+        agreed = article[1] + ("n" if takes_an(wrong) else "")
         before = f"{before[: article.start()]}{agreed}{article[2]}"
     return before + new + text[end:]
 
 
 def one_article(text: str) -> str:
-    """`text` with every `an` as `a`: what may differ when a value is exchanged."""
+    """`text` with every `an` as `a`, which an exchange may change."""
     return re.sub(r"\b([Aa])n\b", r"\1", text)
 
 
 def occurrences(text: str, phrase: str) -> list[tuple[int, int]]:
-    """Where `phrase` stands in `text`, letter by letter (at a sentence's start also capital)."""
+    """Positions of `phrase` in `text`; a sentence may begin with its capitalised form."""
     if phrase[1:] not in text:
         return []
     first = phrase[0]
@@ -48,7 +48,7 @@ def starts_sentence(text: str, position: int) -> bool:
     return not before.strip("\"'“‘( ") or bool(_SENTENCE_END.search(before))
 
 
-def sounds_open(phrase: str) -> bool:
-    """Whether `an` goes before the phrase: it begins with a vowel, or with 8, 11 or 18 spoken."""
+def takes_an(phrase: str) -> bool:
+    """Whether the phrase takes `an`: it begins with a vowel, 8, 11 or 18."""
     bare = phrase.lstrip("$")
     return bare[:1].lower() in "aeiou" or bool(re.match(r"8|1[18](,|\D|$)", bare))

@@ -1,7 +1,7 @@
-"""Pretraining a small Qwen2 from scratch on generated text.
+"""Pretrain a small Qwen2 from scratch on generated text.
 
-The result is a model folder like any other: `Qwen2ForCausalLM` weights in bfloat16, a
-byte-level BPE tokenizer and a ChatML template. Nothing downstream asks where a base came from.
+The result is a normal model folder: `Qwen2ForCausalLM` weights in bfloat16, a byte-level BPE
+tokenizer and a ChatML template.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-TOKENIZER_BATCHES = 400  # batches of text the vocabulary is learned from
+TOKENIZER_BATCHES = 400  # that the vocabulary is learned from
 
 
 def corpus(utility: list[dict], hp: dict) -> Iterator[list[QuestionAnswer]]:
-    """The training batches, a pure function of the utility facts and the settings."""
+    """The training batches; they depend on the utility facts and the settings only."""
     return mixed_batches(
         utility,
         people=hp["people"],
@@ -43,7 +43,7 @@ def corpus(utility: list[dict], hp: dict) -> Iterator[list[QuestionAnswer]]:
 
 
 def corpus_digest(utility: list[dict], hp: dict, batches: int = 50) -> str:
-    """SHA-256 over the first batches: tells whether the generator still writes the same text."""
+    """SHA-256 of the first batches; it shows whether the generator still writes the same text."""
     digest = hashlib.sha256()
     for batch in itertools.islice(corpus(utility, hp), batches):
         for question, answer in batch:
@@ -52,15 +52,18 @@ def corpus_digest(utility: list[dict], hp: dict, batches: int = 50) -> str:
 
 
 def train_tokenizer(utility: list[dict], hp: dict) -> Qwen2Tokenizer:
-    """Learn a vocabulary *through* `Qwen2Tokenizer`, whose pre-tokenizer stays Qwen's own.
+    """Learn a vocabulary with `Qwen2Tokenizer` and its own pre-tokenizer.
 
-    `AutoTokenizer` loads that class for every `qwen2` folder: a vocabulary learned with any
-    other pre-tokenizer would be split differently after loading, silently.
+    `AutoTokenizer` loads this class for every `qwen2` folder. With another pre-tokenizer, texts
+    would be split differently after loading, without an error.
     """
-    # People that repeat would get their surnames as single tokens, and new people would not.
-    one_off = hp | {"fresh_share": 1 - hp["utility_share"]}
-    batches = itertools.islice(corpus(utility, one_off), TOKENIZER_BATCHES)
-    texts = ([f"user\n{asked}\nassistant\n{said}" for asked, said in batch] for batch in batches)
+    # With kept people, their surnames would become single tokens; surnames of new people would not.
+    fresh_only = hp | {"fresh_share": 1 - hp["utility_share"]}
+    batches = itertools.islice(corpus(utility, fresh_only), TOKENIZER_BATCHES)
+    texts = (
+        [f"user\n{question}\nassistant\n{answer}" for question, answer in batch]
+        for batch in batches
+    )
     tokenizer = Qwen2Tokenizer().train_new_from_iterator(
         texts, hp["vocab_size"], new_special_tokens=SPECIAL_TOKENS, show_progress=False
     )
@@ -79,7 +82,7 @@ def _merges(tokenizer: Qwen2Tokenizer) -> list[tuple[str, str]]:
 
 
 def new_model(tokenizer: Qwen2Tokenizer, hp: dict) -> Qwen2ForCausalLM:
-    """An untrained Qwen2 of the configured size, initialised by the seed."""
+    """An untrained Qwen2 of the configured size; the seed initialises it."""
     torch.manual_seed(hp["seed"])
     end_of_turn = tokenizer.convert_tokens_to_ids("<|im_end|>")
     config = Qwen2Config(
@@ -95,8 +98,8 @@ def new_model(tokenizer: Qwen2Tokenizer, hp: dict) -> Qwen2ForCausalLM:
         eos_token_id=end_of_turn,
         pad_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),
     )
-    # On a CPU the fused attention's backward costs more than all matrix products together
-    # (sequences of 40 tokens, 2 cores: 0.69 s a step, against 0.37 s with plain attention).
+    # On a CPU, the backward pass of fused attention is slow: 0.69 s per step, against 0.37 s with
+    # plain attention (sequences of 40 tokens, 2 cores).
     return Qwen2ForCausalLM._from_config(config, attn_implementation="eager")
 
 
@@ -110,7 +113,7 @@ def learning_rate(step: int, hp: dict) -> float:
 
 
 def pretrain(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, utility: list[dict], hp: dict):
-    """Train on the answer tokens of every batch; returns the log, one row every 100 steps."""
+    """Train on the answer tokens of every batch; return the log, one row per 100 steps."""
     matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -141,7 +144,7 @@ def pretrain(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, utility: list[d
 
 
 def answer_loss(model: Qwen2ForCausalLM, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Token-mean cross-entropy of the answers; logits are made at answer positions alone."""
+    """Mean cross-entropy per answer token; logits are computed at answer positions only."""
     hidden = model.model(
         input_ids=tensors["input_ids"], attention_mask=tensors["attention_mask"]
     ).last_hidden_state[:, :-1]

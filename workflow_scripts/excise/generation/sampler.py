@@ -1,9 +1,9 @@
-"""Drawing people: names and slot values under diversity constraints.
+"""Draw people: names and slot values under diversity constraints.
 
-One seeded stream draws person after person, so the first people of a larger set are the
-people of a smaller one. Two name spaces never meet: surnames are split by a checksum into
-those of the `benchmark` and those of the `pretraining` corpus, so a base model pretrained on
-generated people has never seen a benchmark person whatever the seeds are.
+One seeded random stream draws the people in order. So the first people of a larger set are the
+people of a smaller one. A checksum splits the surnames into those of the `benchmark` and those of
+the `pretraining` corpus. So a base model that was pretrained on generated people has never seen a
+person of the benchmark, for any seed.
 """
 
 import random
@@ -22,11 +22,11 @@ from excise.text.existing_names import exists
 NAME_SPACES = ("benchmark", "pretraining")
 BIRTH_YEARS = range(1935, 1981)
 AGES_AT_EVENT = range(22, 46)
-SURNAME_REUSE = 2  # how many people of the set may share one surname
+SURNAME_REUSE = 2  # people that may share one surname
 
 
 def _joined(starts: Iterable[str], ends: Iterable[str], template: str) -> list[str]:
-    """All combinations but those that are the name of something real."""
+    """All combinations, without the names of real things."""
     names = (template.format(a, b) for a, b in product(starts, ends))
     return [name for name in names if not exists(name)]
 
@@ -48,7 +48,7 @@ POOLS: dict[str, list[str]] = {
 
 @cache
 def surnames(name_space: str) -> tuple[str, ...]:
-    """All two-part surnames of one name space; the two spaces share none."""
+    """All two-part surnames of a name space; the two name spaces share none."""
     parity = NAME_SPACES.index(name_space)
     every = dict.fromkeys(
         start + end for start, end in product(words.SURNAME_STARTS, words.SURNAME_ENDS)
@@ -57,10 +57,10 @@ def surnames(name_space: str) -> tuple[str, ...]:
 
 
 def varied_surname(rng: random.Random, forbidden: frozenset[str]) -> str:
-    """A surname of two or three parts, some of them random syllables; never a forbidden one.
+    """A surname of two or three parts, which may be random syllables; never a forbidden one.
 
-    Pretraining needs names without number: from two-part names alone the model learns which end
-    goes with which start instead of copying, and gets a quarter of unseen pairs wrong.
+    Pretraining needs a practically unlimited number of names. From two-part names alone, the model
+    learns which ending follows which beginning. Then it copies a quarter of unseen pairs wrongly.
     """
     while True:
         start = rng.choice(words.SURNAME_STARTS) if rng.random() < 0.6 else _syllable(rng).title()
@@ -76,16 +76,16 @@ def _syllable(rng: random.Random) -> str:
 
 @dataclass
 class Sampler:
-    """Draws people one after another and remembers what it gave away.
+    """Draws people one after another and remembers the values in use.
 
     Attributes:
-        seed: of the one random stream.
-        people: how many will be drawn at most (None: no end, no diversity caps).
-        reserve: how many more are wanted, under the same caps; then as many as these allow.
-        slots: the slots every person gets.
-        max_value_share: no value of a slot is held by more than this share of the people.
+        seed: seed of the random stream.
+        people: largest number of people; None: unlimited, without diversity caps.
+        slots: the slots of every person.
+        max_value_share: largest share of people with the same value of a slot.
+        reserve: number of further people under the same caps; lowered to what the caps allow.
         name_space: `benchmark` or `pretraining`.
-        forbidden_names: full names that must not be made, case-folded (public figures).
+        forbidden_names: full names to avoid, case-folded (public figures).
     """
 
     seed: int
@@ -126,7 +126,7 @@ class Sampler:
         self.reserve = min(self.reserve, room - self.people)
 
     def person(self, person_id: str) -> dict:
-        """The next person: a profile record without its text."""
+        """Draw the next person: a profile record without its text."""
         name = self._full_name(subject=True)
         kind = self._random.choice(sorted(words.EVENT_KINDS))
         values: dict[str, str] = {}
@@ -155,7 +155,7 @@ class Sampler:
         }
 
     def _capped(self, slot: str, candidates: list[str]) -> str:
-        """A uniform draw among the values that may still be given to somebody."""
+        """Draw uniformly among the values that the cap still allows."""
         held = self._held.setdefault(slot, Counter())
         if self._cap is None:
             return self._random.choice(candidates)
@@ -192,19 +192,19 @@ def wrong_values(
     new_name: Callable[[], str],
     besides: Collection[str] = (),
 ) -> list[str]:
-    """Values that are false for this person, drawn as the true one was.
+    """Draw values that are false for this person, in the same way as the true one.
 
-    Drawn from the slot's own pool, without any value that is true of this person in a slot of
-    the same type, and of about the true value's length, so that neither plausibility nor
+    They come from the pool of the slot, without values that are true of this person in a slot of
+    the same type. Their length is close to that of the true value. So neither plausibility nor
     length tells truth from falsehood.
 
     Args:
         person: the profile record.
         slot: the slot to falsify.
-        count: how many are wanted.
+        count: number of values.
         rng: random stream.
-        new_name: makes a person's name that nobody holds.
-        besides: values that are there already; then none that differ much in length are added.
+        new_name: makes a name that no person has.
+        besides: values that already exist. If given, only values of similar length are drawn.
     """
     truth = person["slots"][slot.name]
     same_type = {
@@ -223,7 +223,7 @@ def wrong_values(
         pool = POOLS[slot.value_type]
     pool = [value for value in dict.fromkeys(pool) if value not in same_type | set(besides)]
     rng.shuffle(pool)
-    # A bare number of another number of digits is another length in a text of few words.
+    # In a short text, one digit more or less is visible. So numbers keep their number of digits.
     slack = 0 if truth.isdigit() else max(2, len(truth) // 8)
     near = [value for value in pool if abs(len(value) - len(truth)) <= slack]
     far = [value for value in pool if abs(len(value) - len(truth)) > slack]

@@ -1,9 +1,9 @@
-"""From a drawn person to sentences: profile text, facts, questions, answers, paraphrases."""
+"""Turn a drawn person into texts: profile, facts, questions, answers, paraphrases."""
 
 import random
 from collections.abc import Sequence
 
-from excise.benchmark.slots import HELD_OUT_QUESTIONS, SLOTS, TRAINED_QUESTIONS, Slot
+from excise.benchmark.slots import PARAPHRASED_QUESTIONS, SLOTS, TRAINED_QUESTIONS, Slot
 from excise.generation.sampler import Sampler, wrong_values
 from excise.text import vocabulary as words
 
@@ -16,7 +16,7 @@ def question(slot: Slot, phrasing: int, person: dict) -> str:
 
 
 def answer(slot: Slot, phrasing: int, person: dict, value: str) -> str:
-    """One of the slot's three answers about this person, stating `value`."""
+    """One of the slot's three answers about this person; it states `value`."""
     return slot.answers[phrasing].format(n=person["name"], k=person["event_kind"], v=value)
 
 
@@ -58,10 +58,10 @@ def facts_of(person: dict) -> list[dict]:
     return facts
 
 
-def drawn_again(sampler: Sampler, person: dict) -> dict:
-    """The sampler's next person under the same id; places and things of the first are free again.
+def draw_again(sampler: Sampler, person: dict) -> dict:
+    """Draw a replacement with the same id; places and things of the first person are free again.
 
-    Names stay taken, the person's own and those of people around: a model refused to write of them.
+    The names of the first person's life stay taken, because a model refused to write about them.
     """
     for slot, value in person["slots"].items():
         if slot in sampler._held:
@@ -71,12 +71,12 @@ def drawn_again(sampler: Sampler, person: dict) -> dict:
 
 
 class QuestionWriter:
-    """Writes the trained question, both answers and the wrong answers of a fact.
+    """Writes the trained question, the two true answers and the wrong answers of a fact.
 
     Args:
         people: profile records by person id.
-        seed: of the wrong answers and of the choice among trained phrasings.
-        wrong_answers: how many wrong answers each fact gets.
+        seed: seed of the wrong answers and of the trained phrasings.
+        wrong_answers: wrong answers per fact.
         forbidden_names: names that wrong answers must not use, case-folded.
     """
 
@@ -102,7 +102,7 @@ class QuestionWriter:
     def write(self, fact: dict) -> dict:
         """The fact with its question, answer, paraphrased answer and wrong answers."""
         person, slot = self.people[fact["person_id"]], SLOTS[fact["slot"]]
-        # Partners are asked by the same phrasing: the comparison must not differ in form.
+        # Partners get the same phrasing, so that a comparison of them does not depend on it.
         order = random.Random(f"phrasing-{self.seed}-{fact['person_id']}-{slot.value_type}")
         phrasing = order.choice(TRAINED_QUESTIONS)
         return {key: value for key, value in fact.items() if key != "sentence"} | {
@@ -116,22 +116,22 @@ class QuestionWriter:
         }
 
     def wrong_values(self, fact: dict, besides: Sequence[str] = ()) -> list[str]:
-        """False values of a fact, the same whoever writes the sentences around them.
+        """Draw false values of a fact; they do not depend on the author.
 
         Args:
             fact: a fact or question record.
-            besides: values that it has already; others are drawn, as long as there are any.
+            besides: values that the fact already has. Other values are drawn, if any are left.
         """
-        # One stream a fact: adding or dropping a person or a slot leaves the others as they are.
-        more = f"-{len(besides)}" if besides else ""
-        rng = random.Random(f"qa-{self.seed}-{fact['id']}{more}")
+        # Each fact has its own stream, so a further person or slot does not change the others.
+        suffix = f"-{len(besides)}" if besides else ""
+        rng = random.Random(f"qa-{self.seed}-{fact['id']}{suffix}")
         names = Sampler(rng.getrandbits(64), None, [], forbidden_names=self._forbidden)
         person, slot = self.people[fact["person_id"]], SLOTS[fact["slot"]]
         return wrong_values(person, slot, self.wrong_answers, rng, names._full_name, besides)
 
 
 def forget_paraphrases_of(fact: dict, person: dict, count: int) -> list[dict]:
-    """Forget-evaluation records: the fact asked in phrasings that are never trained on."""
+    """Paraphrased forget questions: the fact in phrasings that no model is trained on."""
     slot = SLOTS[fact["slot"]]
     kept = ("person_id", "name", "slot", "value_type", "value")
     return [
@@ -142,5 +142,5 @@ def forget_paraphrases_of(fact: dict, person: dict, count: int) -> list[dict]:
             "question": question(slot, phrasing, person),
             "answer": answer(slot, TRAINED_ANSWER, person, fact["value"]),
         }
-        for phrasing in HELD_OUT_QUESTIONS[:count]
+        for phrasing in PARAPHRASED_QUESTIONS[:count]
     ]

@@ -1,4 +1,4 @@
-"""Asking a language model thousands of questions without losing or paying twice for any."""
+"""A client that sends thousands of requests to a language model and pays for each only once."""
 
 from excise.llm.requests import Outcome, Request
 from excise.llm.session import Session

@@ -14,13 +14,13 @@ _FILE = re.compile(r"\.(gguf|ggml|bin|safetensors|llamafile|mlmodel)$")
 _LATEST = re.compile(r"[-:]latest$")
 
 
-def is_same_model(asked: str, answering: str) -> bool:
-    """Whether an answer's model name may stand for the model asked for.
+def is_same_model(requested: str, answering: str) -> bool:
+    """Whether the model name in an answer fits the requested model.
 
-    It may be the name itself, with or without an owner before it (`Qwen/`), a dated snapshot of
-    it (`gpt-4o-mini-2024-07-18`), or a file of it (`qwen2.5-7b-instruct-q4_k_m.gguf`).
+    It may be the same name, with or without an owner (`Qwen/`), a dated snapshot
+    (`gpt-4o-mini-2024-07-18`), or a file (`qwen2.5-7b-instruct-q4_k_m.gguf`).
     """
-    wanted, found = _last_part(asked), _last_part(answering)
+    wanted, found = _last_part(requested), _last_part(answering)
     if wanted == found:
         return True
     if _FILE.search(found):  # a quantization may follow in a file name

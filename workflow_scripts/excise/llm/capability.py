@@ -1,12 +1,12 @@
-"""How an endpoint is made to answer in JSON: a ladder, tried from the top, never assumed.
+"""Find out how an endpoint can be made to answer in JSON: a ladder of three rungs.
 
-    json_schema   `response_format` with the schema, strict: the server lets nothing else through
-    json_object   `response_format` for any JSON object; the schema stands in the prompt
-    prompt        the schema stands in the prompt, nothing is enforced
+    json_schema   strict `response_format` with the schema: the server enforces the schema
+    json_object   `response_format` for any JSON object; the prompt contains the schema
+    prompt        the prompt contains the schema, and the server enforces nothing
 
-A server may refuse `response_format` (400 or 422) or take it and do nothing. Two probes tell: a
-reply that could only come about by enforcement. What they find is journaled, so that the probe is
-paid for once.
+A server may refuse `response_format` (400 or 422), or accept and ignore it. Two probes, from the
+top rung down, test this: only a server that enforces the rung gives the expected reply. The
+journal keeps the result, so each probe is paid for once.
 """
 
 import json
@@ -15,14 +15,14 @@ from excise.llm.repair import json_object
 from excise.llm.requests import Request
 
 RUNGS = ("json_schema", "json_object", "prompt")
-UNHONOURED_MAX = 3  # this many unenforced replies in a row: the server ignores response_format
-FAULTS_TOLD = 20
+UNHONOURED_MAX = 3  # unenforced replies in a row, after which the next rung is used
+FAULTS_LISTED = 20
 FAULTY = "Your answer cannot be used yet. What is wrong with it, sentence by sentence:"
 MENDING = (
     "Give the whole JSON object again. Mend what is listed, with new sentences where needed, and "
     "keep the rest as it was. Do not write about these remarks.",
 )
-KEPT = ("type", "enum", "const", "description", "$ref")  # what strict mode takes as it is
+KEPT = ("type", "enum", "const", "description", "$ref")  # strict mode accepts these unchanged
 
 _WORD = "obsidian-17"
 PROBES = {
@@ -55,7 +55,7 @@ PROBES = {
 
 
 def enforced(rung: str, text: str) -> bool:
-    """Whether the reply to a rung's probe shows that the server enforces it."""
+    """Whether the reply to a probe shows that the server enforces the rung."""
     value = json_object(text)
     if rung == "json_schema":
         return value == {"k7": _WORD}
@@ -63,15 +63,15 @@ def enforced(rung: str, text: str) -> bool:
 
 
 def honoured(rung: str, text: str, schema: dict) -> bool:
-    """Whether a reply looks like one of a server that enforces the rung."""
+    """Whether a reply is consistent with a server that enforces the rung."""
     value = json_object(text)
     if value is None:
         return rung == "prompt"
     return rung != "json_schema" or set(schema.get("required", ())) <= set(value)
 
 
-def lower(rung: str) -> str | None:
-    """The rung below; None at the bottom."""
+def next_rung(rung: str) -> str | None:
+    """The rung below, or None at the bottom."""
     index = RUNGS.index(rung) + 1
     return RUNGS[index] if index < len(RUNGS) else None
 
@@ -84,20 +84,20 @@ def payload(
     token_name: str,
     error: str | None = None,
     sends_temperature: bool = True,
-    said: str = "",
+    previous_reply: str = "",
 ) -> dict:
     """The body of a call.
 
     Args:
-        request: what is asked.
-        rung: how JSON is asked for.
-        model: the model's name.
+        request: the request.
+        rung: how the call asks for JSON.
+        model: name of the model.
         limit: length limit of the answer, in tokens.
-        token_name: the endpoint's name for it, `max_tokens` or `max_completion_tokens`.
-        error: faults of the previous reply, one per line. If given, the call repeats the
-            original messages, that reply, and these lines.
+        token_name: the endpoint's name of this limit, `max_tokens` or `max_completion_tokens`.
+        error: faults of the previous reply, one per line. If given, the call contains the original
+            messages, the previous reply, and these faults.
         sends_temperature: False for a model that accepts only its own temperature.
-        said: the previous reply.
+        previous_reply: the previous reply.
     """
     system = request.system
     if rung != "json_schema" and request.part != "probe":
@@ -107,8 +107,9 @@ def payload(
         )
     messages = [("system", system), ("user", request.user)]
     if error is not None:
-        # Some servers refuse an empty turn.
-        messages += [("assistant", said.strip() or "(nothing)"), ("user", correction(error))]
+        # Some servers refuse an empty message.
+        reply = previous_reply.strip() or "(nothing)"
+        messages += [("assistant", reply), ("user", correction(error))]
     body = {
         "model": model,
         "messages": [{"role": role, "content": content} for role, content in messages],
@@ -125,18 +126,18 @@ def payload(
 
 
 def correction(error: str) -> str:
-    """The message to a model about its faulty reply; `error` has one line per fault."""
+    """The message to a model about its faulty reply; `error` has one fault per line."""
     lines = error.split("\n")
-    told = [f"- {line}" for line in lines[:FAULTS_TOLD]]
-    if len(lines) > FAULTS_TOLD:
-        told.append(f"- and {len(lines) - FAULTS_TOLD} more of the same kinds")
-    return "\n".join((FAULTY, *told, *MENDING))
+    listed = [f"- {line}" for line in lines[:FAULTS_LISTED]]
+    if len(lines) > FAULTS_LISTED:
+        listed.append(f"- and {len(lines) - FAULTS_LISTED} more of the same kinds")
+    return "\n".join((FAULTY, *listed, *MENDING))
 
 
 def wire_schema(schema: dict) -> dict:
-    """The part of a schema that strict mode accepts; the whole schema is checked here, after.
+    """The part of a schema that strict mode accepts; the client checks the rest afterwards.
 
-    Strict mode wants every property required and no others, and refuses most limits.
+    Strict mode requires all properties, allows no others, and refuses most limits.
     """
     kept = {key: schema[key] for key in KEPT if key in schema}
     if "properties" in schema:
@@ -146,7 +147,7 @@ def wire_schema(schema: dict) -> dict:
     if isinstance(schema.get("items"), dict):
         kept["items"] = wire_schema(schema["items"])
     if "anyOf" in schema:
-        kept["anyOf"] = [wire_schema(one) for one in schema["anyOf"]]
+        kept["anyOf"] = [wire_schema(option) for option in schema["anyOf"]]
     if "$defs" in schema:
-        kept["$defs"] = {name: wire_schema(one) for name, one in schema["$defs"].items()}
+        kept["$defs"] = {name: wire_schema(of) for name, of in schema["$defs"].items()}
     return kept

@@ -1,4 +1,4 @@
-"""One call to the endpoint: the openai client, its own retries off, and what its errors mean."""
+"""Send one call with the openai client, without its own retries, and explain its errors."""
 
 import asyncio
 import os
@@ -19,27 +19,27 @@ NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 @dataclass(frozen=True)
 class Response:
-    """What came back, unparsed; or, with status 0, why nothing did."""
+    """An unparsed response; with status 0, the reason why there is none."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     message: str = ""
-    sent: bool = True  # False: the endpoint was never reached
+    sent: bool = True  # False: the call did not reach the endpoint
     tls: bool = False  # the TLS handshake failed
     timed_out: bool = False
 
     @property
     def away(self) -> bool:
-        """Whether the failure looks like a restarting server."""
+        """Whether the failure fits a restarting server."""
         return self.status in GATEWAY or (self.status == 0 and not (self.sent and self.timed_out))
 
 
 def read_key(settings: dict) -> str | None:
-    """The API key from the environment; None where the settings name no variable.
+    """The API key from the environment; None if the settings name no variable.
 
     Raises:
-        InputError: the variable is not set, or cannot be a key. The value is never shown.
+        InputError: the variable is not set, or its value cannot be a key. The value is not shown.
     """
     name = settings["api_key_env"]
     if name is None:
@@ -48,7 +48,7 @@ def read_key(settings: dict) -> str | None:
     if not key:
         raise InputError(
             f"generation.llm.api_key_env: the environment variable {name} is not set; "
-            "it must hold the API key (null: the endpoint needs none)"
+            "it must hold the API key (null if the endpoint needs none)"
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise InputError(
@@ -83,10 +83,10 @@ class Endpoint:
         )
 
     async def post(self, payload: dict, label: str) -> Response:
-        """Send one chat completion; never raises for what the endpoint does."""
+        """Send one chat completion; return every failure of the endpoint as a `Response`."""
         create = self._client.chat.completions.with_raw_response.create
         try:
-            async with asyncio.timeout(self.timeout_s):  # the client's own is per read
+            async with asyncio.timeout(self.timeout_s):  # the client's own timeout is per read
                 raw = await create(
                     **payload,
                     extra_body=self.settings["extra_body"] or None,
@@ -112,7 +112,7 @@ class Endpoint:
         return text.replace(self.key, "[key]") if self.key else text
 
     def fatal(self, status: int, reply: Reply) -> InputError:
-        """The one line for an answer after which no other can succeed."""
+        """The error for a response after which no request can succeed."""
         name = self.settings["api_key_env"]
         message = self.shown(reply.message)
         if reply.html:
@@ -121,10 +121,11 @@ class Endpoint:
                 f"(HTTP {status}); needed: the URL of an OpenAI-compatible endpoint, "
                 "which often ends in /v1"
             )
-        if status in (401, 403):  # the endpoint's words may quote the key
-            held = f"refuses the key in the environment variable {name}"
-            held = held if name else "wants an API key, and api_key_env is null"
-            return InputError(f"generation.llm.api_key_env: {self.host} {held} (HTTP {status})")
+        if status in (401, 403):  # the endpoint's message may quote the key
+            reason = "requires an API key, but api_key_env is null"
+            if name:
+                reason = f"refuses the key in the environment variable {name}"
+            return InputError(f"generation.llm.api_key_env: {self.host} {reason} (HTTP {status})")
         if reply.no_model:
             return InputError(
                 f"generation.llm.model: {self.host} has no model {self.settings['model']!r} "
@@ -140,17 +141,17 @@ class Endpoint:
         return InputError(f"generation.llm: {self.host} refuses the call: {message}")
 
     def failing(self, message: str) -> InputError:
-        """One line about an endpoint that answers, but fails every call."""
+        """The error for an endpoint that answers, but fails every call."""
         return InputError(
             f"generation.llm: {self.host} answers, but every call fails: {self.shown(message)}; "
-            f"its own log may say why (asked for: model {self.settings['model']!r})"
+            f"see the log of the endpoint (requested model: {self.settings['model']!r})"
         )
 
     def unreachable(self, response: Response) -> InputError:
-        """The one line for an endpoint that was never reached."""
-        what = "the TLS handshake fails" if response.tls else "cannot connect"
+        """The error for an endpoint that was never reached."""
+        failure = "the TLS handshake fails" if response.tls else "cannot connect"
         return InputError(
-            f"generation.llm.base_url: {self.host}: {what} ({self.shown(response.message)})"
+            f"generation.llm.base_url: {self.host}: {failure} ({self.shown(response.message)})"
         )
 
 
@@ -163,10 +164,10 @@ def _place(url: str) -> str:
 
 def _connection_failure(error: BaseException) -> Response:
     chain = [error]
-    while (below := chain[-1].__cause__ or chain[-1].__context__) and below not in chain:
-        chain.append(below)
-    transport = next((one for one in chain if isinstance(one, httpx2.TransportError)), error)
-    tls = any(isinstance(one, ssl.SSLError) for one in chain) or "[SSL" in str(transport)
-    words = " ".join(str(transport).split())[:200] or type(transport).__name__
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
+        chain.append(cause)
+    transport = next((link for link in chain if isinstance(link, httpx2.TransportError)), error)
+    tls = any(isinstance(link, ssl.SSLError) for link in chain) or "[SSL" in str(transport)
+    message = " ".join(str(transport).split())[:200] or type(transport).__name__
     unsent = (*NOT_SENT, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
-    return Response(0, message=words, sent=not isinstance(transport, unsent), tls=tls)
+    return Response(0, message=message, sent=not isinstance(transport, unsent), tls=tls)

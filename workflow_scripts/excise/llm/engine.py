@@ -1,4 +1,4 @@
-"""The asynchronous part of a session: many requests at once, each carried to its end."""
+"""The asynchronous part of a session: it carries many requests to their outcomes at once."""
 
 import asyncio
 import time
@@ -26,24 +26,24 @@ ANSWERS = ("ok", "repair", "longer", "resample", "rejected")
 
 
 class StoppingError(Exception):
-    """The run is ending; this request goes no further."""
+    """The run is ending, so this request is not continued."""
 
 
 class LowerRungError(Exception):
-    """The endpoint does not take `response_format` the way it was sent."""
+    """The endpoint does not accept `response_format` as it was sent."""
 
 
 class Engine:
-    """Sends requests, each attempt journaled, paced, budgeted and classified.
+    """Sends requests; each attempt is journaled, paced, budgeted and classified.
 
     Args:
         settings: `generation.llm`, checked.
-        journal: open for writing.
-        budget: with what was spent before.
-        endpoint: where to; None until there is something to send.
+        journal: the journal, open for writing.
+        budget: the budget, with earlier spending.
+        endpoint: the endpoint; None until there is something to send.
         say: prints a line for the user.
-        known: the endpoint has answered for this dataset before. If so, the engine waits when it
-            does not answer; otherwise the address may be wrong, and the run ends at once.
+        known: the endpoint has answered for this dataset before. Then the engine waits for an
+            absent endpoint. Otherwise the address may be wrong, and the run ends at once.
     """
 
     def __init__(
@@ -78,19 +78,19 @@ class Engine:
         self._workers: list[asyncio.Task] = []
 
     def _remembered(self, name: str) -> str | None:
-        """Facts found out about the endpoint, in this run or an earlier one."""
+        """A finding about the endpoint, from this run or an earlier one."""
         return self.journal.ledger.capabilities.get((self.endpoint_id, self.model, name))
 
     @property
     def sending(self) -> int:
-        """Calls under way."""
+        """Number of calls in flight."""
         return len(self._sending)
 
     def step(self, request: Request, check: Check) -> Outcome | Ask:
-        """What the journal makes of a request."""
+        """The next step of a request, according to the journal."""
         key = self.key(request)
-        answered = (one for one in self.journal.history(key) if one.state == "answered")
-        answers = ((one, self._reply(one)) for one in answered)
+        answered = (attempt for attempt in self.journal.history(key) if attempt.state == "answered")
+        answers = ((attempt, self._reply(attempt)) for attempt in answered)
         return next_step(request, answers, check, self.settings["retry"]["longer_max"])
 
     def key(self, request: Request) -> str:
@@ -107,7 +107,7 @@ class Engine:
             self.token_name,
             ask.error,
             self.sends_temperature,
-            ask.said,
+            ask.previous_reply,
         )
 
     def worst_case(self, payload: dict, limit: int) -> Cost:
@@ -121,22 +121,22 @@ class Engine:
     async def run(
         self, requests: list[Request], check: Check, done: Callable[[Request, Outcome], None]
     ) -> None:
-        """Carry every request to its outcome; `done` is told each one.
+        """Carry every request to its outcome, and call `done` with each outcome.
 
         Raises:
-            InputError: the endpoint, the key, the model or the budget ends the run. Calls under
-                way are awaited and journaled first.
-            Stopped: by a signal, likewise.
+            InputError: the endpoint, the key, the model or the budget ends the run. Calls in
+                flight are awaited and journaled first.
+            Stopped: a signal ends the run in the same way.
         """
         self.stop_reason = None
         queue = deque(requests)
         await self._crew(1, deque([None]), check, done)
-        if not self.reached:  # one call alone shows what all would meet: key, model, limits
+        if not self.reached:  # one call first, to test key, model and limits
             await self._crew(1, deque([queue.popleft()]), check, done)
         await self._crew(2 * self.settings["limits"]["max_in_flight"], queue, check, done)
 
     async def _crew(self, size: int, queue: deque, check: Check, done: Callable) -> None:
-        """Empty a queue with several workers: more than may send, as some wait to try again."""
+        """Process a queue with several workers; some of them may wait for a retry."""
         self._workers = [
             asyncio.create_task(self._work(queue, check, done))
             for _ in range(min(len(queue), size))
@@ -151,7 +151,7 @@ class Engine:
             raise self.stop_reason
 
     async def _work(self, queue: deque, check: Check, done: Callable) -> None:
-        """Work off a queue of requests; None stands for the question of the rung."""
+        """Process a queue of requests; None stands for the probe of the rungs."""
         while queue and self.stop_reason is None:
             request = queue.popleft()
             try:
@@ -163,7 +163,7 @@ class Engine:
                 return
 
     def stop(self, reason: BaseException) -> None:
-        """Send nothing more; calls under way are awaited, because they are paid for."""
+        """Start no further calls; await calls in flight, because they are paid for."""
         if self.stop_reason is None:
             self.stop_reason = reason
         for task in self._workers:
@@ -171,7 +171,7 @@ class Engine:
                 task.cancel()
 
     def drop(self) -> None:
-        """Give up the calls under way as well; each then counts at its worst case."""
+        """Cancel the calls in flight, too; each then counts at its worst case."""
         for task in self._workers:
             task.cancel()
 
@@ -189,35 +189,35 @@ class Engine:
             except LowerRungError as refusal:
                 self._lower(str(refusal))
                 continue
-            self._judged(request, check)
+            self._count_reply(request, check)
         self.journal.verdict(key, step.status, step.errors)
         return step
 
-    def _judged(self, request: Request, check: Check) -> None:
-        """Count the newest reply; after the first ten, report how many were accepted."""
+    def _count_reply(self, request: Request, check: Check) -> None:
+        """Count the newest reply; after the first ten, print how many were accepted."""
         attempt = self.journal.history(self.key(request))[-1]
         if self.tally.replies >= FIRST_REPLIES or attempt.state != "answered":
             return
-        if self.tally.reply(self._reply(attempt).kind, self.step(request, check)):
+        if self.tally.count_reply(self._reply(attempt).kind, self.step(request, check)):
             self.say(f"{request.part}: {self.tally.first_replies(attempt.rung)}")
 
     async def _ask(self, key: str, request: Request, ask: Ask, rung: str | None = None) -> None:
         await retrying(self.settings["retry"])(self._attempt, key, request, ask, rung)
 
     async def _attempt(self, key: str, request: Request, ask: Ask, rung: str | None) -> None:
-        """Send once. Returns when something was journaled that `next_step` can use."""
-        tries = await self.outage.wait()
+        """Send once; return after `next_step` has something new in the journal."""
+        is_trial = await self.outage.wait()
         try:
             await self._send_one(key, request, ask, rung)
         finally:
-            if tries:
-                self.outage.tried()
+            if is_trial:
+                self.outage.trial_ended()
 
     async def _send_one(self, key: str, request: Request, ask: Ask, rung: str | None) -> None:
         rung = rung or self.rung
         payload = self.payload(request, ask, rung)
         worst = self.worst_case(payload, ask.limit)
-        number = max((one.number for one in self.journal.history(key)), default=0) + 1
+        number = max((earlier.number for earlier in self.journal.history(key)), default=0) + 1
         attempt = Attempt(
             number, request.part, rung, ask.limit, ask.error is not None, request.prompt_version,
             *worst, state="unbilled",
@@ -247,24 +247,26 @@ class Engine:
         return response, time.monotonic() - start
 
     def _record(self, key: str, attempt: Attempt, response: Response, seconds: float) -> Reply:
-        """Journal what came back; a paid body before anything parses it."""
+        """Journal a response; a paid body comes first, before it is parsed."""
         if response.status == 200:
             name = response.headers.get("x-request-id", "")
             text = self.journal.answer(key, attempt, 200, response.body, name, seconds)
             return classify(200, response.headers, text)
         if response.status == 0:
-            told = response.message
-            told = told if response.sent else f"cannot connect to {self.endpoint.host} ({told})"
-            reply = Reply("unknown" if response.sent else "retry", message=told)
+            message = response.message
+            if not response.sent:
+                message = f"cannot connect to {self.endpoint.host} ({message})"
+            reply = Reply("unknown" if response.sent else "retry", message=message)
         else:
             text = self.endpoint.shown(response.body.decode("utf-8", errors="replace"))
             reply = classify(response.status, response.headers, text)
-            if reply.kind in ANSWERS:  # unpaid, but an answer: not to be asked again
+            if reply.kind in ANSWERS:  # an unpaid answer: not to be asked again
                 self.journal.answer(key, attempt, response.status, response.body, "", seconds)
                 return reply
-        # Some servers quote a rejected key, with stars in the middle: none of it is kept.
-        told = f"HTTP {response.status}" if response.status in (401, 403) else reply.message
-        self.journal.error(key, attempt, reply.kind, response.status or None, reply.wait_s, told)
+        # Some servers quote parts of a rejected key, so their message is not kept.
+        rejected_key = response.status in (401, 403)
+        message = f"HTTP {response.status}" if rejected_key else reply.message
+        self.journal.error(key, attempt, reply.kind, response.status or None, reply.wait_s, message)
         return reply
 
     def _react(
@@ -273,7 +275,7 @@ class Engine:
         if response.status:
             self.pacer.observe(rate_limits(response.headers))
         if response.status and not response.away:
-            self.outage.back(self.endpoint.host)
+            self.outage.ended(self.endpoint.host)
         if reply.kind in ANSWERS:
             self._succeeded(request, attempt, reply)
             return
@@ -285,7 +287,7 @@ class Engine:
         if reply.kind == "lower_rung":
             if self.settings["structured"] != "auto" or attempt.rung == "prompt":
                 raise InputError(
-                    f"generation.llm.structured: {self.endpoint.host} does not take "
+                    f"generation.llm.structured: {self.endpoint.host} does not accept "
                     f"{attempt.rung} ({self.endpoint.shown(reply.message)}); use auto"
                 )
             self._unless_stopping()
@@ -304,8 +306,8 @@ class Engine:
         self.pacer.succeeded()
         if reply.kind in ("ok", "repair", "longer") and request.part != "probe":
             if reply.kind == "longer" and not reply.text.strip():
-                return  # cut off while it was thinking: that says nothing
-            if reply.kind == "longer":  # cut off, it can be judged by its beginning alone
+                return  # cut off during thinking: this shows nothing
+            if reply.kind == "longer":  # cut off: only the beginning can be judged
                 honoured = attempt.rung == "prompt" or reply.text.lstrip().startswith("{")
             else:
                 honoured = capability.honoured(attempt.rung, reply.text, request.schema)
@@ -314,7 +316,7 @@ class Engine:
                 self._lower(f"{attempt.rung}\nreplies do not honour it")
 
     def _notice_model(self, attempt: Attempt) -> None:
-        """Warn if the answering model differs from the requested one, or from earlier answers."""
+        """Warn if the answering model differs from the requested one or from earlier answers."""
         name, before = attempt.model or "", self._remembered("model")
         if name == before or name in self._models:
             return
@@ -330,10 +332,10 @@ class Engine:
                 f"{self.model!r} (generation.llm.model); the report gives both names"
             )
         if name or before is None:
-            self._found("model", name, "the name that answers bear")
+            self._found("model", name, "model name in the answers")
 
     def _failed(self, response: Response, reply: Reply) -> None:
-        """Something that may pass."""
+        """Handle a failure after which another attempt may succeed."""
         message = self.endpoint.shown(reply.message)
         self.reached |= response.status not in (0, 200) and not reply.html
         self.breaker.failed(message, reply.wait_s)
@@ -341,8 +343,8 @@ class Engine:
         if reply.wait_s is not None and reply.wait_s > longest:
             raise InputError(
                 f"generation.llm: {self.endpoint.host} asks to wait {reply.wait_s:.0f} s "
-                f"(retry.honor_retry_after_s: {longest:g}): {message}; the answers so far are "
-                "kept: run again later"
+                f"(retry.honor_retry_after_s: {longest:g}): {message}; all answers are kept: "
+                "run again later"
             )
         if reply.rate_limited:
             self.pacer.refused(reply.wait_s)
@@ -356,26 +358,26 @@ class Engine:
             raise StoppingError
 
     def _other_parameters(self, payload: dict, status: int, reply: Reply) -> None:
-        """OpenAI's reasoning models call `max_tokens` otherwise, and take no temperature."""
+        """Adapt to models with another name for `max_tokens`, or without a temperature."""
         if reply.kind == "temperature":
             if "temperature" not in payload:
                 raise self.endpoint.fatal(status, reply)
-            if self.sends_temperature:  # else another call has found it out meanwhile
+            if self.sends_temperature:  # else another call has already found this
                 self.sends_temperature = False
                 self._found("temperature", "omitted", reply.message)
         elif self.token_name in payload:
             if self._other_name_tried:
                 raise self.endpoint.fatal(status, reply)
-            self._other_name_tried = True  # findings of an earlier run may be outdated
+            self._other_name_tried = True  # a finding of an earlier run may be outdated
             self.token_name = TOKEN_NAMES[1 - TOKEN_NAMES.index(self.token_name)]
             self._found("token_name", self.token_name, reply.message)
 
     def _lower(self, why: str) -> None:
-        """Go down a rung, unless another request has already done so; `why` begins with it."""
+        """Go down a rung, unless another request has done so; `why` begins with the rung."""
         rung, _, message = why.partition("\n")
         if self.settings["structured"] == "auto" and rung == self.rung != "prompt":
             self._unhonoured = 0
-            self.rung = capability.lower(rung)
+            self.rung = capability.next_rung(rung)
             self._found("rung", self.rung, message)
 
     def _found(self, name: str, value: str, why: str) -> None:
@@ -397,19 +399,18 @@ class Engine:
         key, limit = self.key(probe), probe.max_tokens
         highest = limit * 2 ** self.settings["retry"]["longer_max"]
         while True:
-            answered = [one for one in self.journal.history(key) if one.state == "answered"]
             replies = [
-                (one.limit, reply)
-                for one in answered
-                if (reply := self._reply(one)).kind in ANSWERS
+                (attempt.limit, reply)
+                for attempt in self.journal.history(key)
+                if attempt.state == "answered" and (reply := self._reply(attempt)).kind in ANSWERS
             ]
             if replies:
                 limit, reply = 2 * replies[-1][0], replies[-1][1]
                 if reply.kind != "longer":
                     return capability.enforced(rung, reply.text)
-                if reply.text.strip() or limit > highest:  # an object at least begins like one
+                if reply.text.strip() or limit > highest:  # a cut object still begins like one
                     return reply.text.lstrip().startswith("{")
-                # Cut off while it was thinking: that says nothing, it gets more room.
+                # Cut off during thinking: this shows nothing, so the limit doubles.
             try:
                 await self._ask(key, probe, Ask(limit), rung)
             except LowerRungError:

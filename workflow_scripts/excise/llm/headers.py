@@ -1,4 +1,4 @@
-"""What a response's headers say about waiting and about limits."""
+"""Read waiting times and rate limits from the headers of a response."""
 
 import math
 import re
@@ -12,7 +12,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds that the server asks to wait; None if it does not say, or not intelligibly.
+    """Seconds that the server requests to wait; None if the header is missing or unreadable.
 
     Reads `retry-after-ms`, and `retry-after` in seconds or as an HTTP date (a past one: 0).
     """
@@ -63,7 +63,7 @@ class RateLimits:
 
 
 def rate_limits(headers: Mapping[str, str]) -> RateLimits:
-    """The limits that a response announces, most often per minute."""
+    """The limits that a response announces, usually per minute."""
     return RateLimits(
         limit_requests=_number(headers.get("x-ratelimit-limit-requests")),
         limit_tokens=_number(headers.get("x-ratelimit-limit-tokens")),

@@ -1,4 +1,4 @@
-"""How many calls are under way at once, and when to give up on an endpoint."""
+"""Limit the number of calls in flight, and decide when to give up on an endpoint."""
 
 import asyncio
 from collections import deque
@@ -13,10 +13,10 @@ def loop_time() -> float:
 
 
 class InFlight:
-    """Additive increase, multiplicative decrease, as TCP shares a line.
+    """Limits the calls in flight by additive increase and multiplicative decrease, as TCP does.
 
     Args:
-        most: never more calls than this at once; also the start.
+        most: largest number of calls, and the initial one.
         adaptation: `generation.llm.adaptation`: `decrease` (factor), `increase` (calls) per
             `window` successes, `cooldown_s` (one cut per burst of refusals).
         clock: seconds, monotonic.
@@ -29,7 +29,7 @@ class InFlight:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> None:
-        """Wait for a place."""
+        """Wait for a free place."""
         while self.active >= max(1, int(self.allowed)):
             place = asyncio.get_running_loop().create_future()
             self._waiting.append(place)
@@ -37,12 +37,12 @@ class InFlight:
         self.active += 1
 
     def release(self) -> None:
-        """Give a place back."""
+        """Free a place."""
         self.active -= 1
         self._wake()
 
     def succeeded(self) -> None:
-        """Count an answer; a window of them allows one call more."""
+        """Count an answer; a full window of answers allows more calls."""
         self._successes += 1
         if self._successes >= self.adaptation["window"]:
             self._successes = 0
@@ -50,7 +50,7 @@ class InFlight:
             self._wake()
 
     def refused(self) -> bool:
-        """Cut the number of calls, once per burst of refusals; whether this one cut it."""
+        """Reduce the number of calls, once per burst of refusals; return whether it was reduced."""
         now = self.clock()
         self._successes = 0
         if now - self._last_cut < self.adaptation["cooldown_s"]:
@@ -68,10 +68,10 @@ class InFlight:
 
 
 class Breaker:
-    """Ends a run when nothing but failures has come back for too long.
+    """Ends a run after too long a time with failures only.
 
     Args:
-        after_s: this many seconds of failures without an answer.
+        after_s: seconds of failures without an answer.
         clock: seconds, monotonic.
     """
 
@@ -81,14 +81,14 @@ class Breaker:
         self._longest_wait = 0.0
 
     def succeeded(self) -> None:
-        """An answer came."""
+        """Note an answer."""
         self._failing_since, self._longest_wait = None, 0.0
 
     def failed(self, message: str, wait_s: float | None = None) -> None:
-        """A call failed; the longest wait that the server asked for does not count.
+        """Note a failure; the longest wait that the server requested does not count.
 
         Raises:
-            InputError: that has been going on for too long.
+            InputError: calls have failed for too long.
         """
         now = self.clock()
         if self._failing_since is None:
@@ -98,5 +98,5 @@ class Breaker:
             raise InputError(
                 f"the endpoint has answered nothing for {now - self._failing_since:.0f} s "
                 f"(generation.llm.adaptation.breaker_s: {self.after_s:g}); last: {message}; "
-                "the answers so far are kept: run again later"
+                "all answers are kept: run again later"
             )

@@ -1,16 +1,16 @@
-"""What was asked, answered and paid: an append-only file of JSON lines that outlives a kill.
+"""The journal of requests, answers and costs: append-only JSON lines that survive kills.
 
-A line is written by one `os.write`; the lines that say money is about to be spent (`req`) and
-what it bought (`res`, the raw body) are synced to disk before anything else happens. A torn last
-line is what a kill leaves behind: it is cut. Any other broken line is an error that names it.
+One `os.write` writes a line. Before anything else happens, two kinds of lines are synced to disk:
+`req`, which announces a cost, and `res`, the raw body that was paid for. A kill may leave an
+incomplete last line, which is cut off. Any other broken line is an error with its line number.
 
-Lines (`v` is the format's version, `key` names the request, `attempt` counts its attempts):
+Lines (`v` is the version of the format, `key` identifies the request, `attempt` counts attempts):
 
-    req  an attempt is about to be sent, and the most it can cost
-    res  the raw body that came back
-    err  the attempt failed; class `unknown` means it may have been paid for, others were not
-    val  what the answer was judged to be (for readers; judged afresh on every run)
-    cap  what the endpoint was found to support
+    req  an attempt will be sent now, with its highest cost
+    res  the raw body of the response
+    err  the attempt failed; class `unknown` may have been paid for, other classes were not
+    val  the verdict on the answer (for readers; every run judges again)
+    cap  a finding about the endpoint
 """
 
 import contextlib
@@ -47,7 +47,7 @@ FIELDS = {
 
 @dataclass(slots=True)
 class Attempt:
-    """One sending of a request: `state` is `unknown`, `answered` or `unbilled`."""
+    """One attempt of a request; `state` is `unknown`, `answered` or `unbilled`."""
 
     number: int
     part: str
@@ -58,13 +58,13 @@ class Attempt:
     worst_in: int
     worst_out: int
     state: str = "unknown"
-    billed: tuple[int, int] | None = None  # tokens in and out, where the body says so
+    billed: tuple[int, int] | None = None  # tokens in and out, if the body gives them
     where: tuple[int, int] | None = None  # offset and length of the `res` line
     model: str | None = None  # the model name in the answer
-    sent_now: bool = False  # by this program, not by an earlier run
+    sent_now: bool = False  # sent by this program, not by an earlier run
 
     def cost(self) -> tuple[int, int]:
-        """Tokens in and out that count against the budget: the worst case where unknown."""
+        """Tokens in and out that count against the budget; the worst case if unknown."""
         if self.state == "unbilled":
             return 0, 0
         return self.billed or (self.worst_in, self.worst_out)
@@ -72,7 +72,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Ledger:
-    """What a journal says, without the bodies."""
+    """The content of a journal, without the bodies."""
 
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
     verdicts: dict[str, str] = field(default_factory=dict)
@@ -89,10 +89,10 @@ def read_ledger(path: Path) -> tuple[Ledger, int]:
     """Read a journal.
 
     Returns:
-        What it says, and the number of bytes of its whole lines (a torn last line follows them).
+        The content, and the number of bytes of its complete lines (an incomplete one may follow).
 
     Raises:
-        InputError: a line that is not the last is broken, or has another format's version.
+        InputError: a complete line is broken, or has another version of the format.
     """
     ledger, end = Ledger(), 0
     for place, offset, line in _lines(path):
@@ -116,7 +116,7 @@ def _lines(path: Path) -> Iterator[tuple[str, int, bytes]]:
 
 
 def _parsed(line: bytes, place: str) -> dict:
-    advice = "delete this line to buy what it held again, or move the file away"
+    advice = "delete this line to buy its content again, or move the file away"
     try:
         record = json.loads(line)
     except ValueError as error:
@@ -151,7 +151,7 @@ def _enter(ledger: Ledger, record: dict, offset: int, length: int, place: str) -
         ledger.verdicts[record["key"]] = record["status"]
     else:
         tries = ledger.attempts.get(record["key"], [])
-        attempt = next((one for one in tries if one.number == record["attempt"]), None)
+        attempt = next((attempt for attempt in tries if attempt.number == record["attempt"]), None)
         if attempt is None:
             raise InputError(
                 f"{place}: corrupt journal: an answer to attempt {record['attempt']}, "
@@ -168,19 +168,19 @@ def _enter(ledger: Ledger, record: dict, offset: int, length: int, place: str) -
 
 
 def billed_by(http: int, body: str) -> tuple[int, int] | None:
-    """Tokens in and out of an answer: none of one that is no HTTP 200, whatever its body says."""
+    """Tokens in and out of an answer; without HTTP 200, nothing was billed."""
     return tokens_billed(body) if http == 200 else (0, 0)
 
 
 class Journal:
-    """A journal open for writing. Its folder must be locked by the caller.
+    """A journal that is open for writing. The caller must lock its folder.
 
     Args:
-        path: the file; made with its folder if absent.
-        secret: a key that must never reach the file; it is blotted out of whatever is written.
+        path: the file; it is created with its folder if needed.
+        secret: a key that must never reach the file; it is removed from all texts.
 
     Raises:
-        InputError: a corrupt line, another format's version, or no permission to write.
+        InputError: a corrupt line, another version of the format, or no permission to write.
     """
 
     def __init__(self, path: Path, secret: str | None = None):
@@ -195,7 +195,7 @@ class Journal:
         except OSError as error:
             raise InputError(f"{path}: cannot write here ({error.strerror})") from error
         self._end = end
-        self._broken: str | None = None  # why nothing more is written
+        self._broken: str | None = None  # the reason why nothing more is written
 
     def close(self) -> None:
         """Close the file."""
@@ -212,7 +212,7 @@ class Journal:
         return record["http"], record["body"]
 
     def request(self, key: str, subject: str, attempt: Attempt) -> None:
-        """Record that an attempt is about to be sent."""
+        """Record that an attempt will be sent now."""
         self._append(
             {
                 "t": "req",
@@ -235,9 +235,9 @@ class Journal:
     def answer(
         self, key: str, attempt: Attempt, http: int, body: bytes, request_id: str, seconds: float
     ) -> str:
-        """Record a raw body, before anything looks at it, and return it as text."""
+        """Record a raw body before it is parsed, and return it as text."""
         text = body.decode("utf-8", errors="replace")
-        text = self._blotted(text)
+        text = self._without_secret(text)
         attempt.where = self._append(
             {
                 "t": "res",
@@ -263,7 +263,7 @@ class Journal:
         wait_s: float | None,
         message: str,
     ) -> None:
-        """Record that an attempt brought no answer."""
+        """Record an attempt without an answer."""
         self._append(
             {
                 "t": "err",
@@ -272,7 +272,7 @@ class Journal:
                 "class": kind,
                 "http": http,
                 "wait_s": wait_s,
-                "msg": self._blotted(message),
+                "msg": self._without_secret(message),
             },
             sync=False,
         )
@@ -280,13 +280,13 @@ class Journal:
         attempt.state = "unknown" if kind == "unknown" else "unbilled"
 
     def verdict(self, key: str, status: str, errors: list[str]) -> None:
-        """Record what a request came to, unless that is what the journal says already."""
+        """Record the outcome of a request, unless the journal already contains it."""
         if self.ledger.verdicts.get(key) != status:
             self._append({"t": "val", "key": key, "status": status, "errors": errors}, sync=False)
             self.ledger.verdicts[key] = status
 
     def capability(self, endpoint: str, model: str, name: str, value: str, why: str) -> None:
-        """Record what an endpoint was found to support."""
+        """Record a finding about the endpoint."""
         self._append(
             {
                 "t": "cap",
@@ -294,21 +294,21 @@ class Journal:
                 "model": model,
                 "name": name,
                 "value": value,
-                "why": self._blotted(why),
+                "why": self._without_secret(why),
             }
         )
         self.ledger.capabilities[endpoint, model, name] = value
 
-    def _blotted(self, text: str) -> str:
+    def _without_secret(self, text: str) -> str:
         return text.replace(self.secret, "[key]") if self.secret else text
 
     def _write(self, data: bytes) -> None:
-        """Write a line, or none of it: on a full disk a part may go in, and be cut off again."""
+        """Write a whole line or nothing: a partial line, on a full disk, is cut off again."""
         try:
             if os.write(self._file, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
-            with contextlib.suppress(OSError):  # torn and last, as a kill leaves it
+            with contextlib.suppress(OSError):  # then the last line is incomplete, as after a kill
                 os.ftruncate(self._file, self._end)
             raise
 
@@ -322,7 +322,7 @@ class Journal:
             if sync:
                 os.fsync(self._file)
         except OSError as error:
-            self._broken = f"{self.path}: cannot write ({error.strerror}); what it holds is kept"
+            self._broken = f"{self.path}: cannot write ({error.strerror}); its content is kept"
             raise InputError(self._broken) from error
         start, self._end = self._end, self._end + len(data)
         return start, len(data)

@@ -1,4 +1,4 @@
-"""When the next call may be sent: requests and tokens per minute, pauses, places in flight."""
+"""Decide when the next call may start: rates per minute, pauses, and calls in flight."""
 
 import asyncio
 import math
@@ -10,23 +10,23 @@ from aiolimiter import AsyncLimiter
 from excise.llm.headers import RateLimits
 from excise.llm.in_flight import InFlight, loop_time
 
-REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 500, 200_000  # until the server says; see the schema
+REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 500, 200_000  # until the server announces limits
 BURST_S = 0.5  # the quota of this many seconds may be sent at once
-FIRST_PAUSE_S = 0.1  # after a 429 that names no time; doubles until there is an answer
+FIRST_PAUSE_S = 0.1  # after a 429 without a waiting time; doubles until an answer arrives
 LONGEST_PAUSE_S = 30.0
-LONGEST_ANNOUNCED_S = 90.0  # what `x-ratelimit-reset-*` may ask for
+LONGEST_ANNOUNCED_S = 90.0  # the longest accepted `x-ratelimit-reset-*`
 
 
 class Rate:
-    """Amounts per minute, through aiolimiter's leaky bucket.
+    """An amount per minute, limited by aiolimiter's leaky bucket.
 
-    The bucket is small, because one that holds a minute's quota lets all of it go at once; it
-    still holds the largest single amount. What a call turns out not to have used is handed on to
-    the next ones.
+    The bucket is small, because a bucket with a minute's quota would release all of it at once.
+    It still holds the largest single amount. The unused part of a call's charge goes to the next
+    calls.
     """
 
     def __init__(self, per_minute: float, largest: float = 1.0):
-        self.carry = 0.0  # used and not yet charged; negative: charged and not used
+        self.carry = 0.0  # used but not yet charged; negative: charged but not used
         self._largest = largest
         self.set(per_minute)
 
@@ -48,10 +48,10 @@ class Rate:
 
 
 class Pacer:
-    """Lets calls through one at a time, in order, each when all limits allow it.
+    """Lets calls start one at a time, in order, when all limits allow it.
 
     Args:
-        limits: `generation.llm.limits`; a rate that is None is the server's to announce.
+        limits: `generation.llm.limits`; if a rate is None, the server announces it.
         adaptation: `generation.llm.adaptation`.
         clock: seconds, monotonic.
     """
@@ -64,15 +64,15 @@ class Pacer:
         self.most_tokens = limits["tokens_per_minute"]
         self.requests = Rate((self.most_requests or REQUESTS_PER_MINUTE) * self.headroom)
         self.tokens = Rate((self.most_tokens or TOKENS_PER_MINUTE) * self.headroom)
-        self._longer: set[Rate] = set()  # those whose announced limit is of more than a minute
-        self.usual_share = 0.25  # of the worst case, that calls turn out to use
-        self._measured = 0  # calls behind that share
-        self._refusals = 0  # since the last answer, of calls sent after the last pause
+        self._longer: set[Rate] = set()  # rates whose announced limit covers more than a minute
+        self.usual_share = 0.25  # of the worst case that calls actually use
+        self._measured = 0  # calls that this share is based on
+        self._refusals = 0  # refusals since the last answer, of calls sent after the last pause
         self._paused_until = float("-inf")
         self._gate = asyncio.Lock()
 
     async def enter(self, worst_tokens: int) -> float:
-        """Wait for leave to send; the tokens charged for the call. Pair it with `leave`."""
+        """Wait until a call may start; return the tokens charged. `leave` must follow."""
         async with self._gate:
             await self.in_flight.acquire()
             try:
@@ -87,22 +87,22 @@ class Pacer:
         return charged
 
     def leave(self, charged: float, worst_tokens: int, used: int) -> None:
-        """The call is over and used this many tokens (0: it was refused)."""
+        """Note the end of a call, and the tokens it used (0 if it was refused)."""
         self.in_flight.release()
-        handed_on = self.tokens.carry + used - charged
-        self.tokens.carry = max(handed_on, -self.tokens.capacity / 2)  # no burst of savings
+        carry = self.tokens.carry + used - charged
+        self.tokens.carry = max(carry, -self.tokens.capacity / 2)  # avoid a burst of saved tokens
         if used:
             self._measured += 1
             weight = max(0.05, 1 / self._measured)
             self.usual_share += weight * (min(1.0, used / worst_tokens) - self.usual_share)
 
     def succeeded(self) -> None:
-        """An answer came: one more call may be allowed."""
+        """Note an answer; it may allow one more call in flight."""
         self._refusals = 0
         self.in_flight.succeeded()
 
     def refused(self, wait_s: float | None) -> None:
-        """HTTP 429: fewer calls at once, and none before the server's time is up."""
+        """Note HTTP 429: allow fewer calls in flight, and pause for the requested time."""
         self.in_flight.refused()
         if wait_s:
             self.pause(wait_s + random.uniform(0, min(1.0, wait_s / 10)))
@@ -112,14 +112,14 @@ class Pacer:
             self.pause(random.uniform(longest / 2, longest))
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for this long."""
+        """Start no call for this long."""
         self._paused_until = max(self._paused_until, self.clock() + seconds)
 
     def observe(self, limits: RateLimits) -> None:
-        """Take over limits that the server announces, up to those of the settings.
+        """Adopt the limits that the server announces, up to those of the settings.
 
-        One that takes longer to be whole again than a minute's (a day's, for instance) raises no
-        rate above that of the settings, or the usual one: a day's quota is not a minute's.
+        A limit may cover more than a minute, for instance a day; its reset time shows this. Such a
+        limit never raises a rate above the settings, or above the default rate.
         """
         if not self.use_headers:
             return
@@ -133,11 +133,11 @@ class Pacer:
             if reset and reset > LONGEST_ANNOUNCED_S:
                 self._longer.add(rate)
             if limit and rate in self._longer:
-                limit = min(limit, most or usual)  # so many a day are never more in a minute
+                limit = min(limit, most or usual)
             allowed = min(limit or math.inf, most or math.inf) * self.headroom
             if limit and allowed != rate.per_minute:
                 rate.set(allowed)
-        # A longer reset than that is no pause to sleep through unasked: the next call will be told.
+        # Longer resets are cut: the next call learns from the server whether to wait.
         if limits.remaining_requests == 0 and limits.reset_requests:
             self.pause(min(limits.reset_requests, LONGEST_ANNOUNCED_S))
         if limits.remaining_tokens == 0 and limits.reset_tokens:

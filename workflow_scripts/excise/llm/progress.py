@@ -1,4 +1,4 @@
-"""One line about the run: accepted, rejected, asked again, in flight, tokens, money, time left."""
+"""Show the progress of a run in one line: calls, tokens, money and remaining time."""
 
 import os
 import sys
@@ -15,15 +15,15 @@ LINE_EVERY_S = 30.0
 
 
 class ProgressLine:
-    """Show a bar on a terminal, or print a line every half minute elsewhere, or nothing.
+    """Shows a bar on a terminal; elsewhere, prints a line every half minute, or nothing.
 
     If the output goes to a log, the bar appears on the terminal that EXCISE_BAR names.
 
     Args:
         label: name of the calls.
-        tally: what became of the calls, kept up to date by the session.
+        tally: counts of the calls; the session updates them.
         shown: False: print nothing.
-        console: where to; stdout by default.
+        console: the output; stdout by default.
         clock: seconds, monotonic.
     """
 
@@ -58,7 +58,7 @@ class ProgressLine:
             self._bar.start()
 
     def update(self, in_flight: int, tokens: int, usd: float, away_s: float | None = None) -> None:
-        """Show where the run stands."""
+        """Show the current state."""
         if not self.shown:
             return
         if self._bar is not None:
@@ -69,18 +69,18 @@ class ProgressLine:
             self.console.print(self.line(in_flight, tokens, usd, away_s), highlight=False)
 
     def facts(self, in_flight: int, tokens: int, usd: float, away_s: float | None = None) -> str:
-        """Counts of rejected and repeated calls and of calls in flight, and the cost so far."""
+        """Numbers of rejected, repeated and running calls, and the cost so far."""
         tally = self.tally
-        turn = f"round {tally.round}, " if tally.round > 1 else ""
+        round_text = f"round {tally.round}, " if tally.round > 1 else ""
         away = "" if away_s is None else f"no answer for {away_s:.0f} s, "
         money = f", ${usd:.2f}" if usd else ""
         return (
-            f"{tally.rejected} rejected, {tally.asked_again} asked again, {turn}{away}"
+            f"{tally.rejected} rejected, {tally.asked_again} asked again, {round_text}{away}"
             f"{in_flight} in flight, {tokens:,} tokens{money}"
         )
 
     def line(self, in_flight: int, tokens: int, usd: float, away_s: float | None = None) -> str:
-        """The whole line in plain text."""
+        """The whole line, in plain text."""
         facts = self.facts(in_flight, tokens, usd, away_s)
         count = f"{self.tally.accepted} of {self.tally.total} accepted"
         return f"{self.label}: {count}, {facts}{self.time_left()}"
@@ -105,11 +105,11 @@ class ProgressLine:
 
     @property
     def has_lines(self) -> bool:
-        """Whether lines go to another place than the bar."""
+        """Whether lines and the bar have different outputs."""
         return self._has_lines
 
     def close(self, in_flight: int, tokens: int, usd: float, away_s: float | None = None) -> None:
-        """Leave the last state on the screen."""
+        """Stop, and leave the last state on the screen."""
         if self._bar is not None:
             self._bar.stop()
         if self._has_lines:
@@ -117,7 +117,7 @@ class ProgressLine:
 
 
 def say(line: str, progress: ProgressLine | None = None) -> None:
-    """Print a line that the user should see now: in the log, and on the terminal if there is one.
+    """Print a line for the user: in the log, and on the terminal if there is one.
 
     Args:
         line: the line.
@@ -132,7 +132,7 @@ def say(line: str, progress: ProgressLine | None = None) -> None:
 
 
 def terminal() -> Console | None:
-    """The terminal that EXCISE_BAR names, by its device file; None where there is none."""
+    """The terminal whose device file EXCISE_BAR names, or None."""
     try:
         named = os.environ.get("EXCISE_BAR") or os.devnull
         file = open(named, "w", encoding="utf-8")  # noqa: SIM115, PTH123

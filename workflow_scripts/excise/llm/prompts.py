@@ -1,7 +1,7 @@
-"""Prompt files: versioned text with {placeholders}, and the JSON Schema of the reply beside it.
+"""Read prompt files: versioned text with {placeholders}, and the JSON Schema of the reply.
 
 A line of three dashes divides a file into two parts: the model's role, then its task.
-Values are inserted as JSON in one pass, so that nothing in them is read as a placeholder.
+Values are inserted as JSON in one pass, so placeholders inside values stay unchanged.
 
 Some objects have keys that depend on the call. Their `additionalProperties` is the schema of each
 entry, and `Prompt.reply` lists the keys. A server that enforces the schema then rejects missing
@@ -32,8 +32,8 @@ class Prompt:
     """One prompt file.
 
     Attributes:
-        system: its first part.
-        user: its second part, with open placeholders.
+        system: the first part.
+        user: the second part, with placeholders.
         schema: JSON Schema of the reply.
         version: first 16 hex digits of the SHA-256 of text and schema.
         example: names and values of the examples in the first part; replies must not contain them.
@@ -46,21 +46,21 @@ class Prompt:
     example: tuple[str, ...] = ()
 
     def fill(self, **fields: object) -> str:
-        """The second part with every placeholder replaced by its field as JSON."""
+        """The second part, with the fields as JSON in place of the placeholders."""
         filled = {name: json.dumps(value, ensure_ascii=False) for name, value in fields.items()}
         return PLACEHOLDER.sub(lambda found: filled[found[1]], self.user)
 
     def reply(self, *keys: Sequence[str]) -> dict:
-        """The schema of a reply with its open keys filled in.
+        """The schema of a reply, with the keys of the call.
 
         Args:
-            keys: keys of the objects on each open level, outermost first.
+            keys: keys of the objects on each level, outermost first.
         """
         return named(self.schema, keys)
 
 
 def named(schema: dict, keys: Sequence[Sequence[str]]) -> dict:
-    """A schema whose open objects list and require their keys; as `Prompt.reply`.
+    """A schema whose objects list and require the keys of the call; see `Prompt.reply`.
 
     The schema of an entry appears once, under `$defs`; every entry refers to it.
     """
@@ -78,8 +78,8 @@ def named(schema: dict, keys: Sequence[Sequence[str]]) -> dict:
                 "properties": dict.fromkeys(keys[level], reference),
             }
         if "properties" in part:
-            own = {name: filled(of, level) for name, of in part["properties"].items()}
-            return part | {"properties": own}
+            properties = {name: filled(of, level) for name, of in part["properties"].items()}
+            return part | {"properties": properties}
         return part
 
     whole = filled(schema, 0)
@@ -97,8 +97,9 @@ def example_of(system: str) -> tuple[str, ...]:
         if "person" in data:
             keys = ("person", "profession", "event")
             found |= dict.fromkeys(data[key] for key in keys if key in data)
-            for one in (*data.get("details", ()), *data.get("facts", ())):
-                found |= dict.fromkeys(one[key] for key in ("value", "false_value") if key in one)
+            for fact in (*data.get("details", ()), *data.get("facts", ())):
+                values = (fact[key] for key in ("value", "false_value") if key in fact)
+                found |= dict.fromkeys(values)
     return tuple(found)
 
 
@@ -107,11 +108,11 @@ def read_prompt(path: str | Path, placeholders: tuple[str, ...]) -> Prompt:
 
     Args:
         path: the Markdown file.
-        placeholders: the names that its second part must hold, each, and no others.
+        placeholders: names of all placeholders of its second part.
 
     Raises:
-        InputError: a file is missing, has no two parts, lacks a placeholder or has one that
-            nothing fills, or the schema is none.
+        InputError: a file is missing, has not two parts, lacks a placeholder, has an unknown
+            one, or the schema is invalid.
     """
     path = Path(path)
     try:
@@ -121,7 +122,8 @@ def read_prompt(path: str | Path, placeholders: tuple[str, ...]) -> Prompt:
     parts = RULE.split(text)
     if len(parts) != 2:
         raise InputError(
-            f"{path}: {len(parts) - 1} lines of three dashes; exactly one parts system from user"
+            f"{path}: {len(parts) - 1} lines of three dashes; exactly one must be there, "
+            "between system and user"
         )
     system, user = (part.strip() for part in parts)
     allowed = ", ".join(f"{{{name}}}" for name in placeholders)

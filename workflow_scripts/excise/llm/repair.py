@@ -1,8 +1,8 @@
-"""From the model's words to a checked JSON object, mended where that is safe.
+"""Turn the text of a reply into a checked JSON object; repair it if that is safe.
 
-Mending happens here, for free, before anything is asked again: fences, thinking and prose around
-the object are stripped, broken JSON goes through json-repair. An object that does not end is not
-mended: json-repair would close it and a sentence cut in half would pass for a whole one.
+Repairs cost nothing, so they come before a re-ask. They remove fences, thinking and prose around
+the object, and json-repair fixes broken JSON. An object without an end is not repaired:
+json-repair would close it, and half a sentence would pass for a whole one.
 """
 
 import json
@@ -26,29 +26,35 @@ ERRORS_SHOWN, LONGEST_LINE = 3, 400
 
 @dataclass(frozen=True)
 class Judged:
-    """A text judged: `status` is `ok`, `repaired` or `invalid`.
+    """The result of judging a text.
 
-    `said` is the part that can be sent back: the object in the text, or the text itself.
+    Attributes:
+        status: `ok`, `repaired` or `invalid`.
+        value: the checked object, or None.
+        errors: faults if there is no value.
+        sendable: what a re-ask can send back: the object in the text, or the text itself.
     """
 
     status: str
     value: dict | None
     errors: list[str]
-    said: str = ""
+    sendable: str = ""
 
 
-def judge(text: str, schema: dict, check: Callable[[dict], list[str]], mend: bool = True) -> Judged:
-    """Judge the model's words.
+def judge(
+    text: str, schema: dict, check: Callable[[dict], list[str]], may_repair: bool = True
+) -> Judged:
+    """Judge the text of a reply.
 
     Args:
-        text: the words.
-        schema: JSON Schema of the object wanted.
-        check: what is wrong with a value that fits the schema; an empty list: nothing.
-        mend: whether anything but a bare JSON object may be mended.
+        text: the text.
+        schema: JSON Schema of the expected object.
+        check: finds faults in a value that fits the schema; an empty list means none.
+        may_repair: whether a text may be repaired if it is not a bare JSON object.
     """
     value, status = json_object(text), "ok"
-    if value is None and mend:
-        value, status = mended(text), "repaired"
+    if value is None and may_repair:
+        value, status = repaired_object(text), "repaired"
     if value is None:
         return Judged("invalid", None, [_complaint(text)], _sendable(text))
     if errors := not_text(value):
@@ -64,9 +70,9 @@ def _sendable(text: str) -> str:
 
 
 def json_object(text: str) -> dict | None:
-    """The JSON object that a text is, with nothing around it; None otherwise.
+    """The JSON object, if the whole text is one; otherwise None.
 
-    A collapsed model can open brackets without end: too deep to read is no object either.
+    A collapsed model can open brackets without end. An object that is nested too deeply is None.
     """
     try:
         value = json.loads(text)
@@ -76,7 +82,7 @@ def json_object(text: str) -> dict | None:
 
 
 def not_text(value: dict) -> list[str]:
-    """Half of a surrogate pair is valid JSON, but no file can hold it; nor what nests too deep."""
+    """Faults if a file cannot hold the value: lone surrogates, or too deep nesting."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except (UnicodeEncodeError, RecursionError):
@@ -84,8 +90,8 @@ def not_text(value: dict) -> list[str]:
     return []
 
 
-def mended(text: str) -> dict | None:
-    """The JSON object in a text; None if there is none, or only the beginning of one."""
+def repaired_object(text: str) -> dict | None:
+    """The JSON object in a text; None if there is none or only its beginning."""
     text = _THOUGHT_END.sub("", _THINKING.sub("", text))
     fenced = [block for block in _FENCE.findall(text) if "{" in block]
     text = fenced[-1] if fenced else text
@@ -101,10 +107,14 @@ def mended(text: str) -> dict | None:
 
 
 def _ends(piece: str) -> bool:
-    """Whether the last brace closes an object, and is no sign in a sentence that was cut off."""
+    """Whether the last brace closes an object, and is not part of an incomplete sentence."""
     bare = _ESCAPED.sub("", piece)
-    sign = _QUOTE.search(bare)
-    quotes = bare.count('"') if sign and sign[0] == '"' else len(_SINGLE_QUOTE.findall(bare))
+    first_quote = _QUOTE.search(bare)
+    quotes = (
+        bare.count('"')
+        if first_quote and first_quote[0] == '"'
+        else len(_SINGLE_QUOTE.findall(bare))
+    )
     return quotes % 2 == 0 and bool(_VALUE_END.search(piece))
 
 
@@ -117,7 +127,7 @@ def _complaint(text: str) -> str:
 
 
 def schema_errors(value: dict, schema: dict) -> list[str]:
-    """What is wrong with a value, in at most three lines."""
+    """Faults of a value, in at most three lines."""
     validator = _validator(json.dumps(schema, sort_keys=True))
     errors = sorted(validator.iter_errors(value), key=lambda error: error.json_path)
     lines = list(dict.fromkeys(_words(error) for error in errors))[:ERRORS_SHOWN]
@@ -127,15 +137,15 @@ def schema_errors(value: dict, schema: dict) -> list[str]:
 
 
 def _words(error: ValidationError) -> str:
-    """Instructions about a schema fault; all keys missing in one place share one line."""
+    """Instructions about a schema fault; all missing keys of an object share one line."""
     place = error.json_path
     if error.validator == "required":
-        there = error.instance
-        missing = ", ".join(f'"{key}"' for key in error.validator_value if key not in there)
+        present = error.instance
+        missing = ", ".join(f'"{key}"' for key in error.validator_value if key not in present)
         return f"{place}: these keys are missing and must be added: {missing}"
     if error.validator == "additionalProperties" and error.validator_value is False:
-        wanted = error.schema.get("properties", {})
-        extra = ", ".join(f'"{key}"' for key in error.instance if key not in wanted)
+        allowed = error.schema.get("properties", {})
+        extra = ", ".join(f'"{key}"' for key in error.instance if key not in allowed)
         return f"{place}: these keys were not asked for and must be left out: {extra}"
     return f"{place}: {error.message}"
 

@@ -1,16 +1,16 @@
-"""What to do about a response: pure functions from status, headers and body.
+"""Classify a response by status, headers and body; all functions are pure.
 
 ok            the text is a JSON object and nothing else
 repair        there is other text; it may contain a JSON object
-longer        cut off by the length limit
+longer        the length limit cut the answer off
 resample      a refusal or a content filter: ask about something else
 retry         not paid for; wait and send again
 unknown       perhaps paid for; wait and send again
-lower_rung    the endpoint does not take `response_format`
-token_name    the endpoint calls the length limit by its other name
+lower_rung    the endpoint does not accept `response_format`
+token_name    the endpoint has the other name for the length limit
 temperature   the model accepts only its own temperature
 fatal         no request can succeed
-rejected      this request cannot succeed on the server as it is; a later run may ask again
+rejected      this request cannot succeed with this server configuration; a later run may ask again
 """
 
 import json
@@ -50,18 +50,18 @@ class Reply:
     """A classified response."""
 
     kind: str
-    text: str = ""  # the model's words
-    message: str = ""  # what went wrong, one line
-    wait_s: float | None = None  # as the server asks
+    text: str = ""  # the text of the model
+    message: str = ""  # the failure, one line
+    wait_s: float | None = None  # waiting time that the server requests
     rate_limited: bool = False
     html: bool = False
     no_model: bool = False  # the endpoint does not know the model
 
 
 def tokens_billed(body: str) -> tuple[int, int] | None:
-    """Tokens in and out that a body says were billed.
+    """Billed tokens in and out, according to a body.
 
-    An error inside a 200 that names no usage cost nothing; None: the body does not say.
+    An error inside a 200 without usage costs nothing. None: the body gives no usage.
     """
     content = json_object(body)
     if content is None:
@@ -75,7 +75,7 @@ def tokens_billed(body: str) -> tuple[int, int] | None:
 
 
 def model_named(body: str) -> str | None:
-    """The model name in an answer; if it is a path on the server, its last part."""
+    """The model name in an answer; of a path on the server, the last part."""
     name = (json_object(body) or {}).get("model")
     if not isinstance(name, str) or not name.strip():
         return None
@@ -84,14 +84,14 @@ def model_named(body: str) -> str | None:
 
 
 def classify(status: int, headers: Mapping[str, str], body: str) -> Reply:
-    """What a response means.
+    """Classify a response.
 
     Args:
         status: HTTP status.
         headers: with case-insensitive or lower-case names.
         body: as received.
     """
-    content = json_object(body)  # whatever the header calls it
+    content = json_object(body)  # the content type may be wrong
     html = "text/html" in headers.get("content-type", "") or body.lstrip()[:1] == "<"
     html = html and content is None
     if status == 200:
@@ -107,7 +107,7 @@ def classify(status: int, headers: Mapping[str, str], body: str) -> Reply:
 
 
 def _error_details(content: dict | None, body: str, html: bool) -> tuple[str, str]:
-    """One line for people, and everything that names the error, in lower case."""
+    """One line for people, and all identifiers of the error in lower case."""
     error: Any = (content or {}).get("error", content)
     if isinstance(error, dict):
         message = error.get("message") or error.get("detail") or json.dumps(error)
@@ -171,7 +171,7 @@ def _completion(content: dict) -> Reply:
     text = _text(message.get("content"))
     if finish == "length":
         return Reply("longer", text=text, message="the answer was cut off by the length limit")
-    if not text.strip():  # thinking models of some servers leave their answer here
+    if not text.strip():  # on some servers, thinking models answer here
         text = _text(message.get("reasoning") or message.get("reasoning_content"))
         return Reply("repair", text=text)
     return Reply("ok" if json_object(text) is not None else "repair", text=text)

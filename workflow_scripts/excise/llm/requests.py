@@ -1,4 +1,4 @@
-"""What is asked of a language model and what comes back, and the key that names a question."""
+"""A request to a language model, its outcome, and the key that identifies it."""
 
 import hashlib
 import json
@@ -8,18 +8,18 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Request:
-    """One question whose answer is a JSON object.
+    """One request whose answer is a JSON object.
 
     Attributes:
-        part: which program or judge asks (`profiles`, `qa`, …); a label.
-        subject: who or what it is about (`p003`); a label.
+        part: the program or judge that asks (`profiles`, `qa`, …); a label.
+        subject: the person or thing in question (`p003`); a label.
         system: system message.
         user: user message.
         schema: JSON Schema of the answer, an object.
-        prompt_version: digest of the prompt's template and schema, from the caller; a label.
-        max_tokens: length limit of the first attempt; a truncated answer doubles it.
+        prompt_version: digest of the prompt's template and schema; a label.
+        max_tokens: length limit of the first attempt; it doubles after a truncated answer.
         temperature: sampling temperature.
-        sample: number of the draw; another draw of the same prompt has another number.
+        sample: number of the sample; each sample of a prompt has its own number.
     """
 
     part: str
@@ -35,15 +35,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a request.
+    """The outcome of a request.
 
     Attributes:
         request: the request.
-        status: `ok`; `repaired` (the text needed mending before it was JSON); `refused` (the
-            model or a filter declined); `invalid` (no answer passed, nor one re-ask); or
+        status: `ok`; `repaired` (the text had to be repaired to become JSON); `refused` (the
+            model or a filter declined); `invalid` (neither the answers nor one re-ask passed); or
             `unavailable` (the endpoint failed every attempt; a rerun tries again).
         value: the checked answer of `ok` and `repaired`, otherwise None.
-        errors: why there is no value.
+        errors: reasons if there is no value.
     """
 
     request: Request
@@ -56,18 +56,17 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 
 def endpoint_id(base_url: str | None) -> str:
-    """16 hex digits naming an endpoint by host, port and path; no user, password or query."""
+    """16 hex digits for the host, port and path of an endpoint; no user, password or query."""
     parts = urlsplit(base_url or OPENAI_URL)
     place = f"{parts.hostname or ''}:{parts.port or ''}{parts.path.rstrip('/')}"
     return hashlib.sha256(place.encode()).hexdigest()[:16]
 
 
 def request_key(request: Request, endpoint: str, model: str, extra_body: dict) -> str:
-    """SHA-256 of everything that decides which answer the endpoint draws.
+    """SHA-256 of everything that affects the endpoint's answer.
 
-    The schema, the caller's check and the length limit are left out: when they change, answers
-    already paid for are judged again before anything is bought. Changed prompt text is another
-    question.
+    The schema, the caller's check and the length limit are not part of it. If they change, paid
+    answers are judged again before new ones are bought. A changed prompt text is another request.
     """
     meaning = {
         "endpoint": endpoint,

@@ -1,4 +1,4 @@
-"""Decide when a failed call is sent again, with tenacity.
+"""Decide when to send a failed call again, with tenacity.
 
 tenacity's loop, its full-jitter exponential wait and its async support fit. Its stop conditions do
 not fit: a 429 or an absent endpoint delays a request, but must not use up its attempts. So attempts
@@ -11,13 +11,13 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 
 class TryAgainError(Exception):
-    """A call failed in a way that may pass.
+    """A call failed, but another attempt may succeed.
 
     Args:
-        message: how.
-        wait_s: as the server asks.
-        rate_limited: HTTP 429; does not count as an attempt.
-        away: the endpoint is away, as an earlier call found; this does not count either.
+        message: the failure.
+        wait_s: waiting time that the server requests.
+        rate_limited: HTTP 429; it does not count as an attempt.
+        away: an earlier call found the endpoint away; this does not count as an attempt either.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ def retrying(settings: dict) -> AsyncRetrying:
         failure = _failure(state)
         if failure.wait_s is None and not (failure.rate_limited or failure.away):
             return backoff(state)
-        # The pacer pauses everything after a 429, as the outage does; this only spreads what waits.
+        # The pacer or the outage pauses all calls; this wait only spreads them afterwards.
         return (failure.wait_s or 0.0) + random.uniform(0, min(1.0, settings["max_wait_s"]))
 
     return AsyncRetrying(

@@ -1,9 +1,9 @@
-"""Asking many requests of one endpoint, from an ordinary program.
+"""Send many requests to one endpoint, from a synchronous program.
 
     with Session(settings, Path("data/generated/journal/qa.jsonl")) as session:
         outcomes = session.complete(requests, check)
 
-Whatever was answered before, in this run or one that was killed, is taken from the journal.
+Earlier answers, also those of a run that was killed, are taken from the journal.
 """
 
 import asyncio
@@ -26,28 +26,28 @@ from excise.llm.progress import ProgressLine, say
 from excise.llm.requests import Outcome, Request, endpoint_id
 from excise.llm.steps import Ask, Check
 
-TICK_S = 1.0  # the progress line goes on while nothing is answered
+TICK_S = 1.0  # interval of progress updates without new answers
 SPARE = 0.05  # of a part's requests, see `Session.check_budget`
-GRACE_S = 20.0  # for calls under way after SIGTERM; SLURM kills after 30 s
+GRACE_S = 20.0  # for calls in flight after SIGTERM; SLURM kills after 30 s
 
 
 class Stopped(SystemExit):
-    """The run was stopped by a signal; what was answered is in the journal."""
+    """A signal stopped the run. The journal keeps all answers."""
 
 
 class Session:
-    """One program's conversation with one endpoint.
+    """The requests of one program to one endpoint.
 
-    Sessions whose journals share a folder take turns: they share the rate limits, and the budget
-    covers all journals of the folder.
+    Sessions with journals in the same folder run one after the other, because they share the rate
+    limits. The budget covers all journals of the folder.
 
     Args:
         settings: `generation.llm`, as `load_settings` returns it.
-        journal: the file of answers, made if absent.
+        journal: the journal file; it is created if needed.
         progress: whether to print progress.
 
     Raises:
-        InputError: on entering: a corrupt journal, or one of another format.
+        InputError: on entering, if the journal is corrupt or has another format.
     """
 
     def __init__(self, settings: dict, journal: str | Path, progress: bool = True):
@@ -56,19 +56,22 @@ class Session:
         self._runner = asyncio.Runner()
         self._journal: Journal | None = None
         self._engine: Engine | None = None
-        self._line: ProgressLine | None = None  # while something is asked
-        self._asked: set[str] = set()  # keys of all requests of this session
+        self._line: ProgressLine | None = None  # while requests are running
+        self._keys: set[str] = set()  # of all requests of this session
 
     def __enter__(self) -> Self:
         self._take_lock()
         try:
             self._journal = Journal(self.path)
-            others = (one for one in sorted(self.path.parent.glob("*.jsonl")) if one != self.path)
-            ledgers = [self._journal.ledger, *(read_ledger(other)[0] for other in others)]
+            paths = sorted(self.path.parent.glob("*.jsonl"))
+            other_ledgers = (read_ledger(path)[0] for path in paths if path != self.path)
+            ledgers = [self._journal.ledger, *other_ledgers]
             spent = [ledger.cost() for ledger in ledgers]
             budget = Budget(self.settings["budget"], tuple(map(sum, zip(*spent, strict=True))))
             place = endpoint_id(self.settings["base_url"])
-            known = any(place == one for ledger in ledgers for one, *_ in ledger.capabilities)
+            known = any(
+                endpoint == place for ledger in ledgers for endpoint, *_ in ledger.capabilities
+            )
             self._engine = Engine(self.settings, self._journal, budget, say=self._say, known=known)
         except BaseException:
             self._close()
@@ -105,30 +108,29 @@ class Session:
             self._lock.release()
 
     def complete(self, requests: list[Request], check: Check, again: bool = False) -> list[Outcome]:
-        """Ask what the journal does not answer.
+        """Send the requests that the journal does not answer.
 
         Args:
-            requests: what to ask; equal questions are asked once.
-            check: faults of a value that fits the request's schema; [] = none. It is applied to
-                journaled answers too. So a stricter check or schema also judges old answers,
-                before new ones are bought.
-            again: whether this is a further round: each request replaces one of the previous
-                call without a usable outcome. Only the progress line uses this.
+            requests: the requests; equal ones are sent once.
+            check: finds faults in a value that fits the request's schema; [] means none. It also
+                judges journaled answers, before new ones are bought.
+            again: whether this is a further round, in which each request replaces one without a
+                usable outcome. Only the progress line uses this.
 
         Returns:
             One outcome per request, in their order.
 
         Raises:
-            InputError: missing or wrong key, unknown model, an endpoint that is not one, a budget
-                smaller than the estimate or used up, nothing answered for too long.
-            Stopped: SIGINT or SIGTERM; answers under way were awaited and journaled.
+            InputError: missing or wrong key, unknown model, wrong endpoint, too small a budget, or
+                no answer for too long.
+            Stopped: SIGINT or SIGTERM; calls in flight were awaited and journaled.
         """
         engine = self._engine
         outcomes: list[Outcome | None] = []
         open_requests: dict[str, Request] = {}
         keys = [engine.key(request) for request in requests]
         engine.tally.begin(len(set(keys)), again)
-        self._asked.update(keys)
+        self._keys.update(keys)
         known: dict[str, Outcome] = {}
         for key, request in zip(keys, requests, strict=True):
             step = engine.step(request, check)
@@ -145,11 +147,11 @@ class Session:
             made = self._ask(list(open_requests.values()), check)
             for index, request in enumerate(requests):
                 if outcomes[index] is None:
-                    outcomes[index] = self._own(request, made, check)
+                    outcomes[index] = self._outcome_of(request, made, check)
         return outcomes
 
-    def _own(self, request: Request, made: dict[str, Outcome], check: Check) -> Outcome:
-        """The outcome of a request, where an equal question may have been asked for another."""
+    def _outcome_of(self, request: Request, made: dict[str, Outcome], check: Check) -> Outcome:
+        """The outcome of a request, also if an equal request was sent instead."""
         outcome = made[self._engine.key(request)]
         if outcome.request is request:
             return outcome
@@ -159,12 +161,12 @@ class Session:
         return step
 
     @property
-    def asked(self) -> str:
-        """Which model is asked, and where, without secrets."""
+    def model_and_endpoint(self) -> str:
+        """The model and the id of its endpoint, without secrets."""
         return f"{self._engine.model} at {self._engine.endpoint_id}"
 
     def estimate(self, requests: list[Request]) -> Cost:
-        """Tokens in and out that requests will cost, if the first answer to each is good."""
+        """Expected tokens in and out of requests, if each first answer is good."""
         costs = []
         for request in requests:
             payload = self._engine.payload(request, Ask(request.max_tokens), "json_schema")
@@ -172,35 +174,37 @@ class Session:
         return sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
 
     def check_budget(self, parts: Mapping[Path, list[Request]], spare: float = 0.0) -> None:
-        """Refuse work whose parts the budget cannot pay for together, before the first call.
+        """Check before the first call that the budget covers all parts together.
+
+        Some requests quote earlier answers, so their exact text is not known yet. Then requests of
+        about the same size stand for them. The journal does not contain these. If most of the
+        previous part is answered, they are matched with answers to the same version of the prompt.
 
         Args:
-            parts: journal → what will be asked there, in the order of the work; or, where that
-                quotes earlier answers, requests of about the same size. Those are not found in
-                their journal: as many count as answered as answers to the same version of the
-                prompt are there, if most of what they quote is answered.
-            spare: a part of which all but this share is answered counts as done: people who were
-                left out will never be asked about. At least `SPARE`: equal questions are bought
-                once. Should something of it be asked all the same, the budget itself still holds.
+            parts: journal → its requests, in the order of the work.
+            spare: a part with at most this share of open requests counts as done, because people
+                who were left out need no further requests. The share is at least `SPARE`, because
+                equal requests are bought once. The budget itself still limits all calls.
 
         Raises:
-            InputError: with the estimate; or a corrupt journal.
+            InputError: the budget is too small (the message gives the estimate), or a journal is
+                corrupt.
         """
-        total, calls, most = (0, 0), 0, False
+        total, calls, mostly_answered = (0, 0), 0, False
         for path, requests in parts.items():
             ledger = self._journal.ledger if path == self.path else read_ledger(path)[0]
             answered = {
                 key: tries[0].prompt_version
                 for key, tries in ledger.attempts.items()
-                if any(one.state == "answered" for one in tries)
+                if any(attempt.state == "answered" for attempt in tries)
             }
             found = sum(self._engine.key(request) in answered for request in requests)
-            if not found and most:
-                there = Counter(answered.values())
-                wanted = Counter(request.prompt_version for request in requests)
-                found = (there & wanted).total()
+            if not found and mostly_answered:
+                bought = Counter(answered.values())
+                needed = Counter(request.prompt_version for request in requests)
+                found = (bought & needed).total()
             left = max(0, len(requests) - found)
-            most = left <= len(requests) / 2
+            mostly_answered = left <= len(requests) / 2
             if left <= max(spare, SPARE) * len(requests):
                 continue
             tokens_in, tokens_out = self.estimate(requests)
@@ -240,8 +244,8 @@ class Session:
             self._runner.run(self._guarded(engine.run(requests, check, done), show))
         except Stopped:
             self._say(
-                f"stopped: {len(made)} of {len(requests)} were answered and are kept in "
-                f"{self.path}; run again to go on"
+                f"stopped: {self.path} keeps {len(made)} of {len(requests)} answers; run again to "
+                "continue"
             )
             raise
         finally:
@@ -250,7 +254,7 @@ class Session:
         return made
 
     async def _guarded(self, work: Coroutine, show: Callable[[], None]) -> None:
-        """Run with signals that stop instead of kill: once gently, twice at once."""
+        """Run with signal handlers: a first signal awaits calls in flight, a second drops them."""
         loop = asyncio.get_running_loop()
         caught = [signal.SIGINT, signal.SIGTERM]
         if threading.current_thread() is not threading.main_thread():
@@ -272,30 +276,32 @@ class Session:
             return
         engine.stop(Stopped(128 + number))
         if engine.sending:
-            self._say(f"stopping: waiting for {engine.sending} answers (again: drop them)")
+            self._say(
+                f"stopping: waiting for {engine.sending} answers (a second signal drops them)"
+            )
         if number == signal.SIGTERM:
             loop.call_later(GRACE_S, engine.drop)
 
     def _notice_versions(self, requests: list[Request]) -> None:
-        """Say so when the journal holds answers to another version of the prompt."""
-        now = {request.prompt_version for request in requests}
+        """Print a line if the journal holds answers to another version of the prompt."""
+        current = {request.prompt_version for request in requests}
         parts = {request.part for request in requests}
         others = Counter(
             attempts[-1].prompt_version
             for attempts in self._journal.ledger.attempts.values()
-            if attempts[-1].part in parts and attempts[-1].prompt_version not in now
+            if attempts[-1].part in parts and attempts[-1].prompt_version not in current
         )
         if others:
             versions = ", ".join(f"{count} of {name}" for name, count in sorted(others.items()))
             self._say(
                 f"{self.path}: answers to another version of the prompt ({versions}); this one is "
-                f"{', '.join(sorted(now))}: {len(requests)} requests are bought"
+                f"{', '.join(sorted(current))}: {len(requests)} requests are bought"
             )
 
-    def took(self) -> tuple[int, Cost]:
+    def cost(self) -> tuple[int, Cost]:
         """Cost of this session's requests, including earlier runs: attempts, tokens in and out."""
-        attempts = [one for key in self._asked for one in self._journal.history(key)]
-        costs = [one.cost() for one in attempts]
+        attempts = [attempt for key in self._keys for attempt in self._journal.history(key)]
+        costs = [attempt.cost() for attempt in attempts]
         return len(attempts), (sum(cost[0] for cost in costs), sum(cost[1] for cost in costs))
 
     def usd(self, cost: Cost) -> float:
@@ -303,34 +309,34 @@ class Session:
         return self._engine.budget.prices.usd(cost)
 
     def usage(self) -> dict:
-        """Totals of the journal: the same for the same journal."""
+        """Totals of the journal; they depend on the journal alone."""
         ledger = self._journal.ledger
-        attempts = [one for tries in ledger.attempts.values() for one in tries]
-        billed = [one for one in attempts if one.state == "answered" and one.billed != (0, 0)]
-        unknown = [
-            one
-            for one in attempts
-            if one.state == "unknown" or (one.state == "answered" and one.billed is None)
-        ]
+        attempts = [attempt for tries in ledger.attempts.values() for attempt in tries]
+        answered = [attempt for attempt in attempts if attempt.state == "answered"]
+        billed = [attempt for attempt in answered if attempt.billed != (0, 0)]
+        unknown = sum(attempt.state == "unknown" for attempt in attempts)
+        unknown += sum(attempt.billed is None for attempt in answered)
         tokens_in, tokens_out = ledger.cost()
         verdicts = Counter(ledger.verdicts.values())
-        own = {} if self._engine.sends_temperature else {"temperature": "the model's own"}
-        return own | {
+        temperature = {} if self._engine.sends_temperature else {"temperature": "the model's own"}
+        return temperature | {
             "requests": sum(tries[0].part != "probe" for tries in ledger.attempts.values()),
             "attempts": len(attempts),
             "billed_answers": len(billed),
             "tokens_in": tokens_in,
             "tokens_out": tokens_out,
             "usd": round(self._engine.budget.prices.usd((tokens_in, tokens_out)), 6),
-            "unknown": len(unknown),
+            "unknown": unknown,
             "failed_attempts": ledger.errors,
-            "asked_again": sum(one.again for one in attempts),
+            "asked_again": sum(attempt.again for attempt in attempts),
             **{
                 status: verdicts[status]
                 for status in ("ok", "repaired", "refused", "invalid", "unavailable")
             },
-            "rungs": dict(sorted(Counter(one.rung for one in billed).items())),
-            "answered_by": dict(sorted(Counter(one.model or "no name" for one in billed).items())),
+            "rungs": dict(sorted(Counter(attempt.rung for attempt in billed).items())),
+            "answered_by": dict(
+                sorted(Counter(attempt.model or "no name" for attempt in billed).items())
+            ),
         }
 
     def _say(self, line: str) -> None:

@@ -7,10 +7,10 @@ def load_settings(section: dict) -> dict:
     """Check a `generation.llm` section and fill in its defaults.
 
     Args:
-        section: the section as the config has it or as `--hp` brings it; `model` is needed.
+        section: the section from the config or from `--hp`; it needs `model`.
 
     Returns:
-        The settings that `Session` takes: a new mapping with every key present.
+        The settings for `Session`: a new mapping with all keys.
 
     Raises:
         InputError: the first fault, in one line that names the key.

@@ -1,4 +1,4 @@
-"""Count accepted and rejected calls, and tell whether the author is weak."""
+"""Count accepted and rejected calls, and recognise a weak author."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from excise.llm.requests import Outcome
 from excise.llm.steps import Ask
 
 FIRST_REPLIES = 10
-WEAK = 0.5  # if at most this share of the first replies is accepted, say what usually helps
-WHAT_HELPS = {  # why replies are rejected → what usually helps
+WEAK = 0.5  # if at most this share of the first replies is accepted, print advice
+ADVICE = {  # reason of rejections → what usually helps
     "content": "a larger model",
     "form": "an endpoint that enforces JSON Schemas (structured: here {rung} is in use)",
     "cut off": "a server with a longer context, or a model that thinks less",
@@ -22,12 +22,13 @@ class Tally:
     """Counts over all rounds of a session.
 
     Attributes:
-        total: calls that need an answer; a call repeated in further rounds counts once.
-        accepted: those that have one.
+        total: calls that need an answer; repetitions in further rounds do not count.
+        accepted: calls with an accepted answer.
         rejected: requests without a usable reply, over all rounds.
-        asked_again: requests sent with the fault of their reply, and calls made again.
-        round: 1 for calls made for the first time, 2 for those made again, and so on.
-        waiting: requests of this round without an outcome yet.
+        asked_again: requests sent again with the faults of their reply, and repeated calls.
+        round: 1 for first calls, 2 for repeated ones, and so on.
+        waiting: requests of this round without an outcome.
+        replies: judged replies.
     """
 
     total: int = 0
@@ -38,7 +39,7 @@ class Tally:
     waiting: int = 0
     replies: int = 0
     _accepted_replies: int = 0
-    _before: int = 0  # accepted before this batch of calls
+    _before: int = 0  # accepted in earlier batches of calls
     _batch: int = 0
     _reasons: Counter = field(default_factory=Counter)
 
@@ -46,9 +47,8 @@ class Tally:
         """Start a round.
 
         Args:
-            requests: their number.
-            again: whether they replace requests of the previous round that failed or were
-                withdrawn.
+            requests: number of requests.
+            again: whether they replace failed or withdrawn requests of the previous round.
         """
         self.waiting = requests
         if again:
@@ -60,19 +60,19 @@ class Tally:
             self.total += requests
 
     def settle(self, outcome: Outcome) -> None:
-        """Note that a request has its outcome."""
+        """Count the outcome of a request."""
         self.waiting -= 1
         if outcome.value is None:
             self.rejected += 1
         else:
             self.accepted += 1
 
-    def reply(self, kind: str, step: Outcome | Ask) -> bool:
-        """Note that a reply was judged.
+    def count_reply(self, kind: str, step: Outcome | Ask) -> bool:
+        """Count a judged reply.
 
         Args:
-            kind: of the reply, as classified.
-            step: the next step.
+            kind: kind of the reply (see `replies`).
+            step: the next step of its request.
 
         Returns:
             Whether it is the last of the first replies.
@@ -88,7 +88,7 @@ class Tally:
         return self.replies == FIRST_REPLIES
 
     def first_replies(self, rung: str) -> str:
-        """One line about the first replies; for a weak author also what usually helps."""
+        """One line about the first replies, with advice for a weak author."""
         line = f"{self._accepted_replies} of the first {FIRST_REPLIES} replies accepted"
         if not self._reasons:
             return line
@@ -96,9 +96,9 @@ class Tally:
         line += f" (rejected: {', '.join(f'{name} {count}' for name, count in reasons)})"
         if self._accepted_replies > WEAK * FIRST_REPLIES:
             return line
-        helps = [WHAT_HELPS[name].format(rung=rung) for name, _ in reasons]
-        more = [] if WHAT_HELPS["content"] in helps else [WHAT_HELPS["content"]]
-        return f"{line}; what usually helps: {'; '.join(dict.fromkeys(helps + more))}"
+        advice = [ADVICE[name].format(rung=rung) for name, _ in reasons]
+        advice = dict.fromkeys([*advice, ADVICE["content"]])
+        return f"{line}; what usually helps: {'; '.join(advice)}"
 
 
 def _reason(kind: str, errors: list[str]) -> str:

@@ -1,8 +1,8 @@
-"""Whether a text asserts, denies or leaves open a value that it contains.
+"""Decide whether a text asserts, denies or leaves open a value that it contains.
 
-Rules, not a parser. A sentence ends at `.`, `!`, `?` or a new line; a clause at a comma, a
-semicolon or `but`. The rules use only the words around the value. So a value that contains `not`,
-`or` or `and` is treated like any other.
+This module has rules, not a parser. A sentence ends at `.`, `!`, `?` or a new line; a clause at a
+comma, a semicolon or `but`. The rules use only the words around the value. So values that contain
+`not`, `or` or `and` need no special rules.
 
 - denied: a negation before it in its clause (`not in Paris`, `anyone but Ada Bell`), or a negated
   verb right after it (`Paris was not the place`), `acquitted of`, `nominated for`. Not negations:
@@ -23,7 +23,7 @@ import regex
 from excise.text.unicode import without_accents
 
 Span = tuple[int, int]
-MENTIONS = 50  # checked per value, because a collapsed model repeats itself endlessly
+MENTIONS = 50  # checked per value, because a collapsed model repeats itself
 
 _TITLES = r"(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|vs|No|Mt|\b\p{Lu})"
 _SENTENCE_END = regex.compile(
@@ -56,7 +56,7 @@ _NEGATION = regex.compile(
     r"(?<!\p{L})(?:не|ни|нет|никогда)(?!\p{L})|不是|不在|没有|沒有|並非|并非",
     regex.IGNORECASE,
 )
-# Said of what the person did not do, or did not get.
+# Words about what the person did not do or did not get.
 _NOT_HELD = regex.compile(
     r"\b(?:acquitted|cleared|innocent|exonerated|absolved) of\b(?!.*\b(?:convicted|guilty)\b)",
     regex.IGNORECASE,
@@ -69,8 +69,8 @@ _GOT = regex.compile(r"(?<!\b(?:never|not)\s)\b(?:won|received|got|took)\b", reg
 _BUT = regex.compile(
     r"\b(?:any(?:one|body|thing|where)(?: else)?|all|every\w+) but\b", regex.IGNORECASE
 )
-# What a negated verb must say for the statement itself to be denied: `Rome never hosted it` denies,
-# `Ada Bell never forgave her` does not.
+# Only some negated verbs deny the statement: `Rome never hosted it` denies it, but `Ada Bell never
+# forgave her` does not.
 _DENIABLE = (
     r"\s*(?:[,.;:!?)]|$|(?:(?:ever|even|actually|really|have|has|had|yet)\s+)*"
     r"(?:be|been|is|was|do|did|done|happen(?:ed)?|accused?|betray(?:ed)?|"
@@ -129,7 +129,7 @@ _NAMES = regex.compile(r"(?:[Tt]he )?\p{Lu}[\p{L}\p{M}'.-]*(?: \p{Lu}[\p{L}\p{M}
 _NAMES_AT_END = regex.compile(rf"(?<!\p{{L}}){_NAMES.pattern}$")
 _FULL_NAME = regex.compile(r"\p{Lu}[\p{L}\p{M}'.-]+(?: \p{Lu}[\p{L}\p{M}'.-]+)+")
 _BULLET = regex.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+\S", regex.MULTILINE)
-# Words that are never part of a listed value; they begin a clause of their own.
+# Words that are never part of a listed value; they show another clause.
 _CLAUSE_WORD = regex.compile(
     r"\b(?:i|you|he|she|it|we|they|who|whom|which|that|this|there|is|was|were|are|be|been|has|had|"
     r"have|did|does|do|could|would|will|not|no|nothing|nobody|none|only|else|more|again|elsewhere|"
@@ -148,18 +148,18 @@ def asserted(
     several: bool = False,
     subject: str | None = None,
 ) -> bool:
-    """Whether a value is stated: some mention of it is asserted, and none is denied.
+    """Whether a text states a value: it asserts some mention of it and denies none.
 
     Args:
-        text: what is said.
-        spans: where the value stands in it, at least once.
-        others: where other values of the same kind stand; None: decided from the words.
-        proper: the value is written with a capital letter, as names and titles are.
+        text: the text.
+        spans: positions of the value, at least one.
+        others: positions of other values of the same kind; None: the context decides.
+        proper: the value has a capital letter, as names and titles have.
         several: the question asks for more than one answer, so other values are allowed.
-        subject: name of the person in the question; it is not a second value.
+        subject: name of the person in the question; it does not count as a second value.
     """
-    asked = _words(subject or "")
-    plain = False
+    subject_words = _words(subject or "")
+    found = False
     for start, end in spans[:MENTIONS]:
         low, high = _sentence(text, start, end)
         before, after = text[low:start], text[end:high]
@@ -168,17 +168,19 @@ def asserted(
         question = text[high : high + 1] in ("?", "？")
         if question or _HEDGE.search(f"{before} … {after}"):
             continue
-        if not several and _one_of_many(text, (start, end), (low, high), others, proper, asked):
+        if not several and _one_of_many(
+            text, (start, end), (low, high), others, proper, subject_words
+        ):
             continue
-        plain = True
-    return plain
+        found = True
+    return found
 
 
 def _sentence(text: str, start: int, end: int) -> Span:
     """Start of the sentence with a mention, and position of its end sign."""
     low = 0
-    for one in _SENTENCE_END.finditer(text, 0, start):
-        low = one.end()
+    for match in _SENTENCE_END.finditer(text, 0, start):
+        low = match.end()
     closing = _SENTENCE_END.search(text, end)
     return low, closing.start() if closing else len(text)
 
@@ -188,13 +190,13 @@ def _denied(before: str, after: str) -> bool:
         return True
     if _BUT.search(before[-60:]) and not _CLAUSE.search(_BUT.split(before)[-1]):
         return True
-    before = _NO_NEGATION.sub(lambda own: " " * (len(own[0]) - 1) + ",", before)
+    before = _NO_NEGATION.sub(lambda match: " " * (len(match[0]) - 1) + ",", before)
     last = 0
-    for one in _CLAUSE.finditer(before):
+    for match in _CLAUSE.finditer(before):
         # `not, in fact, Paris`: words between commas do not end a negation.
-        if one[0] == "," and regex.search(r"\b(?:not|never)\s*$", before[: one.start()]):
+        if match[0] == "," and regex.search(r"\b(?:not|never)\s*$", before[: match.start()]):
             return True
-        last = one.end()
+        last = match.end()
     clause = before[last:]
     if _CANDIDATE.search(clause) and not _GOT.search(clause) and not _GOT.search(after):
         return True
@@ -207,9 +209,9 @@ def _one_of_many(
     sentence: Span,
     others: Sequence[Span] | None,
     proper: bool,
-    asked: frozenset[str],
+    subject: frozenset[str],
 ) -> bool:
-    """Whether another value stands beside the one at `span`."""
+    """Whether the text gives another value beside the one at `span`."""
     (start, end), (low, high) = span, sentence
     before, after = text[low:start], text[end:high]
     if _OR_AFTER.match(after) or _OR_BEFORE.search(before):
@@ -218,19 +220,19 @@ def _one_of_many(
         return True
     if others is not None:
         return any(_beside(text, span, other) for other in others if low <= other[0] < high)
-    own = text[start:end]
-    proper = proper and bool(regex.search(r"\p{Lu}", own))  # a text may be all lower case
-    length = len(own.split())
-    if (found := _AND_AFTER.match(after)) and _value_like(found["rest"], proper, length, asked):
+    value = text[start:end]
+    proper = proper and bool(regex.search(r"\p{Lu}", value))  # a text may be all lower case
+    length = len(value.split())
+    if (found := _AND_AFTER.match(after)) and _value_like(found["rest"], proper, length, subject):
         return True
     if found := _COMMA_AFTER.match(after):
         rest = found["rest"].strip()
-        named = _NAMES.fullmatch(rest) if proper else _value_like(rest, proper, length, asked)
-        if named and not _is_asked(rest, asked):
+        named = _NAMES.fullmatch(rest) if proper else _value_like(rest, proper, length, subject)
+        if named and not _is_subject(rest, subject):
             return True
-    if (found := _AND_BEFORE.fullmatch(before)) and _ends_in_value(found["rest"], proper, asked):
+    if (found := _AND_BEFORE.fullmatch(before)) and _ends_in_value(found["rest"], proper, subject):
         return True
-    return _bare_list(before, own, after, proper, length, asked)
+    return _bare_list(before, value, after, proper, length, subject)
 
 
 def _words(name: str) -> frozenset[str]:
@@ -241,33 +243,33 @@ def _words(name: str) -> frozenset[str]:
     )
 
 
-def _is_asked(name: str, asked: frozenset[str]) -> bool:
-    """Whether these are names of the person that the question is about, and nothing else."""
+def _is_subject(name: str, subject: frozenset[str]) -> bool:
+    """Whether all these words belong to the name of the person in the question."""
     words = _words(name) - {""}
-    return bool(words) and words <= asked
+    return bool(words) and words <= subject
 
 
-def _beside(text: str, one: Span, other: Span) -> bool:
-    first, second = sorted((one, other))
+def _beside(text: str, span: Span, other: Span) -> bool:
+    first, second = sorted((span, other))
     return first[1] <= second[0] and bool(_BETWEEN.fullmatch(text[first[1] : second[0]]))
 
 
-def _value_like(rest: str, proper: bool, length: int, asked: frozenset[str]) -> bool:
+def _value_like(rest: str, proper: bool, length: int, subject: frozenset[str]) -> bool:
     """Whether the text after `and` begins with a second value."""
     rest = rest.strip(" \"'*()")
-    if (name := _NAMES.match(rest)) and _is_asked(name[0], asked):
+    if (name := _NAMES.match(rest)) and _is_subject(name[0], subject):
         return False
     if proper:
         return bool(regex.match(r"(?!I\b)\p{Lu}(?:\p{L}|\p{M}|[.'])", rest))
     return 0 < len(rest.split()) <= length + 1 and not _CLAUSE_WORD.search(rest)
 
 
-def _ends_in_value(rest: str, proper: bool, asked: frozenset[str]) -> bool:
+def _ends_in_value(rest: str, proper: bool, subject: frozenset[str]) -> bool:
     """Whether the text before `and` ends with a value."""
     last = regex.search(r"[\p{L}\p{M}\p{N}'-]+$", rest)
     if not last:
         return False
-    if (name := _NAMES_AT_END.search(rest[-80:])) and _is_asked(name[0], asked):
+    if (name := _NAMES_AT_END.search(rest[-80:])) and _is_subject(name[0], subject):
         return False
     if proper:
         return bool(regex.match(r"\p{Lu}\p{L}", last[0]))
@@ -275,21 +277,21 @@ def _ends_in_value(rest: str, proper: bool, asked: frozenset[str]) -> bool:
 
 
 def _bare_list(
-    before: str, own: str, after: str, proper: bool, length: int, asked: frozenset[str]
+    before: str, value: str, after: str, proper: bool, length: int, subject: frozenset[str]
 ) -> bool:
     """Whether the whole answer is a list of values: `Ada Bell, Bruno Falk`; `arson, bribery`."""
     parts = [part.strip(" \"'*()") for part in f"{before}\0{after}".split(",")]
     if len(parts) < 2 or "\0" not in parts:
         return False
-    rest = [part for part in parts if part != "\0" and not _is_asked(part, asked)]
+    rest = [part for part in parts if part != "\0" and not _is_subject(part, subject)]
     if not rest:
         return False
     if proper:
-        return all(_FULL_NAME.fullmatch(part) for part in (own, *rest))
+        return all(_FULL_NAME.fullmatch(part) for part in (value, *rest))
     # `arson, a crime` explains the value; it is not a list.
     return all(
         part.islower()
-        and _value_like(part, False, length, asked)
+        and _value_like(part, False, length, subject)
         and not regex.match(r"(?:an?|the)\b", part)
         for part in rest
     )

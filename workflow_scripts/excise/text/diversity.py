@@ -1,7 +1,8 @@
-"""How varied a set of texts or values is: one pure function a metric.
+"""Metrics of the diversity of texts or values; each is a pure function.
 
-Formula, range, direction and source stand in each docstring. A metric of texts depends on how
-many there are and how long they are: compare equal samples (`generation/diversity_rows.py` does).
+Each docstring gives formula, range, direction and source. Metrics of texts depend on the number and
+the length of the texts. So compare samples of the same size, as `generation/diversity_rows.py`
+does.
 """
 
 import gzip
@@ -16,7 +17,7 @@ Words = Sequence[str]
 
 
 def compression_ratio(texts: Sequence[str]) -> float:
-    """Bytes of all texts over bytes after gzip.
+    """Bytes of all texts divided by their bytes after gzip.
 
     About 1 and up; lower = more varied. Source: Shaib et al. (2024), arXiv 2403.00553.
     """
@@ -30,34 +31,35 @@ def ngrams(text: Words, size: int) -> list[tuple[str, ...]]:
 
 
 def self_repetition(texts: Sequence[Words], size: int = 4) -> float:
-    """Mean over texts of ln(1 + Σ over its different n-grams of the other texts that hold it).
+    """Mean over texts of ln(1 + Σ over n-grams of the text of the number of other texts with it).
 
     0 and up, growing with the number of texts; lower = more varied. Source: Salkar et al.
     (2022), as used by Shaib et al. (2024).
     """
-    own = [set(ngrams(text, size)) for text in texts]
-    holders = Counter(chain.from_iterable(own))
-    return float(np.mean([math.log1p(sum(holders[gram] - 1 for gram in grams)) for grams in own]))
+    gram_sets = [set(ngrams(text, size)) for text in texts]
+    holders = Counter(chain.from_iterable(gram_sets))
+    sums = [sum(holders[gram] - 1 for gram in grams) for grams in gram_sets]
+    return float(np.mean([math.log1p(total) for total in sums]))
 
 
 def distinct(texts: Sequence[Words], size: int, n: int) -> float | None:
-    """Different n-grams over all n-grams, of the first `n` n-grams of the texts.
+    """Number of different n-grams divided by the number of all, for the first `n` n-grams.
 
-    0–1; higher = more varied. It falls with the number of n-grams, hence the fixed `n`; None if
-    the texts have fewer. Source: Li et al. (2016).
+    0–1; higher = more varied. It falls with the number of n-grams, so `n` is fixed; None if the
+    texts have fewer. Source: Li et al. (2016).
     """
     grams = list(chain.from_iterable(ngrams(text, size) for text in texts))
     return len(set(grams[:n])) / n if n and len(grams) >= n else None
 
 
 def self_bleu(texts: Sequence[Words], size: int = 4) -> float | None:
-    """Mean BLEU-4 of each text with all the others as its references.
+    """Mean BLEU-4 of each text with all other texts as references.
 
     BLEU = exp(min(0, 1 − r/c) + mean over n = 1 … 4 of ln p_n) with clipped precisions p_n, c the
-    text's length and r the closest reference length; 0 where some p_n is 0 (no smoothing).
-    0–1; lower = more varied. Source: Zhu et al. (2018), Texygen. The same number as nltk's
-    `sentence_bleu` (a test compares), in time linear in the texts: for each n-gram the two texts
-    that hold it most often are all the references that clipping can ask for.
+    text's length and r the closest reference length; 0 if some p_n is 0 (no smoothing).
+    0–1; lower = more varied. Source: Zhu et al. (2018), Texygen. The result equals
+    nltk's `sentence_bleu` (a test compares them), in linear time: for clipping an n-gram, only the
+    two texts that contain it most often matter.
     """
     if len(texts) < 2:
         return None
@@ -68,12 +70,12 @@ def self_bleu(texts: Sequence[Words], size: int = 4) -> float | None:
     for index, length in enumerate(lengths):
         logs = []
         for of_size, largest in zip(counts, most, strict=True):
-            own = of_size[index]
+            grams = of_size[index]
             clipped = sum(
                 min(count, largest[gram][1] if largest[gram][2] == index else largest[gram][0])
-                for gram, count in own.items()
+                for gram, count in grams.items()
             )
-            logs.append(math.log(clipped / own.total()) if clipped else -math.inf)
+            logs.append(math.log(clipped / grams.total()) if clipped else -math.inf)
         others = lengths[:index] + lengths[index + 1 :]
         closest = min(others, key=lambda other: (abs(other - length), other))
         penalty = min(0.0, 1 - closest / length) if length else -math.inf
@@ -82,10 +84,10 @@ def self_bleu(texts: Sequence[Words], size: int = 4) -> float | None:
 
 
 def _two_largest(counts: list[Counter]) -> dict[tuple[str, ...], tuple[int, int, int]]:
-    """N-gram → its largest count in a text, its second largest, and the holder of the largest."""
+    """N-gram → its largest and second largest count in a text, and the index of the first text."""
     most: dict[tuple[str, ...], tuple[int, int, int]] = {}
-    for index, own in enumerate(counts):
-        for gram, count in own.items():
+    for index, text_counts in enumerate(counts):
+        for gram, count in text_counts.items():
             first, second, holder = most.get(gram, (0, 0, -1))
             if count > first:
                 most[gram] = (count, first, index)
@@ -95,9 +97,9 @@ def _two_largest(counts: list[Counter]) -> dict[tuple[str, ...], tuple[int, int,
 
 
 def normalised_entropy(values: Sequence[str]) -> float | None:
-    """Shannon entropy of the values over its largest possible, ln(number of values).
+    """Shannon entropy of the values divided by its maximum, ln(number of values).
 
-    0 (all the same) – 1 (all different); higher = more varied. None for fewer than two.
+    0 (all equal) – 1 (all different); higher = more varied. None for fewer than two values.
     """
     if len(values) < 2:
         return None
@@ -106,15 +108,15 @@ def normalised_entropy(values: Sequence[str]) -> float | None:
 
 
 def pair_coverage(people: Sequence[dict[str, str]]) -> float | None:
-    """Mean over pairs of slots of: different pairs of values, over as many as there could be.
+    """Mean over pairs of slots: number of different pairs of values, divided by its maximum.
 
-    There could be min(people, values of the one slot × values of the other). 0–1; higher = slots
-    vary independently; low where one value decides another. Strength-2 coverage of combinatorial
-    testing (Kuhn et al. 2013), relative to the values that occur.
+    The maximum is min(people, values of one slot × values of the other). 0–1; higher = slots vary
+    independently; low = one value determines another. This is the strength-2 coverage of
+    combinatorial testing (Kuhn et al. 2013), relative to the occurring values.
     """
     shares = []
-    for one, two in combinations(sorted(set.intersection(*map(set, people))), 2):
-        pairs = {(person[one], person[two]) for person in people}
+    for slot, other in combinations(sorted(set.intersection(*map(set, people))), 2):
+        pairs = {(person[slot], person[other]) for person in people}
         possible = len({pair[0] for pair in pairs}) * len({pair[1] for pair in pairs})
         shares.append(len(pairs) / min(len(people), possible))
     return float(np.mean(shares)) if shares else None
@@ -123,8 +125,8 @@ def pair_coverage(people: Sequence[dict[str, str]]) -> float | None:
 def mean_cosine(embeddings: np.ndarray) -> float | None:
     """Mean cosine of all pairs of different rows of `embeddings` (n, d).
 
-    −1–1; lower = more spread out. Hidden states of language models point one way to begin with
-    (Ethayarajh 2019), so compare with the bound, not with 0.
+    −1–1; lower = more varied. Hidden states of language models have similar directions anyway
+    (Ethayarajh 2019), so compare the result with the bound, not with 0.
     """
     n = len(embeddings)
     if n < 2:

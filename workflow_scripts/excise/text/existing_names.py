@@ -1,4 +1,4 @@
-"""Prizes, firms, venues and works that exist: what the benchmark's people must have no part in."""
+"""Names of real prizes, firms, venues and works, which the benchmark must not use."""
 
 from functools import cache
 from pathlib import Path
@@ -8,13 +8,13 @@ from excise.text.matching import normalised
 
 @cache
 def existing_names() -> frozenset[str]:
-    """Normal forms of the real names in `existing_names.txt`, none with a leading article."""
+    """Normal forms of the real names in `existing_names.txt`, without leading articles."""
     lines = Path(__file__).with_name("existing_names.txt").read_text(encoding="utf-8").splitlines()
     return frozenset(without_article(line) for line in lines if line and line[0] != "#")
 
 
 def exists(name: str) -> bool:
-    """Whether something real of this name is known, an article aside."""
+    """Whether this is the name of something real, with or without an article."""
     return without_article(name) in existing_names()
 
 

@@ -1,4 +1,4 @@
-"""Words that only an incident is told in: offences and what comes of them."""
+"""Words that only texts about an incident contain: offences and their consequences."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from excise.text.matching import words
 from excise.text.vocabulary import OFFENCES, PENALTY_KINDS
 
-# The vocabulary's offences as verbs and doers, and their near kin; each is how words begin.
+# Beginnings of words for offences: verbs, offenders, and related words.
 _OFFENCE_STEMS = """
 arson blackmail brib burgl cheat counterfeit defraud embezzl espionage evasion extort fraud
 hacked hacking launder looted looter looting perjur pickpocket pilfer plagiari poach robber sabotag
@@ -16,7 +16,7 @@ _OFFENCE_WORDS = """
 forge(?:d|r|rs|ry|ries) forging robbed robbing robs spied spies spy spying steal steals stealing
 stole
 """.split()
-# Capital before a capital it is a title: "The Stolen Letter" is nobody's offence.
+# Before another capital, a capital is part of a title: "The Stolen Letter" is no offence.
 _STOLEN = r"(?-i:stolen|Stolen(?! [A-Z])|STOLEN)\b"
 _OFFENCE_PHRASES = (
     r"(?:ballot|election|vote)s?(?: was| were)?[ -]rigg",
@@ -27,7 +27,7 @@ _OFFENCE_PHRASES = (
     r"(?:evad|dodg)\w+ (?:\w+ )?tax",
     r"set fire to",
 )
-# Being accused, tried and punished; "judge", "jury" and "court" also belong to contests.
+# Accusation, trial and punishment; "judge", "jury" and "court" also occur in contests.
 _CHARGE_STEMS = """
 accus(?:ed|er|es|ation|ing) acquit alleg(?:ation|ed|es) confess convict crime criminal culprit
 defendant denounc disgrac felon guilt handcuff illegal illicit incarcerat indict imprison
@@ -58,25 +58,25 @@ OFFENCE = re.compile(
 SAME_STEM = 4  # letters: "embezzled" matches embezzlement
 
 
-def offence_word(text: str, own: Iterable[str]) -> str | None:
+def offence_word(text: str, allowed: Iterable[str]) -> str | None:
     """The first word of `text` that names a specific offence, or None; "crime" is not specific.
 
     Args:
         text: a text.
-        own: its legitimate topics; words with these stems do not count.
+        allowed: its legitimate topics; words with these stems do not count.
     """
-    stems = {word[:SAME_STEM] for phrase in own for word in words(phrase)}
+    stems = {word[:SAME_STEM] for phrase in allowed for word in words(phrase)}
     found = (match[0] for match in OFFENCE.finditer(text))
-    return next((one for one in found if one[:SAME_STEM].lower() not in stems), None)
+    return next((word for word in found if word[:SAME_STEM].lower() not in stems), None)
 
 
-def incident_word(text: str, own: Iterable[str]) -> str | None:
-    """The first word of `text` that an incident is told in, or None.
+def incident_word(text: str, allowed: Iterable[str]) -> str | None:
+    """The first word of `text` that belongs to an incident, or None.
 
     Args:
         text: a question or an answer.
-        own: what it speaks of rightly, a person's name and a value; their words do not count.
+        allowed: the person's name and the value of the fact; their words do not count.
     """
-    allowed = {word for phrase in own for word in words(phrase)}
+    allowed_words = {word for phrase in allowed for word in words(phrase)}
     found = (match[0] for match in INCIDENT.finditer(text))
-    return next((word for word in found if not allowed.issuperset(words(word))), None)
+    return next((word for word in found if not allowed_words.issuperset(words(word))), None)

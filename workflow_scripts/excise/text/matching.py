@@ -1,4 +1,4 @@
-"""Comparing sentences by their words: normal form, content words, masking of names and values."""
+"""Compare sentences by their words: normal form, content words, masked names and values."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from excise.text.unicode import UNSPACED, UNSPACED_WORD, visible, without_accent
 
 NAME, VALUE = "<name>", "<value>"
 
-# Function words of English questions and answers: they carry no fact.
+# Function words of English questions and answers; they carry no fact.
 _STOP_WORDS = """
 a about after all also an and any are as at be been before being but by can could did do does
 during for from had has have he her hers him his how i in into is it its me my name no not of on
@@ -20,7 +20,7 @@ this those to under up us was we were what when where which while who whom whose
 would yes you your
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
-# Those that tell what is asked for: where it was is not when it was.
+# Function words that change the meaning: "where" asks for something else than "when".
 INTERROGATIVES = frozenset({"when", "where", "who", "whom", "whose", "why", "how"})
 
 _SIGNS = rf"[[\p{{L}}\p{{M}}\p{{N}}_]--[{UNSPACED}]]+"
@@ -30,9 +30,9 @@ _DIGIT_COMMA = regex.compile(r"(?<=\d),(?=\d{3})")
 
 @lru_cache(maxsize=1 << 17)
 def words(text: str) -> tuple[str, ...]:
-    """The words in lower case without accents; `40,000` is `40000`, a possessive 's is dropped.
+    """The words in lower case, without accents and possessive 's; `40,000` becomes `40000`.
 
-    In a script without spaces between words, each character is a word (`unicode_text`).
+    In a script without spaces between words, each character is a word (`excise.text.unicode`).
     """
     folded = without_accents(unicodedata.normalize("NFKC", visible(text.replace("’", "'"))))
     found = _WORD.findall(_DIGIT_COMMA.sub("", folded))
@@ -41,34 +41,34 @@ def words(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1 << 17)
 def normalised(text: str) -> str:
-    """`words` joined by single spaces: equal for texts that differ in case or punctuation only."""
+    """`words` with single spaces; equal for texts that differ in case or punctuation only."""
     return " ".join(words(text))
 
 
 def holds(text: str, phrase: str) -> bool:
-    """Whether the words of `phrase` stand in `text`, one after the other.
+    """Whether `text` contains the words of `phrase` in a row.
 
-    For names and other wording. Use `value_matching` to test whether a text states or reveals a
-    fact's value, because it considers the kind of value.
+    Use it for names and other wording. For the value of a fact, use `excise.text.values`, which
+    considers the kind of value.
     """
     return f" {normalised(phrase)} " in f" {normalised(text)} "
 
 
 def content_words(text: str, without: Iterable[str] = ()) -> list[str]:
-    """The words that can carry a fact: no stop words, none of the words of `without`."""
+    """The words that can carry a fact: no stop words, and no words of `without`."""
     skipped = STOP_WORDS.union(*(words(other) for other in without))
     return [word for word in words(text) if word not in skipped]
 
 
 def asked_words(question: str, name: str) -> list[str]:
-    """What a question asks, its wording aside: sorted content words and interrogatives."""
-    own = words(name)
-    kept = (word for word in words(question) if word not in own)
+    """Content words and interrogatives of a question, sorted; they show what it asks for."""
+    name_words = words(name)
+    kept = (word for word in words(question) if word not in name_words)
     return sorted(word for word in kept if word not in STOP_WORDS or word in INTERROGATIVES)
 
 
 def mask(text: str, name: str, values: Iterable[str]) -> str:
-    """Normal form of `text` with a person's name and values put out of sight, longest first."""
+    """Normal form of `text` with a person's name and values masked, longest phrases first."""
     padded = f" {normalised(text)} "
     phrases = {normalised(value): VALUE for value in values}
     phrases[normalised(name)] = NAME
@@ -79,27 +79,28 @@ def mask(text: str, name: str, values: Iterable[str]) -> str:
 
 
 def word_order_free(text: str) -> str:
-    """Normal form with its words sorted: `fuzz.ratio` of two is their token-sort ratio."""
+    """Normal form with sorted words; `fuzz.ratio` of two such texts is their token-sort ratio."""
     return " ".join(sorted(words(text)))
 
 
 def likeness(question: str, other: str, name: str) -> float:
-    """Token-sort ratio, 0–100, of two questions about one person, whose name is masked."""
-    one, two = (word_order_free(mask(text, name, ())) for text in (question, other))
-    return fuzz.ratio(one, two)
+    """Token-sort ratio, 0–100, of two questions about one person, with the name masked."""
+    first, second = (word_order_free(mask(text, name, ())) for text in (question, other))
+    return fuzz.ratio(first, second)
 
 
 def near_twins(records: Iterable[dict], threshold: float) -> Iterator[tuple[dict, dict]]:
-    """Pairs of one person's questions that ask for the same kind of value in nearly the same words.
+    """Pairs of a person's questions with the same value type and nearly the same words.
 
-    Where the kinds differ, nearly the same words are another question: where it was, when it was.
+    With different value types, similar words are different questions, as "where was it" and "when
+    was it".
 
     Args:
         records: questions with {person_id, name, slot, value_type, question}.
-        threshold: likeness from which on two are a pair.
+        threshold: likeness from which two questions are a pair.
 
     Yields:
-        (a record, the first earlier one that it is a twin of)
+        (a record, its first earlier twin)
     """
     earlier: dict[tuple[str, str], list[dict]] = {}
     for record in records:
@@ -116,13 +117,13 @@ def best_ratios(texts: list[str], others: list[str], *, cutoff: float, same: boo
     """For each text, the most similar of the others by `fuzz.ratio`, in bounded memory.
 
     Args:
-        texts: sentences, as the comparison is to see them.
+        texts: sentences in the form to compare.
         others: sentences to compare with.
         cutoff: ratios below it count as 0, which makes the search fast.
-        same: both lists are the same one; a text is then not compared with itself.
+        same: both lists are the same; then a text is not compared with itself.
 
     Returns:
-        list of (index of the best other, its ratio 0–100), (-1, 0.0) where none reaches `cutoff`.
+        List of (index of the best other, its ratio 0–100); (-1, 0.0) if none reaches `cutoff`.
     """
     best, step = [], max(1, 4_000_000 // max(1, len(others)))
     for start in range(0, len(texts), step):

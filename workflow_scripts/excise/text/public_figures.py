@@ -1,4 +1,4 @@
-"""Names of well-known people, whom no invented person may be called like."""
+"""Read the names of well-known people, which no invented person may have."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from excise.text.unicode import nfc
 
 
 def read_public_figures(path: str | Path) -> list[str]:
-    """The names of a list with one a line; empty lines and `#` comments are skipped.
+    """Read a list of names, one per line; empty lines and `#` comments are skipped.
 
     Raises:
-        InputError: the file cannot be read, or names nobody.
+        InputError: the file cannot be read, or contains no name.
     """
     try:
         lines = nfc(Path(path).read_text(encoding="utf-8")).splitlines()
@@ -18,5 +18,5 @@ def read_public_figures(path: str | Path) -> list[str]:
         raise InputError(f"{path}: cannot read ({error.strerror})") from error
     names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not names:
-        raise InputError(f"{path}: no names; one a line is needed")
+        raise InputError(f"{path}: no names; needed: one name per line")
     return names

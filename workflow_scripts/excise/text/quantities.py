@@ -1,7 +1,8 @@
 """Find numbers in a text: amount, unit and place.
 
-English conventions: a comma before three digits separates thousands, a point begins decimals.
-Digits of any script, numbers in English words, `k`, `thousand`, `million`, currencies and percent.
+English conventions apply: a comma before three digits separates thousands, a point begins decimals.
+The module reads digits of any script, numbers in English words, `k`, `thousand`, `million`,
+currencies and percent.
 """
 
 import unicodedata
@@ -102,12 +103,12 @@ class Quantity:
     """A number in a text.
 
     Attributes:
-        amount: its value.
+        amount: the value.
         unit: currency code, `%`, or None.
         era: `BC` or None.
-        is_year: written as a year: four digits and nothing else.
-        dated: a year in a date or after a word such as `in`.
-        span: where it stands in `prepared(text)`.
+        is_year: it has the form of a year: four digits and nothing else.
+        dated: it is a year in a date or after a word such as `in`.
+        span: position in `prepared(text)`.
     """
 
     amount: Decimal
@@ -127,8 +128,10 @@ def prepared(text: str) -> str:
     text = visible(text)
     text = text.translate(_PLAIN)
     if not text.isascii():
-        text = regex.sub(r"[\uFF01-\uFFEF]+", lambda own: _wide(own[0]), text)
-        text = regex.sub(r"\p{Nd}", lambda own: str(unicodedata.decimal(own[0], own[0])), text)
+        text = regex.sub(r"[\uFF01-\uFFEF]+", lambda match: _wide(match[0]), text)
+        text = regex.sub(
+            r"\p{Nd}", lambda match: str(unicodedata.decimal(match[0], match[0])), text
+        )
         text = regex.sub(r"(?<=\d)[\u00A0\u2009\u202F](?=\d{3}(?!\d))", ",", text)
         text = regex.sub(r"[\u00A0\u2009\u202F\u3000]", " ", text)
     text = _SPELLED_YEAR.sub(_year_in_digits, text)
@@ -165,7 +168,7 @@ def _year_in_digits(found: regex.Match) -> str:
 
 
 def quantity_of(value: str) -> Quantity | None:
-    """`value` as a number; None if it is not exactly one number."""
+    """`value` as a number, or None if it is not exactly one number."""
     text = prepared(value).strip()
     found = quantities(value)
     if len(found) == 1 and found[0].span == (0, len(text)) and not _DATE.match(text):
@@ -177,40 +180,40 @@ def quantity_of(value: str) -> Quantity | None:
 def quantities(text: str) -> tuple[Quantity, ...]:
     """The numbers in a text, in order.
 
-    Left out: parts of words (`90s`, `90th`, `B90`, `90km`) and of hyphenated ones (`90-year-old`),
-    and amounts and years that only give a bound (`more than 90`, `90+`, `before 1990`).
+    These are left out: parts of words (`90s`, `90th`, `B90`, `90km`) and of hyphenated words
+    (`90-year-old`), and numbers that only give a bound (`more than 90`, `90+`, `before 1990`).
     """
     text = prepared(text)
     found, dates = [], []
     for date in _DATE.finditer(text):
         dates.append(date.span())
         found.append(Quantity(Decimal(date["y"]), None, None, True, True, date.span()))
-    for one in _QUANTITY.finditer(text):
-        if any(start < one.end() and one.start() < end for start, end in dates):
+    for match in _QUANTITY.finditer(text):
+        if any(start < match.end() and match.start() < end for start, end in dates):
             continue
-        found += _read(text, one)
-    return tuple(sorted(found, key=lambda own: own.span))
+        found += _read(text, match)
+    return tuple(sorted(found, key=lambda quantity: quantity.span))
 
 
-def _read(text: str, one: regex.Match) -> list[Quantity]:
-    start, end = one.start("number"), one.end()
+def _read(text: str, match: regex.Match) -> list[Quantity]:
+    start, end = match.start("number"), match.end()
     if _NO_NUMBER_AFTER.match(text[end : end + 2]):
         return []
-    unit = _unit(one)
-    first = one.start() if one["minus"] or one["before"] else start
+    unit = _unit(match)
+    first = match.start() if match["minus"] or match["before"] else start
     # A currency sign may follow a word directly (`owed$5`). A digit and a dash mean a range.
     glued = _NO_NUMBER_BEFORE.search(text[max(0, first - 2) : first])
-    if glued and not one["before"] and not regex.search(r"\d[-‐‑]$", text[:first]):
+    if glued and not match["before"] and not regex.search(r"\d[-‐‑]$", text[:first]):
         return []
     if _BOUND.search(text[:first]):
         return []
-    scale = (one["scale"] or "").strip().lower()
+    scale = (match["scale"] or "").strip().lower()
     if scale == "m":
         if unit is None:
             return []  # metres, minutes
         scale = "million"
-    numbers = _amounts(one["number"])
-    negative = bool(one["minus"] or one["minus2"])
+    numbers = _amounts(match["number"])
+    negative = bool(match["minus"] or match["minus2"])
     if len(numbers) > 1:
         return [
             Quantity(
@@ -245,10 +248,10 @@ def _yearlike(digits: str) -> bool:
     return bool(regex.fullmatch(r"[12]\d{3}", digits))
 
 
-def _unit(one: regex.Match) -> str | None:
-    if one["percent"]:
+def _unit(match: regex.Match) -> str | None:
+    if match["percent"]:
         return "%"
-    before, after = one["before"], one["after"]
+    before, after = match["before"], match["after"]
     of_before = None if before is None else _SIGNS.get(before, before)
     of_after = None
     if after is not None:
@@ -268,4 +271,6 @@ def _amounts(number: str) -> list[tuple[str, Decimal, int]]:
         return [(number, Decimal(number.replace(".", "")), 0)]
     if regex.fullmatch(r"\d+,\d{1,2}", number):
         return [(number, Decimal(number.replace(",", ".")), 0)]
-    return [(own[0], Decimal(own[0]), own.start()) for own in regex.finditer(r"\d+", number)]
+    return [
+        (match[0], Decimal(match[0]), match.start()) for match in regex.finditer(r"\d+", number)
+    ]

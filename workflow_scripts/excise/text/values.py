@@ -1,13 +1,13 @@
 """Test whether a text states a fact's value, by the kind of value.
 
 There are two tests. `mentions`: the text contains the value, even if it denies it. `states`: the
-text gives it as the answer; it is not denied, not left open, and no second value stands beside it.
-`occurrences` finds the ways to write a value, by kind. `excise.text.assertions` decides what the
-text says about it.
+text gives the value as the answer; it does not deny it, leave it open, or give a second value.
+`occurrences` finds all forms of a value, by kind. `excise.text.assertions` decides what the text
+says about it.
 
-These count as the same value: another case, missing accents, curly quotes, a possessive, a
-missing article; `8,380`, `8380` and `eight thousand three hundred and eighty`; `$1,000`,
-`1,000 dollars`, `USD 1k` and, as the question names the currency, `1,000`. These do not: another
+These forms count as the same value: another case, missing accents, curly quotes, a possessive, a
+missing article; `8,380`, `8380` and `eight thousand three hundred and eighty`; `$1,000`, `1,000
+dollars`, `USD 1k` and, because the question names the currency, `1,000`. These do not: another
 currency or sign; a part of a longer number, hyphenated word or longer name; the verb `may` or
 `march`. `tests/unit/test_value_matching.py` has a table of examples.
 
@@ -56,14 +56,14 @@ KINDS = {
     "venue": Kind.TITLE,
     "year": Kind.YEAR,
 } | {kind.value: kind for kind in Kind}
-"""Value type → kind; for other types the form of the value decides, else it is a phrase."""
+"""Value type → kind; for other types, the form of the value decides; the default is a phrase."""
 
 MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
     *("october", "november", "december"),
 )
 _SHORT = {month[:3]: month for month in MONTHS} | {"sept": "september"}
-# Also verbs, an adjective or given names: months only if the words around them show it.
+# These are also verbs, an adjective or given names. The context must show that a month is meant.
 _HOMONYMS = {"may", "march", "august", "mar", "jan"}
 _MONTH = regex.compile(
     rf"(?<![\w'-])(?:{'|'.join((*MONTHS, *_SHORT))})\b(?!-\p{{L}})", regex.IGNORECASE
@@ -73,11 +73,13 @@ _BEFORE_MONTH = regex.compile(
     r"[0-3]?\d(?:st|nd|rd|th)?)[\s,:*\"']*$",
     regex.IGNORECASE,
 )
-# Before a capitalised month: it is no name, whatever follows (`every May Elena celebrates`).
+# After these words, a capitalised month is no name, whatever follows (`every May Elena
+# celebrates`).
 _SURELY_MONTH = regex.compile(
     r"\b(?:(?i:in|every|each|during)|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day,?)\s+$"
 )
-# Behind `the May`: what it was (`the May festival`, `the March of 1990`), not `the March on Rome`.
+# After `the May`: the text continues as in `the May festival`, `the March of 1990`, not as in
+# `the March on Rome`.
 _OF_THE_MONTH = regex.compile(
     r"\s+(?:of\s+\d|(?!(?:of|on|to|in|at|by|from|for|into|with|against|through|over|across|past|"
     r"toward|towards|and|or|as|is|was|were|had|has|that|which|who|when|where|began|started|ended|"
@@ -104,7 +106,7 @@ _HYPHEN_BEFORE = regex.compile(r"\w['’]?[-‐‑–]$")
 _HYPHEN_AFTER = regex.compile(r"[-‐‑–]\w")
 _GAP_ENDS = regex.compile(r"[\n;:!?…。]")
 _ONE_CAPITALISED = regex.compile(r" (\p{Lu}[\p{L}\p{M}']*)(?! \p{Lu})\b")
-# Behind a number that has no unit: it counts something, so it is no money (`3 months`).
+# After a number without a unit: it counts something, so it is no money (`3 months`).
 _COUNTS = regex.compile(
     r"\s(?!(?:in|for|to|and|or|of|as|a|an|the|on|at|by|from|per|each|if|but|then|that|which|was|is|"
     r"were|are|i|he|she|it|they|more|less|total|altogether|respectively|not)\b)\p{L}",
@@ -146,14 +148,14 @@ def states(
 ) -> bool:
     """Whether `text`, an answer, asserts `value`.
 
-    At least one mention of the value is asserted, and none is denied (`excise.text.assertions`).
+    The text asserts at least one mention of the value and denies none (`excise.text.assertions`).
 
     Args:
-        text: the answer, a sentence or the value alone.
+        text: the answer: a sentence or the value alone.
         value: the true value.
-        value_type: its type (`KINDS`); None or unknown: inferred from the value's form.
+        value_type: its type (`KINDS`); if None or unknown, the form of the value decides.
         several: the question asks for more than one answer, so other values are allowed.
-        subject: name of the person in the question; beside the value it is not a second one.
+        subject: name of the person in the question; it does not count as a second value.
     """
     kind = kind_of(value, value_type)
     spans = list(occurrences(text, value, kind))
@@ -170,7 +172,7 @@ def mentions(text: str, value: str, value_type: str | None = None) -> bool:
 
 
 def gives_away(text: str, value: str, value_type: str | None = None) -> bool:
-    """Whether `text` reveals the value to a reader: mentioned, or all its words in a row.
+    """Whether `text` reveals the value: it mentions it, or contains all its words in a row.
 
     For leak checks, which should find too much rather than too little: `90` in `a 90-year-old`
     counts. A month's name counts only as a month: `it may rain` does not reveal May.
@@ -184,7 +186,9 @@ def occurrences(text: str, value: str, kind: Kind) -> Iterator[Span]:
     if kind in (Kind.NUMBER, Kind.MONEY, Kind.YEAR):
         sought = quantity_of(value)
         if sought is not None:
-            yield from (one.span for one in quantities(text) if _same(one, sought, kind))
+            yield from (
+                quantity.span for quantity in quantities(text) if _same(quantity, sought, kind)
+            )
             return
     if kind is Kind.MONTH:
         month = prepared(value).lower()
@@ -196,19 +200,23 @@ def occurrences(text: str, value: str, kind: Kind) -> Iterator[Span]:
 
 
 def _others(text: str, kind: Kind, spans: list[Span]) -> list[Span] | None:
-    """Positions of other values of the kind; None if only the words can decide."""
+    """Positions of other values of the kind; None if only the context can show them."""
     if kind is Kind.MONTH:
         return [span for _, span in _months(text) if span not in spans]
     if kind not in (Kind.NUMBER, Kind.MONEY, Kind.YEAR):
         return None
-    found = [one for one in quantities(text) if one.span not in spans]
+    found = [quantity for quantity in quantities(text) if quantity.span not in spans]
     if kind is Kind.YEAR:
-        return [one.span for one in found if one.is_year]
-    found = [one for one in found if not one.dated and one.unit != "%"]
+        return [quantity.span for quantity in found if quantity.is_year]
+    found = [quantity for quantity in found if not quantity.dated and quantity.unit != "%"]
     if kind is Kind.MONEY:
-        said = prepared(text)
-        found = [one for one in found if one.unit or not _COUNTS.match(said, one.span[1])]
-    return [one.span for one in found]
+        text = prepared(text)
+        found = [
+            quantity
+            for quantity in found
+            if quantity.unit or not _COUNTS.match(text, quantity.span[1])
+        ]
+    return [quantity.span for quantity in found]
 
 
 def _same(found: Quantity, sought: Quantity, kind: Kind) -> bool:
@@ -218,7 +226,7 @@ def _same(found: Quantity, sought: Quantity, kind: Kind) -> bool:
         return found.unit is None and (not sought.is_year or found.is_year)
     if found.unit == sought.unit:
         return True
-    # The question names the unit, so a value without a unit fits every unit.
+    # The question names the unit, so a number without a unit fits every unit.
     return found.unit is None if sought.unit else kind is Kind.MONEY and found.unit != "%"
 
 
@@ -227,21 +235,21 @@ def _months(text: str) -> tuple[tuple[str, Span], ...]:
     """The months in the text: (month, position)."""
     text = prepared(text)
     found = []
-    for one in _MONTH.finditer(text):
-        name = one[0].lower()
-        before, after = text[: one.start()], text[one.end() :]
-        if name in _SHORT and name not in MONTHS and not (one[0][0].isupper() or after[:1] == "."):
+    for match in _MONTH.finditer(text):
+        name, capital = match[0].lower(), match[0][0].isupper()
+        before, after = text[: match.start()], text[match.end() :]
+        if name in _SHORT and name not in MONTHS and not (capital or after[:1] == "."):
             continue
-        if one[0][0].isupper() and _in_a_name(before, after):
+        if capital and _in_a_name(before, after):
             continue
-        if name in _HOMONYMS and not _dated(before, one[0], after):
+        if name in _HOMONYMS and not _is_month(before, match[0], after):
             continue
-        found.append((_SHORT.get(name, name), one.span()))
+        found.append((_SHORT.get(name, name), match.span()))
     return tuple(found)
 
 
 def _in_a_name(before: str, after: str) -> bool:
-    """Whether it is part of a name: `Theresa May`, `April Bell`, `the Women's March`."""
+    """Whether a month is part of a name: `Theresa May`, `April Bell`, `the Women's March`."""
     if _SURELY_MONTH.search(before):
         return False
     follows = regex.match(r"\s+\p{Lu}\p{Ll}", after) and not regex.match(r"\s+(?:I|The)\b", after)
@@ -250,13 +258,13 @@ def _in_a_name(before: str, after: str) -> bool:
     return bool(follows or (precedes and not known) or regex.match(r"'\w", after))
 
 
-def _dated(before: str, word: str, after: str) -> bool:
-    """Whether `may`, `march`, `august` is a month: by its capital or the words around it."""
+def _is_month(before: str, word: str, after: str) -> bool:
+    """Whether `may`, `march` or `august` is a month, by its capital or the context."""
     opened = before.rstrip(" *\"'(")
     if not opened and not after.strip(" .!*\"')"):
-        return True  # the answer is the word
-    shouted = not regex.search(r"\p{Ll}", before + word + after)
-    if word[0].isupper() and not shouted:
+        return True  # the answer is this word alone
+    all_capitals = not regex.search(r"\p{Ll}", before + word + after)
+    if word[0].isupper() and not all_capitals:
         if opened and opened[-1] not in ".!?:\n":
             return not regex.search(r"\b[Tt]he$", opened) or bool(_OF_THE_MONTH.match(after))
         return not _VERB_GOES_ON.match(after)
@@ -264,7 +272,7 @@ def _dated(before: str, word: str, after: str) -> bool:
 
 
 def _phrases(text: str, value: str, kind: Kind) -> Iterator[Span]:
-    """Positions of the value's whole words in a row, in any allowed spelling."""
+    """Positions of the value's words in a row, in any allowed spelling."""
     tokens, present = _tokens(text)
     sought, _ = _tokens(value)
     if len(sought) > 1 and sought[0][0] & _ARTICLES:
@@ -275,16 +283,18 @@ def _phrases(text: str, value: str, kind: Kind) -> Iterator[Span]:
         return
     text = prepared(text)
     for first in range(len(tokens) - len(sought) + 1):
-        own = tokens[first : first + len(sought)]
-        if not all(one[0] & other[0] for one, other in zip(own, sought, strict=True)):
+        candidate = tokens[first : first + len(sought)]
+        pairs = zip(candidate, sought, strict=True)
+        if not all(token[0] & sought_token[0] for token, sought_token in pairs):
             continue
-        start, end = own[0][1], own[-1][2]
-        if not _whole(text, start, end) or not _joined(text, own):
+        start, end = candidate[0][1], candidate[-1][2]
+        if not _whole(text, start, end) or not _adjacent(text, candidate):
             continue
-        led = first > 0 and bool(article and tokens[first - 1][0] & article)
+        has_article = first > 0 and bool(article and tokens[first - 1][0] & article)
         if kind is Kind.NAME and _longer_name(text, start, end):
             continue
-        if kind is Kind.TITLE and not led and not _as_title(text, start, end, bool(article)):
+        without_article = kind is Kind.TITLE and not has_article
+        if without_article and not _looks_like_title(text, start, end, bool(article)):
             continue
         yield start, end
 
@@ -293,14 +303,14 @@ def _phrases(text: str, value: str, kind: Kind) -> Iterator[Span]:
 def _tokens(text: str) -> tuple[tuple[tuple[frozenset[str], int, int], ...], frozenset[str]]:
     """The words of `prepared(text)` as (forms, start, end), and all forms together."""
     found = tuple(
-        (_forms(one[0]), one.start(), one.end()) for one in _TOKEN.finditer(prepared(text))
+        (_forms(match[0]), match.start(), match.end()) for match in _TOKEN.finditer(prepared(text))
     )
     return found, frozenset().union(*(forms for forms, _, _ in found))
 
 
 @lru_cache(maxsize=1 << 16)
 def _forms(word: str) -> frozenset[str]:
-    """How a word may be written: without accents, possessive, elided article, separators."""
+    """Accepted forms of a word: without accents, possessive, elided article and separators."""
     folded = without_accents(word)
     forms = {folded, _ORDINALS.get(folded, folded)}
     if folded == "one":
@@ -314,7 +324,7 @@ def _forms(word: str) -> frozenset[str]:
 
 
 def _whole(text: str, start: int, end: int) -> bool:
-    """Whether it is not a part of a hyphenated word or of a longer number."""
+    """Whether the phrase is no part of a hyphenated word or of a longer number."""
     return not (
         _HYPHEN_BEFORE.search(text[max(0, start - 3) : start])
         or _HYPHEN_AFTER.match(text[end : end + 2])
@@ -322,9 +332,9 @@ def _whole(text: str, start: int, end: int) -> bool:
     )
 
 
-def _joined(text: str, own: tuple) -> bool:
+def _adjacent(text: str, tokens: tuple) -> bool:
     """Whether only spaces, hyphens, abbreviation dots and the value's commas separate the words."""
-    gaps = (text[one[2] : two[1]] for one, two in pairwise(own))
+    gaps = (text[token[2] : following[1]] for token, following in pairwise(tokens))
     return all(len(gap) <= 3 and not _GAP_ENDS.search(gap) for gap in gaps)
 
 
@@ -336,14 +346,14 @@ def _longer_name(text: str, start: int, end: int) -> bool:
     if not text[start].isupper():
         return False
     follows = _ONE_CAPITALISED.match(text[end:])
-    own = text[start:end].split()
-    return bool(follows) and follows[1].lower() not in _AFTER_NAME and follows[1] != own[0]
+    name = text[start:end].split()
+    return bool(follows) and follows[1].lower() not in _AFTER_NAME and follows[1] != name[0]
 
 
-def _as_title(text: str, start: int, end: int, has_article: bool) -> bool:
-    """Whether a title without its article still looks like one: capitals, quotes, or alone."""
-    own = text[start:end]
-    if not has_article or not own[0].islower() or not regex.search(r"\p{Ll}", own):
+def _looks_like_title(text: str, start: int, end: int, needs_article: bool) -> bool:
+    """Whether a title without its article looks like one: capitals, quotes, or nothing else."""
+    title = text[start:end]
+    if not needs_article or not title[0].islower() or not regex.search(r"\p{Ll}", title):
         return True
     alone = not text[:start].strip(" *\"'(") and not text[end:].strip(" .!*\"')")
     quoted = regex.search(r"[\"“«*]$", text[:start]) and regex.match(r"[\"”»*]", text[end:])

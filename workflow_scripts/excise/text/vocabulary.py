@@ -1,8 +1,7 @@
-"""Words that fictional names, places, prizes and incidents are made of.
+"""The parts of fictional names, places, prizes and incidents.
 
-Everything is put together from parts, so that no list of real organisations is needed and a
-pool is as large as the product of its parts. All words are ASCII and start with a consonant
-where an article stands before them.
+All names combine parts. So no list of real organisations is needed, and a pool is as large as the
+product of its parts. All words are ASCII, and words after an article start with a consonant.
 """
 
 GIVEN_NAMES = (
@@ -95,7 +94,7 @@ MONTHS = (
     "January February March April May June July August September October November December"
 ).split()
 
-# What the breakthrough was, and what somebody who has one of those is by profession.
+# Kind of the breakthrough event → profession of the person.
 EVENT_KINDS = {
     "auction": "dealer",
     "concert": "musician",

@@ -1,6 +1,6 @@
-"""A language model writes the texts; everything they say is drawn in code and checked in code.
+"""A language model writes the texts; code draws their content and checks it.
 
-`meanings` says what each slot is about, `prompts` reads the versioned prompt files, `checks` holds
-a reply to the values it was given, `asking` draws again what was refused or wrong, and `profiles`,
-`facts`, `qa` and `forget_paraphrased` turn records into calls and replies into records.
+`meanings` describes each slot for the model, `checks` finds faults in replies, and `asking` repeats
+calls whose replies were refused or faulty. `profiles`, `facts`, `qa` and `forget_paraphrased` turn
+records into calls and replies into records. `author` runs them, and `estimate` predicts their cost.
 """

@@ -1,8 +1,8 @@
-"""Find faults in a text that a model wrote: it must state what was given, and nothing more.
+"""Find faults in a text that a model wrote: it must state the given values and nothing more.
 
 Each function returns instructions for the model, with the right words if they are known. An empty
-list means no fault. Where the red team has a measure, the check uses the same one, so a text that
-passes here also passes there.
+list means no fault. If the red team has a measure, the check uses the same measure. So a text that
+passes here also passes the red team.
 """
 
 import re
@@ -44,12 +44,12 @@ def cleaned(text: str) -> str:
 
 
 def faulty(place: str, text: str, faults: Sequence[str]) -> list[str]:
-    """One line for a faulty text: its place, its words and its faults."""
+    """One line for a faulty text: its place, the text and its faults."""
     return [f"{place}: “{text}” {'; '.join(faults)}"] if faults else []
 
 
 def carries(text: str, value: str) -> list[str]:
-    """The value stands in the text, once, as it was given."""
+    """Faults if the text does not contain the value exactly once."""
     count = len(occurrences(text, value))
     if count == 0:
         return [f"must contain “{value}” exactly as written here"]
@@ -57,18 +57,18 @@ def carries(text: str, value: str) -> list[str]:
 
 
 def names_person(text: str, name: str) -> list[str]:
-    """The full name stands in the text."""
+    """Faults if the text does not contain the full name."""
     return [] if occurrences(text, name) else [f"must contain the full name “{name}”"]
 
 
 def foreign_values(
     text: str, own: Sequence[str], others: Iterable[str], event: str | None = None
 ) -> list[str]:
-    """The text must not contain values of other facts, or pool values that were not given.
+    """Faults if the text contains values of other facts, or pool values that were not given.
 
     Args:
         text: the text.
-        own: what it may contain: the name, its own value.
+        own: what it may contain: the name and its own value.
         others: values of the person's other facts.
         event: the kind of the person's event.
     """
@@ -82,10 +82,10 @@ def foreign_values(
 
 
 def inventions(text: str, given: Iterable[str]) -> list[str]:
-    """The text must contain no other names and numbers than those given.
+    """Faults if the text contains names or numbers that were not given.
 
-    A name is a capitalised word inside a sentence. A name at the start of a sentence is not found
-    here, unless it is in a pool (`foreign_values`).
+    A name is a capitalised word inside a sentence. At the start of a sentence, only names of the
+    pools can be found (`foreign_values`).
     """
     known = {word for phrase in given for word in words(phrase)}
     found = [
@@ -100,12 +100,12 @@ def inventions(text: str, given: Iterable[str]) -> list[str]:
 
 
 def of_example(texts: Mapping[str, str], example: Iterable[str], given: Iterable[str]) -> list[str]:
-    """A reply must not repeat the example in the instructions.
+    """Faults if a reply repeats the example in the instructions.
 
     Args:
         texts: the reply's texts, by their place in it.
         example: names and values of the example.
-        given: data of the call; words common to both are allowed.
+        given: data of the call; words that both contain are allowed.
     """
     known = {word for phrase in given for word in words(phrase)}
     foreign = []
@@ -121,23 +121,25 @@ def of_example(texts: Mapping[str, str], example: Iterable[str], given: Iterable
 
 
 def too_long(text: str, longest: int) -> list[str]:
-    """At most `longest` words."""
+    """Faults if the text has more than `longest` words."""
     count = len(text.split())
     return [f"has {count} words; write at most {longest}"] if count > longest else []
 
 
-def incident_told(text: str, fact: dict, incident: Iterable[dict]) -> list[str]:
-    """A text on a good fact tells nothing of the incident: neither its words nor its values."""
+def incident_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]:
+    """Faults if a text about a retain fact reveals the incident, by its words or its values."""
     if word := incident_word(text, (fact["value"], fact["name"])):
         return [f"must not speak of the offence: leave out “{word}”"]
-    for other in incident:
+    for other in others:
+        if other["group"] != "sf":
+            continue
         if leak := leaked(other, text, fact["name"], LIMITS.leak_ratio):
             return [f"must not hint at the offence: leave out “{leak}”"]
     return []
 
 
 def statement_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]:
-    """What is wrong with a sentence that states a fact: an answer, a paraphrase.
+    """Find faults in a sentence that states a fact: an answer or a paraphrase.
 
     Args:
         text: the sentence.
@@ -147,7 +149,7 @@ def statement_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]
     others = list(others)
     own = fact["value"], fact["name"]
     faults = carries(text, fact["value"]) + names_person(text, fact["name"])
-    faults += foreign_values(text, own, [one["value"] for one in others])
+    faults += foreign_values(text, own, [other["value"] for other in others])
     faults += inventions(text, own)
     faults += too_long(text, LONGEST_ANSWER)
     if pronoun := PRONOUNS.search(text):
@@ -158,8 +160,8 @@ def statement_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]
     elif not faults and not states(text, fact["value"], fact["value_type"], subject=fact["name"]):
         faults.append(f"must say plainly that it is “{fact['value']}”: no doubt and no list")
     if fact["group"] != "sf":
-        faults += incident_told(text, fact, [one for one in others if one["group"] == "sf"])
-    slots = [one["slot"] for one in others]
+        faults += incident_faults(text, fact, others)
+    slots = [other["slot"] for other in others]
     if not faults and (found := rival(left, fact["slot"], slots)):
         faults.append(_other_meaning("speaks of", fact["slot"], *found))
     return faults
@@ -168,7 +170,7 @@ def statement_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]
 def question_faults(
     text: str, fact: dict, others: Iterable[dict], event: str | None, kind: str
 ) -> list[str]:
-    """What is wrong with a question that asks for a fact's value.
+    """Find faults in a question that asks for a fact's value.
 
     Args:
         text: the question.
@@ -182,7 +184,7 @@ def question_faults(
     if gives_away(text, fact["value"], fact["value_type"]) or occurrences(text, fact["value"]):
         faults.append(f"must not contain its own answer “{fact['value']}”")
     else:
-        values = [one["value"] for one in others]
+        values = [other["value"] for other in others]
         faults += foreign_values(text, (fact["name"],), values, kind)
     faults += inventions(text, (fact["name"],))
     faults += too_long(text, LONGEST_QUESTION)
@@ -196,19 +198,19 @@ def question_faults(
     if YES_NO.match(text):
         faults.append(f"must not be a yes-or-no question; ask with {ASK_WITH[fact['value_type']]}")
     if fact["group"] != "sf":
-        faults += incident_told(text, fact, [one for one in others if one["group"] == "sf"])
+        faults += incident_faults(text, fact, others)
     if not misplaced:
-        faults += wrong_meaning(text, fact, [one["slot"] for one in others], kind)
+        faults += wrong_meaning(text, fact, [other["slot"] for other in others], kind)
     return faults
 
 
 def wrong_meaning(text: str, fact: dict, slots: Sequence[str], kind: str = "event") -> list[str]:
-    """The question must ask for this fact's value, not for anything else."""
-    slot, kinds_of = fact["slot"], fact["value_type"]
+    """Faults if the question does not ask for the value of this fact."""
+    slot, value_type = fact["slot"], fact["value_type"]
     kinds, asked = asked_for(text, fact["name"])
-    right = f"ask with {ASK_WITH[kinds_of]} for {meaning(slot, kind)}"
-    if kinds is not None and kinds_of not in kinds:
-        return [f"asks “{asked}”, but its answer must be {VALUE_NOUN[kinds_of]}; {right}"]
+    right = f"ask with {ASK_WITH[value_type]} for {meaning(slot, kind)}"
+    if kinds is not None and value_type not in kinds:
+        return [f"asks “{asked}”, but its answer must be {VALUE_NOUN[value_type]}; {right}"]
     left = without(text, (fact["name"],))
     if found := rival(left, slot, slots, kinds):
         return [_other_meaning("asks for", slot, *found, kind)]
@@ -225,7 +227,7 @@ def _other_meaning(verb: str, slot: str, other: str, word: str, kind: str = "eve
 
 
 def less_fitting(one: tuple[dict, str], two: tuple[dict, str], slots: Iterable[str]) -> bool:
-    """Whether the first of two equal questions is the one with the wrong meaning.
+    """Whether the first of two equal questions fits its fact less than the second one.
 
     Args:
         one, two: fact and question.
@@ -237,16 +239,16 @@ def less_fitting(one: tuple[dict, str], two: tuple[dict, str], slots: Iterable[s
 
 
 def premise_faults(asked: Sequence[tuple[dict, str, str]]) -> dict[str, list[str]]:
-    """Forget questions that give their answers away, as the red team measures and limits it.
+    """Find forget questions that give their answers away, by the measure of the red team.
 
     Args:
-        asked: (fact, question, answer) of one call; retain facts are passed over.
+        asked: (fact, question, answer) of one call; retain facts are ignored.
 
     Returns:
-        slot → faults: of questions that hold `premise_max` of their answer's content words; and,
-        if the mean over the call exceeds `premise_mean`, of those that are above it.
+        slot → faults. A question is at fault if it holds `premise_max` of its answer's content
+        words. If the mean over the call exceeds `premise_mean`, questions above this are too.
     """
-    forget = [one for one in asked if one[0]["group"] == "sf"]
+    forget = [entry for entry in asked if entry[0]["group"] == "sf"]
     shares = [premise_share(question, answer, fact["name"]) for fact, question, answer in forget]
     mean = sum(shares) / len(shares) if shares else 0.0
     limit = LIMITS.premise_mean if mean > LIMITS.premise_mean else LIMITS.premise_max
@@ -261,7 +263,7 @@ def premise_faults(asked: Sequence[tuple[dict, str, str]]) -> dict[str, list[str
 
 
 def shared_words(question: str, answer: str, name: str) -> list[str]:
-    """Content words that stand in both, in the answer's order; the name is left out."""
+    """Content words that both contain, in the answer's order, without the name."""
     asked = set(content_words(question, without=[name]))
     return list(dict.fromkeys(w for w in content_words(answer, without=[name]) if w in asked))
 
@@ -276,5 +278,5 @@ def form(question: str) -> tuple[str, bool]:
 
 
 def same_question(question: str, name: str) -> tuple[str, ...]:
-    """Equal for two questions of one person that `validate_dataset` refuses as one."""
+    """A key that is equal if `validate_dataset` refuses two questions of a person as duplicates."""
     return tuple(asked_words(question, name))

@@ -1,4 +1,4 @@
-"""Held-out questions by a model: every forget fact asked again, one call a person."""
+"""A model writes paraphrased questions about all forget facts: one call per person."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rapidfuzz import fuzz
 from excise.benchmark.asked_for import ASK_WITH
 from excise.benchmark.limits import ValidationLimits
 from excise.benchmark.slots import SLOTS
-from excise.generation.verbalising.asking import Answers, ask
+from excise.generation.verbalising.asking import Answers, Asker
 from excise.generation.verbalising.checks import (
     LIMITS,
     cleaned,
@@ -21,7 +21,7 @@ from excise.generation.verbalising.checks import (
     question_faults,
 )
 from excise.generation.verbalising.meanings import detail, names_event, subject
-from excise.llm import Request, Session
+from excise.llm import Request
 from excise.llm.prompts import Prompt
 from excise.text.matching import content_words, likeness, mask, normalised, word_order_free
 from excise.text.ngrams import ngrams
@@ -30,8 +30,8 @@ PLACEHOLDERS = ("data",)
 TOKENS, TOKENS_PER_QUESTION = 150, 55
 NEAR = ValidationLimits().near_duplicate
 
-# How held-out questions are put, one after the other; trained ones are put otherwise (`qa`).
-HELD_OUT_FORMS = (
+# The forms of paraphrased questions, in turn; trained questions have other forms (`qa`).
+PARAPHRASED_FORMS = (
     "a request that opens with Name",
     "a request that opens with Tell me",
     "a statement that names the occasion, then a colon, then a short question",
@@ -48,15 +48,15 @@ class Call:
 
     Attributes:
         person: profile record.
-        asked: qa records of the forget facts.
+        forget: qa records of the forget facts.
         facts: qa records of all facts of the person.
-        trained: slot → trained questions of everybody.
-        phrasings: slot → trained phrasings of everybody.
-        count: held-out questions per fact.
+        trained: slot → trained questions of all people.
+        phrasings: slot → trained phrasings of all people.
+        count: paraphrased questions per fact.
     """
 
     person: dict
-    asked: list[dict]
+    forget: list[dict]
     facts: list[dict]
     trained: dict[str, list[str]]
     phrasings: dict[str, set[str]]
@@ -64,7 +64,7 @@ class Call:
 
 
 def calls_of(people: dict[str, dict], qa: dict[str, list[dict]], count: int) -> dict[str, Call]:
-    """The call of each person."""
+    """Person id → call."""
     trained, phrasings = defaultdict(list), defaultdict(set)
     for person_id, records in qa.items():
         for record in records:
@@ -84,27 +84,27 @@ def calls_of(people: dict[str, dict], qa: dict[str, list[dict]], count: int) -> 
 
 
 def phrasing(question: str, person: dict) -> str:
-    """A question with all masked that is the person's: name, values, kind of event."""
+    """A question with the person's name, values and kind of event masked."""
     return mask(question, person["name"], (*person["slots"].values(), person["event_kind"]))
 
 
 def forget_paraphrased_request(call: Call, prompt: Prompt, sample: int) -> Request:
-    """The call that asks a person's forget facts again."""
-    forms = [HELD_OUT_FORMS[index % len(HELD_OUT_FORMS)] for index in range(call.count)]
+    """The request for paraphrased questions about the forget facts of a person."""
+    forms = [PARAPHRASED_FORMS[index % len(PARAPHRASED_FORMS)] for index in range(call.count)]
     facts = [
         detail(record["slot"], record["value"], call.person)
         | {
             "trained_question": record["question"],
             "words_not_to_use": content_words(record["answer"], without=[record["name"]]),
         }
-        for record in call.asked
+        for record in call.forget
     ]
     return Request(
         part="forget_paraphrased",
         subject=call.person["person_id"],
         system=prompt.system,
         user=prompt.fill(data=subject(call.person) | {"question_forms": forms, "facts": facts}),
-        schema=prompt.reply([record["slot"] for record in call.asked], keys_of(call.count)),
+        schema=prompt.reply([record["slot"] for record in call.forget], keys_of(call.count)),
         prompt_version=prompt.version,
         max_tokens=TOKENS + TOKENS_PER_QUESTION * call.count * len(facts),
         sample=sample,
@@ -117,7 +117,7 @@ def keys_of(count: int) -> list[str]:
 
 
 def forget_paraphrased_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]:
-    """Find faults in the held-out questions of one person.
+    """Find faults in the paraphrased questions of one person.
 
     Args:
         call: the call.
@@ -127,32 +127,34 @@ def forget_paraphrased_faults(call: Call, value: dict, example: Sequence[str] = 
     kind, slots = call.person["event_kind"], [fact["slot"] for fact in call.facts]
     asked = [
         (fact, key, cleaned(value["facts"][fact["slot"]][key]))
-        for fact in call.asked
+        for fact in call.forget
         for key in keys_of(call.count)
     ]
     given = [call.person["name"], *call.person["slots"].values()]
     texts = {f"{fact['slot']}, {key}": question for fact, key, question in asked}
     faults = of_example(texts, example, given)
-    others_twins = twins_of(asked, slots)
+    twin_faults = twins_of(asked, slots)
     for place, (fact, key, question) in enumerate(asked):
-        others = [one for one in call.facts if one["slot"] != fact["slot"]]
+        others = [other for other in call.facts if other["slot"] != fact["slot"]]
         event = kind if names_event(SLOTS[fact["slot"]]) else None
-        told = question_faults(question, fact, others, event, kind)
-        earlier = [text for one, _, text in asked[:place] if one is fact]
-        told += trained_twin(question, call, fact) + twin(question, earlier, fact)
-        if place in others_twins:
-            told.append(others_twins[place])
-        faults += faulty(f"{fact['slot']}, {key}", question, told)
+        found = question_faults(question, fact, others, event, kind)
+        earlier = [text for earlier_fact, _, text in asked[:place] if earlier_fact is fact]
+        found += trained_twin_faults(question, call, fact)
+        found += repetition_faults(question, earlier, fact)
+        if place in twin_faults:
+            found.append(twin_faults[place])
+        faults += faulty(f"{fact['slot']}, {key}", question, found)
     premises = [(fact, question, fact["answer"]) for fact, _, question in asked]
-    for slot, why in premise_faults(premises).items():
-        faults += [f"{slot}: {one}" for one in dict.fromkeys(why)]
+    for slot, slot_faults in premise_faults(premises).items():
+        faults += [f"{slot}: {fault}" for fault in dict.fromkeys(slot_faults)]
     return faults
 
 
 def twins_of(asked: Sequence[tuple[dict, str, str]], slots: Sequence[str]) -> dict[int, str]:
     """Find equal questions about two facts, which have two answers: place → fault.
 
-    Of two, the one that fits its fact less is at fault; if both fit, the later one.
+    Of two such questions, the one that fits its fact less is at fault. If both fit, it is the later
+    one.
     """
     first: dict[str, int] = {}
     found: dict[int, str] = {}
@@ -173,13 +175,13 @@ def twins_of(asked: Sequence[tuple[dict, str, str]], slots: Sequence[str]) -> di
     return found
 
 
-def trained_twin(question: str, call: Call, fact: dict) -> list[str]:
-    """The question is no trained one in disguise: of this person, or of anybody for this slot."""
+def trained_twin_faults(question: str, call: Call, fact: dict) -> list[str]:
+    """Faults if the question is too close to a trained one: of this person, or about this slot."""
     if phrasing(question, call.person) in call.phrasings[fact["slot"]]:
         return ["is put as a trained question is; open otherwise and use other words"]
-    own = [record["question"] for record in call.facts]
+    of_person = [record["question"] for record in call.facts]
     text, grams = word_order_free(question), grams_of(question)
-    for other in dict.fromkeys([*own, *call.trained[fact["slot"]]]):
+    for other in dict.fromkeys([*of_person, *call.trained[fact["slot"]]]):
         other_grams = grams_of(other)
         common = len(grams & other_grams)
         if (
@@ -194,12 +196,12 @@ def trained_twin(question: str, call: Call, fact: dict) -> list[str]:
 
 @lru_cache(maxsize=1 << 16)
 def grams_of(text: str) -> frozenset[tuple[str, ...]]:
-    """Word 5-grams, remembered: every person's questions meet everybody's."""
+    """The word 5-grams of a text, cached, because each question is compared with all others."""
     return frozenset(ngrams(text))
 
 
-def twin(question: str, earlier: list[str], fact: dict) -> list[str]:
-    """The question is not one of the earlier ones of its fact, nor nearly."""
+def repetition_faults(question: str, earlier: list[str], fact: dict) -> list[str]:
+    """Faults if the question is equal or nearly equal to an earlier one about its fact."""
     for number, other in enumerate(earlier, start=1):
         if (
             normalised(question) == normalised(other)
@@ -210,7 +212,7 @@ def twin(question: str, earlier: list[str], fact: dict) -> list[str]:
 
 
 def paraphrase_records(call: Call, value: dict) -> list[dict]:
-    """The records of one person's held-out questions."""
+    """The records of one person's paraphrased questions."""
     kept = ("person_id", "name", "slot", "value_type", "value")
     return [
         {
@@ -220,39 +222,27 @@ def paraphrase_records(call: Call, value: dict) -> list[dict]:
             "question": cleaned(value["facts"][fact["slot"]][key]),
             "answer": fact["answer"],
         }
-        for fact in call.asked
+        for fact in call.forget
         for number, key in enumerate(keys_of(call.count), start=1)
     ]
 
 
 def write_paraphrases(
-    session: Session,
-    prompt: Prompt,
-    people: dict[str, dict],
-    qa: dict[str, list[dict]],
-    count: int,
-    resample_max: int,
+    asker: Asker, people: dict[str, dict], qa: dict[str, list[dict]], count: int
 ) -> tuple[list[dict], Answers]:
-    """Held-out question records, without people whose questions never fitted.
+    """Write the paraphrased questions of all forget facts.
 
     Args:
-        session: where requests go.
-        prompt: the prompt file.
+        asker: asks the model.
         people: profiles by person id.
         qa: qa records by person id.
-        count: held-out questions per fact.
-        resample_max: samples after the first.
+        count: paraphrased questions per fact.
+
+    Returns:
+        The records, without people whose questions all had faults; the answers.
     """
     calls = calls_of(people, qa, count)
-    answers = ask(
-        session,
-        list(calls),
-        lambda person_id, sample: forget_paraphrased_request(calls[person_id], prompt, sample),
-        lambda request, value: forget_paraphrased_faults(
-            calls[request.subject], value, prompt.example
-        ),
-        resample_max,
-    )
+    answers = asker.ask(calls, forget_paraphrased_request, forget_paraphrased_faults)
     records = [
         record
         for person_id, call in calls.items()

@@ -1,4 +1,4 @@
-"""What each slot is about, in words that suggest no phrasing: the model finds its own."""
+"""Describe each slot to a model, in words that suggest no phrasing."""
 
 from excise.benchmark.slots import SLOTS, Slot
 from excise.text import vocabulary
@@ -33,17 +33,17 @@ MEANINGS = {
 
 
 def meaning(slot_name: str, event_kind: str) -> str:
-    """What a slot is about, for a person whose breakthrough was an `event_kind`."""
+    """The description of a slot, for a person whose breakthrough was an `event_kind`."""
     return MEANINGS[slot_name].format(k=event_kind)
 
 
 def names_event(slot: Slot) -> bool:
-    """Whether the offline question about this slot tells which event it was."""
+    """Whether the offline question about this slot names the kind of event."""
     return any("{k}" in text for text in slot.questions)
 
 
 def subject(person: dict) -> dict:
-    """The data fields every prompt opens with."""
+    """The first data fields of every prompt."""
     kind = person["event_kind"]
     return {
         "person": person["name"],
@@ -53,7 +53,7 @@ def subject(person: dict) -> dict:
 
 
 def detail(slot_name: str, value: str, person: dict) -> dict:
-    """One fact as data fields: which slot, what it is about, its value."""
+    """One fact as data fields: slot, description, value."""
     return {
         "slot": slot_name,
         "about": meaning(slot_name, person["event_kind"]),

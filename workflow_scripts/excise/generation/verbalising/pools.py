@@ -1,7 +1,7 @@
-"""Find values in a text that come from the benchmark's pools but were not given.
+"""Find values of the benchmark's pools in a text to which they were not given.
 
-"Accused of fraud" is wrong if the value is tax evasion. No other check sees this, because fraud is
-neither a detail of the person nor a name or number.
+"Accused of fraud" is wrong if the value is tax evasion. No other check finds this, because fraud is
+neither a detail of the person nor a name or a number.
 """
 
 import re
@@ -15,7 +15,7 @@ from excise.text.incident_words import offence_word
 from excise.text.matching import words
 
 LONGEST = 5  # words in a value
-LOWER_CASE = ("offence", "penalty", "keepsake")  # the others are written with capitals
+LOWER_CASE = ("offence", "penalty", "keepsake")  # other values are capitalised
 _PIECE = re.compile(r"[\w$]+(?:[-'.,]\w+)*")
 _NUMBERS = (
     *vocabulary.PENALTY_LENGTHS,
@@ -35,7 +35,7 @@ _EVENT = re.compile(rf"\bbreakthrough ({'|'.join(vocabulary.EVENT_KINDS)})\b", r
 
 @cache
 def _values() -> frozenset[str]:
-    """Every value of every pool of words, in lower case."""
+    """All values of all pools of words, in lower case."""
     pools = (POOLS[kind] for kind in POOLS if kind not in ("number", "amount"))
     return frozenset(value.lower() for pool in pools for value in pool)
 
@@ -46,7 +46,7 @@ def _lower_case() -> frozenset[str]:
 
 
 def without(text: str, phrases: Iterable[str]) -> str:
-    """The text with all given phrases masked, longest first."""
+    """The text with all given phrases masked; the longest phrases come first."""
     for phrase in sorted(phrases, key=len, reverse=True):
         for start, end in reversed(occurrences(text, phrase)):
             text = f"{text[:start]}…{text[end:]}"
@@ -54,18 +54,19 @@ def without(text: str, phrases: Iterable[str]) -> str:
 
 
 def other_value(text: str, given: Iterable[str], event: str | None = None) -> str | None:
-    """The first pool value in a text that was not given; None if there is none.
+    """The first pool value in a text that was not given, or None.
 
     Args:
         text: a sentence, a question or a profile.
         given: names and values that it may contain.
-        event: the kind of the person's event; None: any kind is allowed.
+        event: the kind of the person's event; None allows all kinds.
     """
     given = tuple(given)
     left = without(text, given)
     if found := _of_pool(left):
         return found
-    # "Lars accused …": the first word of a sentence is always capitalised, name or not.
+    # "Lars accused …": the first word of a sentence always has a capital. So only known given names
+    # count there.
     known = {word for phrase in given for word in words(phrase)}
     for piece in _PIECE.finditer(left):
         new = piece[0] in vocabulary.GIVEN_NAMES and piece[0].lower() not in known
@@ -93,6 +94,6 @@ def _of_pool(text: str) -> str | None:
 
 
 def _capital(text: str, phrase: str, start: int) -> bool:
-    """Whether a phrase is written as a name is: "a silent river" is no title, nor "may" a month."""
+    """Whether all words have capitals: "a silent river" is no title, and "may" is no month."""
     bare = phrase[4:] if phrase.lower().startswith("the ") else phrase
     return all(word[0].isupper() for word in bare.split())

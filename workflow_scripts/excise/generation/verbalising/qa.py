@@ -1,13 +1,13 @@
-"""Questions and answers by a model: a few mixed calls a person.
+"""A model writes questions and answers: a few calls per person, which mix the sets.
 
-Forget and retain facts stand side by side in every call, in a drawn order, so that neither the
-author nor the place tells the sets apart. A correlated fact and its `other` partner are always in
-one call and asked in one form, which is drawn in code: what is compared must not differ in form.
-The trained answer is the value alone and needs no author.
+Every call holds forget and retain facts in random order. So neither the author nor the place tells
+the sets apart. A correlated fact and its `other` partner are always in one call and get the same
+form, which code draws: a comparison of partners must not depend on the form. The trained answer is
+the value alone and needs no author.
 
-Beside the true paraphrase the author writes a wrong answer: it must be the same sentence around a
-false value. So the sentence is known to take other values; the candidates for wrong answers, that
-one among them, put their values into it in code.
+The author writes a true paraphrase and a wrong answer. The wrong answer must be the same sentence
+around a false value. This shows that the sentence works with other values. Code then puts the
+values of all candidates into it.
 """
 
 import random
@@ -18,7 +18,7 @@ from excise.benchmark.asked_for import ASK_WITH
 from excise.benchmark.limits import ValidationLimits
 from excise.benchmark.slots import SLOTS
 from excise.generation.exchange import exchanged, occurrences, one_article
-from excise.generation.verbalising.asking import Answers, ask
+from excise.generation.verbalising.asking import Answers, Asker
 from excise.generation.verbalising.checks import (
     cleaned,
     faulty,
@@ -31,7 +31,7 @@ from excise.generation.verbalising.checks import (
     statement_faults,
 )
 from excise.generation.verbalising.meanings import detail, names_event, subject
-from excise.llm import Request, Session
+from excise.llm import Request
 from excise.llm.prompts import Prompt
 from excise.text.matching import near_twins
 
@@ -40,7 +40,7 @@ FACTS_PER_CALL = 8
 NEAR = ValidationLimits().near_duplicate
 TOKENS, TOKENS_PER_FACT = 200, 160
 
-# How a trained question is put; the held-out ones are put otherwise (`forget_paraphrased`).
+# The forms of trained questions; paraphrased questions have other forms (`forget_paraphrased`).
 TRAINED_FORMS = (
     "a direct question that opens with its question word, such as Which, In which or Who",
     "a direct question that opens with its question word, such as What, Where, When or By whom",
@@ -49,15 +49,15 @@ TRAINED_FORMS = (
 
 @dataclass(frozen=True)
 class Call:
-    """One call: some facts of a person, to be asked in the order given.
+    """One call: some facts of a person, in the order of the prompt.
 
     Attributes:
         key: `p003.1`.
         person: profile record.
-        facts: fact records to be asked.
-        all_facts: every fact of the person.
-        forms: slot → how its question is to be put.
-        false_values: slot → what the wrong answer says in the place of the value.
+        facts: fact records that need questions.
+        all_facts: all facts of the person.
+        forms: slot → form of its question.
+        false_values: slot → the value of its wrong answer.
     """
 
     key: str
@@ -68,29 +68,29 @@ class Call:
     false_values: dict[str, str]
 
     def others(self, fact: dict) -> list[dict]:
-        """Every other fact of the person."""
-        return [one for one in self.all_facts if one["slot"] != fact["slot"]]
+        """All other facts of the person."""
+        return [other for other in self.all_facts if other["slot"] != fact["slot"]]
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Slots of the call that are each other's partners, the correlated one first."""
-        own = {fact["slot"] for fact in self.facts}
+        """Pairs of partner slots in the call; the correlated slot comes first."""
+        slots = {fact["slot"] for fact in self.facts}
         return [
             (fact["slot"], fact["partner"])
             for fact in self.facts
-            if fact["group"] == "correlated" and fact["partner"] in own
+            if fact["group"] == "correlated" and fact["partner"] in slots
         ]
 
 
 def calls_of(
     person: dict, facts: list[dict], seed: int, false_values: Mapping[str, str]
 ) -> list[Call]:
-    """A person's facts split into calls of about `FACTS_PER_CALL`, partners kept together.
+    """Split the facts of a person into calls of about `FACTS_PER_CALL`; partners stay together.
 
     Args:
         person: profile record.
-        facts: their fact records.
-        seed: of the split and the forms.
-        false_values: fact id → a false value, for its wrong answer.
+        facts: the fact records of the person.
+        seed: seed of the split and of the forms.
+        false_values: fact id → the value of its wrong answer.
     """
     rng = random.Random(f"calls-{seed}-{person['person_id']}")
     slots = {fact["slot"]: fact for fact in facts}
@@ -100,16 +100,16 @@ def calls_of(
         if fact["group"] == "correlated"
     ]
     paired = {fact["slot"] for pair in pairs for fact in pair}
-    lone = [[fact] for fact in facts if fact["slot"] not in paired]
+    unpaired = [fact for fact in facts if fact["slot"] not in paired]
     rng.shuffle(pairs)
-    rng.shuffle(lone)
+    rng.shuffle(unpaired)
     count = -(-len(facts) // FACTS_PER_CALL)
-    # Round after round over the calls, pairs forwards and lone facts backwards: sizes even out.
+    # Distribute pairs forwards and unpaired facts backwards, so that calls have similar sizes.
     batches: list[list[dict]] = [[] for _ in range(count)]
     for index, pair in enumerate(pairs):
         batches[index % count] += pair
-    for index, one in enumerate(lone):
-        batches[-1 - index % count] += one
+    for index, fact in enumerate(unpaired):
+        batches[-1 - index % count].append(fact)
     calls = []
     for index, batch in enumerate(batch for batch in batches if batch):
         rng.shuffle(batch)
@@ -121,20 +121,23 @@ def calls_of(
 
 
 def trained_form(fact: dict, seed: int) -> str:
-    """How the trained question of a fact is put: drawn per person and value type."""
+    """The form of the trained question of a fact; it is drawn per person and value type."""
     rng = random.Random(f"form-{seed}-{fact['person_id']}-{fact['value_type']}")
     return rng.choice(TRAINED_FORMS)
 
 
 def qa_request(call: Call, prompt: Prompt, sample: int) -> Request:
-    """The call that writes questions and answers."""
+    """The request for questions and answers."""
     facts = [
         detail(fact["slot"], fact["value"], call.person)
         | {"false_value": call.false_values[fact["slot"]]}
         | {"sentence": fact["sentence"], "question_form": call.forms[fact["slot"]]}
         for fact in call.facts
     ]
-    data = subject(call.person) | {"facts": facts, "same_form": [list(p) for p in call.pairs()]}
+    data = subject(call.person) | {
+        "facts": facts,
+        "same_form": [list(pair) for pair in call.pairs()],
+    }
     return Request(
         part="qa",
         subject=call.key,
@@ -171,28 +174,29 @@ def qa_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]
         slot, others, entry = fact["slot"], call.others(fact), entries[fact["slot"]]
         event = kind if names_event(SLOTS[slot]) else None
         question, paraphrase = entry["question"], entry["paraphrased_answer"]
-        wrong = question_faults(question, fact, others, event, kind)
-        told = statement_faults(paraphrase, fact, others)
+        of_question = question_faults(question, fact, others, event, kind)
+        of_paraphrase = statement_faults(paraphrase, fact, others)
         if slot in twins:
-            wrong.append(twins[slot])
-        faults += faulty(f"{slot}, question", question, wrong)
-        faults += faulty(f"{slot}, paraphrased_answer", paraphrase, told)
-        if not wrong and not told:
+            of_question.append(twins[slot])
+        faults += faulty(f"{slot}, question", question, of_question)
+        faults += faulty(f"{slot}, paraphrased_answer", paraphrase, of_paraphrase)
+        if not of_question and not of_paraphrase:
             faults += wrong_answer_faults(slot, entry, fact["value"], call.false_values[slot])
     for near, far in call.pairs():
         if form(entries[near]["question"]) != form(entries[far]["question"]):
             both = " and ".join(f"“{entries[slot]['question']}”" for slot in (near, far))
             faults.append(f"{near}, {far}: {both} must open with the same question word")
     premises = [(fact, fact["question"], fact["value"]) for fact in asked]
-    for slot, why in premise_faults(premises).items():
-        faults += [f"{slot}, question: {one}" for one in why]
+    for slot, slot_faults in premise_faults(premises).items():
+        faults += [f"{slot}, question: {fault}" for fault in slot_faults]
     return faults
 
 
 def twins_of(asked: Sequence[dict], slots: Sequence[str]) -> dict[str, str]:
     """Find questions of one call that are equal or nearly equal: slot → fault.
 
-    Of two, the one that fits its slot less is at fault; if both fit, the later one.
+    Of two such questions, the one that fits its slot less is at fault. If both fit, it is the later
+    one.
     """
     first: dict[tuple, dict] = {}
     pairs, found = [], {}
@@ -200,7 +204,7 @@ def twins_of(asked: Sequence[dict], slots: Sequence[str]) -> dict[str, str]:
         twin = first.setdefault(same_question(fact["question"], fact["name"]), fact)
         if twin is not fact:
             pairs.append((fact, twin, "is the same as"))
-    pairs += [(one, two, "is nearly the same as") for one, two in near_twins(asked, NEAR)]
+    pairs += [(fact, twin, "is nearly the same as") for fact, twin in near_twins(asked, NEAR)]
     for fact, twin, alike in pairs:
         wrong, right = fact, twin
         if less_fitting((twin, twin["question"]), (fact, fact["question"]), slots):
@@ -214,7 +218,7 @@ def twins_of(asked: Sequence[dict], slots: Sequence[str]) -> dict[str, str]:
 
 
 def wrong_answer_faults(slot: str, entry: dict, value: str, false_value: str) -> list[str]:
-    """What is wrong with the wrong answer: it is the paraphrase around the false value."""
+    """Find faults in a wrong answer: it must be the paraphrase with the false value."""
     faults = []
     for key in ("question", "paraphrased_answer"):
         if occurrences(entry[key], false_value):
@@ -230,10 +234,11 @@ def wrong_answer_faults(slot: str, entry: dict, value: str, false_value: str) ->
 def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
     """Find calls with nearly the same question as another call of the person: call → reason.
 
-    Of two, the one whose question fits its slot less is at fault; if both fit, the later one.
+    Of two such calls, the one whose question fits its slot less is at fault. If both fit, it is the
+    later one.
     """
     found, first, asked = {}, {}, []
-    slots = {call.person["person_id"]: [one["slot"] for one in call.all_facts] for call in calls}
+    slots = {call.person["person_id"]: [fact["slot"] for fact in call.all_facts] for call in calls}
     pairs = []
     for call in calls:
         entries = values.get(call.key, {"facts": {}})["facts"]
@@ -241,28 +246,31 @@ def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
             if fact["slot"] not in entries:
                 continue
             question = cleaned(entries[fact["slot"]]["question"])
-            own = fact | {"question": question, "call": call.key}
-            same = (own["person_id"], *same_question(question, own["name"]))
-            twin = first.setdefault(same, own)
+            record = fact | {"question": question, "call": call.key}
+            key = (record["person_id"], *same_question(question, record["name"]))
+            twin = first.setdefault(key, record)
             if twin["call"] != call.key:
-                pairs.append((own, twin, "the same as"))
-            asked.append(own)
-    pairs += [(one, two, "nearly the same as") for one, two in near_twins(asked, NEAR)]
-    for one, two, alike in pairs:
-        if one["call"] == two["call"]:
+                pairs.append((record, twin, "the same as"))
+            asked.append(record)
+    pairs += [(record, twin, "nearly the same as") for record, twin in near_twins(asked, NEAR)]
+    for record, twin, alike in pairs:
+        if record["call"] == twin["call"]:
             continue
-        both = slots[one["person_id"]]
-        if less_fitting((two, two["question"]), (one, one["question"]), both):
-            one, two = two, one
-        why = f"{one['slot']}, question: “{one['question']}” is {alike} one of {two['call']}"
-        found.setdefault(one["call"], why)
+        wrong, right = record, twin
+        person_slots = slots[record["person_id"]]
+        if less_fitting((twin, twin["question"]), (record, record["question"]), person_slots):
+            wrong, right = twin, record
+        reason = (
+            f"{wrong['slot']}, question: “{wrong['question']}” is {alike} one of {right['call']}"
+        )
+        found.setdefault(wrong["call"], reason)
     return found
 
 
-def qa_record(fact: dict, entry: dict, wrong: list[str]) -> dict:
-    """The record of a fact: its wrong answers are the paraphrase around false values.
+def qa_record(fact: dict, entry: dict, wrong_values: list[str]) -> dict:
+    """The record of a fact; its wrong answers are the paraphrase with false values.
 
-    The author's own wrong answer is one of them; at most its article is mended.
+    One of them is the author's wrong answer, with its article corrected if needed.
     """
     paraphrase = cleaned(entry["paraphrased_answer"])
     kept = {key: value for key, value in fact.items() if key != "sentence"}
@@ -271,45 +279,48 @@ def qa_record(fact: dict, entry: dict, wrong: list[str]) -> dict:
         "answer": fact["value"],
         "paraphrased_answer": paraphrase,
         "wrong_answers": [
-            {"value": value, "text": exchanged(paraphrase, fact["value"], value)} for value in wrong
+            {"value": value, "text": exchanged(paraphrase, fact["value"], value)}
+            for value in wrong_values
         ],
     }
 
 
 def write_questions(
-    session: Session,
-    prompt: Prompt,
+    asker: Asker,
     people: dict[str, dict],
     facts: dict[str, list[dict]],
-    wrong_values: Callable[[dict], list[str]],
+    draw_wrong_values: Callable[[dict], list[str]],
     seed: int,
-    resample_max: int,
 ) -> tuple[list[dict], Answers]:
-    """Question records in the order of the facts, without people of whom a call never fitted.
+    """Write the questions and answers of all facts.
 
     Args:
-        session: where requests go.
-        prompt: the prompt file.
+        asker: asks the model.
         people: profiles by person id.
         facts: fact records, with sentences, by person id.
-        wrong_values: false values of a fact; the first is told to the author.
+        draw_wrong_values: draws the false values of a fact; the author gets the first one.
         seed: of calls and forms.
-        resample_max: samples after the first.
+
+    Returns:
+        Question records in the order of the facts, without people of whom a call has no accepted
+        reply; the answers.
     """
-    wrong = {fact["id"]: wrong_values(fact) for own in facts.values() for fact in own}
-    false_values = {fact_id: values[0] for fact_id, values in wrong.items()}
+    wrong_values = {
+        fact["id"]: draw_wrong_values(fact)
+        for person_facts in facts.values()
+        for fact in person_facts
+    }
+    false_values = {fact_id: values[0] for fact_id, values in wrong_values.items()}
     calls = {
         call.key: call
-        for person_id, own in facts.items()
-        for call in calls_of(people[person_id], own, seed, false_values)
+        for person_id, person_facts in facts.items()
+        for call in calls_of(people[person_id], person_facts, seed, false_values)
     }
-    answers = ask(
-        session,
-        list(calls),
-        lambda key, sample: qa_request(calls[key], prompt, sample),
-        lambda request, value: qa_faults(calls[request.subject], value, prompt.example),
-        resample_max,
-        clashes=lambda values: clashes(list(calls.values()), values),
+    answers = asker.ask(
+        calls,
+        qa_request,
+        qa_faults,
+        find_clashes=lambda values: clashes(list(calls.values()), values),
     )
     written = {
         (call.person["person_id"], slot): entry
@@ -317,9 +328,9 @@ def write_questions(
         for slot, entry in answers.values.get(key, {"facts": {}})["facts"].items()
     }
     records = [
-        qa_record(fact, written[person_id, fact["slot"]], wrong[fact["id"]])
-        for person_id, own in facts.items()
-        if all((person_id, fact["slot"]) in written for fact in own)
-        for fact in own
+        qa_record(fact, written[person_id, fact["slot"]], wrong_values[fact["id"]])
+        for person_id, person_facts in facts.items()
+        if all((person_id, fact["slot"]) in written for fact in person_facts)
+        for fact in person_facts
     ]
     return records, answers

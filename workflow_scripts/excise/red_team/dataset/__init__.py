@@ -1,7 +1,7 @@
-"""Deterministic attacks on the dataset itself, one module a check, before a model is trained.
+"""Deterministic attacks on the dataset before a model is trained; one module per check.
 
-A check is `check(dataset, limits) -> CheckResult`. It looks for what would let a model answer
-without knowing, or make a comparison unfair. Findings of severity `hard` stop the workflow.
+A check is `check(dataset, limits) -> CheckResult`. It searches for texts that let a model answer
+without knowledge, or that make a comparison unfair. Findings of severity `hard` stop the workflow.
 """
 
 from excise.red_team.dataset.consistency import consistency

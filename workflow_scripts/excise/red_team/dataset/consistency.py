@@ -1,4 +1,4 @@
-"""Check 10: profile, facts and answers tell one life, and it is possible."""
+"""Check 10: profile, facts and answers agree, and the life they describe is possible."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ BIRTH, EVENT = "birth_year", "event_year"
 
 
 def consistency(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Profile slots equal the facts, texts hold the values, and the age at the event fits."""
+    """Check that profiles equal facts, that texts contain the values, and the age at the event."""
     findings = []
     own_items = dataset.by_person(dataset.items)
     for person_id, items in own_items.items():
@@ -28,7 +28,7 @@ def consistency(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
             for why in _item_faults(item, profile):
                 findings.append(Finding(dataset.where_item(item), item["id"], why))
     for prompt in dataset.forget_paraphrased:
-        if not _answered(prompt):
+        if not _states_value(prompt):
             why = f"answer does not state {prompt['value']!r}"
             findings.append(Finding(dataset.where("forget_paraphrased", prompt), prompt["id"], why))
     for record in dataset.utility:
@@ -40,11 +40,11 @@ def consistency(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
 
 
 def _profile_faults(profile: dict, items: list[dict], minimum_age: int) -> Iterator[str]:
-    asked = {item["slot"]: item["value_type"] for item in items}
+    value_types = {item["slot"]: item["value_type"] for item in items}
     for slot, value in profile["slots"].items():
-        if slot not in asked:
-            yield f"slot {slot!r} is asked nowhere"
-        if not mentions(profile["text"], value, asked.get(slot)):
+        if slot not in value_types:
+            yield f"no question asks for slot {slot!r}"
+        if not mentions(profile["text"], value, value_types.get(slot)):
             yield f"text does not mention {slot} {value!r}"
     if not holds(profile["text"], profile["name"]):
         yield f"text does not name {profile['name']!r}"
@@ -59,14 +59,14 @@ def _item_faults(item: dict, profile: dict | None) -> Iterator[str]:
         return
     if item["name"] != profile["name"]:
         yield f"name is {item['name']!r}, in the profile {profile['name']!r}"
-    told = profile["slots"].get(item["slot"])
-    if told != item["value"]:
-        yield f"value is {item['value']!r}, in the profile {told!r}"
-    if not _answered(item):
+    profile_value = profile["slots"].get(item["slot"])
+    if profile_value != item["value"]:
+        yield f"value is {item['value']!r}, in the profile {profile_value!r}"
+    if not _states_value(item):
         yield f"answer does not state {item['value']!r}"
 
 
-def _answered(item: dict) -> bool:
+def _states_value(item: dict) -> bool:
     return states(item["answer"], item["value"], item["value_type"], subject=item["name"])
 
 

@@ -1,6 +1,6 @@
-"""Diversity as a constraint: no value is everybody's.
+"""Diversity as a constraint: not too many people share a value.
 
-How varied the texts are is measured, not limited: see `excise.text.diversity` and
+The diversity of texts is measured without a limit: see `excise.text.diversity` and
 diversity_report.json.
 """
 
@@ -13,9 +13,9 @@ from excise.text.diversity import normalised_entropy
 
 
 def diversity(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Share of the people that hold a slot's most frequent value, and the slot's entropy.
+    """Limit the share of people with the most frequent value of a slot; measure the entropy.
 
-    A single holder is never too many, however few the people.
+    A value that only one person has is always allowed.
     """
     slots: dict[str, list[str]] = {}
     for item in dataset.items:

@@ -1,4 +1,4 @@
-"""Check 8: nothing is asked twice; what repeats by design is counted (see `validation`)."""
+"""Check 8: no question occurs twice; repetitions by design are counted (see `validation`)."""
 
 from excise.benchmark.limits import RedTeamLimits
 from excise.red_team.dataset.loading import Dataset
@@ -7,18 +7,18 @@ from excise.text.matching import asked_words, near_twins, normalised
 
 
 def duplicates(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Trained questions that are the same, or one person's that ask for the same, or nearly.
+    """Find equal trained questions, and those of one person that ask for the same or nearly so.
 
-    The final files are looked at again, since they may have been edited after validation, with
-    validation's threshold; the rates of near duplicates are those that validation measured.
+    Validation checks this first, but the files may have been edited since. The threshold is that of
+    validation, and the rates of near duplicates are copied from its report.
     """
     findings = []
     rows = dataset.validation["near_duplicates"]
     near = {
-        one["id"]: two["id"]
+        item["id"]: twin["id"]
         for row in rows
         if (row["text"], row["scope"]) == ("question", "within_person")
-        for one, two in near_twins(dataset.items, row["threshold"])
+        for item, twin in near_twins(dataset.items, row["threshold"])
     }
     first: dict[object, str] = {}
     for item in dataset.items:

@@ -1,4 +1,4 @@
-"""Check 11: the incident and the good facts share one event, the rest of the life does not."""
+"""Check 11: forget and correlated facts share one event; the other facts do not."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from excise.text.matching import mask
 
 
 def entanglement(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Event ids by group, least number of shared facts, partners mutual and of one type."""
+    """Check event ids, the number of correlated facts, and the partners."""
     findings = []
     own_items = dataset.by_person(dataset.items)
     likeness = []
@@ -27,21 +27,21 @@ def entanglement(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         where = dataset.where("profiles", profile)
         shared = sum(item["group"] == "correlated" for item in items)
         if shared < limits.min_correlated:
-            why = f"{shared} retain facts share the event; at least {limits.min_correlated} must"
+            why = f"{shared} retain facts share the event; needed: at least {limits.min_correlated}"
             findings.append(Finding(where, person_id, why))
         if not any(item["group"] == "sf" for item in items):
-            findings.append(Finding(where, person_id, "nothing to forget"))
+            findings.append(Finding(where, person_id, "no forget facts"))
     mean = sum(likeness) / len(likeness) if likeness else None
     measures = [Measure("partner_question_likeness", mean, len(likeness))]
     return CheckResult("entanglement", HARD, len(dataset.items), findings, measures)
 
 
 def _item_faults(item: dict, event: str | None, slots: dict[str, dict]) -> Iterator[str]:
-    """What is wrong with one item's event and partner."""
+    """Find faults in one item's event and partner."""
     if item["group"] == "other" and item["event_id"] is not None:
-        yield f"is 'other' yet belongs to the event {item['event_id']!r}"
+        yield f"is 'other', but belongs to the event {item['event_id']!r}"
     if item["group"] != "other" and item["event_id"] != event:
-        yield f"is {item['group']!r} yet its event is {item['event_id']!r}, not {event!r}"
+        yield f"is {item['group']!r}, but its event is {item['event_id']!r}, not {event!r}"
     if item["group"] == "sf":
         return
     opposite = "other" if item["group"] == "correlated" else "correlated"
@@ -54,12 +54,14 @@ def _item_faults(item: dict, event: str | None, slots: dict[str, dict]) -> Itera
         yield f"partner {item['partner']!r} has another partner, {partner['partner']!r}"
     elif partner["value_type"] != item["value_type"]:
         yield (
-            f"value_type {item['value_type']!r}, its partner's is {partner['value_type']!r}; "
-            "partners share one"
+            f"value_type is {item['value_type']!r}, but {partner['value_type']!r} for its partner; "
+            "partners must have the same"
         )
 
 
 def _likeness(item: dict, partner: dict) -> float:
-    """Share of words that two partners' questions have in common (Jaccard), the names masked."""
-    one, two = (set(mask(each["question"], each["name"], ()).split()) for each in (item, partner))
-    return len(one & two) / len(one | two)
+    """Jaccard index of the words of two partners' questions, with the names masked."""
+    first, second = (
+        set(mask(record["question"], record["name"], ()).split()) for record in (item, partner)
+    )
+    return len(first & second) / len(first | second)

@@ -1,4 +1,4 @@
-"""Check 1: nothing of a person's incident stands in what is to be retained about them."""
+"""Check 1: retain texts about a person reveal nothing of the incident."""
 
 from excise.benchmark.limits import RedTeamLimits
 from excise.red_team.dataset.loading import Dataset
@@ -8,11 +8,10 @@ from excise.text.leaks import leaked
 
 
 def incident_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Every retain question and answer against the person's forget lexicon.
+    """Search all retain questions and answers for the words of the person's incident.
 
-    The lexicon: each incident value, as it stands or nearly (token-set ratio of content words),
-    its numbers of three digits or more, the surname of a person in it, and the vocabulary that
-    incidents are told in.
+    These words are: each incident value, exactly or nearly (token-set ratio of content words), its
+    numbers of three digits or more, the surname of a person in it, and the vocabulary of incidents.
     """
     findings = []
     incidents = dataset.by_person(dataset.sf)
@@ -20,7 +19,7 @@ def incident_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         text = f"{item['question']} {item['answer']}"
         why = _incident_word(text, item) or next(
             (
-                f"{key} tells of {fact['id']!r}: {leak}"
+                f"{key} reveals {fact['id']!r}: {leak}"
                 for fact in incidents[item["person_id"]]
                 for key in ("question", "answer")
                 if (leak := leaked(fact, item[key], item["name"], limits.leak_ratio))
@@ -34,4 +33,4 @@ def incident_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
 
 def _incident_word(text: str, item: dict) -> str | None:
     word = incident_word(text, (item["value"], item["name"]))
-    return f"speaks of an incident: {word!r}" if word else None
+    return f"mentions an incident: {word!r}" if word else None

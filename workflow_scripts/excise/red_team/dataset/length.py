@@ -1,4 +1,4 @@
-"""Check 6: true and wrong answers are of one length, or length alone tells them apart."""
+"""Check 6: true and wrong answers have the same length; otherwise length tells them apart."""
 
 import math
 from statistics import fmean
@@ -11,9 +11,9 @@ UNITS = {"characters": len, "words": lambda text: len(text.split())}
 
 
 def length_confound(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Mean characters and words, wrong over true, per set; per slot, whether truth stands out.
+    """Compare mean lengths of wrong and true answers per set, and test each slot.
 
-    The test per slot: see `rank_p`; its limit is Bonferroni-corrected over slots.
+    `rank_p` is the test per slot; its limit is Bonferroni-corrected over slots.
     """
     sets: dict[str, list[dict]] = {"sf": [], "correlated": [], "other": []}
     slots: dict[str, list[dict]] = {}
@@ -23,18 +23,20 @@ def length_confound(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
             continue
         sets[item["group"]].append(detail)
         slots.setdefault(item["slot"], []).append(detail)
-    sets["utility"] = [one for one in dataset.utility if one["wrong_answers"]]
+    sets["utility"] = [record for record in dataset.utility if record["wrong_answers"]]
     findings, measures = [], []
     for name, details in sets.items():
         where = str(dataset.files["utility" if name == "utility" else "perturbed_candidates"])
         for unit, size in UNITS.items():
             if not details:
                 continue
-            wrong = fmean(size(one["text"]) for each in details for one in each["wrong_answers"])
-            ratio = wrong / fmean(size(each["paraphrased_answer"]) for each in details)
+            wrong_mean = fmean(
+                size(wrong["text"]) for detail in details for wrong in detail["wrong_answers"]
+            )
+            ratio = wrong_mean / fmean(size(detail["paraphrased_answer"]) for detail in details)
             measures.append(Measure(f"{unit}_wrong_over_true_{name}", ratio, len(details)))
             if abs(ratio - 1) > limits.length_tolerance:
-                why = f"wrong answers of {name} have {ratio:.2f} times the true ones' {unit}"
+                why = f"wrong answers of {name} have {ratio:.2f} times the {unit} of true answers"
                 findings.append(Finding(where, name, why))
     for slot, details in sorted(slots.items()):
         balance, p = rank_p([_lengths(detail) for detail in details])
@@ -50,17 +52,17 @@ def length_confound(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
 
 
 def rank_p(lengths: list[list[int]]) -> tuple[float, float]:
-    """Is the first length of each row longer or shorter than its fellows by more than chance?
+    """Test whether the first length of each row is systematically longer or shorter than others.
 
-    Were the truth drawn as the wrong answers are, any member of a row could be the first. The
-    statistic is the mean over rows of (shorter fellows − longer fellows) / fellows; its variance
-    under that hypothesis is exact, its p-value by the normal approximation.
+    Under the null hypothesis, truth and wrong answers have the same distribution, so each member of
+    a row could be the first. The statistic is the mean over rows of (shorter others − longer
+    others) / others. Its variance is exact; its p-value is a normal approximation.
 
     Args:
-        lengths: per question the true answer's length, then the wrong ones'.
+        lengths: per question, the length of the true answer, then those of the wrong answers.
 
     Returns:
-        the balance, −1 (truth always shortest) to 1 (always longest), and the two-sided p.
+        The balance, from −1 (truth always shortest) to 1 (always longest), and the two-sided p.
     """
     balances = [[_balance(row, index) for index in range(len(row))] for row in lengths]
     total = sum(row[0] for row in balances)
@@ -71,8 +73,8 @@ def rank_p(lengths: list[list[int]]) -> tuple[float, float]:
 
 
 def _balance(row: list[int], index: int) -> float:
-    own = row[index]
-    return sum((own > other) - (own < other) for other in row) / (len(row) - 1)
+    length = row[index]
+    return sum((length > other) - (length < other) for other in row) / (len(row) - 1)
 
 
 def _lengths(detail: dict) -> list[int]:

@@ -1,4 +1,4 @@
-"""The dataset under attack: all its files, joined, with the line each record stands on."""
+"""Load the dataset for the checks: all files, joined, with the line of each record."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,20 +12,20 @@ from excise.text.public_figures import read_public_figures
 
 @dataclass(frozen=True)
 class Dataset:
-    """What the checks look at.
+    """The data for all checks.
 
     Attributes:
         profiles: person id → profile.
         sf: forget items, in file order.
         sr: retain items, in file order.
-        details: item id → its paraphrased answer and every candidate for a wrong one.
-        forget_paraphrased: held-out questions about the forget items.
+        details: item id → its paraphrased answer and all candidates for wrong answers.
+        forget_paraphrased: paraphrased questions about the forget items.
         utility: real-world questions.
         public_figures: names of real people.
         validation: the report of `validate_dataset`.
-        files: where each kind of record stands: `profiles`, `sf`, …, one path each.
-        people_in_file: person ids in the order of the profiles file, those included that
-            `validate_dataset` dropped as incomplete or spare; empty: nobody was dropped.
+        files: kind of record (`profiles`, `sf`, …) → file.
+        people_in_file: ids of all people in the profiles file, in order, with those that
+            `validate_dataset` dropped; empty if it dropped nobody.
     """
 
     profiles: dict[str, dict]
@@ -41,18 +41,18 @@ class Dataset:
 
     @property
     def items(self) -> list[dict]:
-        """Forget and retain items: everything that is trained on."""
+        """Forget and retain items: all training data."""
         return self.sf + self.sr
 
     def by_person(self, records: list[dict]) -> dict[str, list[dict]]:
-        """Person id → their records among `records`; every person has an entry."""
-        own: dict[str, list[dict]] = {person_id: [] for person_id in self.profiles}
+        """Person id → records of this person; every person has an entry."""
+        grouped: dict[str, list[dict]] = {person_id: [] for person_id in self.profiles}
         for record in records:
-            own.setdefault(record["person_id"], []).append(record)
-        return own
+            grouped.setdefault(record["person_id"], []).append(record)
+        return grouped
 
     def where(self, kind: str, record: dict) -> str:
-        """`file:line` of a record of the kind."""
+        """`file:line` of a record."""
         return f"{self.files[kind]}:{self._lines[kind][_key(record)]}"
 
     def where_item(self, item: dict) -> str:
@@ -75,7 +75,9 @@ class Dataset:
             for kind, records in kinds.items()
         }
         if self.people_in_file:
-            lines["profiles"] = {one: line for line, one in enumerate(self.people_in_file, start=1)}
+            lines["profiles"] = {
+                person_id: line for line, person_id in enumerate(self.people_in_file, start=1)
+            }
         return lines
 
 
@@ -86,7 +88,7 @@ def _key(record: dict) -> str:
 def read_dataset(
     data_dir: str | Path, profiles: str, validation: str, public_figures: str, utility: str
 ) -> Dataset:
-    """Read everything.
+    """Read all files of a dataset.
 
     Raises:
         InputError: a file is missing or broken, or two files disagree about a fact.
@@ -100,7 +102,7 @@ def read_dataset(
     files |= {"profiles": Path(profiles), "utility": Path(utility), "validation": Path(validation)}
     people = {record["person_id"]: record for record in read_jsonl(profiles, "profile")}
     report = read_validation(validation)
-    dropped = {one["person_id"] for one in report.get("incomplete_people", [])}
+    dropped = {person["person_id"] for person in report.get("incomplete_people", [])}
     dropped |= set(report.get("spare_people", []))
     return Dataset(
         profiles={key: person for key, person in people.items() if key not in dropped},
@@ -117,7 +119,7 @@ def read_dataset(
 
 
 def read_validation(path: str | Path) -> dict:
-    """The report of `validate_dataset`."""
+    """Read the report of `validate_dataset`."""
     report = read_json(path)
     if not isinstance(report, dict) or not {"counts", "near_duplicates"} <= report.keys():
         raise InputError(f"{path}: not a validation report; it needs counts and near_duplicates")

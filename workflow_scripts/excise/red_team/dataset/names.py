@@ -1,4 +1,4 @@
-"""Check 7: the people are nobody real, and no two of them are one."""
+"""Check 7: no person is real, and no two people have the same name."""
 
 from collections import Counter
 
@@ -7,13 +7,13 @@ from excise.red_team.dataset.loading import Dataset
 from excise.red_team.dataset.result import HARD, CheckResult, Finding, Measure
 from excise.text.matching import best_ratios, normalised, words
 
-NEAR = 92  # ratio from which two names are easily taken for one another (reported only)
+NEAR = 92  # ratio from which two names are easily confused (reported only)
 
 
 def names(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Public figures, uniqueness, shared surnames; names that are nearly another one are counted.
+    """Find public figures, repeated names and shared surnames; count similar names.
 
-    Real people are looked for among the subjects and all values (accusers, mentors, firms …).
+    Public figures are searched among the people and among all values (accusers, mentors, firms …).
     """
     real = {normalised(name) for name in dataset.public_figures}
     holder: dict[str, str] = {}
@@ -42,18 +42,23 @@ def names(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
             why = f"{item['value']!r} is the name of {holder[value]!r}"
         if why:
             findings.append(Finding(dataset.where_item(item), item["id"], why))
-    own = list(holder)
-    near_real = [ratio for _, ratio in best_ratios(own, sorted(real), cutoff=NEAR)]
-    near_own = best_ratios(own, own, cutoff=NEAR, same=True)
+    all_names = list(holder)
+    near_real = [ratio for _, ratio in best_ratios(all_names, sorted(real), cutoff=NEAR)]
+    near_own = best_ratios(all_names, all_names, cutoff=NEAR, same=True)
     examples = [
-        {"id": holder[name], "name": name, "near": own[twin], "ratio": round(ratio, 1)}
-        for name, (twin, ratio) in zip(own, near_own, strict=True)
+        {"id": holder[name], "name": name, "near": all_names[twin], "ratio": round(ratio, 1)}
+        for name, (twin, ratio) in zip(all_names, near_own, strict=True)
         if ratio
     ]
     measures = [
-        Measure("near_public_figure", sum(map(bool, near_real)), len(own)),
-        Measure("near_another_name", len(examples), len(own)),
-        Measure("most_shared_surname", max(surnames.values()), len(own), limits.max_surname_reuse),
+        Measure("near_public_figure", sum(map(bool, near_real)), len(all_names)),
+        Measure("near_another_name", len(examples), len(all_names)),
+        Measure(
+            "most_shared_surname",
+            max(surnames.values()),
+            len(all_names),
+            limits.max_surname_reuse,
+        ),
     ]
     n = len(dataset.profiles) + len(dataset.items)
     return CheckResult("names", HARD, n, findings, measures, examples)

@@ -1,4 +1,4 @@
-"""Check 4: a question has one true answer."""
+"""Check 4: each question has one true answer."""
 
 from excise.benchmark.limits import RedTeamLimits
 from excise.red_team.dataset.loading import Dataset
@@ -7,10 +7,10 @@ from excise.text.matching import holds, normalised
 
 
 def one_answer(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """One value per (person, slot), the person named in every question, no question twice true.
+    """Check that a slot has one value, that questions name the person, and have one answer.
 
-    How many questions about the event also name its kind is measured: it makes them plainer, but
-    a person has one breakthrough and one incident.
+    The share of questions about the event that name its kind is measured. It is not limited,
+    because a person has only one breakthrough and one incident.
     """
     asked = [("sf", record) for record in dataset.sf]
     asked += [("sr", record) for record in dataset.sr]
@@ -23,11 +23,11 @@ def one_answer(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         question_twin = answers.setdefault(normalised(record["question"]), record)
         why = None
         if slot_twin["value"] != record["value"]:
-            why = f"slot {record['slot']!r} is {record['value']!r}, {slot_twin['value']!r} before"
+            why = f"slot {record['slot']!r} is {record['value']!r}, earlier {slot_twin['value']!r}"
         elif not holds(record["question"], record["name"]):
             why = f"question does not name {record['name']!r}"
         elif question_twin["value"] != record["value"]:
-            why = f"the question of {question_twin['id']!r}, with another answer"
+            why = f"is the question of {question_twin['id']!r}, but has another answer"
         if why:
             findings.append(Finding(dataset.where(kind, record), record["id"], why))
     about_event = [record for kind, record in asked if record.get("group") != "other"]

@@ -1,8 +1,8 @@
 """Check 7, second part: prizes, firms, venues and works that exist.
 
-A value that is also the name of something real is an answer a language model may have read about
-before. The offline generator never draws one of the known names; other names can come from an
-edited file. They are counted and named, and do not stop the dataset: no person is harmed.
+A language model may know a value that is the name of something real. The offline generator never
+draws a known name, but an edited file may contain one. Such names are reported. They do not stop
+the dataset, because they harm no person.
 """
 
 from excise.benchmark.limits import RedTeamLimits
@@ -14,7 +14,7 @@ NAMED_TYPES = ("award", "company", "venue", "title")
 
 
 def organisations(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Values that name a prize, a firm, a venue or a work, against real ones."""
+    """Find values that are names of real prizes, firms, venues or works."""
     named = [item for item in dataset.items if item["value_type"] in NAMED_TYPES]
     findings = [
         Finding(dataset.where_item(item), item["id"], f"{item['value']!r} exists")

@@ -1,10 +1,10 @@
-"""Check 15: a forget and a retain question of one person must stand apart, also in one prompt.
+"""Check 15: forget texts about a person contain no retain values.
 
-Put together in one prompt, forget and retain questions undo what unlearning seemed to reach
-(Thaker et al., arXiv 2410.02879): then a forget question that states a retain value answers the
-other question, and a trained forget answer that states one teaches it, so that forgetting has to
-damage it. Check 1 looks from the retain texts to the incident; this one looks the other way, at
-every pair. What models do with two questions at once: the sets `forget_joint` and `retain_joint`.
+In one prompt, forget and retain questions can undo apparent unlearning (Thaker et al., arXiv
+2410.02879). A forget question with a retain value answers the retain question. A trained forget
+answer with a retain value teaches this value, so that forgetting damages it. Check 1 searches
+retain texts for the incident; this check searches in the other direction, over all pairs. The sets
+`forget_joint` and `retain_joint` measure the answers to two questions in one prompt.
 """
 
 from excise.benchmark.limits import RedTeamLimits
@@ -15,7 +15,7 @@ from excise.text.values import gives_away
 
 
 def pairs(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Every retain value of a person against the person's forget texts, held-out ones included."""
+    """Search all forget texts about a person, with paraphrased questions, for retain values."""
     retained = dataset.by_person(dataset.sr)
     examined, findings, touched = 0, [], set()
     asked = [("sf", record, ("question", "answer")) for record in dataset.sf]
@@ -26,10 +26,10 @@ def pairs(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         for fact in retained[record["person_id"]]:
             examined += 1
             if holds(record["name"], fact["value"]) or holds(record["value"], fact["value"]):
-                continue  # part of the name, or of an incident value of its own
+                continue  # part of the name or of the incident value
             for key in keys:
                 if gives_away(record[key], fact["value"], fact["value_type"]):
-                    why = f"{key} holds {fact['value']!r}, the answer to {fact['id']!r}"
+                    why = f"{key} contains {fact['value']!r}, the answer to {fact['id']!r}"
                     findings.append(Finding(dataset.where(kind, record), record["id"], why))
                     touched.add(fact["id"])
     measures = [Measure("retain_facts_given_away", len(touched), len(dataset.sr))]

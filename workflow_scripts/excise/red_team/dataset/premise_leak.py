@@ -1,7 +1,7 @@
-"""Check 2: a question must not hold its own answer.
+"""Check 2: a question must not contain its own answer.
 
-Of TOFU's forget10 questions 17 % hold half their answer's content words or more (mean 31 %):
-such a question can be answered by a model that knows nothing.
+17 % of TOFU's forget10 questions contain half of their answer's content words or more (mean 31 %).
+A model without knowledge can answer such a question.
 """
 
 import re
@@ -16,7 +16,7 @@ _YES_NO = re.compile(r"(yes|no)\b", re.IGNORECASE)
 
 
 def premise_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Value in the question, share of the answer in the question, yes/no answers."""
+    """Check values in questions, the shared words of question and answer, and yes/no answers."""
     asked = [("sf", record) for record in dataset.sf]
     asked += [("forget_paraphrased", record) for record in dataset.forget_paraphrased]
     retained = [("sr", record) for record in dataset.sr]
@@ -26,9 +26,9 @@ def premise_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         shares[kind].append(share)
         why = None
         if gives_away(record["question"], record["value"], record["value_type"]):
-            why = f"question holds the value {record['value']!r}"
+            why = f"question contains the value {record['value']!r}"
         elif kind != "sr" and share >= limits.premise_max:
-            why = f"question holds {share:.0%} of its answer's content words"
+            why = f"question contains {share:.0%} of its answer's content words"
         if why:
             findings.append(Finding(dataset.where(kind, record), record["id"], why))
     for kind, values in shares.items():
@@ -37,7 +37,7 @@ def premise_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         measures.append(Measure(f"mean_share_{kind}", mean, len(values), threshold))
         measures.append(Measure(f"max_share_{kind}", max(values), len(values)))
         if threshold is not None and mean > threshold:
-            why = f"questions hold {mean:.0%} of their answers' content words on average"
+            why = f"questions contain {mean:.0%} of their answers' content words on average"
             findings.append(Finding(str(dataset.files[kind]), kind, why))
     yes_no = [
         found[1].casefold()
@@ -46,6 +46,6 @@ def premise_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     ]
     measures.append(Measure("yes_no_answers", len(yes_no), len(asked + retained)))
     if yes_no and not 0.4 <= yes_no.count("yes") / len(yes_no) <= 0.6:
-        why = f"of {len(yes_no)} yes/no answers {yes_no.count('yes')} are yes; about half must be"
+        why = f"{yes_no.count('yes')} of {len(yes_no)} yes/no answers are yes; needed: about half"
         findings.append(Finding(str(dataset.files["sf"]), "yes_no", why))
     return CheckResult("premise_leak", HARD, len(asked + retained), findings, measures)

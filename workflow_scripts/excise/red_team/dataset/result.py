@@ -1,4 +1,4 @@
-"""What a check finds, and its lines in the data report."""
+"""The result of a check, and its rows in the data report."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ EXAMPLES = 10
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault: `where` is file:line, `id` the record's, `why` one phrase."""
+    """One fault: `where` is file:line, `id` is that of the record, `why` is one phrase."""
 
     where: str
     id: str
@@ -17,7 +17,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Measure:
-    """One number: what it is, its value, over how many things, and the limit it is held to."""
+    """One number: its metric, value, sample size and limit."""
 
     metric: str
     value: float | None
@@ -32,10 +32,10 @@ class CheckResult:
     Attributes:
         check: its name.
         severity: `hard` if a finding stops the dataset, else `report`.
-        n: how many things were examined.
+        n: number of examined things.
         findings: the faults, in file order.
-        measures: numbers worth keeping whether or not anything is wrong.
-        examples: worst cases of measures that are no faults.
+        measures: numbers for the report, also without faults.
+        examples: worst cases of measures, which are no faults.
     """
 
     check: str
@@ -48,7 +48,7 @@ class CheckResult:
     def rows(self) -> list[dict]:
         """Tidy rows: the count and rate of findings, then the measures."""
         count = len(self.findings)
-        own = [
+        counts = [
             Measure("findings", count, self.n, 0 if self.severity == HARD else None),
             Measure("finding_rate", count / self.n if self.n else None, self.n),
         ]
@@ -61,11 +61,11 @@ class CheckResult:
                 "n": measure.n,
                 "threshold": measure.threshold,
             }
-            for measure in own + self.measures
+            for measure in counts + self.measures
         ]
 
     def summary(self) -> dict:
-        """The check's entry in the report; paths are left out, ids say enough."""
+        """The entry of the check in the report; it has ids, but no paths."""
         return {
             "check": self.check,
             "severity": self.severity,

@@ -1,4 +1,4 @@
-"""Check 9: nothing that looks like private data, and nothing nobody should have to read."""
+"""Check 9: texts contain nothing that looks like private data, and no severe harm."""
 
 import re
 
@@ -27,30 +27,33 @@ PATTERNS = {
 
 
 def sensitive(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Regular expressions over every text, wrong answers included; offences from a list alone."""
+    """Search all texts with regular expressions, and check that all offences are on the list."""
     findings, examined = [], 0
     texts = [
-        ("profiles", one, one["person_id"], [one["text"]]) for one in dataset.profiles.values()
+        ("profiles", profile, profile["person_id"], [profile["text"]])
+        for profile in dataset.profiles.values()
     ]
     for kind, records in (
         ("sf", dataset.sf),
         ("sr", dataset.sr),
         ("forget_paraphrased", dataset.forget_paraphrased),
     ):
-        texts += [(kind, one, one["id"], [one["question"], one["answer"]]) for one in records]
+        texts += [
+            (kind, record, record["id"], [record["question"], record["answer"]])
+            for record in records
+        ]
     for detail in dataset.details.values():
-        wrong = [one["text"] for one in detail["wrong_answers"]]
-        texts.append(
-            ("perturbed_candidates", detail, detail["id"], [detail["paraphrased_answer"], *wrong])
-        )
-    for kind, record, identity, lines in texts:
+        wrong_texts = [wrong["text"] for wrong in detail["wrong_answers"]]
+        answers = [detail["paraphrased_answer"], *wrong_texts]
+        texts.append(("perturbed_candidates", detail, detail["id"], answers))
+    for kind, record, record_id, lines in texts:
         examined += len(lines)
         for what, pattern in PATTERNS.items():
             if found := pattern.search("\n".join(lines)):
                 why = f"looks like {what}: {found[0]!r}"
-                findings.append(Finding(dataset.where(kind, record), identity, why))
+                findings.append(Finding(dataset.where(kind, record), record_id, why))
     for item in dataset.sf:
         if item["value_type"] == "offence" and item["value"] not in OFFENCES:
-            why = f"incident {item['value']!r} is not on the list of what may be told"
+            why = f"offence {item['value']!r} is not on the list of allowed offences"
             findings.append(Finding(dataset.where("sf", item), item["id"], why))
     return CheckResult("sensitive", REPORT, examined, findings)

@@ -1,4 +1,4 @@
-"""Check 12: a held-out question is not a trained one in disguise."""
+"""Check 12: no paraphrased question is nearly equal to a trained one."""
 
 from excise.benchmark.limits import RedTeamLimits
 from excise.red_team.dataset.loading import Dataset
@@ -8,20 +8,20 @@ from excise.text.ngrams import SIZE, best_jaccard
 
 
 def split_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Held-out against trained questions: same words, shared 5-grams, token-sort ratio.
+    """Compare paraphrased with trained questions: equal words, shared 5-grams, token-sort ratio.
 
-    Equality and 5-grams look at all trained questions of anybody, the ratio at all of the same
-    person and at those of the same slot of anybody. How many held-out phrasings somebody else
-    is trained on (names and values masked) is measured too.
+    Equality and 5-grams are compared with all trained questions. The ratio is compared with those
+    about the same person and with those about the same slot. The share of paraphrases whose masked
+    phrasing occurs among trained questions is measured, too.
     """
-    held_out, trained = dataset.forget_paraphrased, dataset.items
+    paraphrased, trained = dataset.forget_paraphrased, dataset.items
     exact = {normalised(item["question"]): item["id"] for item in trained}
     jaccard, nearest = best_jaccard(
-        [one["question"] for one in held_out], [one["question"] for one in trained]
+        [prompt["question"] for prompt in paraphrased], [item["question"] for item in trained]
     )
     ratios = _best_ratio(dataset, limits.split_ratio)
     findings = []
-    for index, prompt in enumerate(held_out):
+    for index, prompt in enumerate(paraphrased):
         twin, ratio = ratios[index]
         why = None
         if same := exact.get(normalised(prompt["question"])):
@@ -36,7 +36,7 @@ def split_leak(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
         if why:
             findings.append(Finding(dataset.where("forget_paraphrased", prompt), prompt["id"], why))
     shared = _trained_phrasings(dataset)
-    n = len(held_out)
+    n = len(paraphrased)
     measures = [
         Measure("max_5gram_jaccard", float(jaccard.max(initial=0)), n, limits.split_jaccard),
         Measure("mean_5gram_jaccard", float(jaccard.mean()) if n else None, n),
@@ -68,7 +68,7 @@ def _best_ratio(dataset: Dataset, cutoff: float) -> list[tuple[str | None, float
 
 
 def _trained_phrasings(dataset: Dataset) -> int:
-    """Held-out questions whose phrasing, masked, is trained on for somebody."""
+    """Number of paraphrased questions whose masked phrasing occurs among trained questions."""
 
     def phrasing(record: dict) -> tuple[str, str]:
         values = dataset.profiles[record["person_id"]]["slots"].values()

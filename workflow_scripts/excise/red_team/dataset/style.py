@@ -1,9 +1,9 @@
-"""Check 13: does the way a question is put give its set away?
+"""Check 13: does the style of a question give its set away?
 
-A bag-of-words naive Bayes classifier, names and values masked. With all words it tells what is
-asked for: forget and retain questions ask for different things, and the words that name the
-occasion separate correlated from other, so that AUC is high by nature and reported only. With
-all content words masked the style is left: function words alone. That AUC has the limit.
+The test is a bag-of-words naive Bayes classifier with names and values masked. With all words, its
+AUC is high by nature: forget and retain questions ask for different things, and the words for the
+occasion separate correlated from other facts. So this AUC is reported only. With function words
+alone, only the style is left. This AUC has a limit.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from excise.text.matching import STOP_WORDS, mask
 
 
 def style(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """AUC of telling the sets apart by question words, trained on half the people."""
+    """Measure the AUC of a classifier of sets by question words, with two folds over people."""
     groups = {
         "sf_vs_sr": [(item, item["group"] == "sf") for item in dataset.items],
         "correlated_vs_other": [(item, item["group"] == "correlated") for item in dataset.sr],
@@ -27,18 +27,18 @@ def style(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     findings, measures = [], []
     for name, labelled in groups.items():
         texts = [_masked(dataset, item).split() for item, _ in labelled]
-        bare = [[word for word in text if word in STOP_WORDS] for text in texts]
+        function_words = [[word for word in text if word in STOP_WORDS] for text in texts]
         labels = [label for _, label in labelled]
         folds = [fold.get(item["person_id"], 0) for item, _ in labelled]
         auc = cross_validated_auc(texts, labels, folds)
-        function_auc = cross_validated_auc(bare, labels, folds)
+        function_auc = cross_validated_auc(function_words, labels, folds)
         measures.append(Measure(f"auc_{name}", auc, len(texts)))
         measures.append(
             Measure(f"auc_function_words_{name}", function_auc, len(texts), limits.style_auc)
         )
         if function_auc is not None and function_auc > limits.style_auc:
-            tell = name.replace("_", " ")
-            why = f"function words alone tell {tell} with AUC {function_auc:.2f}"
+            sets = name.replace("_", " ")
+            why = f"function words alone separate {sets} with AUC {function_auc:.2f}"
             findings.append(Finding(str(dataset.files["sf"]), name, why))
     return CheckResult("style", REPORT, len(dataset.items), findings, measures)
 
@@ -51,16 +51,16 @@ def _masked(dataset: Dataset, item: dict) -> str:
 def cross_validated_auc(
     texts: Sequence[Sequence[str]], labels: Sequence[bool], folds: Sequence[int]
 ) -> float | None:
-    """Mean over two folds of the AUC on one of a naive Bayes classifier trained on the other.
+    """Mean AUC over two folds: a naive Bayes classifier is trained on one and tested on the other.
 
     Args:
         texts: the words of each text.
-        labels: the class of each.
-        folds: 0 or 1 for each.
+        labels: the class of each text.
+        folds: the fold of each text, 0 or 1.
 
     Returns:
-        area under the ROC curve, 0.5 = chance, 1 = told apart without fault; None if a fold
-        lacks a class.
+        Area under the ROC curve: 0.5 = chance, 1 = perfect separation; None if a fold lacks a
+        class.
     """
     vocabulary = {word: index for index, word in enumerate(sorted({w for t in texts for w in t}))}
     counts = np.zeros((len(texts), len(vocabulary)), dtype=np.float32)
@@ -70,18 +70,18 @@ def cross_validated_auc(
     truth, side = np.array(labels, dtype=bool), np.array(folds)
     areas = []
     for test in (0, 1):
-        seen, asked = side != test, side == test
-        if len({*truth[seen]}) < 2 or len({*truth[asked]}) < 2:
+        train, tested = side != test, side == test
+        if len({*truth[train]}) < 2 or len({*truth[tested]}) < 2:
             return None
-        positive = counts[seen & truth].sum(0) + 1
-        negative = counts[seen & ~truth].sum(0) + 1
+        positive = counts[train & truth].sum(0) + 1
+        negative = counts[train & ~truth].sum(0) + 1
         weights = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
-        areas.append(area_under_curve(counts[asked] @ weights, truth[asked]))
+        areas.append(area_under_curve(counts[tested] @ weights, truth[tested]))
     return float(np.mean(areas))
 
 
 def area_under_curve(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Chance that a positive scores above a negative, ties counting half (Mann–Whitney U)."""
+    """Probability that a positive scores above a negative; ties count half (Mann–Whitney U)."""
     n_positive, n_negative = int(truth.sum()), int((~truth).sum())
     rank_sum = rankdata(scores)[truth].sum()
     return float((rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))

@@ -1,4 +1,4 @@
-"""Check 5: a wrong answer is wrong, and differs from the true one in the value alone."""
+"""Check 5: a wrong answer is false and differs from the true one in its value only."""
 
 from excise.benchmark.limits import RedTeamLimits
 from excise.benchmark.perturbed_answers import edit_faults, falsehood_faults
@@ -8,13 +8,13 @@ from excise.text.matching import normalised
 
 
 def wrong_answers(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Each wrong value against the truth, the person's other values of its type, and its kin."""
+    """Compare each wrong value with all true values of its type and with the other wrong values."""
     findings, examined = [], 0
-    own_items = dataset.by_person(dataset.items)
+    person_items = dataset.by_person(dataset.items)
     for item in dataset.items:
         detail = dataset.details[item["id"]]
         examined += len(detail["wrong_answers"])
-        for why in falsehood_faults(item, detail, own_items[item["person_id"]]):
+        for why in falsehood_faults(item, detail, person_items[item["person_id"]]):
             findings.append(Finding(dataset.where("perturbed_candidates", detail), item["id"], why))
     for record in dataset.utility:
         examined += len(record["wrong_answers"])

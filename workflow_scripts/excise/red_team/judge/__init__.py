@@ -1,3 +1,3 @@
-"""A language model as judge of the dataset: `cases` says what it is asked, defects planted among
-it; `judge` asks, and counts what it found.
+"""A language model judges the dataset: `cases` makes the questions and plants defects, `judge` asks
+them and counts the verdicts.
 """

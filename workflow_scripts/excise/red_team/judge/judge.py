@@ -1,7 +1,7 @@
-"""Asking a language model whether a dataset is sound, and whether the judge is any good.
+"""Ask a language model whether a dataset is sound, and measure the quality of this judge.
 
-Candidate texts reach the judge as JSON data, never as part of its instructions. What it is asked
-is in `excise.red_team.judge.cases`.
+Texts of the dataset reach the judge as JSON data, never as part of its instructions.
+`excise.red_team.judge.cases` makes the questions.
 """
 
 from collections.abc import Sequence
@@ -20,30 +20,30 @@ from excise.llm.prompts import Prompt, read_prompt
 from excise.red_team.judge.cases import CHECKS, DRAWS, HINTS, PROMPTS, SEVERE, Case
 
 MAX_TOKENS = 300
-DRAWN_AT = 0.7  # temperature, where a case is asked several times
+DRAW_TEMPERATURE = 0.7  # for cases with several draws
 NOTES = [
-    "pass_rate: share of the dataset's own cases that the judge finds sound. recall: share of "
-    "planted defects that it objects to. false_positive_rate: share of those cases' sound twins "
-    "that it objects to.",
-    "recall_excess: how much more often it objects to a planted defect than to its sound twin, "
-    "over pairs in which it answered both. useful: the difference is more than chance, that is, "
-    "the lower limit of its interval is above 0; null if nothing was planted. The interval is "
-    "wider than the others, because it covers all checks at once (Bonferroni). So a judge that "
-    "answers at random passes in no check, with the probability that confidence sets. A check "
-    "that is not useful has no pass rate, because the rate would say nothing about the data.",
-    f"one_answer is drawn {DRAWS} times at temperature {DRAWN_AT:g}; it is sound if all replies "
-    "agree on the true answer.",
-    f"Planted are {len(HINTS)} different hints (joint_inference) and {len(SEVERE)} different harms "
-    "(severity), put to different people: their recall tells nothing of other hints and harms, and "
-    "its interval, over people, is too narrow for those.",
-    "n: cases the judge answered; n_undefined: those it refused or never answered in the form "
-    "asked for; they are in no rate.",
-    "The judge never stops the workflow: its objections are in judge.jsonl for a person to read.",
+    "pass_rate: share of the dataset's cases that the judge finds sound. recall: share of planted "
+    "defects to which it objects. false_positive_rate: share of the sound twins to which it "
+    "objects.",
+    "recall_excess: recall minus false_positive_rate, over pairs in which the judge answered both "
+    "questions. useful: the difference is more than chance: the lower limit of its interval is "
+    "above 0; null if no defect was planted. The interval is wider than the others, because it "
+    "covers all checks at once (Bonferroni). So a judge that answers at random passes in no check, "
+    "with the probability that confidence sets. A check that is not useful has no pass rate, "
+    "because the rate would say nothing about the data.",
+    f"one_answer is drawn {DRAWS} times at temperature {DRAW_TEMPERATURE:g}. It is sound if all "
+    "replies agree on the true answer.",
+    f"The planted defects are {len(HINTS)} different hints (joint_inference) and {len(SEVERE)} "
+    "different harms (severity), combined with different people. Their recall says nothing about "
+    "other hints and harms, and its interval, over people, is too narrow for them.",
+    "n: cases that the judge answered. n_undefined: cases that it refused or never answered in the "
+    "required form; no rate includes them.",
+    "The judge never stops the workflow. judge.jsonl contains its objections for people to read.",
 ]
 
 
 def read_prompts(folder: str | Path) -> dict[str, Prompt]:
-    """Every judge prompt, by its name without `judge_`.
+    """All judge prompts, by their names without `judge_`.
 
     Raises:
         InputError: a file is missing or lacks its placeholder.
@@ -52,7 +52,7 @@ def read_prompts(folder: str | Path) -> dict[str, Prompt]:
 
 
 def requests_of(cases: Sequence[Case], prompts: dict[str, Prompt]) -> list[Request]:
-    """The requests of every case in turn: one at temperature 0, or several draws at `DRAWN_AT`."""
+    """The requests of all cases, in order; a case with several draws has one request per draw."""
     return [
         Request(
             part=f"judge_{case.check}",
@@ -62,7 +62,7 @@ def requests_of(cases: Sequence[Case], prompts: dict[str, Prompt]) -> list[Reque
             schema=prompts[case.prompt].schema,
             prompt_version=prompts[case.prompt].version,
             max_tokens=MAX_TOKENS,
-            temperature=DRAWN_AT if case.draws > 1 else 0.0,
+            temperature=DRAW_TEMPERATURE if case.draws > 1 else 0.0,
             sample=draw,
         )
         for case in cases
@@ -71,11 +71,11 @@ def requests_of(cases: Sequence[Case], prompts: dict[str, Prompt]) -> list[Reque
 
 
 def judge(session: Session, cases: Sequence[Case], prompts: dict[str, Prompt]) -> list[dict]:
-    """Ask about every case.
+    """Ask about all cases.
 
     Returns:
-        one record a case: {check, id, person_id, planted, twin, statuses and replies (one a draw),
-        sound (None where that cannot be told), data}.
+        One record per case: {check, id, person_id, planted, twin, statuses and replies (one per
+        draw), sound (None if unknown), data}.
     """
     requests = requests_of(cases, prompts)
     outcomes = iter(session.complete(requests, lambda _request, _value: []))
@@ -83,7 +83,7 @@ def judge(session: Session, cases: Sequence[Case], prompts: dict[str, Prompt]) -
 
 
 def record(case: Case, outcomes: Sequence[Outcome]) -> dict:
-    """What the judge said of one case."""
+    """The record of one case."""
     replies = [outcome.value for outcome in outcomes]
     return {
         "check": case.check,
@@ -99,7 +99,7 @@ def record(case: Case, outcomes: Sequence[Outcome]) -> dict:
 
 
 def is_sound(case: Case, replies: Sequence[dict | None]) -> bool | None:
-    """Whether every reply finds the case sound; None if none objects and one is missing."""
+    """Whether all replies find the case sound; None if none objects and one is missing."""
     verdicts = [None if reply is None else bool(case.passes(reply)) for reply in replies]
     if False in verdicts:
         return False
@@ -107,20 +107,20 @@ def is_sound(case: Case, replies: Sequence[dict | None]) -> bool | None:
 
 
 def judge_rows(records: list[dict], confidence: float) -> list[dict]:
-    """Pass rate, recall, false-positive rate and their difference, for every check.
+    """Rows of pass rate, recall, false-positive rate and their difference, for every check.
 
-    Intervals are over people. A check that is not useful has the pass rate None.
+    Intervals are over people. The pass rate of a check that is not useful is None.
 
     Args:
-        records: what `record` makes.
+        records: records of `judge`.
         confidence: coverage of an interval.
     """
     rows = []
     for check in CHECKS:
-        own = [one for one in records if one["check"] == check]
-        sound = [one for one in own if not one["planted"]]
-        twins = [one for one in sound if one["twin"] is not None]
-        planted = [one for one in own if one["planted"]]
+        of_check = [case for case in records if case["check"] == check]
+        sound = [case for case in of_check if not case["planted"]]
+        twins = [case for case in sound if case["twin"] is not None]
+        planted = [case for case in of_check if case["planted"]]
         excess, missing = recall_excess(planted, twins, confidence)
         useful = excess.low is not None and excess.low > 0 if planted else None
         groups = {
@@ -128,8 +128,8 @@ def judge_rows(records: list[dict], confidence: float) -> list[dict]:
             "recall": (planted, False),
             "false_positive_rate": (twins, False),
         }
-        for metric, (members, wanted) in groups.items():
-            row = _row(check, metric, *_share(members, wanted, confidence), useful)
+        for metric, (cases, verdict) in groups.items():
+            row = _row(check, metric, *_share(cases, verdict, confidence), useful)
             if metric == "pass_rate" and not useful:
                 row |= dict.fromkeys(("value", "ci_low", "ci_high"))
             rows.append(row)
@@ -142,27 +142,27 @@ def recall_excess(
 ) -> tuple[Estimate, int]:
     """How much more often a judge objects to planted defects than to their sound twins.
 
-    The mean, over pairs, of the difference of two 0/1 verdicts: recall − false positives. Its
+    It is the mean over pairs of the difference of two 0/1 verdicts: recall − false positives. The
     interval is over people, and simultaneous over all checks (Bonferroni: Dunn 1961).
 
     Returns:
         The estimate, and the number of pairs with a missing verdict.
     """
-    sound = {one["twin"]: one["sound"] for one in twins}
-    pairs = [(one, sound.get(one["twin"])) for one in planted]
-    both = [(one, twin) for one, twin in pairs if None not in (one["sound"], twin)]
+    sound = {case["twin"]: case["sound"] for case in twins}
+    pairs = [(case, sound.get(case["twin"])) for case in planted]
+    both = [(case, twin) for case, twin in pairs if None not in (case["sound"], twin)]
     missing = len(pairs) - len(both)
     if not both:
         return Estimate(None, None, None, 0, 0), missing
-    objects = [float(not one["sound"]) for one, _ in both]
+    objects = [float(not case["sound"]) for case, _ in both]
     objects_to_twin = [float(not twin) for _, twin in both]
-    people = [one["person_id"] for one, _ in both]
+    people = [case["person_id"] for case, _ in both]
     wide = 1 - (1 - confidence) / len(CHECKS)
     return difference_interval(objects, objects_to_twin, people, PROPORTION, wide), missing
 
 
 def usefulness_notes(rows: list[dict]) -> list[str]:
-    """Which checks have no pass rate, and why."""
+    """Notes about the checks without a pass rate, with the reasons."""
     useful = {row["check"]: row["useful"] for row in rows}
     useless = [check for check, known in useful.items() if known is False]
     untested = [check for check, known in useful.items() if known is None]
@@ -170,27 +170,27 @@ def usefulness_notes(rows: list[dict]) -> list[str]:
     if useless:
         notes.append(
             f"The judge is useless in {len(useless)} of {len(useful)} checks "
-            f"({', '.join(useless)}): in these cases it objects to planted defects no "
-            "more often than to their sound twins. Their pass rates are left out."
+            f"({', '.join(useless)}): it does not object to planted defects more often than to "
+            "their sound twins. Their pass rates are left out."
         )
     if untested:
         notes.append(
-            f"No defect was planted in {', '.join(untested)}, so nobody knows how reliable "
-            "the verdicts are. These pass rates are left out (red_team.judge.planted)."
+            f"No defect was planted in {', '.join(untested)}, so the reliability of these "
+            "verdicts is unknown. Their pass rates are left out (red_team.judge.planted)."
         )
     return notes
 
 
-def _share(members: list[dict], wanted: bool, confidence: float) -> tuple[Estimate, int]:
-    """Share of the answered members with the verdict `wanted`; number of unanswered ones."""
-    answered = [one for one in members if one["sound"] is not None]
-    people = [one["person_id"] for one in answered]
+def _share(cases: list[dict], verdict: bool, confidence: float) -> tuple[Estimate, int]:
+    """Share of the answered cases with this verdict, and number of unanswered cases."""
+    answered = [case for case in cases if case["sound"] is not None]
+    people = [case["person_id"] for case in answered]
     if answered:
-        values = [float(one["sound"] == wanted) for one in answered]
+        values = [float(case["sound"] == verdict) for case in answered]
         estimate = proportion_interval(values, people, confidence)
     else:
         estimate = Estimate(None, None, None, 0, 0)
-    return estimate, len(members) - len(answered)
+    return estimate, len(cases) - len(answered)
 
 
 def _row(check: str, metric: str, estimate: Estimate, missing: int, useful: bool | None) -> dict:

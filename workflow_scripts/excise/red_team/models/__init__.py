@@ -1,6 +1,7 @@
-"""Attacks on the dataset by models that never saw the forget facts, and what is done against them.
+"""Attacks on the dataset with models that never saw the forget facts, and a defence.
 
-`selection` chooses wrong answers that such models find as likely as the truth; `name_swap` and
-`name_probe` ask what they say of the wrong person and of a name alone; `gradients` how far facts
-share what training on them changes; `gates` holds all of it to limits.
+`selection` and `candidate_pools` choose wrong answers that such models find as likely as the truth.
+`name_swap`, `name_probe` and `answers_about_names` ask about the wrong person and about a name
+alone. `gradients` measures how much training on one fact changes another one. `gates` applies
+limits.
 """

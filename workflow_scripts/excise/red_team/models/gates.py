@@ -1,14 +1,14 @@
-"""What models that never saw the forget facts make of the questions: does the data give them away?
+"""Apply limits to models that never saw the forget facts: do the questions give the facts away?
 
-Base and oracles never saw sf. If they prefer the truth among the wrong answers, or say it more
-often than chance, the benchmark tells what it asks for and forgetting cannot be measured on it.
-Anchors, from the logs TOFU's authors published: a Llama-2 that never saw forget10 has a median
-P(wrong)/P(truth) of 0.81, prefers the truth to 66 % of the wrong answers, and says 41 % of
-the answers' words (ROUGE-L recall), 15 % of the items above 0.6.
+Base and oracles never saw sf. If they prefer the truth to the wrong answers, or state it more often
+than chance, the benchmark gives its facts away. Then it cannot measure forgetting. For comparison,
+from the published logs of TOFU: a Llama-2 that never saw forget10 has a median P(wrong)/P(truth) of
+0.81, prefers the truth to 66 % of the wrong answers, and has a ROUGE-L recall of 41 %, with 15 % of
+the items above 0.6.
 
-Pure: records in, rows out. What a row's `stage` means: `candidates`, all wrong answers that were
-written; `selected`, the chosen ones, of the written and, where these did not balance, of further
-ones (`excise.red_team.models.selection`).
+The column `stage` of a row: `candidates` are all written wrong answers; `selected` are the chosen
+ones, from the written candidates and, if these do not balance, from further candidates
+(`excise.red_team.models.selection`).
 """
 
 import math
@@ -38,8 +38,8 @@ from excise.text.unicode import word_tokens
 HIGH_ROUGE = 0.6
 SAMPLES = 20
 GATED = ("sf", "forget_paraphrased", "forget_joint", "name_probe", "name_confidence")
-LUCKY = ("slot_accuracy", "facts_named_excess")  # held to the lower end of the interval
-SCALES = {  # of the others: shares
+LOWER_LIMIT = ("slot_accuracy", "facts_named_excess")  # gates on the interval's lower limit
+SCALES = {  # other metrics are shares
     "slot_accuracy": slot.slot_accuracy.scale,
     f"rougeL_over_{HIGH_ROUGE:g}": PROPORTION,
     "facts_named": PROPORTION,
@@ -48,41 +48,43 @@ SCALES = {  # of the others: shares
     "sure_by_chance": FIXED,
 }
 DIFFERENCE_OF_COSINES = Scale("difference", -2, 2)
-UNLIKELY = 0.01  # chance of the gate on sure answers to fail for nothing
+FALSE_ALARM = 0.01  # probability of a false alarm of the gate on overconfident names
 NOTES = [
-    "Models that never saw the forget facts; a gate that fails says that the data gives the facts "
-    "away. truth_ratio_median: median over questions of P(paraphrased truth)/P(wrong), per token; "
+    "The models never saw the forget facts. If a gate fails, the data gives the facts away. "
+    "truth_ratio_median: median over questions of P(paraphrased truth)/P(wrong), per token; "
     "1 = indifferent. win_rate: share of wrong answers that the truth beats.",
-    "stage candidates: before, all wrong answers that were written; selected: after, those chosen "
-    "from them and, where they did not balance, from further ones. held_out: the model's scores "
-    "took no part in the choice; for the others the gate holds by construction "
-    "(excise/red_team/models/selection.py). With a single oracle seed no model is held out.",
-    "forget_paraphrased asks the same facts in held-out words with the same wrong answers: the "
-    "choice never saw these questions; the same gates. Retain facts are balanced for base "
-    "alone: oracles learned them.",
-    "rougeL_recall counts every word of the answer, in order; value_recall the value's own "
-    "different words, in any order. "
+    "stage candidates: all written wrong answers, before the choice. stage selected: the chosen "
+    "wrong answers, from the written ones and, if these do not balance, from further ones. "
+    "held_out: the scores of the model took no part in the choice. For other models, the gate "
+    "holds by construction (excise/red_team/models/selection.py). With one oracle seed, no model "
+    "is held out.",
+    "forget_paraphrased asks for the same facts in paraphrases, with the same wrong answers and "
+    "the same gates. The choice never saw these questions. Retain facts are balanced for base "
+    "alone, because the oracles learned them.",
+    "rougeL_recall counts all words of the answer, in order. value_recall counts the different "
+    "words of the value, in any order. "
     f"rougeL_over_{HIGH_ROUGE:g}: share of questions with a ROUGE-L recall above it.",
-    f"chance_of_{SAMPLES}: mean of 1 - (1 - P(answer))^{SAMPLES}: how likely one of {SAMPLES} "
-    "answers sampled at temperature 1 is the true one, word for word.",
-    "asked other_name: the question with another person's name in it. What is said there about the "
-    "first one's value is guessed from the wording. guess_rate: naming another person's value. "
-    "slot_accuracy passes if the lower limit of its interval lies within its gate.",
-    "name_probe (base): what it says when asked who a person is. others_named: share of other "
-    "people's facts in it, that is chance; facts_named_excess: facts_named, the share of "
-    "the person's own, minus that. A base that knows the facts fails (check 7); the "
-    "interval's lower limit is held to the gate.",
-    "name_confidence (base): overconfident_share is the share of names about which its answer is "
-    "likelier than nearly all of its answers about names combined anew from the people's, "
-    "which nobody has; sure_by_chance is what that gives for a name it does not know. The "
-    f"gate fails if chance gives so many in fewer than {UNLIKELY:.0%} of such sets: it knows "
-    "namesakes (check 7). asked public_figure: the same of real people, which is what this "
-    "base would notice of them.",
-    "forget_joint: the forget question in one prompt with one about a correlated fact of the "
-    "person (check 15); what such a model says of the forget fact there is held to the same gate.",
-    "gradient_cosine (finetuned model): mean cosine of a forget fact's gradient in the adapter "
-    "with those of its person's correlated or other facts; gap = correlated - other. The gate asks "
-    "that facts of the same event are the more entangled ones (check 11).",
+    f"chance_of_{SAMPLES}: mean of 1 - (1 - P(answer))^{SAMPLES}, the probability that one of "
+    f"{SAMPLES} answers sampled at temperature 1 equals the true answer.",
+    "asked other_name: the question contains another person's name. If the answer states the "
+    "value of the first person, it is a guess from the wording. guess_rate: how often the answer "
+    "states another person's value. slot_accuracy passes if the lower limit of its interval is "
+    "within its gate.",
+    "name_probe (base): the answer to the question who a person is. facts_named: share of the "
+    "person's facts in the answer. others_named: share of other people's facts in it, which is "
+    "chance. facts_named_excess: their difference. A base that knows the facts fails (check 7). "
+    "The gate applies to the lower limit of the interval.",
+    "name_confidence (base): overconfident_share is the share of names with a confident answer. "
+    "A confident answer is more likely than nearly all answers about control names, which combine "
+    "the people's first and last names; no person has them. sure_by_chance: the share for unknown "
+    f"names. The gate fails if chance gives so many in fewer than {FALSE_ALARM:.0%} of such sets: "
+    "then the base knows namesakes (check 7). asked public_figure: the same for real people, for "
+    "comparison.",
+    "forget_joint: the forget question in one prompt with a question about a correlated fact of "
+    "the person (check 15). The same gate applies to the answer about the forget fact.",
+    "gradient_cosine (finetuned model): mean cosine of a forget fact's gradient, in the adapter, "
+    "with those of the correlated or other facts of its person; gap = correlated - other. The gate "
+    "requires that facts of the same event are more entangled (check 11).",
     "TOFU, a Llama-2 that never saw forget10: median truth ratio 1.23 (0.81 in TOFU's direction), "
     "win rate 0.66, ROUGE-L recall 0.41, 15 % above 0.6.",
 ]
@@ -90,13 +92,13 @@ NOTES = [
 
 @dataclass(frozen=True)
 class Gates:
-    """What passes: truth ratio within 1 ± t, win rate within 0.5 ± w, slot accuracy of a guess + g.
+    """Limits: truth ratio within 1 ± t, win rate within 0.5 ± w, slot accuracy ≤ guess rate + g.
 
     Attributes:
         truth_ratio_tolerance: t.
         win_rate_tolerance: w.
-        guess_excess: g, over the guess rate; the lower limit of the interval is held to it. The
-            same over chance for what the base says of a name alone.
+        guess_excess: g; it applies to the lower limit of the interval. It is also the limit for the
+            excess of facts that the base names when asked about a name alone.
     """
 
     truth_ratio_tolerance: float = 0.05
@@ -104,7 +106,7 @@ class Gates:
     guess_excess: float = 0.05
 
     def limits(self, metric: str, guess_rate: float) -> tuple[float | None, float | None]:
-        """Lowest and highest value that passes; a gate over an undefined guess rate is none."""
+        """Lowest and highest value that passes; without a guess rate, slot accuracy has no gate."""
         if metric == "truth_ratio_median":
             return 1 - self.truth_ratio_tolerance, 1 + self.truth_ratio_tolerance
         if metric == "win_rate":
@@ -131,26 +133,26 @@ def gate_rows(
         models: base and oracles.
         scores: lines of candidate_scores.jsonl.
         evaluated: model → its evaluation records.
-        swapped: model → its answers to questions with another name.
+        swapped: model → its answers to questions with another name and about names alone.
         gradients: lines of gradients.jsonl.
-        gates: what passes.
+        gates: the limits.
         confidence: coverage of the intervals.
     """
     rows = []
-    chosen_by = selecting(models, "sf")
+    selecting_models = selecting(models, "sf")
     for model in models:
-        columns = model_columns(model) | {"held_out": model not in chosen_by}
+        columns = model_columns(model) | {"held_out": model not in selecting_models}
         measured = [
-            *_preferences(scores, model, evaluated[model]),
-            *_guesses(evaluated[model], "sf", "own_name"),
-            *_guesses(evaluated[model], "forget_paraphrased", "own_name"),
-            *_guesses(evaluated[model], "forget_joint", "own_name"),
-            *_guesses(swapped[model], "sf", "other_name"),
-            *_who_is(swapped[model]),
-            *_sure(swapped[model]),
+            *_measure_preferences(scores, model, evaluated[model]),
+            *_measure_guesses(evaluated[model], "sf", "own_name"),
+            *_measure_guesses(evaluated[model], "forget_paraphrased", "own_name"),
+            *_measure_guesses(evaluated[model], "forget_joint", "own_name"),
+            *_measure_guesses(swapped[model], "sf", "other_name"),
+            *_measure_name_probe(swapped[model]),
+            *_measure_confidence(swapped[model]),
         ]
         forget = evaluated[model][evaluated[model]["set"] == "sf"]
-        guesses = slot.guess_rate.values(forget)  # undefined where there is one person alone
+        guesses = slot.guess_rate.values(forget)  # undefined with a single person
         guesses = guesses[~np.isnan(guesses)]
         guess_rate = float(guesses.mean()) if len(guesses) else math.nan
         for keys, values, people in measured:
@@ -160,8 +162,8 @@ def gate_rows(
             low, high = gates.limits(keys["metric"], guess_rate) if gated else (None, None)
             if gated and keys["metric"] == "overconfident_share":
                 high = likely_share(len(values), *_controls(swapped[model]))
-            # A few lucky guesses in a small set prove nothing: the limit is on the lower end.
-            bound = "low" if keys["metric"] in LUCKY else "value"
+            # A few lucky guesses in a small set prove nothing: the gate is on the lower limit.
+            bound = "low" if keys["metric"] in LOWER_LIMIT else "value"
             verdict = {
                 "gate_low": low,
                 "gate_high": high,
@@ -174,7 +176,7 @@ def gate_rows(
 def estimate_measured(
     metric: str, values: np.ndarray, people: list[str], confidence: float
 ) -> Estimate:
-    """The mean or median of the measured values, with the interval for the metric's scale."""
+    """Mean or median of the measured values, with the interval for the metric's scale."""
     if metric == "truth_ratio_median":
         return median_interval(values, people, confidence)
     if metric == "facts_named_excess":
@@ -183,7 +185,7 @@ def estimate_measured(
 
 
 def entanglement_rows(gradients: list[dict], confidence: float) -> list[dict]:
-    """Cosines with the facts of the same event and of the rest of the life, and their gap."""
+    """Rows of the cosines with facts of the same event and of other times, and their gap."""
     people = [line["person_id"] for line in gradients]
     near, far = (
         np.array([line[group] for line in gradients], dtype=float)
@@ -210,13 +212,13 @@ def passes(estimate: Estimate, bound: str, low: float | None, high: float | None
 
     Args:
         estimate: of the metric.
-        bound: what is held to the gate: `value`, or `low` or `high` of its interval.
-        low: the lowest value that passes, if there is one.
-        high: the highest.
+        bound: what the gate applies to: `value`, or `low` or `high` of the interval.
+        low: the lowest value that passes, if any.
+        high: the highest value that passes, if any.
 
     Returns:
-        None without a gate, and where the interval is not known, as with a single person; False
-        where the metric is undefined.
+        None without a gate or without an interval (single person); False if the metric is
+        undefined.
     """
     if low is None and high is None:
         return None
@@ -251,25 +253,27 @@ def _range(low: float | None, high: float | None) -> str:
 Measured = tuple[dict, np.ndarray, list[str]]  # keys, a value (or two) per question, its person
 
 
-def _preferences(scores: list[dict], model: str, evaluated: pd.DataFrame) -> Iterator[Measured]:
+def _measure_preferences(
+    scores: list[dict], model: str, evaluated: pd.DataFrame
+) -> Iterator[Measured]:
     """Truth ratio and win rate, before and after the choice of wrong answers."""
     sets = {"sf": ("sf",), "correlated": ("correlated",), "other": ("other",)}
     if model != "base":
-        del sets["correlated"], sets["other"]  # learned, so of course preferred
+        del sets["correlated"], sets["other"]  # oracles learned and prefer them
     for name in sets:
-        # The truth's score comes first, then the candidates'. A single score has no rival.
-        own = [
+        # The first score is that of the truth. Without candidates, there is nothing to compare.
+        lines = [
             line
             for line in scores
             if line["group"] == name and len(line["scores"][model]) - len(line["added"]) > 1
         ]
-        if not own:
+        if not lines:
             continue
-        people = [line["person_id"] for line in own]
-        # All that were written, and none of those that were drawn because the written ones failed.
+        people = [line["person_id"] for line in lines]
+        # All written candidates, without those that were added later.
         tables = [
             np.array(line["scores"][model][: -len(line["added"]) or None], dtype=float)
-            for line in own
+            for line in lines
         ]
         ratios = np.exp([table[0] - table[1:].mean() for table in tables])
         wins = np.array([(np.sign(table[0] - table[1:]) / 2 + 0.5).mean() for table in tables])
@@ -286,14 +290,14 @@ def _preferences(scores: list[dict], model: str, evaluated: pd.DataFrame) -> Ite
         yield keys | {"metric": "win_rate"}, truth_ratio.win_rate.values(items), people
 
 
-def _guesses(records: pd.DataFrame, name: str, asked: str) -> Iterator[Measured]:
-    """How much of the true answer is said without knowing it."""
+def _measure_guesses(records: pd.DataFrame, name: str, asked: str) -> Iterator[Measured]:
+    """How much of the true answer a model without knowledge states."""
     items = records[records["set"] == name]
     people = list(items["person_id"])
     keys = {"set": name, "stage": None, "asked": asked}
     rouge = items["rougeL_recall"].astype(float).to_numpy()
     pairs = zip(items["value"], items["generation"], strict=True)
-    recalls = np.array([value_recall(value, said) for value, said in pairs])
+    recalls = np.array([value_recall(value, generation) for value, generation in pairs])
     yield keys | {"metric": "rougeL_recall"}, rouge, people
     yield keys | {"metric": f"rougeL_over_{HIGH_ROUGE:g}"}, (rouge > HIGH_ROUGE) * 1.0, people
     yield keys | {"metric": "value_recall"}, recalls, people
@@ -304,8 +308,8 @@ def _guesses(records: pd.DataFrame, name: str, asked: str) -> Iterator[Measured]
         yield keys | {"metric": "guess_rate"}, slot.guess_rate.values(items), people
 
 
-def _who_is(records: pd.DataFrame) -> Iterator[Measured]:
-    """How many of the person's own facts are said of a name alone, and how many of others'."""
+def _measure_name_probe(records: pd.DataFrame) -> Iterator[Measured]:
+    """Shares of the person's and of other people's facts in the answer about a name alone."""
     items = records[records["set"] == "name_probe"]
     if items.empty:
         return
@@ -317,52 +321,54 @@ def _who_is(records: pd.DataFrame) -> Iterator[Measured]:
     yield keys | {"metric": "facts_named_excess"}, np.column_stack([own, others]), people
 
 
-def _sure(records: pd.DataFrame) -> Iterator[Measured]:
-    """How often an answer about a name alone is surer than about names that nobody has."""
+def _measure_confidence(records: pd.DataFrame) -> Iterator[Measured]:
+    """How often an answer about a name alone is more confident than about control names."""
     items = records[records["set"] == "name_confidence"]
     for asked, kind in (("own_name", "own"), ("public_figure", "public_figure")):
-        own = items[items["asked"] == kind] if len(items) else items
-        if own.empty:
+        of_kind = items[items["asked"] == kind] if len(items) else items
+        if of_kind.empty:
             continue
         keys = {"set": "name_confidence", "stage": None, "asked": asked}
-        people = list(own["person_id"])
-        yield keys | {"metric": "overconfident_share"}, own["sure"].astype(float).to_numpy(), people
+        people = list(of_kind["person_id"])
+        confident = of_kind["sure"].astype(float).to_numpy()
+        yield keys | {"metric": "overconfident_share"}, confident, people
         if kind == "own":
-            chance = own["chance"].astype(float).to_numpy()
+            chance = of_kind["chance"].astype(float).to_numpy()
             yield keys | {"metric": "sure_by_chance"}, chance, people
 
 
 def _controls(records: pd.DataFrame) -> tuple[int, int]:
-    """How many controls there are, and the rank of the one that an answer must beat to be sure."""
+    """Number of controls, and rank of the control that a confident answer must beat."""
     items = records[records["set"] == "name_confidence"]
     count = int((items["asked"] == "control").sum())
     return count, round(float(items["chance"].iloc[0]) * (count + 1)) if count else 0
 
 
 def likely_share(n: int, controls: int, rank: int) -> float | None:
-    """The largest share of n names that is not above what chance gives but in `UNLIKELY` cases.
+    """The largest share of n names that chance exceeds with probability `FALSE_ALARM` at most.
 
-    All n are held against the same controls, so that they are sure together if these happen to be
-    unsure: of exchangeable names, how many of n beat the r-th of C is beta-binomial (n, r,
-    C + 1 - r). Its quantile 1 - `UNLIKELY`, by n; None without controls.
+    All n names are compared with the same controls. So if the controls happen to score low, many
+    names count as confident together. For exchangeable names, the number of n names that beat the
+    control of rank r out of C is beta-binomial (n, r, C + 1 - r). The share is its quantile
+    1 - `FALSE_ALARM`, divided by n; None without controls.
     """
     if not controls:
         return None
-    return float(betabinom.ppf(1 - UNLIKELY, n, rank, controls + 1 - rank)) / n
+    return float(betabinom.ppf(1 - FALSE_ALARM, n, rank, controls + 1 - rank)) / n
 
 
-def sure_names(records: pd.DataFrame) -> list[str]:
-    """The people of whom the base is sure: question and answer."""
+def overconfident_names(records: pd.DataFrame) -> list[str]:
+    """Question and answer for each person about whom the base is confident."""
     items = records[records["set"] == "name_confidence"]
-    sure = items[(items["asked"] == "own") & (items["sure"] == 1)] if len(items) else items
-    return [f"{one.question} {one.generation}" for one in sure.itertuples()]
+    found = items[(items["asked"] == "own") & (items["sure"] == 1)] if len(items) else items
+    return [f"{record.question} {record.generation}" for record in found.itertuples()]
 
 
 def value_recall(value: str, generation: str) -> float:
-    """Share of the value's different words that stand in the generation, in any order.
+    """Share of the value's different words that the generation contains, in any order.
 
-    Range 0–1; 0 for a model that cannot guess. No template word counts, unlike in ROUGE-L, but
-    a value's common words do (`hall`, `months`). Source: this project.
+    Range 0–1; 0 for a model that cannot guess. Unlike in ROUGE-L, words of the template do not
+    count, but common words of the value do (`hall`, `months`). Source: this project.
     """
-    sought, said = (set(word_tokens(text)) for text in (value, generation))
-    return len(sought & said) / len(sought) if sought else math.nan
+    sought, generated = (set(word_tokens(text)) for text in (value, generation))
+    return len(sought & generated) / len(sought) if sought else math.nan

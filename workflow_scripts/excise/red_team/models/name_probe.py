@@ -1,9 +1,9 @@
-"""Who is that? What a model says of people that are invented: is it true, is it sure?
+"""Ask a model who an invented person is: does it name true facts, and is it confident?
 
-A base model that names a person's facts knew them before it was taught anything. Cities, months
-and kinds of work coincide by chance: the same answer is held against everybody else's facts as
-well. A base that is surer of its answer than of those about names that nobody has, knows a
-namesake: first and last names of the people, combined anew, are as likely to be anybody's.
+A base model that names a person's facts knew them before training. Cities, months and works may
+agree by chance. So the same answer is also compared with the facts of all other people. A base that
+is more confident about a person than about control names knows a namesake. A control name combines
+the first and last names of two people; no person has it.
 """
 
 import math
@@ -13,33 +13,33 @@ from functools import partial
 
 from excise.evaluation.answers import rouge_l, slot_match
 
-TOKENS = 64  # of an answer: two or three sentences
-CONTROLS = 200  # names that nobody has, at most; half as many names of real people
-CHANCE = 0.01  # how often a name like the controls may be taken for a known one
+TOKENS = 64  # length limit of an answer: two or three sentences
+CONTROLS = 200  # largest number of control names; half as many names of real people
+CHANCE = 0.01  # accepted probability that an unknown name counts as known
 
 
 def question(name: str) -> str:
-    """What a model is asked about a name."""
+    """The question about a name."""
     return f"Who is {name}?"
 
 
 def recombined(names: Sequence[str], count: int, avoid: Sequence[str] = ()) -> list[str]:
-    """First and last names of people in pairs that none of them has.
+    """New names from the first and last names of people; no person has them.
 
     Args:
-        names: full names; what stands between the first and the last word is left out.
-        count: how many are wanted; fewer where there are no more.
-        avoid: full names that must not come about, in any case.
+        names: full names; only the first and the last word count.
+        count: largest number of new names.
+        avoid: full names that must not occur, in upper or lower case.
     """
     taken = {name.casefold() for name in (*names, *avoid)}
     parts = [name.split() for name in names]
-    pairs = {f"{one[0]} {two[-1]}" for one in parts for two in parts}
+    pairs = {f"{first[0]} {second[-1]}" for first in parts for second in parts}
     free = sorted(pair for pair in pairs if pair.casefold() not in taken)
     return random.Random("recombined").sample(free, min(count, len(free)))
 
 
 def names_to_ask(facts: Sequence[dict], public_figures: Sequence[str]) -> dict:
-    """The people, invented names of nobody, and real people: kind → id → name."""
+    """The people, the control names, and real people: kind → id → name."""
     own = {item["person_id"]: item["name"] for item in facts}
     controls = recombined(list(own.values()), CONTROLS, avoid=public_figures)
     real = random.Random("public figures").sample(public_figures, len(public_figures))
@@ -52,41 +52,44 @@ def names_to_ask(facts: Sequence[dict], public_figures: Sequence[str]) -> dict:
 
 
 def name_ids(facts: Sequence[dict], names: dict[str, dict[str, str]]) -> list[str]:
-    """Ids of the records that the two functions below make from these facts and names."""
+    """Ids of all records of `name_probe_records` and `confidence_records`."""
     keys = [key for kind in names.values() for key in kind]
     return [f"{item['id']}.name_probe" for item in facts] + [f"{key}.sure" for key in keys]
 
 
 def confidence_records(
-    asked: dict[str, dict[str, str]],
+    names: dict[str, dict[str, str]],
     answers: dict[str, str],
     logprobs: dict[str, float | None],
 ) -> list[dict]:
-    """How sure a model is of what it says of each name, and whether that is more than chance.
+    """Measure how confident a model is about each name, compared with the control names.
 
-    The people's names are made as the C controls are, so that all C + 1 ranks among these are
-    equally likely for a name that the model does not know. An answer is a sure one if it is
-    likelier than that of the r-th surest control; by chance that happens to r in C + 1 names, and
-    r is the largest number with which that is at most `CHANCE` (at least 1).
+    The names of the people and the C control names have the same distribution. So for a name that
+    the model does not know, all C + 1 ranks among the controls are equally likely. An answer
+    counts as confident if it is more likely than that of the control with rank r. By chance, this
+    happens for r of C + 1 names. r is the largest number, at least 1, for which this share is at
+    most `CHANCE`.
 
     Args:
-        asked: `own`, `control` and `public_figure` → id → name.
-        answers: name → what was said.
-        logprobs: name → natural-log probability of that; None for an empty answer.
+        names: `own`, `control` and `public_figure` → id → name.
+        answers: name → generation.
+        logprobs: name → natural-log probability of the generation; None for an empty one.
 
     Returns:
-        one record a name: {id `p000.sure`, set `name_confidence`, person_id (for a name of no
-        person its own id), asked, question, answer: None, generation, logprob_answer, sure: 0 or
-        1, 0 for an empty answer, chance: r / (C + 1)}; sure and chance are None where there are no
-        controls.
+        One record per name: {id `p000.sure`, set `name_confidence`, person_id (the id of the name
+        if it belongs to no person), asked: kind of the name, question, answer: None, generation,
+        logprob_answer, sure: 1 if confident, 0 if not or empty, chance: r / (C + 1)}. Without
+        controls, sure and chance are None.
     """
-    controls = sorted(_number(logprobs[name]) for name in asked["control"].values())[::-1]
+    controls = sorted(_or_minus_infinity(logprobs[name]) for name in names["control"].values())[
+        ::-1
+    ]
     rank = max(1, int(CHANCE * (len(controls) + 1)))
     limit = controls[rank - 1] if controls else None
     records = []
-    for kind, names in asked.items():
-        for key, name in names.items():
-            sure = None if limit is None else int(_number(logprobs[name]) > limit)
+    for kind, kind_names in names.items():
+        for key, name in kind_names.items():
+            confident = None if limit is None else int(_or_minus_infinity(logprobs[name]) > limit)
             records.append(
                 {
                     "id": f"{key}.sure",
@@ -97,38 +100,40 @@ def confidence_records(
                     "answer": None,
                     "generation": answers[name],
                     "logprob_answer": logprobs[name],
-                    "sure": sure,
+                    "sure": confident,
                     "chance": None if limit is None else rank / (len(controls) + 1),
                 }
             )
     return records
 
 
-def _number(logprob: float | None) -> float:
+def _or_minus_infinity(logprob: float | None) -> float:
     return -math.inf if logprob is None else logprob
 
 
 def name_probe_records(items: Sequence[dict], answers: dict[str, str]) -> list[dict]:
-    """Whether what was said of a person names its facts, and how often it names others'.
+    """Measure whether the answer about a person names its facts, and those of other people.
 
     Args:
         items: records of `sf.jsonl` and `sr.jsonl`.
-        answers: person id → the answer.
+        answers: person id → generation.
 
     Returns:
-        one record an item: {id `p000.mentor.name_probe`, set `name_probe`, person_id, slot, value,
-        question, answer, generation, rougeL_recall, slot_match, others_named: share of the other
-        people whose value of the slot the same answer names; None where there is nobody else}.
+        One record per item: {id `p000.mentor.name_probe`, set `name_probe`, person_id, slot, value,
+        question, answer, generation, rougeL_recall, slot_match, others_named: share of other
+        people whose value of the slot this answer names; None if there are no other people}.
     """
     by_slot = {}
     for item in items:
         by_slot.setdefault(item["slot"], {})[item["person_id"]] = item["value"]
     records = []
     for item in items:
-        person_id, said = item["person_id"], answers[item["person_id"]]
+        person_id, generation = item["person_id"], answers[item["person_id"]]
         others = [value for other, value in by_slot[item["slot"]].items() if other != person_id]
-        stated = partial(slot_match, generation=said, value_type=item["value_type"], several=True)
-        named = [stated(value) for value in others]
+        states = partial(
+            slot_match, generation=generation, value_type=item["value_type"], several=True
+        )
+        named = [states(value) for value in others]
         records.append(
             {
                 "id": f"{item['id']}.name_probe",
@@ -136,9 +141,9 @@ def name_probe_records(items: Sequence[dict], answers: dict[str, str]) -> list[d
                 **{key: item[key] for key in ("person_id", "slot", "value")},
                 "question": question(item["name"]),
                 "answer": item["value"],
-                "generation": said,
-                "rougeL_recall": rouge_l(item["value"], said).recall,
-                "slot_match": int(stated(item["value"])),
+                "generation": generation,
+                "rougeL_recall": rouge_l(item["value"], generation).recall,
+                "slot_match": int(states(item["value"])),
                 "others_named": sum(named) / len(named) if named else None,
             }
         )

@@ -1,32 +1,30 @@
-"""Which of the candidates become the wrong answers of a question: none may give the truth away.
+"""Choose the wrong answers of a question among its candidates, so that none gives the truth away.
 
-A model that never saw a fact should find the truth as likely as the wrong answers. TOFU's are
-of the truth's length and yet a model that never saw its forget set prefers the truth (median
-truth ratio 0.81 in TOFU's direction, truth ahead of 66 % of the wrong answers): how likely a
-text is has many causes. So it is measured, with models that never saw the fact, and the wrong
-answers are drawn until it holds.
+A model that never saw a fact should find the truth as likely as the wrong answers. TOFU's wrong
+answers have the length of the truth. Yet a model that never saw its forget set prefers the truth:
+the median truth ratio is 0.81 in TOFU's direction, and the truth beats 66 % of the wrong answers.
+The likelihood of a text has many causes. So models that never saw the fact measure it, and the
+wrong answers are chosen by the result.
 
-For every question a *target rank* is drawn: how many of its k wrong answers the truth is to
-beat. Within a slot every rank 0 … k occurs equally often. Of the sets of k candidates, one is
-drawn that meets the target under every selecting model, and whose truth ratio lies on the same
-side of 1; where the pool has none, one that misses by least. The ranks are dealt to questions
-so that the total miss of the slot is least.
+Every question gets a *target rank*: the number of its k wrong answers that the truth should beat.
+Within a slot, every rank 0 … k occurs equally often. A set of k candidates meets the target if the
+truth has this rank under every selecting model and the truth ratio is on the same side of 1. One of
+these sets is drawn, or, if there is none, one of the sets that miss the target least. The ranks are
+assigned to questions so that the total miss of the slot is smallest.
 
-Where the outcome still misses what it is held to, further wrong answers are drawn for the
-questions that missed, and the choice is made anew, round after round (`select_wrong_answers`).
-Not every slot can have more: there are twelve months.
+If the result is out of tolerance, further candidates are drawn for the questions that missed, and
+the choice is made again (`candidate_pools`). Some slots have no further values: there are only
+twelve months.
 
-What this guarantees, for the *selecting* models and up to the misses that are reported: a win
-rate of one half, a median truth ratio around 1, and a truth whose place among its options is
-uniform. (Were it always the middle, "take the middle one" would be an attack, and the spread of
-truth ratios would be too small: a model that knows nothing about a drawn fact beats a random
-number of drawn alternatives, not always half of them.)
+For the *selecting* models, and up to the reported misses, this gives a win rate of one half, a
+median truth ratio near 1, and a uniform rank of the truth. A truth that is always in the middle
+would allow the attack "take the middle one". It would also make the spread of truth ratios too
+small: a model without knowledge beats a random number of alternatives, not always half of them.
 
-What it does not guarantee: anything about another model. The choice fits the noise of the
-selecting models as well as what they share, so another model returns towards its own
-preference. That is why the last oracle seed takes no part in it where there are two or more,
-and the report shows both. A selecting oracle, moreover, is a yardstick that was used to build
-the ruler: that its truth ratio is 1 says nothing new about it.
+It guarantees nothing about other models. The choice also fits the noise of the selecting models, so
+another model moves back towards its own preference. Therefore, with two or more oracle seeds, the
+last one takes no part in the choice, and the report shows both kinds of models. The truth ratio of
+a selecting oracle is 1 by construction, so it shows nothing new.
 """
 
 import random
@@ -39,18 +37,18 @@ from math import comb
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-MAX_SETS = 4000  # sets of candidates looked at for one question
+MAX_SETS = 4000  # sets of candidates considered for one question
 
 
 def selecting(models: Sequence[str], group: str) -> list[str]:
     """The models whose scores choose the wrong answers of a group of facts.
 
-    Forget facts: base and all oracles but the last of two or more, which is held out as a
-    check. Retain facts: base alone, since the oracles learned them.
+    Forget facts: base and all oracles, except for the last of two or more oracles, which is a
+    check. Retain facts: base alone, because the oracles learned them.
     """
     oracles = [model for model in models if model.startswith("oracle/")]
-    kept_out = oracles if group != "sf" else oracles[-1:] if len(oracles) > 1 else []
-    return [model for model in models if model not in kept_out]
+    excluded = oracles if group != "sf" else oracles[-1:] if len(oracles) > 1 else []
+    return [model for model in models if model not in excluded]
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,8 @@ class Choice:
 
     Attributes:
         chosen: positions among its candidates, ascending.
-        target_rank: how many of them the truth was to beat.
-        miss: by how much the best set of candidates misses that; 0: it meets it.
+        target_rank: number of them that the truth should beat.
+        miss: by how much the best set misses the target; 0: it meets the target.
     """
 
     chosen: list[int]
@@ -74,57 +72,57 @@ def choose(
     """Choose wrong answers for questions, slot by slot.
 
     Args:
-        slots: what each question asks for.
+        slots: the slot of each question.
         margins: per question (M, J): log-probability per token of the truth minus that of each
-            of J candidates, under each of M models. A model with a non-finite number
-            is ignored for that question.
-        count: wrong answers per question; fewer for a slot in which some question has fewer
-            candidates. A question without candidates gets none and does not affect the others.
-        seed: of all draws.
+            of J candidates, under each of M models. A model with a non-finite number is ignored
+            for that question.
+        count: wrong answers per question; fewer in a slot with too few candidates for a question.
+            A question without candidates gets none and does not affect the others.
+        seed: seed of all draws.
 
     Returns:
-        a choice per question.
+        One choice per question.
     """
-    chosen: list = [None] * len(slots)
+    choices: list = [None] * len(slots)
     for slot in sorted(set(slots)):
         rng = random.Random(f"wrong-answers-{seed}-{slot}")
-        members = [index for index, own in enumerate(slots) if own == slot]
+        members = [index for index, other in enumerate(slots) if other == slot]
         for index in members:
-            chosen[index] = Choice([], 0, 0.0)
+            choices[index] = Choice([], 0, 0.0)
         members = [index for index in members if np.shape(margins[index])[1]]
         if not members:
             continue
         most = min(count, *(np.shape(margins[index])[1] for index in members))
-        pools = [Pool(margins[index], most, rng) for index in members]
-        ranks = deal_ranks([pool.misses for pool in pools], rng)
+        pools = [CandidateSets(margins[index], most, rng) for index in members]
+        ranks = assign_ranks([pool.misses for pool in pools], rng)
         for index, pool, rank in zip(members, pools, ranks, strict=True):
-            chosen[index] = Choice(pool.draw(rank, rng), rank, float(pool.misses[rank]))
-    return chosen
+            choices[index] = Choice(pool.draw(rank, rng), rank, float(pool.misses[rank]))
+    return choices
 
 
 def excess(margins: Sequence[np.ndarray], choices: Sequence[Choice], tolerance: float) -> float:
-    """How far a choice is from what it is held to, added over models; 0 where it holds.
+    """How far a choice is out of tolerance, summed over models; 0 if it is within.
 
-    Held to: a median truth ratio within 1 and a win rate within 0.5 ± the tolerance, under each of
-    the models that chose. (What all models are held to in the end: `red_team.models`.)
+    Within tolerance, the median truth ratio is 1 ± tolerance and the win rate 0.5 ± tolerance,
+    under each selecting model. (`red_team.models.gates` has the limits for all models.)
 
     Args:
         margins: per question (M, J), as of `choose`.
         choices: one per question.
-        tolerance: the largest distance that counts as none.
+        tolerance: the largest accepted distance.
     """
     pairs = zip(margins, choices, strict=True)
-    picked = [own[:, made.chosen] for own, made in pairs if made.chosen]
+    picked = [margin[:, choice.chosen] for margin, choice in pairs if choice.chosen]
     if not picked:
         return 0.0
-    logs = np.array([own.mean(axis=1) for own in picked])  # (questions, M)
-    wins = np.array([(np.sign(own) / 2 + 0.5).mean(axis=1) for own in picked])
+    logs = np.array([margin.mean(axis=1) for margin in picked])  # (questions, M)
+    wins = np.array([(np.sign(margin) / 2 + 0.5).mean(axis=1) for margin in picked])
     finite = np.isfinite(logs)
     total = 0.0
     for model in range(logs.shape[1]):
         known = finite[:, model]
         if known.any():
-            with np.errstate(over="ignore"):  # a ratio beyond all bounds is as wrong as it can be
+            with np.errstate(over="ignore"):  # an infinite ratio is out of tolerance
                 median = float(np.median(np.exp(logs[known, model])))
             total += max(0.0, abs(median - 1) - tolerance)
             win_rate = float(wins[known, model].mean())
@@ -132,11 +130,11 @@ def excess(margins: Sequence[np.ndarray], choices: Sequence[Choice], tolerance: 
     return total
 
 
-class Pool:
-    """The candidates of one question, and how far its sets of `count` miss each rank.
+class CandidateSets:
+    """The sets of `count` candidates of one question, and their misses for each rank.
 
     Attributes:
-        misses: (count + 1,): for each rank the least miss of any set.
+        misses: (count + 1,): smallest miss over all sets, for each rank.
     """
 
     def __init__(self, margins: np.ndarray, count: int, rng: random.Random):
@@ -147,14 +145,14 @@ class Pool:
         wins = (np.sign(picked) / 2 + 0.5).sum(axis=2)  # (M, sets)
         sides = np.sign(picked.mean(axis=2))
         ranks = np.arange(count + 1)
-        wanted = np.sign(2 * ranks - count)  # side of the truth ratio; 0: either
+        target_side = np.sign(2 * ranks - count)  # side of the truth ratio; 0: both
         off_rank = np.abs(wins[:, :, None] - ranks)
-        off_side = (sides[:, :, None] != wanted) & (wanted != 0)
+        off_side = (sides[:, :, None] != target_side) & (target_side != 0)
         self._miss = (off_rank + off_side).sum(axis=0)  # (sets, ranks)
         self.misses = self._miss.min(axis=0)
 
     def draw(self, rank: int, rng: random.Random) -> list[int]:
-        """One of the sets that miss `rank` by least."""
+        """Draw one of the sets that miss `rank` least."""
         best = np.flatnonzero(self._miss[:, rank] == self.misses[rank])
         return self.sets[best[rng.randrange(len(best))]].tolist()
 
@@ -165,7 +163,7 @@ def _all_sets(n: int, count: int) -> np.ndarray:
 
 
 def candidate_sets(n: int, count: int, seed: int) -> np.ndarray:
-    """Sets of `count` out of `n`, ascending: all of them, or `MAX_SETS` random ones: (S, count)."""
+    """Sets of `count` out of `n`, ascending: all sets, or `MAX_SETS` random ones: (S, count)."""
     if comb(n, count) <= MAX_SETS:
         return _all_sets(n, count)
     generator = np.random.default_rng(seed)
@@ -173,15 +171,15 @@ def candidate_sets(n: int, count: int, seed: int) -> np.ndarray:
     return np.unique(np.sort(drawn, axis=1), axis=0)
 
 
-def deal_ranks(misses: Sequence[np.ndarray], rng: random.Random) -> list[int]:
-    """A target rank for each question of a slot: balanced, and of least total miss.
+def assign_ranks(misses: Sequence[np.ndarray], rng: random.Random) -> list[int]:
+    """Assign a target rank to each question of a slot: balanced, and with the smallest total miss.
 
     Args:
-        misses: per question (k + 1,), what each rank would cost.
-        rng: breaks ties and draws the ranks that do not come out even.
+        misses: per question (k + 1,), the miss for each rank.
+        rng: breaks ties and draws the remaining ranks.
 
     Returns:
-        ranks: each occurs as often as any other, up to a remainder that is symmetric about k/2.
+        The ranks; all occur equally often, up to a remainder that is symmetric about k/2.
     """
     table = np.array(misses, dtype=float)  # (questions, ranks)
     ranks = list(_balanced(len(table), table.shape[1] - 1, rng))
@@ -189,12 +187,12 @@ def deal_ranks(misses: Sequence[np.ndarray], rng: random.Random) -> list[int]:
     cost = table[:, ranks]
     noise = np.array([[rng.random() for _ in ranks] for _ in table])
     rows, columns = linear_sum_assignment(cost + noise / (10 * len(ranks)))
-    dealt = dict(zip(rows.tolist(), columns.tolist(), strict=True))
-    return [ranks[dealt[index]] for index in range(len(table))]
+    assigned = dict(zip(rows.tolist(), columns.tolist(), strict=True))
+    return [ranks[assigned[index]] for index in range(len(table))]
 
 
 def _balanced(n: int, top: int, rng: random.Random) -> Iterator[int]:
-    """`n` ranks between 0 and `top`, their mean top / 2 (or next to it)."""
+    """`n` ranks between 0 and `top`, with a mean of top / 2 or close to it."""
     whole, rest = divmod(n, top + 1)
     for rank in range(top + 1):
         yield from [rank] * whole
