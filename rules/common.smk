@@ -427,9 +427,9 @@ def model_settings():
 
 
 def training_settings(section):
-    """All that makes an adapter, but for what is particular to one of them."""
+    """Model and training loop: what all adapters of a section share."""
     shared = "batch_size warmup_steps max_grad_norm weight_decay autocast seed".split()
-    return model_settings() | config_keys(section, *shared)
+    return {"model": model_settings(), "training": config_keys(section, *shared)}
 
 
 def finetuning_settings(wildcards):
@@ -437,14 +437,17 @@ def finetuning_settings(wildcards):
     settings = training_settings("finetuning") | config_keys(
         "finetuning", "epochs", "learning_rate"
     )
-    seed = {"seed": int(wildcards.seed)} if "seed" in wildcards.keys() else {}
-    return as_json(settings | {"lora": config["lora"]} | seed)
+    if "seed" in wildcards.keys():
+        settings["training"]["seed"] = int(wildcards.seed)
+    return as_json(settings | {"lora": config["lora"]})
 
 
 def unlearning_settings(wildcards):
     """Settings of a trajectory, without the epochs to save (see `saved_epochs`)."""
-    own = training_settings("unlearning") | TRAJECTORIES[wildcards.trajectory]
-    return as_json({key: value for key, value in own.items() if key != "epochs"})
+    own = TRAJECTORIES[wildcards.trajectory]
+    values = {key: value for key, value in own.items() if key not in ("method", "epochs")}
+    method = {"method": own["method"], "hyperparameters": values}
+    return as_json(training_settings("unlearning") | method)
 
 
 def saved_epochs(wildcards, output):
@@ -471,7 +474,7 @@ def recorded_precisions(wildcards, output):
 def reference_settings():
     """How the forget answers are scored before unlearning."""
     keys = ("batch_size", "autocast", "seed")
-    return as_json(model_settings() | config_keys("unlearning", *keys))
+    return as_json({"model": model_settings()} | config_keys("unlearning", *keys))
 
 
 def reference(wildcards):

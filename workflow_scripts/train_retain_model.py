@@ -4,12 +4,13 @@ It never sees the forget set. `--hp` carries its seed; several seeds give the no
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from excise.errors import run
 from excise.records import read_jsonl
+from excise.settings import json_of
 from excise.training.finetuning import finetune
+from excise.training.settings import FinetuningSettings
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -17,7 +18,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", required=True, help="base model folder")
     parser.add_argument("--sr", required=True, help="retain set, sr.jsonl")
-    parser.add_argument("--hp", type=json.loads, required=True, help="training settings, JSON")
+    parser.add_argument(
+        "--hp", type=json_of(FinetuningSettings), required=True, help="training settings, JSON"
+    )
     parser.add_argument("--out", type=Path, required=True, help="adapter folder to write")
     args = parser.parse_args(argv)
 

@@ -1,13 +1,15 @@
 """Make the finetuned model forget: one trajectory, an adapter saved at every configured epoch."""
 
 import argparse
-import json
+from dataclasses import replace
 from pathlib import Path
 
 from excise.benchmark.completeness import check_ids
 from excise.errors import InputError, run
 from excise.records import read_json, read_jsonl
+from excise.settings import json_of
 from excise.unlearning.losses import METHODS
+from excise.unlearning.settings import TrajectorySettings
 from excise.unlearning.trajectory import unlearn
 
 
@@ -19,7 +21,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sf", required=True, help="forget set, sf.jsonl")
     parser.add_argument("--sr", required=True, help="retain set, sr.jsonl")
     parser.add_argument("--reference", help="reference log-probabilities, for methods that need it")
-    parser.add_argument("--hp", type=json.loads, required=True, help="trajectory settings, JSON")
+    parser.add_argument(
+        "--hp", type=json_of(TrajectorySettings), required=True, help="trajectory settings, JSON"
+    )
     parser.add_argument(
         "--epochs", type=int, nargs="+", help="epochs to save (default: those in --hp)"
     )
@@ -28,13 +32,13 @@ def main(argv: list[str] | None = None) -> None:
 
     forget, retain = read_jsonl(args.sf, "item"), read_jsonl(args.sr, "item")
     reference = None
-    if METHODS[args.hp["method"]].needs_reference:
+    if METHODS[args.hp.method].needs_reference:
         if args.reference is None:
-            raise InputError(f"--reference: method {args.hp['method']} needs it")
+            raise InputError(f"--reference: method {args.hp.method} needs it")
         reference = read_json(args.reference)
         check_ids(args.reference, reference, [record["id"] for record in forget], args.sf)
-    hp = args.hp | ({"epochs": sorted(args.epochs)} if args.epochs else {})
-    unlearn(args.base, args.adapter, forget, retain, reference, hp, args.out)
+    settings = replace(args.hp, epochs=tuple(sorted(args.epochs or args.hp.epochs)))
+    unlearn(args.base, args.adapter, forget, retain, reference, settings, args.out)
 
 
 if __name__ == "__main__":

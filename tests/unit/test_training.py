@@ -25,19 +25,19 @@ from excise.records import read_json, write_jsonl
 from excise.training.loop import cycling_batches, epoch_batches
 from tiny_models import tiny_folder
 
-MODEL = {
-    "dtype": "float32",
-    "system_prompt": None,
+MODEL = {"dtype": "float32", "system_prompt": None, "threads": 1, "gpu": 0}
+TRAINING = {
     "autocast": "none",
-    "threads": 1,
-    "gpu": 0,
     "seed": 0,
     "batch_size": 4,
     "warmup_steps": 2,
     "max_grad_norm": 1.0,
     "weight_decay": 0.0,
 }
-FINETUNE = MODEL | {
+REFERENCE = {"model": MODEL, "batch_size": 4, "autocast": "none", "seed": 0}
+FINETUNE = {
+    "model": MODEL,
+    "training": TRAINING,
     "epochs": 2,
     "learning_rate": 1e-3,
     "lora": {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"},
@@ -80,7 +80,7 @@ def study(tmp_path_factory):
     reference_logprobs.main(
         [
             *("--base", str(base), "--adapter", str(folder / "finetuned")),
-            *("--sf", str(folder / "sf.jsonl"), "--hp", json.dumps(MODEL)),
+            *("--sf", str(folder / "sf.jsonl"), "--hp", json.dumps(REFERENCE)),
             *("--out", str(folder / "reference.json")),
         ]
     )
@@ -88,7 +88,11 @@ def study(tmp_path_factory):
 
 
 def run_unlearn(study, out, **hp):
-    settings = MODEL | {"learning_rate": 1e-3, "retain_weight": 0.0, "beta": 0.1} | hp
+    method, epochs = hp.pop("method"), hp.pop("epochs")
+    training = TRAINING | {key: hp.pop(key) for key in TRAINING if key in hp}
+    hyperparameters = {"learning_rate": 1e-3, "retain_weight": 0.0, "beta": 0.1} | hp
+    settings = {"model": MODEL, "training": training, "method": method, "epochs": epochs}
+    settings |= {"hyperparameters": hyperparameters}
     unlearn.main(
         [
             *("--base", str(study / "base"), "--adapter", str(study / "finetuned")),

@@ -13,46 +13,55 @@ from excise.modeling.base import (
 from excise.modeling.chat import encode
 from excise.modeling.likelihood import answer_logprobs, cross_entropy, product_dtype
 from excise.records import write_json
+from excise.settings import as_dict
 from excise.training.loop import epoch_batches, train
+from excise.training.settings import FinetuningSettings
 
 
-def finetune(base: str | Path, records: list[dict], hp: dict, out: Path) -> None:
+def finetune(
+    base: str | Path, records: list[dict], settings: FinetuningSettings, out: Path
+) -> None:
     """Train a fresh LoRA adapter on questions and answers and save it with its log.
 
     Args:
         base: model folder.
         records: with `question` and `answer`.
-        hp: `lora`, `epochs`, `batch_size`, `seed`, the keys of `training.train`, and `dtype`,
-            `autocast`, `system_prompt`, `threads`, `gpu`.
+        settings: of the model, the adapter and the training.
         out: adapter folder; `training_log.json` is written into it.
 
     Raises:
         InputError: a question and its answer are longer than the model's positions, or a token
             is not in its vocabulary.
     """
-    set_determinism(hp["seed"], hp["threads"])
-    device = pick_device(hp["gpu"])
+    training = settings.training
+    set_determinism(training.seed, settings.model.threads)
+    device = pick_device(settings.model.gpu)
     tokenizer = load_tokenizer(base)
-    model = attach_lora(load_base(base, hp["dtype"]).to(device), hp["lora"], hp["seed"])
+    model = attach_lora(
+        load_base(base, settings.model.dtype).to(device), as_dict(settings.lora), training.seed
+    )
     encoded = [
-        encode(tokenizer, record["question"], record["answer"], hp["system_prompt"])
+        encode(tokenizer, record["question"], record["answer"], settings.model.system_prompt)
         for record in records
     ]
     check_sequences(model, [one.input_ids for one in encoded])
-    precision = product_dtype(device, hp["autocast"])
-    print(f"{len(encoded)} questions, {hp['epochs']} epochs, {device}, {precision}", flush=True)
+    precision = product_dtype(device, training.autocast)
+    print(f"{len(encoded)} questions, {settings.epochs} epochs, {device}, {precision}", flush=True)
 
     def loss(batch: list[int]):
         answers = [encoded[index] for index in batch]
         return cross_entropy(
-            answer_logprobs(model, answers, tokenizer.pad_token_id, hp["autocast"])
+            answer_logprobs(model, answers, tokenizer.pad_token_id, training.autocast)
         )
 
     log = train(
         model,
-        hp,
-        hp["epochs"],
-        batches=lambda epoch: epoch_batches(len(encoded), hp["batch_size"], hp["seed"], epoch),
+        training,
+        settings.learning_rate,
+        settings.epochs,
+        batches=lambda epoch: epoch_batches(
+            len(encoded), training.batch_size, training.seed, epoch
+        ),
         loss=loss,
     )
     save_adapter(model, out)
@@ -62,4 +71,7 @@ def finetune(base: str | Path, records: list[dict], hp: dict, out: Path) -> None
         "not_adapted": share.left_out,
         "product_dtype": precision,
     }
-    write_json(out / "training_log.json", {"settings": hp, "questions": len(encoded)} | about | log)
+    write_json(
+        out / "training_log.json",
+        {"settings": as_dict(settings), "questions": len(encoded)} | about | log,
+    )

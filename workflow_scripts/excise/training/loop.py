@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from excise.modeling.base import unwrapped
+from excise.training.settings import TrainingSettings
 
 
 def epoch_order(size: int, seed: int, epoch: int, stream: str = "") -> list[int]:
@@ -58,7 +59,8 @@ class DivergedError(Exception):
 
 def train(
     model: torch.nn.Module,
-    hp: dict,
+    settings: TrainingSettings,
+    learning_rate: float,
     epochs: int,
     batches: Callable[[int], Iterable[Any]],
     loss: Callable[[Any], torch.Tensor],
@@ -68,7 +70,8 @@ def train(
 
     Args:
         model: with the parameters to train marked `requires_grad`.
-        hp: `learning_rate`, `warmup_steps`, `max_grad_norm`, `weight_decay`, `seed`.
+        settings: of the loop; `batch_size` and `autocast` are for `batches` and `loss`.
+        learning_rate: of AdamW, constant after warm-up.
         epochs: how many; epoch numbers start at 1.
         batches: the batches of an epoch.
         loss: scalar loss of a batch, with graph.
@@ -81,19 +84,18 @@ def train(
     """
     prepare_for_training(model)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=hp["learning_rate"], weight_decay=hp.get("weight_decay", 0.0)
-    )
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=settings.weight_decay)
     log: dict[str, Any] = {"steps": [], "diverged": None}
     step = 0
     for epoch in range(1, epochs + 1):
         for batch in batches(epoch):
             step += 1
             row = {"epoch": epoch, "step": step}
+            rate = learning_rate * min(1.0, step / max(1, settings.warmup_steps))
             # Dropout, if any, draws from (seed, step): it does not depend on what ran before.
-            torch.manual_seed(hp["seed"] * 1_000_003 + step)
+            torch.manual_seed(settings.seed * 1_000_003 + step)
             try:
-                row |= _step(optimizer, parameters, loss(batch), step, hp)
+                row |= _step(optimizer, parameters, loss(batch), rate, settings.max_grad_norm)
             except DivergedError as reason:
                 log["diverged"] = row | {"reason": str(reason)}
                 print(f"diverged: {log['diverged']}", flush=True)
@@ -109,18 +111,17 @@ def _step(
     optimizer: torch.optim.Optimizer,
     parameters: list[torch.nn.Parameter],
     loss: torch.Tensor,
-    step: int,
-    hp: dict,
+    rate: float,
+    max_grad_norm: float | None,
 ) -> dict[str, float]:
     value = loss.item()
     if not math.isfinite(value):
         raise DivergedError(f"loss is {value}")
-    rate = hp["learning_rate"] * min(1.0, step / max(1, hp["warmup_steps"]))
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad()
     loss.backward()
-    limit = hp["max_grad_norm"] or math.inf
+    limit = max_grad_norm or math.inf
     norm = torch.nn.utils.clip_grad_norm_(parameters, limit).item()
     if not math.isfinite(norm):
         raise DivergedError(f"gradient norm is {norm}")

@@ -17,28 +17,39 @@ from excise.modeling.base import (
 )
 from excise.modeling.chat import Encoded, encode
 from excise.modeling.likelihood import answer_logprobs, product_dtype
+from excise.modeling.settings import ModelSettings
 from excise.records import write_json
+from excise.settings import as_dict
 from excise.training.loop import cycling_batches, epoch_batches, prepare_for_training, train
 from excise.unlearning.losses import METHODS, ForgetStep, needs_retain
+from excise.unlearning.settings import ReferenceSettings, TrajectorySettings
 
 
 class ForgetModel:
     """The finetuned model with its adapter open for training, and how it reads answers."""
 
-    def __init__(self, base: str | Path, adapter: str | Path, hp: dict):
-        set_determinism(hp["seed"], hp["threads"])
-        self.device = pick_device(hp["gpu"])
+    def __init__(
+        self,
+        base: str | Path,
+        adapter: str | Path,
+        settings: ModelSettings,
+        autocast: str,
+        seed: int,
+    ):
+        set_determinism(seed, settings.threads)
+        self.device = pick_device(settings.gpu)
         self.tokenizer = load_tokenizer(base)
         self.model = load_adapter(
-            load_base(base, hp["dtype"]).to(self.device), adapter, trainable=True
+            load_base(base, settings.dtype).to(self.device), adapter, trainable=True
         )
-        self.hp = hp
+        self.system_prompt = settings.system_prompt
+        self.autocast = autocast
 
     def encode(self, records: list[dict]) -> list[Encoded]:
         """Questions and answers as token ids."""
-        system_prompt = self.hp["system_prompt"]
         encoded = [
-            encode(self.tokenizer, r["question"], r["answer"], system_prompt) for r in records
+            encode(self.tokenizer, record["question"], record["answer"], self.system_prompt)
+            for record in records
         ]
         check_sequences(self.model, [one.input_ids for one in encoded])
         return encoded
@@ -47,11 +58,11 @@ class ForgetModel:
         """Answer log-probabilities of the batch's items, with gradients."""
         chosen = [encoded[index] for index in batch]
         pad_id = self.tokenizer.pad_token_id
-        return answer_logprobs(self.model, chosen, pad_id, self.hp["autocast"])
+        return answer_logprobs(self.model, chosen, pad_id, self.autocast)
 
 
 def reference_sums(
-    base: str | Path, adapter: str | Path, records: list[dict], hp: dict
+    base: str | Path, adapter: str | Path, records: list[dict], settings: ReferenceSettings
 ) -> dict[str, float]:
     """NPO's reference: one summed log-probability per forget item under the finetuned model.
 
@@ -62,19 +73,20 @@ def reference_sums(
         base: model folder.
         adapter: the finetuned adapter.
         records: the forget set.
-        hp: `batch_size`, `dtype`, `autocast`, `seed`, `system_prompt`, `threads`, `gpu`.
+        settings: of the model and of the training.
 
     Returns:
         Item id → natural-log probability of its answer.
     """
-    finetuned = ForgetModel(base, adapter, hp)
+    finetuned = ForgetModel(base, adapter, settings.model, settings.autocast, settings.seed)
     prepare_for_training(finetuned.model)
     finetuned.model.eval()  # the reference has no dropout
     encoded = finetuned.encode(records)
     sums: list[float] = []
     with torch.inference_mode():
-        for start in range(0, len(encoded), hp["batch_size"]):
-            batch = list(range(start, min(start + hp["batch_size"], len(encoded))))
+        size = settings.batch_size
+        for start in range(0, len(encoded), size):
+            batch = list(range(start, min(start + size, len(encoded))))
             sums += finetuned.logprobs(encoded, batch).sums.tolist()
     return dict(zip((record["id"] for record in records), sums, strict=True))
 
@@ -103,7 +115,7 @@ def unlearn(
     forget: list[dict],
     retain: list[dict],
     reference: dict[str, float] | None,
-    hp: dict,
+    settings: TrajectorySettings,
     out: Path,
 ) -> None:
     """Run one trajectory and save `epoch_{e}/` for every configured epoch.
@@ -117,13 +129,12 @@ def unlearn(
         forget: the forget set.
         retain: the retain set; used if the settings give it a weight.
         reference: item id → log-probability under the finetuned model, for methods that ask.
-        hp: the trajectory (`method`, `epochs`, its hyperparameters) and the keys of
-            `training.train`.
+        settings: of the trajectory.
         out: trajectory folder.
     """
     saved: list[int] = []
     try:
-        _unlearn(base, adapter, forget, retain, reference, hp, out, saved)
+        _unlearn(base, adapter, forget, retain, reference, settings, out, saved)
     except InputError as error:
         raise InputError(f"{error}{kept(out, saved)}") from error
     except Exception:
@@ -138,13 +149,13 @@ def _unlearn(
     forget: list[dict],
     retain: list[dict],
     reference: dict[str, float] | None,
-    hp: dict,
+    settings: TrajectorySettings,
     out: Path,
     saved: list[int],
 ) -> None:
     """The same; `saved` collects the epochs with complete checkpoints."""
-    method = METHODS[hp["method"]]
-    start = ForgetModel(base, adapter, hp)
+    method, hp, training = METHODS[settings.method], settings.hyperparameters, settings.training
+    start = ForgetModel(base, adapter, settings.model, training.autocast, training.seed)
     forget_encoded = start.encode(forget)
     retain_encoded = start.encode(retain) if needs_retain(hp) else []
     constants = None
@@ -152,8 +163,8 @@ def _unlearn(
         constants = torch.tensor([reference[r["id"]] for r in forget], device=start.device)
 
     def batches(epoch: int) -> Iterator[tuple[list[int], list[int]]]:
-        pairs = cycling_batches(len(retain_encoded), hp["batch_size"], hp["seed"], epoch)
-        for batch in epoch_batches(len(forget), hp["batch_size"], hp["seed"], epoch):
+        pairs = cycling_batches(len(retain_encoded), training.batch_size, training.seed, epoch)
+        for batch in epoch_batches(len(forget), training.batch_size, training.seed, epoch):
             yield batch, next(pairs) if retain_encoded else []
 
     def loss(batch: tuple[list[int], list[int]]) -> torch.Tensor:
@@ -166,22 +177,30 @@ def _unlearn(
         return method.loss(step, hp)
 
     def after_epoch(epoch: int) -> None:
-        if epoch in hp["epochs"]:
+        if epoch in settings.epochs:
             save_adapter(start.model, out / f"epoch_{epoch}")
             saved.append(epoch)
 
-    log = train(start.model, hp, max(hp["epochs"]), batches, loss, after_epoch)
-    unfinished = [epoch for epoch in hp["epochs"] if epoch not in saved]
+    log = train(
+        start.model,
+        training,
+        hp["learning_rate"],
+        max(settings.epochs),
+        batches,
+        loss,
+        after_epoch,
+    )
+    unfinished = [epoch for epoch in settings.epochs if epoch not in saved]
     for epoch in unfinished:
         save_adapter(start.model, out / f"epoch_{epoch}")
     share = adapted_share(start.model)
     write_json(
         out / "training_log.json",
         {
-            "settings": hp,
+            "settings": as_dict(settings),
             "adapted_share": share.share,
             "not_adapted": share.left_out,
-            "product_dtype": product_dtype(start.device, hp["autocast"]),
+            "product_dtype": product_dtype(start.device, training.autocast),
             "forget_reduction": method.forget_reduction,
             "unfinished_checkpoints": unfinished,
         }

@@ -75,8 +75,9 @@ NOTES = [
     "name_confidence (base): overconfident_share is the share of names about which its answer is "
     "likelier than nearly all of its answers about names combined anew from the people's, "
     "which nobody has; sure_by_chance is what that gives for a name it does not know. The "
-    f"gate fails if chance gives so many in fewer than {UNLIKELY:.0%} of such sets: it knows namesakes (check 7). asked "
-    "public_figure: the same of real people, which is what this base would notice of them.",
+    f"gate fails if chance gives so many in fewer than {UNLIKELY:.0%} of such sets: it knows "
+    "namesakes (check 7). asked public_figure: the same of real people, which is what this "
+    "base would notice of them.",
     "forget_joint: the forget question in one prompt with one about a correlated fact of the "
     "person (check 15); what such a model says of the forget fact there is held to the same gate.",
     "gradient_cosine (finetuned model): mean cosine of a forget fact's gradient in the adapter "
