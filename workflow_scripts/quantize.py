@@ -19,7 +19,7 @@ from excise.modeling.base import load_tokenizer, pick_device, set_determinism
 from excise.records import write_json, write_jsonl
 
 SETS = ("sf", "forget_paraphrased", "correlated", "other", "utility")
-ASKED_ALONE = 32
+BATCH_NOISE_SAMPLE = 32
 """Number of forget questions that are asked again, each in its own batch."""
 
 
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
                 report = quantize_model(model, precision, device)
                 error = report["relative_error"]
                 records = evaluate(model, tokenizer, items, args.hp)
-                weights["batch_noise"][precision] = noise_of_batches(
+                weights["batch_noise"][precision] = batch_noise(
                     model, tokenizer, items, records, args.hp
                 )
                 print(f"{name} {precision}: {len(records)} questions, |Q(W)-W|/|W| {error:.4f}")
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
         write_json(out / "weights.json", weights)
 
 
-def noise_of_batches(
+def batch_noise(
     model: torch.nn.Module, tokenizer, items: list[Item], records: list[dict], hp: dict
 ) -> dict[str, float]:
     """How much a question's result depends on the other questions in its batch.
@@ -80,7 +80,7 @@ def noise_of_batches(
         {field of a record: mean absolute change over the sample}, in the field's own unit.
     """
     forget = [item for item in items if item.set == "sf"]
-    sample = forget[:: max(1, len(forget) // ASKED_ALONE)][:ASKED_ALONE]
+    sample = forget[:: max(1, len(forget) // BATCH_NOISE_SAMPLE)][:BATCH_NOISE_SAMPLE]
     alone = evaluate(model, tokenizer, sample, hp | {"batch_size": 1})
     return mean_changes(alone, {record["id"]: record for record in records})
 

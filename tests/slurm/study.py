@@ -15,7 +15,7 @@ from pathlib import Path
 
 from one_machine import OneMachine, output, succeeds, wait_for
 
-from excise.slurm.client import STATUS_QUERY, work_of
+from excise.slurm.client import STATUS_QUERY, target_jobs
 from workflow.conftest import ROOT, SMOKE, Workspace
 
 PROFILE = "profiles/slurm/profile.yaml"
@@ -498,4 +498,4 @@ def work(jobs: Iterable[str]) -> dict[str, set[str]]:
     """What submissions are to do, jobs of Snakemake, by the id of the submission."""
     fields = ["--parsable2", "--format=JobIDRaw,SubmitLine"]
     rows = output("sacct", "-X", "--noheader", *fields, "--jobs", ",".join(jobs)).splitlines()
-    return {job: set(work_of(line)) for job, _, line in (row.partition("|") for row in rows)}
+    return {job: set(target_jobs(line)) for job, _, line in (row.partition("|") for row in rows)}

@@ -12,7 +12,7 @@ import pytest
 from excise import lifeline
 from excise.errors import InputError
 from excise.files import atomic_path
-from excise.made_from import own_inputs
+from excise.provenance import inputs_of_same_epoch
 
 WAITS = "import time; time.sleep(60)"
 PROGRAM = (
@@ -45,7 +45,7 @@ def test_a_program_ends_with_what_started_it(above):
     assert program.poll() is None
     above.kill()  # not waited for: a process that nobody has asked for its end has ended, too
     assert program.wait(timeout=30) == 1
-    assert lifeline.GONE in program.stderr.read()
+    assert lifeline.SNAKEMAKE_ENDED in program.stderr.read()
 
 
 def test_no_file_gets_its_name_after_that(above, tmp_path):
@@ -96,5 +96,5 @@ def test_only_a_process_that_is_not_there_has_ended(monkeypatch, number, gone):
 
 def test_what_belongs_to_an_epoch_was_made_from_that_epoch():
     inputs = ["m/t/epoch_1/a", "m/t/epoch_2/a", "m/finetuned/a", "data/sf.jsonl"]
-    assert own_inputs(inputs, "eval/t/epoch_2/items.jsonl") == inputs[1:]
-    assert own_inputs(inputs, "eval/finetuned/items.jsonl") == inputs
+    assert inputs_of_same_epoch(inputs, "eval/t/epoch_2/items.jsonl") == inputs[1:]
+    assert inputs_of_same_epoch(inputs, "eval/finetuned/items.jsonl") == inputs

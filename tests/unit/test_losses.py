@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from excise.modeling.likelihood import AnswerLogprobs, cross_entropy
+from excise.modeling.differentiable_logprobs import AnswerLogprobs, cross_entropy
 from excise.unlearning.losses import (
     METHODS,
     ForgetStep,

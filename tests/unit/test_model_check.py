@@ -8,10 +8,10 @@ import pytest
 import torch
 import transformers
 
-import excise.modeling.likelihood as likelihood
 import excise.modeling.scoring as scoring
 import excise.workflow.model_verdicts as model_verdicts
 from excise.errors import InputError
+from excise.modeling import differentiable_logprobs
 from excise.modeling.base import load_tokenizer
 from excise.training.finetuning import finetune
 from excise.workflow.model_check import _ends_one_row, check_model, small_copy
@@ -47,7 +47,7 @@ def changed_config(folder: Path, **changes) -> None:
 def test_a_head_that_is_not_all_is_found(gemma2, monkeypatch):
     """Gemma 2 caps its logits: reading them from the head alone was once off by 0.24 nats."""
     check_model(gemma2, SETTINGS)
-    monkeypatch.setattr(likelihood, "has_bare_head", lambda model, ids: True)
+    monkeypatch.setattr(differentiable_logprobs, "has_bare_head", lambda model, ids: True)
     with pytest.raises(InputError, match=rf"^{gemma2}: training would be wrong .* differs from"):
         check_model(gemma2, SETTINGS)
 
@@ -71,7 +71,7 @@ def test_an_error_inside_is_one_line(gemma2, monkeypatch):
     def broken(*given):
         raise IndexError("index out of\nrange")
 
-    monkeypatch.setattr(likelihood, "has_bare_head", broken)
+    monkeypatch.setattr(differentiable_logprobs, "has_bare_head", broken)
     with pytest.raises(InputError, match=r"training fails .*IndexError: index out of ra"):
         check_model(gemma2, SETTINGS)
 

@@ -13,8 +13,8 @@ EXECUTORS = Path(__file__).parents[1] / "executors"
 SNAKEFILE = f"""
 import sys
 sys.path.insert(0, {str(SCRIPTS)!r})
-from excise.workflow.unchanged import let_content_decide
-let_content_decide()
+from excise.workflow.unchanged import skip_unchanged_jobs
+skip_unchanged_jobs()
 
 rule all:
     input: "last.txt", "side.txt"

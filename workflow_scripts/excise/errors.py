@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 
 from excise.lifeline import end_with_snakemake
-from excise.machine import description, leave_versions
+from excise.machine import description, record_versions
 
-FULL = "the disk is full, or your quota on it; make room and run again"
+DISK_FULL = "the disk is full, or your quota on it; make room and run again"
 
 
 class InputError(Exception):
@@ -28,7 +28,7 @@ def run(main: Callable[[], None]) -> None:
     end_with_snakemake()
     try:
         main()
-        leave_versions()
+        record_versions()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -37,7 +37,7 @@ def run(main: Callable[[], None]) -> None:
             raise
         what = error.filename or "a file, perhaps the log"
         with contextlib.suppress(OSError):  # stderr may be on the full disk
-            print(f"error: {what}: not written: {FULL}", file=sys.stderr)
+            print(f"error: {what}: not written: {DISK_FULL}", file=sys.stderr)
         os._exit(1)  # a normal exit would flush buffers to the full disk and print a traceback
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from excise.errors import FULL, InputError, is_full
-from excise.lifeline import GONE, is_orphaned
+from excise.errors import DISK_FULL, InputError, is_full
+from excise.lifeline import SNAKEMAKE_ENDED, is_orphaned
 
 
 @contextmanager
@@ -31,11 +31,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         if is_orphaned():
-            raise InputError(f"{path}: not written: {GONE}")
+            raise InputError(f"{path}: not written: {SNAKEMAKE_ENDED}")
         temporary.replace(path)
     except Exception as error:
         if is_full(error):
-            raise InputError(f"{path}: not written: {FULL}") from error
+            raise InputError(f"{path}: not written: {DISK_FULL}") from error
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 VARIABLE = "EXCISE_SNAKEMAKE"
-GONE = "the Snakemake that started this program is gone; another one may be running"
+SNAKEMAKE_ENDED = "the Snakemake that started this program is gone; another one may be running"
 
 
 def this_process() -> str:
@@ -44,7 +44,7 @@ def _watch(seconds: float) -> None:
     while not is_orphaned():
         time.sleep(seconds)
     with suppress(OSError):
-        os.write(sys.stderr.fileno(), f"error: {GONE}; this program stops\n".encode())
+        os.write(sys.stderr.fileno(), f"error: {SNAKEMAKE_ENDED}; this program stops\n".encode())
     os._exit(1)  # from a thread; files that were being written keep their temporary names
 
 

@@ -12,11 +12,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from excise.made_from import DRAFT
+from excise.provenance import DRAFT
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "numpy", "snakemake")
 # Packages that affect numbers, by the module that a program loads to use them.
-USED = {
+NUMERIC_PACKAGES = {
     "torch": "torch",
     "transformers": "transformers",
     "tokenizers": "tokenizers",
@@ -82,9 +82,9 @@ def _versions() -> list[str]:
 
 
 def used_versions() -> dict[str, str]:
-    """Versions of Python and of the packages of `USED` that this program has loaded."""
+    """Versions of Python and of the packages of `NUMERIC_PACKAGES` that this program has loaded."""
     found = {"python": platform.python_version()}
-    for module, package in USED.items():
+    for module, package in NUMERIC_PACKAGES.items():
         if module in sys.modules:
             try:
                 found[package] = version(package)
@@ -93,7 +93,7 @@ def used_versions() -> dict[str, str]:
     return found
 
 
-def leave_versions() -> None:
+def record_versions() -> None:
     """Add the versions to the record of the job that runs this program, if any."""
     place = os.environ.get(DRAFT)
     if place and Path(place).is_file():

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PRECISIONS = ("int8", "nf4", "fp4")
-RECOVERING_FIELDS = ("slot_match", "rougeL_recall", "probability")
+COMPARED_FIELDS = ("slot_match", "rougeL_recall", "probability")
 """Fields of a record whose means are compared across precisions."""
 INT8_THRESHOLD = 6.0
 BLOCK_SIZE = 64
@@ -276,7 +276,7 @@ def mean_changes(records: Iterable[dict], others: Mapping[str, dict]) -> dict[st
     return {
         field: sum(abs(_number(one[field]) - _number(other[field])) for one, other in pairs)
         / len(pairs)
-        for field in RECOVERING_FIELDS
+        for field in COMPARED_FIELDS
     }
 
 

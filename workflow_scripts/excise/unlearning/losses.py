@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import logsigmoid
 
-from excise.modeling.likelihood import AnswerLogprobs, cross_entropy
+from excise.modeling.differentiable_logprobs import AnswerLogprobs, cross_entropy
 
 
 def gradient_ascent(forget: AnswerLogprobs) -> torch.Tensor:

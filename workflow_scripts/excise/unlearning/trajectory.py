@@ -16,7 +16,7 @@ from excise.modeling.base import (
     set_determinism,
 )
 from excise.modeling.chat import Encoded, encode
-from excise.modeling.likelihood import answer_logprobs, product_dtype
+from excise.modeling.differentiable_logprobs import answer_logprobs, product_dtype
 from excise.modeling.settings import ModelSettings
 from excise.records import write_json
 from excise.settings import as_dict

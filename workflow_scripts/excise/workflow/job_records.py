@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any
 
 from excise.files import atomic_path
-from excise.made_from import DRAFT, digest, record_path, versions_behind
+from excise.provenance import DRAFT, digest, record_path, upstream_versions
 
 
 class Digests:
@@ -192,7 +192,7 @@ def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> 
         }
         known = record
         if "experiment" in record["params"]:  # a table: its header lists the versions
-            known = record | {"behind": versions_behind(record["inputs"], folders)}
+            known = record | {"behind": upstream_versions(record["inputs"], folders)}
         with tempfile.TemporaryDirectory(prefix="excise-") as scratch:
             draft = Path(scratch, "job.json")
             draft.write_text(json.dumps(known), encoding="utf-8")

@@ -21,9 +21,9 @@ from excise.modeling.adapters import adapter_tensors, attach_lora
 from excise.modeling.base import check_sequences, load_config, load_tokenizer, one_line, unwrapped
 from excise.modeling.chat import Encoded, check_template, encode, encode_prompt, subject_span
 from excise.modeling.decoding import Generation, generate
+from excise.modeling.differentiable_logprobs import answer_logprobs, cross_entropy
 from excise.modeling.experts import use_expert_by_expert
 from excise.modeling.hidden_states import Reader
-from excise.modeling.likelihood import answer_logprobs, cross_entropy
 from excise.modeling.scoring import score_answers
 from excise.training.loop import prepare_for_training
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from inspect import signature
 
 
-def spare_work() -> None:
+def speed_up_planning() -> None:
     """Look for garbage seldom, leave the plan whole at the end, ask once what a method takes."""
     # Planning makes millions of objects and drops few: by default an eighth of its time goes into
     # looking for garbage.

@@ -12,39 +12,39 @@ from typing import Any
 
 from snakemake.logging import logger
 
-from excise.made_from import own_inputs
+from excise.provenance import inputs_of_same_epoch
 
 
-def let_content_decide() -> None:
+def skip_unchanged_jobs() -> None:
     """Patch Snakemake; with other internals of a later version, only more jobs run."""
     with suppress(ImportError, AttributeError):
         from snakemake.dag import DAG
 
-        _look_again(DAG)
+        _recheck_after_each_job(DAG)
     with suppress(ImportError, AttributeError):
         from snakemake.persistence import PersistenceBase
 
-        _compare_own_inputs(PersistenceBase)
+        _compare_inputs_of_same_epoch(PersistenceBase)
 
 
-def _look_again(dag_class: type) -> None:
+def _recheck_after_each_job(dag_class: type) -> None:
     """After every job, check again the jobs that wait for it."""
     finish = dag_class.finish
 
     @wraps(finish)
-    async def finish_and_spare(dag: Any, job: Any, *arguments: Any, **named: Any) -> Any:
+    async def finish_and_recheck(dag: Any, job: Any, *arguments: Any, **named: Any) -> Any:
         result = await finish(dag, job, *arguments, **named)
         workflow = dag.workflow
         if workflow.is_main_process and not (workflow.dryrun or workflow.touch):
-            await _spare(dag)
+            await _skip_up_to_date_jobs(dag)
         return result
 
-    dag_class.finish = finish_and_spare
+    dag_class.finish = finish_and_recheck
 
 
-async def _spare(dag: Any) -> None:
+async def _skip_up_to_date_jobs(dag: Any) -> None:
     """Remove jobs that are ready and up to date from the plan, then those that follow them."""
-    seen = dag.__dict__.setdefault("looked_at_again", set())
+    seen = dag.__dict__.setdefault("rechecked_jobs", set())
     while new := [job for job in dag.ready_jobs if job not in seen]:
         for ready in new:
             seen.add(ready)
@@ -115,7 +115,7 @@ async def _is_same(dag: Any, job: Any, file: Any) -> bool:
     return await file.is_same_checksum(recorded.pop(), largest)
 
 
-def _compare_own_inputs(persistence_class: type) -> None:
+def _compare_inputs_of_same_epoch(persistence_class: type) -> None:
     """Ignore inputs of other epochs: an epoch's records come from its own checkpoint.
 
     A job evaluates all checkpoints of a trajectory. If one checkpoint is removed from the config,
@@ -126,7 +126,7 @@ def _compare_own_inputs(persistence_class: type) -> None:
         version, recorded = known.record_format_version(file), known.input(file)
         if version is None or version < 4 or recorded is None:
             return False
-        return own_inputs(recorded, file) != own_inputs(known._input(job), file)
+        return inputs_of_same_epoch(recorded, file) != inputs_of_same_epoch(known._input(job), file)
 
     persistence_class._input_changed  # noqa: B018 (raises where there is none)
     persistence_class._input_changed = input_changed

@@ -77,10 +77,10 @@ def all_records(folders: Mapping[str, str]) -> Iterator[dict]:
         for path in sorted(Path(root, FOLDER).rglob("*.json")):
             record = read_record(path)
             if record is not None:
-                yield moved(record, folders)
+                yield with_current_paths(record, folders)
 
 
-def moved(record: dict, folders: Mapping[str, str]) -> dict:
+def with_current_paths(record: dict, folders: Mapping[str, str]) -> dict:
     """A record with paths adapted to the current folders of the experiment.
 
     A versioned input (`data/inputs/utility_qa.jsonl`) keeps its path.
@@ -104,7 +104,7 @@ def moved(record: dict, folders: Mapping[str, str]) -> dict:
     return record | files
 
 
-def versions_behind(inputs: Iterable[str], folders: Mapping[str, str]) -> dict[str, dict]:
+def upstream_versions(inputs: Iterable[str], folders: Mapping[str, str]) -> dict[str, dict]:
     """Versions of the packages that made files and everything that these depend on.
 
     Args:
@@ -129,7 +129,7 @@ def versions_behind(inputs: Iterable[str], folders: Mapping[str, str]) -> dict[s
     return dict(found)
 
 
-def own_inputs(inputs: Iterable[str], output: str) -> list[str]:
+def inputs_of_same_epoch(inputs: Iterable[str], output: str) -> list[str]:
     """Inputs without those of other epochs, of an output that belongs to an epoch."""
     epoch = EPOCH.search(output)
     if epoch is None:

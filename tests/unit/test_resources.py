@@ -9,7 +9,7 @@ import pytest
 
 from excise.config.check import check_config, load_config
 from excise.red_team.models.name_probe import CONTROLS, TOKENS
-from excise.workflow.needs import COPIES, STAGES, estimated_minutes, memory_mb, parameters
+from excise.workflow.resources import COPIES, STAGES, estimated_minutes, memory_mb, parameters
 
 ROOT = Path(__file__).parents[2]
 QWEN = check_config(*load_config([ROOT / "config.yaml", ROOT / "experiments/qwen2.5-1.5b.yaml"]))

@@ -17,7 +17,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from excise.made_from import DIGITS, all_records, moved, own_inputs, read_record, record_path
+from excise.provenance import (
+    DIGITS,
+    all_records,
+    inputs_of_same_epoch,
+    read_record,
+    record_path,
+    with_current_paths,
+)
 from excise.workflow.job_records import Digests, command_digest, params_of, plain
 
 CODE = "workflow_scripts/"
@@ -31,7 +38,7 @@ RESULT_NAMES = re.compile(
 
 
 @dataclass(frozen=True)
-class Misfit:
+class Mismatch:
     """Files of one job that today's config, data or code would not make."""
 
     outputs: list[str]
@@ -45,7 +52,7 @@ class Misfit:
 class Findings:
     """What `examine` found."""
 
-    misfits: list[Misfit]
+    mismatches: list[Mismatch]
     unknown: list[str]  # first outputs of jobs that left no record
     packages: dict[str, Counter]  # "torch 2.10.0 then, 2.11.0 now" → how often
     outdated: int  # jobs that Snakemake itself will run
@@ -87,15 +94,15 @@ def examine(
                     by_output = by_output or _by_output(folders)
                     record = by_output.get(os.path.normpath(outputs[-1]))
                 if record is not None:
-                    reasons = _reasons(job, moved(record, folders), folders, digests)
+                    reasons = _reasons(job, with_current_paths(record, folders), folders, digests)
                     if reasons:
-                        found.misfits.append(Misfit(outputs, reasons))
+                        found.mismatches.append(Mismatch(outputs, reasons))
                     for package, change in other_versions(record):
                         found.packages[package][change] += 1
                 elif not remembered(job.output[0]):
                     found.unknown.append(outputs[0])
     packages = dict(found.packages)
-    return Findings(found.misfits, found.unknown, packages, outdated, found.broken)
+    return Findings(found.mismatches, found.unknown, packages, outdated, found.broken)
 
 
 def _reasons(job: Any, record: dict, folders: Mapping[str, str], digests: Digests) -> list[str]:
@@ -148,7 +155,7 @@ def faults(
     then = {os.path.normpath(path): made for path, made in record["inputs"].items()}
     now = {os.path.normpath(path) for path in inputs}
     both = now | then.keys()
-    own = {path for output in outputs for path in own_inputs(both, output)}
+    own = {path for output in outputs for path in inputs_of_same_epoch(both, output)}
     for path in sorted(own.difference(ignored)):
         kind = "code" if path.startswith(CODE) else "data"
         if path not in then:
@@ -228,17 +235,19 @@ def _installed(package: str) -> str:
         return "none"
 
 
-def misfit_line(misfits: Sequence[Misfit]) -> str | None:
+def mismatch_line(mismatches: Sequence[Mismatch]) -> str | None:
     """One line about results that do not match."""
-    if not misfits:
+    if not mismatches:
         return None
-    count = sum(len(one.outputs) for one in misfits)
-    more = f", and {len(misfits) - 1} other jobs'" if len(misfits) > 1 else ""
-    files = " ".join(one.outputs[0] for one in misfits)
-    remedy = f"--forcerun {files}" if len(misfits) <= SHOWN else "--forcerun (`check` lists what)"
+    count = sum(len(one.outputs) for one in mismatches)
+    more = f", and {len(mismatches) - 1} other jobs'" if len(mismatches) > 1 else ""
+    files = " ".join(one.outputs[0] for one in mismatches)
+    remedy = (
+        f"--forcerun {files}" if len(mismatches) <= SHOWN else "--forcerun (`check` lists what)"
+    )
     return (
         f"warning: {_counted(count, 'file does', 'files do')} not match today's config, data "
-        f"or code: {misfits[0]}{more}; to make them again, run the same command with {remedy}"
+        f"or code: {mismatches[0]}{more}; to make them again, run the same command with {remedy}"
     )
 
 
@@ -273,13 +282,13 @@ def package_line(packages: Mapping[str, Counter]) -> str | None:
     return f"note: some results were made with other versions of packages: {changes}"
 
 
-def strangers(folder: str | Path, made: Collection[str]) -> list[str]:
+def unexpected_results(folder: str | Path, made: Collection[str]) -> list[str]:
     """Tables and plots of the experiment that today's config does not make."""
     found = (path.name for path in Path(folder).glob("*") if path.is_file())
     return sorted(name for name in found if RESULT_NAMES.fullmatch(name) and name not in made)
 
 
-def stranger_line(folder: str, names: Sequence[str]) -> str | None:
+def unexpected_results_line(folder: str, names: Sequence[str]) -> str | None:
     """The one line about them."""
     if not names:
         return None
@@ -289,7 +298,7 @@ def stranger_line(folder: str, names: Sequence[str]) -> str | None:
     )
 
 
-def left_behind(planned: Collection[str], folders: Mapping[str, str]) -> list[str]:
+def leftover_files(planned: Collection[str], folders: Mapping[str, str]) -> list[str]:
     """Files with a record that no job of the plan makes."""
     planned = {os.path.normpath(path) for path in planned}
     recorded = {path for record in all_records(folders) for path in record["outputs"]}
@@ -342,7 +351,7 @@ def report(
         model: what is wrong with the files of the base model.
         packages: as in `found`, or empty if jobs use other environments than this one.
     """
-    lines = [f"does not match: {one}" for one in found.misfits]
+    lines = [f"does not match: {one}" for one in found.mismatches]
     lines += [
         f"error: {path}: cannot be read as the record of a job; delete it" for path in found.broken
     ]
@@ -354,8 +363,8 @@ def report(
         for text, count in sorted(counts.items())
     ]
     lines += [f"not made by today's config: {path}" for path in sorted({*strange, *left})]
-    if found.misfits:
-        files = " ".join(path for one in found.misfits for path in one.outputs[:1])
+    if found.mismatches:
+        files = " ".join(path for one in found.mismatches for path in one.outputs[:1])
         lines.append(
             f"to make the files that do not match again: snakemake … all --forcerun {files}"
         )
