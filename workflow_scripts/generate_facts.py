@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     with open_author("facts", args) as author:
-        facts = author.facts(read_jsonl(args.profiles, "profile"))
+        facts = author.write_facts(read_jsonl(args.profiles, "profile"))
         write_usage(author, args.usage)
     write_jsonl(args.out, facts)
     print(f"{len(facts)} facts")

@@ -1,4 +1,4 @@
-"""Ask the facts to be forgotten again, in phrasings that are never trained on."""
+"""Ask for the forget facts again, in phrasings that no model is trained on."""
 
 import argparse
 
@@ -12,8 +12,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profiles", required=True, help="profiles.jsonl")
     facts = parser.add_mutually_exclusive_group(required=True)
-    facts.add_argument("--facts", help="facts.jsonl: enough for the offline author")
-    facts.add_argument("--qa", help="qa.jsonl: a model must know what is trained on")
+    facts.add_argument("--facts", help="facts.jsonl, for the offline author")
+    facts.add_argument("--qa", help="qa.jsonl, for a model: it must not repeat trained questions")
     parser.add_argument("--out", required=True, help="forget_paraphrased.jsonl")
     add_author_arguments(parser)
     args = parser.parse_args(argv)
@@ -21,10 +21,10 @@ def main(argv: list[str] | None = None) -> None:
     people = {person["person_id"]: person for person in read_jsonl(args.profiles, "profile")}
     facts = read_jsonl(args.qa, "qa") if args.qa else read_jsonl(args.facts, "fact")
     with open_author("forget_paraphrased", args) as author:
-        records = author.held_out(people, facts, args.hp)
+        records = author.write_forget_paraphrased(people, facts, args.hp)
         write_usage(author, args.usage)
     write_jsonl(args.out, records)
-    print(f"{len(records)} held-out questions")
+    print(f"{len(records)} paraphrased questions")
 
 
 if __name__ == "__main__":

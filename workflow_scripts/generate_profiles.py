@@ -6,7 +6,7 @@ from functools import partial
 from excise.errors import run
 from excise.generation.authors import add_author_arguments, open_author, write_usage
 from excise.generation.people import draw_people
-from excise.generation.writing import drawn_again
+from excise.generation.writing import draw_again
 from excise.records import write_jsonl
 
 
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     sampler, people = draw_people(args.hp, args.public_figures)
     with open_author("profiles", args) as author:
         author.check_budget(people, args.hp)
-        profiles = author.profiles(people, partial(drawn_again, sampler))
+        profiles = author.write_profiles(people, partial(draw_again, sampler))
         write_usage(author, args.usage)
     write_jsonl(args.out, profiles)
     spare = f", {sampler.reserve} of them spare" if sampler.reserve else ""

@@ -1,4 +1,4 @@
-"""Ask every fact: a trained question, its answer, a paraphrase and single-slot wrong answers."""
+"""Write a trained question for every fact, with its answer, a paraphrase and wrong answers."""
 
 import argparse
 
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> None:
 
     people = {person["person_id"]: person for person in read_jsonl(args.profiles, "profile")}
     with open_author("qa", args) as author:
-        records = author.questions(people, read_jsonl(args.facts, "fact"), args.hp)
+        records = author.write_questions(people, read_jsonl(args.facts, "fact"), args.hp)
         write_usage(author, args.usage)
     write_jsonl(args.out, records)
     print(f"{len(records)} questions")

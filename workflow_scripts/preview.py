@@ -1,7 +1,7 @@
-"""Write the first people of the benchmark, show them, and estimate the cost of the whole.
+"""Show the first people of the benchmark and estimate the cost of the whole.
 
-No dataset file is written. A model's answers go into the journals of the four parts, and the whole
-run uses them again.
+The program writes no dataset file. A model's answers go into the journals of the four parts, so the
+whole run uses them again.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from excise.errors import run
 from excise.generation.authors import open_author
 from excise.generation.people import draw_people
 from excise.generation.preview import Shown, cost_text, people_text
-from excise.generation.writing import drawn_again
+from excise.generation.writing import draw_again
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,39 +36,40 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def write(args: argparse.Namespace, sampler, drawn: list[dict]) -> Shown:
-    """Write the first people, as the four generating programs would."""
+    """Write the texts of the first people, as the four generating programs do."""
     hp, shown = args.hp, Shown(drawn[: args.people])
     with author_of("profiles", args) as author:
-        shown.profiles = author.profiles(shown.drawn, partial(drawn_again, sampler))
+        shown.profiles = author.write_profiles(shown.drawn, partial(draw_again, sampler))
         shown.enter("profiles", author, len(shown.drawn))
         shown.judge = author.judge_estimate(drawn, hp)
     if shown.profiles:
         with author_of("facts", args) as author:
-            shown.facts = author.facts(shown.profiles)
+            shown.facts = author.write_facts(shown.profiles)
             shown.enter("facts", author, len(shown.profiles))
     # False names are drawn from the other people, so the author needs them all.
     people = {person["person_id"]: person for person in [*drawn, *shown.profiles]}
     if shown.facts:
         with author_of("qa", args) as author:
-            shown.qa = author.questions(people, shown.facts, hp)
+            shown.qa = author.write_questions(people, shown.facts, hp)
             shown.enter("qa", author, len({fact["person_id"] for fact in shown.facts}))
     if shown.qa:
         with author_of("forget_paraphrased", args) as author:
-            shown.held_out = author.held_out(people, shown.qa, hp)
-            shown.enter("forget_paraphrased", author, len({one["person_id"] for one in shown.qa}))
+            shown.forget_paraphrased = author.write_forget_paraphrased(people, shown.qa, hp)
+            asked = {record["person_id"] for record in shown.qa}
+            shown.enter("forget_paraphrased", author, len(asked))
     return shown
 
 
 def author_of(part: str, args: argparse.Namespace):
     """The author of a part; it may leave out all people without an error."""
-    own = argparse.Namespace(
+    part_args = argparse.Namespace(
         hp=args.hp,
         prompt=args.prompts and args.prompts / f"{part}.md",
         journal=args.journals and args.journals / f"{part}.jsonl",
         client=args.client,
         author=args.author | {"people": 0},
     )
-    return open_author(part, own)
+    return open_author(part, part_args)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""Turn the generator's records into the benchmark's four files, if nothing is wrong with them.
+"""Check the generator's records and turn them into the benchmark's four files.
 
-Writes sf.jsonl, sr.jsonl, perturbed_candidates.jsonl and forget_paraphrased.jsonl into --out-dir,
-and a report on duplicates. A fault stops it before anything is written.
+The program writes sf.jsonl, sr.jsonl, perturbed_candidates.jsonl and forget_paraphrased.jsonl into
+--out-dir, and a report on duplicates. If there is a fault, it writes nothing.
 """
 
 import argparse
 from pathlib import Path
 
 from excise.benchmark.limits import ValidationLimits, parse_limits
-from excise.benchmark.validation import read_generated, validate
+from excise.benchmark.validation.generated import read_generated
+from excise.benchmark.validation.validate import validate
 from excise.errors import run
 from excise.records import write_json, write_jsonl
 

@@ -17,7 +17,7 @@ def run(server, tmp_path, count, check=accept, resample_max=1, clashes=None, **c
         def request(call: str, sample: int):
             return requests_for(count, sample=sample)[int(call[1:])]
 
-        answers = ask(session, calls, request, check, resample_max, clashes=clashes)
+        answers = ask(session, calls, request, check, resample_max, find_clashes=clashes)
         return answers, session._engine.tally
 
 

@@ -170,7 +170,7 @@ def test_the_right_one_of_two_equal_questions_stays_as_it_was(tmp_path, fault_se
 def test_an_author_who_hears_nothing_is_not_believed(tmp_path, fault_server):
     mistakes = (weak_writer.another_crime,)
     settings = weak(fault_server, mistakes, deaf=True).settings(structured="prompt", resample_max=0)
-    with pytest.raises(InputError, match=r"facts: 4 of 4 people without a text .*“fraud”"):
+    with pytest.raises(InputError, match=r"facts: 4 of 4 people have no text .*“fraud”"):
         model_author.generate(tmp_path, settings)
 
 
@@ -266,8 +266,9 @@ def test_who_is_refused_later_is_drawn_again_by_the_next_run(tmp_path, writer, p
     shy = writer(refused_where(part, lambda text: name in text))
     settings = shy.settings(resample_max=2)
     line = (
-        rf"^{part}: the model refuses to write about 1 of 4 people \(p001 {name}\); they are kept "
-        r"in .*journal/refused\.json, and everything answered in .*: the same command again draws"
+        rf"^{part}: the model refuses to write about 1 of 4 people \(p001 {name}\); "
+        r".*journal/refused\.json lists them, and .* keeps all answers: "
+        "run the same command again to draw other people"
     )
     with pytest.raises(InputError, match=line):
         model_author.generate(tmp_path / "shy", settings, incomplete=0.25)
@@ -348,7 +349,7 @@ def test_a_place_that_stays_refused_is_left_empty_in_the_end(tmp_path, writer):
     server = writer(refused_where("facts", lambda text: not any(one in text for one in others)))
     settings = server.settings(resample_max=2)
     for refusals in (1, 2):
-        with pytest.raises(InputError, match="draws others in their place"):
+        with pytest.raises(InputError, match="again to draw other people instead"):
             model_author.generate(tmp_path / "own", settings, incomplete=0.25)
         kept = read_json(tmp_path / "own/generated/journal/refused.json")
         assert len({one["name"] for one in kept}) == len(kept) == refusals
@@ -457,8 +458,8 @@ def test_spare_people_are_in_no_file_of_the_dataset_nor_in_its_export(tmp_path, 
 def test_too_many_people_left_out_end_the_stage_with_one_line(tmp_path, writer):
     settings = writer(stubborn=1).settings(resample_max=1)
     reason = (
-        r"profiles: 4 of 4 people without a text that keeps to its values, after 2 samples each "
-        r"\(p000: .*\); allowed: 5% \(validation.incomplete_people\); every answer is kept in "
+        r"profiles: 4 of 4 people have no text without faults after 2 samples each "
+        r"\(p000: .*\); allowed: 5% \(validation.incomplete_people\); .* keeps all answers"
     )
     with pytest.raises(InputError, match=reason):
         model_author.generate(tmp_path, settings, incomplete=0.05)

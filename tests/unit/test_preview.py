@@ -92,8 +92,8 @@ def test_an_author_that_cannot_is_shown_for_what_it_is(tmp_path, fault_server, c
     assert out.count("No profile was accepted; drawn: ") == 2
     assert "left out p000: " in out
     assert (
-        "Not counted, because no text was accepted before: facts, questions, held-out questions."
-        in out
+        "Not counted, because an earlier part has no accepted text: "
+        "facts, questions, paraphrased questions." in out
     )
 
 
@@ -105,7 +105,7 @@ def test_a_person_who_is_refused_later_is_shown_without_and_nothing_is_remembere
 
     server = fault_server(answer=StandInWriter(), faults=fault)
     preview.main(arguments(tmp_path, server.settings(resample_max=1)))
-    assert capsys.readouterr().out.count("Not written: held-out questions") == 2
+    assert capsys.readouterr().out.count("Not written: paraphrased questions") == 2
     assert not (tmp_path / "generated/journal/refused.json").exists()
 
 
@@ -117,5 +117,5 @@ def test_the_phrase_frames_are_shown_for_nothing(tmp_path, capsys):
     out = capsys.readouterr().out
     assert re.findall(r"^== (p\d+)", out, flags=re.MULTILINE) == ["p000", "p001", "p002"]
     assert "(4 people) without a model. This costs nothing." in out
-    assert out.count("held out: ") == 3 * 3
+    assert out.count("paraphrased question: ") == 3 * 3
     assert list(tmp_path.iterdir()) == [figures]

@@ -167,42 +167,6 @@ def test_more_candidates_mend_what_few_cannot():
     assert lacks[0] > 0.1 and lacks[1] == 0
 
 
-class FakePools:
-    """Margins by hand; what further candidates are asked for is written down."""
-
-    def __init__(self, margins: dict[str, np.ndarray], exhausted: frozenset[str] = frozenset()):
-        self.table, self.exhausted, self.drawn = margins, exhausted, []
-
-    def margins(self, item_id, models):
-        return self.table[item_id]
-
-    def draw_more(self, items):
-        self.drawn.append([item["id"] for item in items])
-        return bool({item["id"] for item in items} - self.exhausted)
-
-
-def chosen_of(pools: FakePools) -> dict[str, Choice]:
-    items = [{"id": name, "slot": "city", "group": "sf"} for name in pools.table]
-    hp = {"wrong_answers": 2, "wrong_rounds": 1, "wrong_tolerance": 0.05, "seed": 0}
-    return select_wrong_answers.choice_of_group(pools, items, ["base"], hp)
-
-
-def test_others_get_more_candidates_where_those_that_missed_cannot():
-    telling = {name: np.full((1, 3), 1.0) for name in "abc"}  # rank 2 alone can be met
-    pools = FakePools(telling)
-    chosen_of(pools)
-    [missed] = pools.drawn
-    pools = FakePools(telling, exhausted=frozenset(missed))
-    chosen_of(pools)
-    assert pools.drawn == [missed, sorted(set("abc") - set(missed))] and pools.drawn[1]
-
-
-def test_groups_without_questions_and_scores_beyond_all_bounds_are_no_error():
-    assert chosen_of(FakePools({})) == {}
-    assert chosen_of(FakePools({"a": np.full((1, 3), 2000.0)}))["a"].chosen
-    assert chosen_of(FakePools({"a": np.full((1, 3), np.nan)}))["a"].chosen
-
-
 @pytest.fixture(scope="module")
 def select(tmp_path_factory):
     """Runs the program with that many rounds on the small benchmark; returns the folder."""

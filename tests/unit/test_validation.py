@@ -180,7 +180,7 @@ def test_of_two_equal_questions_the_one_that_asks_for_its_value_is_kept(tmp_path
 
 def test_a_forget_fact_without_held_out_question_is_a_fault(tmp_path, records):
     del records["forget_paraphrased"][2:4]
-    with pytest.raises(InputError, match=r"qa\.jsonl:2: held_out"):
+    with pytest.raises(InputError, match=r"qa\.jsonl:2: forget_paraphrased"):
         validate(tmp_path, records)
 
 

@@ -16,6 +16,7 @@ from excise.errors import InputError
 from excise.generation.exchange import exchanged, occurrences
 from excise.generation.offline_author import by_person
 from excise.generation.sampler import POOLS, Sampler, surnames
+from excise.generation.verbalising import facts as facts_part
 from excise.generation.verbalising import forget_paraphrased, qa
 from excise.generation.verbalising.asking import ask
 from excise.generation.verbalising.checks import (
@@ -28,14 +29,13 @@ from excise.generation.verbalising.checks import (
     statement_faults,
     wrong_meaning,
 )
-from excise.generation.verbalising.facts import facts_faults
 from excise.generation.verbalising.meanings import MEANINGS, names_event
 from excise.generation.verbalising.pools import other_value, without
 from excise.generation.verbalising.profiles import profile_faults
 from excise.generation.writing import (
     QuestionWriter,
     answer,
-    drawn_again,
+    draw_again,
     facts_of,
     forget_paraphrases_of,
     profile_text,
@@ -394,7 +394,7 @@ def test_the_example_of_a_prompt_obeys_its_own_rules(part):
     if part == "profiles":
         assert profile_faults(person, reply) == []
     elif part == "facts":
-        assert facts_faults(facts, reply) == []
+        assert facts_part.facts_faults(facts_part.Call(person, facts), reply) == []
     elif part == "qa":
         false_values = {one["slot"]: one["false_value"] for one in data["facts"]}
         call = qa.Call("p000.0", person, facts, facts, {}, false_values)
@@ -703,14 +703,14 @@ def request_for(call, sample):
 
 def test_what_gave_nothing_is_drawn_again_and_only_that():
     session = Scripted(a=["ok"], b=["invalid", "refused", "ok"], c=["refused"] * 3)
-    told = []
-    answers = ask(session, "abc", request_for, None, 2, refused=told.append)
+    refused = []
+    answers = ask(session, "abc", request_for, None, 2, on_refusal=refused.append)
     assert answers.values == {"a": {"sample": 0}, "b": {"sample": 2}}
     assert answers.failed == {"c": ["refused"]}
     assert answers.refused == ["c"]
     assert answers.resampled == 4
     assert session.asked == [("a", 0), ("b", 0), ("c", 0), ("b", 1), ("c", 1), ("b", 2), ("c", 2)]
-    assert told == ["c", "b", "c"]
+    assert refused == ["c", "b", "c"]
 
 
 def test_clashing_answers_are_drawn_again():
@@ -719,7 +719,7 @@ def test_clashing_answers_are_drawn_again():
     def clashes(values):
         return {"b": "as a"} if values.get("b") == {"sample": 0} else {}
 
-    answers = ask(session, "ab", request_for, None, 3, clashes=clashes)
+    answers = ask(session, "ab", request_for, None, 3, find_clashes=clashes)
     assert answers.values == {"a": {"sample": 0}, "b": {"sample": 1}}
     assert answers.failed == {}
 
@@ -733,16 +733,16 @@ def test_who_was_refused_only_at_last_counts_as_failed():
 
 def test_silence_ends_the_stage_before_anything_is_drawn_anew():
     session = Scripted(a=["refused"], b=["unavailable"])
-    told = []
+    refused = []
     with pytest.raises(InputError, match=r"qa: 1 of 2 calls got no answer \(b: unavailable\)"):
-        ask(session, "ab", request_for, None, 5, refused=told.append)
-    assert told == []
+        ask(session, "ab", request_for, None, 5, on_refusal=refused.append)
+    assert refused == []
 
 
 def test_a_person_drawn_again_is_another_one_and_frees_what_the_first_held():
     sampler = Sampler(0, 4, ALL_SLOTS, max_value_share=0.5)
     first = sampler.person("p000")
-    again = drawn_again(sampler, first)
+    again = draw_again(sampler, first)
     assert again["person_id"] == "p000"
     assert again["name"] != first["name"]
     held = sampler._held["offence"]

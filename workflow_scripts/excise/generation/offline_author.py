@@ -1,4 +1,4 @@
-"""The author without a model: phrase frames write every text."""
+"""The author without a model: phrase frames give every text."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -8,26 +8,28 @@ from excise.generation.writing import QuestionWriter, facts_of, forget_paraphras
 
 
 class OfflineAuthor:
-    """Phrase frames, no model and no network."""
+    """Writes texts from phrase frames, without a model and without a network."""
 
     def check_budget(self, people: list[dict], hp: dict) -> None:
-        """Nothing is bought."""
+        """Do nothing, because the frames cost nothing."""
 
-    def profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
-        """Profile records of drawn people."""
+    def write_profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
+        """Write profile records of drawn people."""
         return [person | {"text": profile_text(person)} for person in people]
 
-    def facts(self, people: list[dict]) -> list[dict]:
-        """Fact records, each with a sentence."""
+    def write_facts(self, people: list[dict]) -> list[dict]:
+        """Write fact records, each with a sentence."""
         return [fact for person in people for fact in facts_of(person)]
 
-    def questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
-        """Question records of the facts."""
+    def write_questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
+        """Write question records of the facts."""
         writer = QuestionWriter(people, hp["seed"], perturbed_candidates(hp))
         return [writer.write(fact) for fact in facts]
 
-    def held_out(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
-        """Held-out questions about the forget facts."""
+    def write_forget_paraphrased(
+        self, people: dict[str, dict], facts: list[dict], hp: dict
+    ) -> list[dict]:
+        """Write paraphrased questions about the forget facts."""
         count = resolve(hp).paraphrases
         return [
             record
@@ -36,15 +38,15 @@ class OfflineAuthor:
             for record in forget_paraphrases_of(fact, people[fact["person_id"]], count)
         ]
 
-    def took(self) -> tuple[int, tuple[int, int], float]:
+    def cost(self) -> tuple[int, tuple[int, int], float]:
         """Calls, tokens in and out, US dollars: nothing."""
         return 0, (0, 0), 0.0
 
     def judge_estimate(self, people: list[dict], hp: dict) -> None:
-        """Nobody judges."""
+        """None, because there is no judge."""
 
     def usage(self) -> dict:
-        """Nothing was asked of anybody."""
+        """The usage of the backend: no requests."""
         return {"backend": "offline", "requests": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0.0}
 
     def __enter__(self) -> "OfflineAuthor":
@@ -55,8 +57,8 @@ class OfflineAuthor:
 
 
 def by_person(records: Iterable[dict]) -> dict[str, list[dict]]:
-    """Records by person id, both in the order of first appearance."""
-    own: dict[str, list[dict]] = defaultdict(list)
+    """Records by person id; people and records keep their order."""
+    grouped: dict[str, list[dict]] = defaultdict(list)
     for record in records:
-        own[record["person_id"]].append(record)
-    return dict(own)
+        grouped[record["person_id"]].append(record)
+    return dict(grouped)

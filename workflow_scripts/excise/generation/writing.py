@@ -58,7 +58,7 @@ def facts_of(person: dict) -> list[dict]:
     return facts
 
 
-def drawn_again(sampler: Sampler, person: dict) -> dict:
+def draw_again(sampler: Sampler, person: dict) -> dict:
     """The sampler's next person under the same id; places and things of the first are free again.
 
     Names stay taken, the person's own and those of people around: a model refused to write of them.

@@ -57,7 +57,7 @@ class Session:
         self._journal: Journal | None = None
         self._engine: Engine | None = None
         self._line: ProgressLine | None = None  # while something is asked
-        self._asked: set[str] = set()  # keys of all requests of this session
+        self._keys: set[str] = set()  # of all requests of this session
 
     def __enter__(self) -> Self:
         self._take_lock()
@@ -128,7 +128,7 @@ class Session:
         open_requests: dict[str, Request] = {}
         keys = [engine.key(request) for request in requests]
         engine.tally.begin(len(set(keys)), again)
-        self._asked.update(keys)
+        self._keys.update(keys)
         known: dict[str, Outcome] = {}
         for key, request in zip(keys, requests, strict=True):
             step = engine.step(request, check)
@@ -159,8 +159,8 @@ class Session:
         return step
 
     @property
-    def asked(self) -> str:
-        """Which model is asked, and where, without secrets."""
+    def model_and_endpoint(self) -> str:
+        """The model and the id of its endpoint, without secrets."""
         return f"{self._engine.model} at {self._engine.endpoint_id}"
 
     def estimate(self, requests: list[Request]) -> Cost:
@@ -292,10 +292,10 @@ class Session:
                 f"{', '.join(sorted(now))}: {len(requests)} requests are bought"
             )
 
-    def took(self) -> tuple[int, Cost]:
+    def cost(self) -> tuple[int, Cost]:
         """Cost of this session's requests, including earlier runs: attempts, tokens in and out."""
-        attempts = [one for key in self._asked for one in self._journal.history(key)]
-        costs = [one.cost() for one in attempts]
+        attempts = [attempt for key in self._keys for attempt in self._journal.history(key)]
+        costs = [attempt.cost() for attempt in attempts]
         return len(attempts), (sum(cost[0] for cost in costs), sum(cost[1] for cost in costs))
 
     def usd(self, cost: Cost) -> float:

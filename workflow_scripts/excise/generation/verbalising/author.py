@@ -1,4 +1,4 @@
-"""The author that asks a language model."""
+"""The author that lets a language model write."""
 
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -10,7 +10,7 @@ from excise.generation.verbalising import facts as facts_part
 from excise.generation.verbalising import forget_paraphrased as forget_paraphrased_part
 from excise.generation.verbalising import profiles as profiles_part
 from excise.generation.verbalising import qa as qa_part
-from excise.generation.verbalising.asking import Answers
+from excise.generation.verbalising.asking import Answers, Asker
 from excise.generation.verbalising.estimate import requests_of_all_parts, requests_of_judge
 from excise.generation.writing import QuestionWriter, facts_of
 from excise.llm import Request, Session, load_settings
@@ -27,19 +27,19 @@ PARTS = {
 
 
 class ModelAuthor:
-    """Has a model write around given values; same methods as `OfflineAuthor`.
+    """Lets a model write texts around given values; has the methods of `OfflineAuthor`.
 
     Args:
-        part: which of the four files is written.
-        prompt: its prompt file.
-        journal: its journal, of requests and answers.
+        part: which of the four files it writes.
+        prompt: the prompt file of the part.
+        journal: the journal of the part, with requests and answers.
         llm: config section `generation.llm`.
-        settings: `people`, how many are wanted, where more are drawn; `incomplete_people`, the
-            largest share of them that may stay without a text; `forget_paraphrases`, where it is
-            not the preset's; `judge`, what will be asked of one afterwards, where one is.
+        settings: `people`, the number needed if more are drawn; `incomplete_people`, the largest
+            share of them without a text; `forget_paraphrases`, if it is not the preset's;
+            `judge`, the settings of the judge, if one is enabled.
 
     Raises:
-        InputError: prompt file, settings, key or endpoint.
+        InputError: prompt file, settings, key or endpoint are wrong.
     """
 
     def __init__(
@@ -68,17 +68,23 @@ class ModelAuthor:
         """Samples of a call after its first."""
         return self.settings["resample_max"]
 
-    def check_budget(self, people: list[dict], hp: dict) -> None:
-        """Refuse a benchmark that the budget cannot pay for: all four files of it, and its judge.
+    @property
+    def asker(self) -> Asker:
+        """Asks the calls of this part."""
+        return Asker(self.session, self.prompt, self.resample_max)
 
-        Their prompts and journals lie beside this part's.
+    def check_budget(self, people: list[dict], hp: dict) -> None:
+        """Check that the budget covers all four files and the judge.
+
+        Prompts and journals of the other parts are in the same folders as those of this part.
 
         Args:
             people: drawn people.
-            hp: of `generate_profiles`: preset and seed.
+            hp: settings of `generate_profiles`: preset and seed.
 
         Raises:
-            InputError: with the estimate; or a prompt file of another part is wrong.
+            InputError: the budget is too small (the message gives the estimate), or a prompt file
+                of another part is wrong.
         """
         if self.paraphrases:
             hp = hp | {"forget_paraphrases": self.paraphrases}
@@ -93,64 +99,66 @@ class ModelAuthor:
         if self.judge:
             journals["judge"] = self.journal.with_name("red_team_judge.jsonl")
             requests["judge"] = self._requests_of_judge(people, hp)
-        parts = {journals[part]: own for part, own in requests.items()}
+        parts = {journals[part]: part_requests for part, part_requests in requests.items()}
         self.session.check_budget(parts, spare=self.left_out_share)
 
-    def profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
-        """Profile records; a person the model refuses, now or in a later part, is drawn again."""
+    def write_profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
+        """Write profile records; replace people whom the model refuses, also in later parts."""
         later = [
-            (one["person_id"], one["name"])
-            for one in self._refused_later()
-            if one["asked"] == self.session.asked  # another model may not mind
+            (entry["person_id"], entry["name"])
+            for entry in self._refused_later()
+            if entry["asked"] == self.session.model_and_endpoint  # another model may accept
         ]
         profiles, refused, answers = profiles_part.write_profiles(
-            self.session, self.prompt, people, draw_again, self.resample_max, later
+            self.asker, people, draw_again, later
         )
         self._settle({person["person_id"]: person for person in people}, profiles, answers)
         self.report["redrawn"] = refused
         return profiles
 
-    def facts(self, people: list[dict]) -> list[dict]:
-        """Fact records, each with a sentence."""
+    def write_facts(self, people: list[dict]) -> list[dict]:
+        """Write fact records, each with a sentence."""
         profiles = {person["person_id"]: person for person in people}
-        own = {person_id: facts_of(person) for person_id, person in profiles.items()}
-        facts, answers = facts_part.write_sentences(
-            self.session, self.prompt, profiles, own, self.resample_max
-        )
+        drawn = {person_id: facts_of(person) for person_id, person in profiles.items()}
+        facts, answers = facts_part.write_sentences(self.asker, profiles, drawn)
         self._stop_at_refusals(profiles, answers)
         self._settle(profiles, facts, answers)
         return facts
 
-    def questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
-        """Question records of the facts."""
-        own = by_person(facts)
-        wrong = QuestionWriter(people, hp["seed"], perturbed_candidates(hp)).wrong_values
+    def write_questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
+        """Write question records of the facts."""
+        grouped = by_person(facts)
+        draw_wrong_values = QuestionWriter(
+            people, hp["seed"], perturbed_candidates(hp)
+        ).wrong_values
         records, answers = qa_part.write_questions(
-            self.session, self.prompt, people, own, wrong, hp["seed"], self.resample_max
+            self.asker, people, grouped, draw_wrong_values, hp["seed"]
         )
-        self._stop_at_refusals({one: people[one] for one in own}, answers)
-        self._settle(own, records, answers)
+        self._stop_at_refusals({person_id: people[person_id] for person_id in grouped}, answers)
+        self._settle(grouped, records, answers)
         return records
 
-    def held_out(self, people: dict[str, dict], qa: list[dict], hp: dict) -> list[dict]:
-        """Held-out questions about the forget facts among question records."""
-        own, count = by_person(qa), resolve(hp).paraphrases
+    def write_forget_paraphrased(
+        self, people: dict[str, dict], qa: list[dict], hp: dict
+    ) -> list[dict]:
+        """Write paraphrased questions about the forget facts among question records."""
+        grouped, count = by_person(qa), resolve(hp).paraphrases
         records, answers = forget_paraphrased_part.write_paraphrases(
-            self.session, self.prompt, people, own, count, self.resample_max
+            self.asker, people, grouped, count
         )
-        self._stop_at_refusals({one: people[one] for one in own}, answers)
-        self._settle(own, records, answers)
+        self._stop_at_refusals({person_id: people[person_id] for person_id in grouped}, answers)
+        self._settle(grouped, records, answers)
         return records
 
-    def took(self) -> tuple[int, tuple[int, int], float]:
+    def cost(self) -> tuple[int, tuple[int, int], float]:
         """Cost of the calls, including earlier runs: calls, tokens in and out, USD."""
-        calls, cost = self.session.took()
-        return calls, cost, self.session.usd(cost)
+        calls, tokens = self.session.cost()
+        return calls, tokens, self.session.usd(tokens)
 
     def judge_estimate(
         self, people: list[dict], hp: dict
     ) -> tuple[int, tuple[int, int], float] | None:
-        """Estimated cost of the judge's calls; None without a judge."""
+        """Estimated cost of the judge's calls; None if no judge is enabled."""
         if not self.judge:
             return None
         requests = self._requests_of_judge(people, hp)
@@ -158,23 +166,23 @@ class ModelAuthor:
         return len(requests), cost, self.session.usd(cost)
 
     def _requests_of_judge(self, people: list[dict], hp: dict) -> list[Request]:
-        judges = read_prompts(self.prompt_file.parent)
-        judged = people[: resolve(hp).people]  # spare people are in no dataset
-        return requests_of_judge(judged, judges, hp, self.judge)
+        prompts = read_prompts(self.prompt_file.parent)
+        judged = people[: resolve(hp).people]  # the dataset contains no spare people
+        return requests_of_judge(judged, prompts, hp, self.judge)
 
     def usage(self) -> dict:
-        """Model, totals of the journal, people left out and drawn again."""
+        """Model, totals of the journal, people left out and people replaced."""
         about = {"backend": "openai", "model": self.settings["model"]}
         return self.session.usage() | about | self.report
 
     def _refused_later(self) -> list[dict]:
-        """Whom a model refused after it had written their profile, in the order of refusal.
+        """People of whom a model wrote the profile and refused a later part, in order.
 
         Returns:
-            {person_id, name, part, asked: which model it was, and where}
+            {person_id, name, part, asked: the model and its endpoint}
 
         Raises:
-            InputError: the file is none of ours.
+            InputError: the file has another form.
         """
         if not self.refused_file.exists():
             return []
@@ -183,68 +191,73 @@ class ModelAuthor:
         if not isinstance(entries, list) or any(keys - set(entry) for entry in entries):
             raise InputError(
                 f"{self.refused_file}: not a list of refused people, each with "
-                f"{', '.join(sorted(keys))}; without it the first people are asked about again"
+                f"{', '.join(sorted(keys))}; without this file, the first people are tried again"
             )
         return entries
 
     def _stop_at_refusals(self, people: dict[str, dict], answers: Answers) -> None:
-        """Remember who was refused to the end, if too few others are left to take their places.
+        """Stop if the model refused people and too few spare people are left to replace them.
 
-        Values are drawn with the profile, so this part cannot: the next run draws others. Whose
-        place was filled `resample_max` times stays empty.
+        Values are drawn with the profile, so this part cannot draw replacements. It records the
+        refused people, and the next run replaces them. After `resample_max` replacements, a place
+        stays empty.
 
         Args:
-            people: those whom this part was asked about, by person id.
-            answers: what came of it.
+            people: the people of this part, by person id.
+            answers: the results of its calls.
 
         Raises:
-            InputError: somebody else can be drawn; what was answered is in the journal.
+            InputError: the next run can draw replacements. The journal keeps all answers.
         """
         left_out = {call.split(".")[0] for call in answers.failed}
-        if len(people) - len(left_out) >= self._wanted(people):
+        if len(people) - len(left_out) >= self._needed(people):
             return
         known, new = self._refused_later(), []
         for person_id in dict.fromkeys(call.split(".")[0] for call in answers.refused):
             name = people[person_id]["name"]
-            place = {"person_id": person_id, "asked": self.session.asked}
-            earlier = {one["name"] for one in known if place.items() <= one.items()}
+            place = {"person_id": person_id, "asked": self.session.model_and_endpoint}
+            earlier = {entry["name"] for entry in known if place.items() <= entry.items()}
             if len(earlier - {name}) < self.resample_max:
                 new.append(place | {"name": name, "part": self.part})
         if not new:
             return
-        write_json(self.refused_file, known + [one for one in new if one not in known])
-        names = ", ".join(f"{one['person_id']} {one['name']}" for one in new)
+        write_json(self.refused_file, known + [entry for entry in new if entry not in known])
+        names = ", ".join(f"{entry['person_id']} {entry['name']}" for entry in new)
         raise InputError(
             f"{self.part}: the model refuses to write about {len(new)} of {len(people)} people "
-            f"({names}); they are kept in {self.refused_file}, and everything answered in "
-            f"{self.journal}: the same command again draws others in their place"
+            f"({names}); {self.refused_file} lists them, and {self.journal} keeps all answers: "
+            "run the same command again to draw other people instead"
         )
 
-    def _wanted(self, people: Collection[str]) -> int:
-        """How many people are to have texts; everybody beyond is spare."""
+    def _needed(self, people: Collection[str]) -> int:
+        """Number of people that need texts; all others are spare."""
         return len(people) if self.people is None else self.people
 
-    def _settle(self, wanted: Iterable[str], records: list[dict], answers: Answers) -> None:
-        """Name the people without records; too few with them end the stage."""
-        wanted, there = list(wanted), {record["person_id"] for record in records}
-        why = {}
+    def _settle(self, people: Iterable[str], records: list[dict], answers: Answers) -> None:
+        """Report the people without records.
+
+        Raises:
+            InputError: too many people have none.
+        """
+        people, written = list(people), {record["person_id"] for record in records}
+        faults = {}
         for call, errors in answers.failed.items():
-            why.setdefault(call.split(".")[0], "; ".join(errors))
-        left_out = [person_id for person_id in wanted if person_id not in there]
+            faults.setdefault(call.split(".")[0], "; ".join(errors))
+        left_out = [person_id for person_id in people if person_id not in written]
         for person_id in left_out:
-            print(f"left out {person_id}: {why[person_id]}")
+            print(f"left out {person_id}: {faults[person_id]}")
         self.report = {
-            "people": len(wanted),
+            "people": len(people),
             "left_out": left_out,
             "refused": list(dict.fromkeys(call.split(".")[0] for call in answers.refused)),
             "resampled": answers.resampled,
         }
-        needed = self._wanted(wanted)
-        if left_out and needed - len(there) > self.left_out_share * needed:
+        needed = self._needed(people)
+        if left_out and needed - len(written) > self.left_out_share * needed:
             first = left_out[0]
             raise InputError(
-                f"{self.part}: {len(left_out)} of {len(wanted)} people without a text that keeps "
-                f"to its values, after {self.resample_max + 1} samples each ({first}: "
-                f"{why[first][:200]}); allowed: {self.left_out_share:.0%} "
-                f"(validation.incomplete_people); every answer is kept in {self.journal}"
+                f"{self.part}: {len(left_out)} of {len(people)} people have no text without faults "
+                f"after {self.resample_max + 1} samples each ({first}: {faults[first][:200]}); "
+                f"allowed: {self.left_out_share:.0%} (validation.incomplete_people); "
+                f"{self.journal} keeps all answers"
             )

@@ -1,68 +1,81 @@
-"""A sentence for every fact, by a model: one call a person."""
+"""A model writes a sentence for every fact: one call per person."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from excise.generation.verbalising.asking import Answers, ask
+from excise.generation.verbalising.asking import Answers, Asker
 from excise.generation.verbalising.checks import cleaned, faulty, of_example, statement_faults
 from excise.generation.verbalising.meanings import detail, subject
-from excise.llm import Request, Session
+from excise.llm import Request
 from excise.llm.prompts import Prompt
 
 PLACEHOLDERS = ("data",)
 TOKENS, TOKENS_PER_FACT = 150, 60
 
 
-def facts_request(person: dict, facts: list[dict], prompt: Prompt, sample: int) -> Request:
-    """The call that writes a sentence for each fact of a person."""
-    details = [detail(fact["slot"], fact["value"], person) for fact in facts]
-    for one in details:
-        del one["mention_event"]
+@dataclass(frozen=True)
+class Call:
+    """One call: all facts of a person.
+
+    Attributes:
+        person: profile record.
+        facts: fact records.
+    """
+
+    person: dict
+    facts: list[dict]
+
+
+def facts_request(call: Call, prompt: Prompt, sample: int) -> Request:
+    """The request for a sentence on each fact of a person."""
+    details = [detail(fact["slot"], fact["value"], call.person) for fact in call.facts]
+    for fields in details:
+        del fields["mention_event"]
     return Request(
         part="facts",
-        subject=person["person_id"],
+        subject=call.person["person_id"],
         system=prompt.system,
-        user=prompt.fill(data=subject(person) | {"facts": details}),
-        schema=prompt.reply([fact["slot"] for fact in facts]),
+        user=prompt.fill(data=subject(call.person) | {"facts": details}),
+        schema=prompt.reply([fact["slot"] for fact in call.facts]),
         prompt_version=prompt.version,
-        max_tokens=TOKENS + TOKENS_PER_FACT * len(facts),
+        max_tokens=TOKENS + TOKENS_PER_FACT * len(call.facts),
         sample=sample,
     )
 
 
-def facts_faults(facts: list[dict], value: dict, example: Sequence[str] = ()) -> list[str]:
-    """Find faults in the sentences of one person; `example` as in `checks`."""
+def facts_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]:
+    """Find faults in the sentences of one person.
+
+    Args:
+        call: the call.
+        value: the reply.
+        example: names and values of the prompt's example.
+    """
     texts = {slot: cleaned(text) for slot, text in value["facts"].items()}
-    given = [facts[0]["name"], *(fact["value"] for fact in facts)]
+    given = [call.facts[0]["name"], *(fact["value"] for fact in call.facts)]
     faults = of_example(texts, example, given)
-    for fact in facts:
-        text, others = texts[fact["slot"]], [one for one in facts if one is not fact]
+    for fact in call.facts:
+        text, others = texts[fact["slot"]], [other for other in call.facts if other is not fact]
         faults += faulty(fact["slot"], text, statement_faults(text, fact, others))
     return faults
 
 
 def write_sentences(
-    session: Session,
-    prompt: Prompt,
-    people: dict[str, dict],
-    facts: dict[str, list[dict]],
-    resample_max: int,
+    asker: Asker, people: dict[str, dict], facts: dict[str, list[dict]]
 ) -> tuple[list[dict], Answers]:
-    """Fact records with their sentences, without the people whose sentences never fit.
+    """Write the sentences of all facts.
 
     Args:
-        session: where requests go.
-        prompt: the prompt file.
+        asker: asks the model.
         people: profiles by person id.
         facts: fact records by person id.
-        resample_max: samples after the first.
+
+    Returns:
+        The fact records with their sentences, without people whose sentences all had faults; the
+        answers.
     """
-    answers = ask(
-        session,
-        list(people),
-        lambda person, sample: facts_request(people[person], facts[person], prompt, sample),
-        lambda request, value: facts_faults(facts[request.subject], value, prompt.example),
-        resample_max,
-    )
+    calls = {person_id: Call(person, facts[person_id]) for person_id, person in people.items()}
+    answers = asker.ask(calls, facts_request, facts_faults)
     records = []
     for person_id in people:
         if person_id not in answers.values:

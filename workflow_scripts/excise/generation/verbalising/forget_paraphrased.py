@@ -10,7 +10,7 @@ from rapidfuzz import fuzz
 from excise.benchmark.asked_for import ASK_WITH
 from excise.benchmark.limits import ValidationLimits
 from excise.benchmark.slots import SLOTS
-from excise.generation.verbalising.asking import Answers, ask
+from excise.generation.verbalising.asking import Answers, Asker
 from excise.generation.verbalising.checks import (
     LIMITS,
     cleaned,
@@ -21,7 +21,7 @@ from excise.generation.verbalising.checks import (
     question_faults,
 )
 from excise.generation.verbalising.meanings import detail, names_event, subject
-from excise.llm import Request, Session
+from excise.llm import Request
 from excise.llm.prompts import Prompt
 from excise.text.matching import content_words, likeness, mask, normalised, word_order_free
 from excise.text.ngrams import ngrams
@@ -226,33 +226,21 @@ def paraphrase_records(call: Call, value: dict) -> list[dict]:
 
 
 def write_paraphrases(
-    session: Session,
-    prompt: Prompt,
-    people: dict[str, dict],
-    qa: dict[str, list[dict]],
-    count: int,
-    resample_max: int,
+    asker: Asker, people: dict[str, dict], qa: dict[str, list[dict]], count: int
 ) -> tuple[list[dict], Answers]:
-    """Held-out question records, without people whose questions never fitted.
+    """Write the paraphrased questions of all forget facts.
 
     Args:
-        session: where requests go.
-        prompt: the prompt file.
+        asker: asks the model.
         people: profiles by person id.
         qa: qa records by person id.
-        count: held-out questions per fact.
-        resample_max: samples after the first.
+        count: paraphrased questions per fact.
+
+    Returns:
+        The records, without people whose questions all had faults; the answers.
     """
     calls = calls_of(people, qa, count)
-    answers = ask(
-        session,
-        list(calls),
-        lambda person_id, sample: forget_paraphrased_request(calls[person_id], prompt, sample),
-        lambda request, value: forget_paraphrased_faults(
-            calls[request.subject], value, prompt.example
-        ),
-        resample_max,
-    )
+    answers = asker.ask(calls, forget_paraphrased_request, forget_paraphrased_faults)
     records = [
         record
         for person_id, call in calls.items()

@@ -1,10 +1,10 @@
-"""Profile texts by a model: one call a person; who is refused is drawn anew."""
+"""A model writes the profiles: one call per person. People whom it refuses are replaced."""
 
 import re
 from collections.abc import Callable, Sequence
 
 from excise.generation.exchange import occurrences
-from excise.generation.verbalising.asking import Answers, ask
+from excise.generation.verbalising.asking import Answers, Asker
 from excise.generation.verbalising.checks import (
     LONGEST_PROFILE,
     cleaned,
@@ -16,7 +16,7 @@ from excise.generation.verbalising.checks import (
     too_long,
 )
 from excise.generation.verbalising.meanings import detail, meaning, subject
-from excise.llm import Request, Session
+from excise.llm import Request
 from excise.llm.prompts import Prompt
 
 PLACEHOLDERS = ("data",)
@@ -25,10 +25,10 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def profile_request(person: dict, prompt: Prompt, sample: int) -> Request:
-    """The call that writes a person's profile."""
+    """The request for a person's profile."""
     details = [detail(slot, value, person) for slot, value in person["slots"].items()]
-    for one in details:
-        del one["mention_event"]
+    for fields in details:
+        del fields["mention_event"]
     return Request(
         part="profiles",
         subject=person["person_id"],
@@ -42,7 +42,7 @@ def profile_request(person: dict, prompt: Prompt, sample: int) -> Request:
 
 
 def profile_faults(person: dict, value: dict, example: Sequence[str] = ()) -> list[str]:
-    """Find faults in a profile text: it must contain each value, nothing else, and not be too long.
+    """Find faults in a profile text: a value is missing, something is invented, or it is too long.
 
     Args:
         person: profile record.
@@ -53,42 +53,41 @@ def profile_faults(person: dict, value: dict, example: Sequence[str] = ()) -> li
     given = (person["name"], *person["slots"].values())
     faults = names_person(text, person["name"])
     faults += [
-        f"must contain “{told}”, exactly as written here: it is "
+        f"must contain “{slot_value}”, exactly as written here: it is "
         f"{meaning(slot, person['event_kind'])}"
-        for slot, told in person["slots"].items()
-        if not occurrences(text, told)
+        for slot, slot_value in person["slots"].items()
+        if not occurrences(text, slot_value)
     ]
     faults += too_long(text, LONGEST_PROFILE)
     lines = [f"the text {why}" for why in faults]
     for sentence in SENTENCE_END.split(text):
-        told = foreign_values(sentence, given, (), person["event_kind"])
-        told += inventions(sentence, given)
-        lines += faulty("text", sentence, told) or of_example({"text": sentence}, example, given)
+        sentence_faults = foreign_values(sentence, given, (), person["event_kind"])
+        sentence_faults += inventions(sentence, given)
+        lines += faulty("text", sentence, sentence_faults) or of_example(
+            {"text": sentence}, example, given
+        )
     return lines
 
 
 def write_profiles(
-    session: Session,
-    prompt: Prompt,
+    asker: Asker,
     people: list[dict],
     draw_again: Callable[[dict], dict],
-    resample_max: int,
     refused_later: Sequence[tuple[str, str]] = (),
 ) -> tuple[list[dict], list[dict], Answers]:
-    """Profile records, in the order of the people; without those nobody would write about.
+    """Write the profiles of all people.
 
     Args:
-        session: where requests go.
-        prompt: the prompt file.
+        asker: asks the model.
         people: drawn people.
-        draw_again: another person for the same id, for one the model refuses.
-        resample_max: samples after the first.
-        refused_later: (person id, name) of people about whom the model wrote a profile and then
-            refused something else, as they were noticed. They are drawn again after all the
-            others, one after the other: who follows them does not change when the list grows.
+        draw_again: draws a replacement with the same id for a person whom the model refuses.
+        refused_later: (person id, name) of people whose profile the model wrote, but of whom it
+            refused a later part, in the order of refusal. They are replaced after all others, one
+            at a time. So their replacements stay the same when the list grows.
 
     Returns:
-        profiles; the refused people as {person_id, name, slots}; the answers.
+        Profile records in the order of the people, without people whose profiles all had faults;
+        the refused people as {person_id, name, slots}; the answers.
     """
     current = {person["person_id"]: person for person in people}
     refused: list[dict] = []
@@ -99,28 +98,23 @@ def write_profiles(
         current[person_id] = draw_again(person)
 
     def write(person_ids: list[str]) -> Answers:
-        return ask(
-            session,
-            person_ids,
-            lambda person_id, sample: profile_request(current[person_id], prompt, sample),
-            lambda request, value: profile_faults(current[request.subject], value, prompt.example),
-            resample_max,
-            refused=replace,
+        return asker.ask(
+            current, profile_request, profile_faults, keys=person_ids, on_refusal=replace
         )
 
     gone = set(refused_later)
     answers = write([key for key, person in current.items() if (key, person["name"]) not in gone])
     for person_id, name in refused_later:
         if current.get(person_id, {}).get("name") != name:
-            continue  # the people were drawn otherwise then
+            continue  # the refusal belongs to an earlier draw of the people
         answers.values.pop(person_id, None)
         replace(person_id)
         if (person_id, current[person_id]["name"]) in gone:
             continue
-        more = write([person_id])
-        answers.values |= more.values
-        answers.failed |= more.failed
-        answers.resampled += 1 + more.resampled
+        further = write([person_id])
+        answers.values |= further.values
+        answers.failed |= further.failed
+        answers.resampled += 1 + further.resampled
     profiles = [
         person | {"text": cleaned(answers.values[person_id]["text"])}
         for person_id, person in current.items()

@@ -18,7 +18,7 @@ from excise.benchmark.asked_for import ASK_WITH
 from excise.benchmark.limits import ValidationLimits
 from excise.benchmark.slots import SLOTS
 from excise.generation.exchange import exchanged, occurrences, one_article
-from excise.generation.verbalising.asking import Answers, ask
+from excise.generation.verbalising.asking import Answers, Asker
 from excise.generation.verbalising.checks import (
     cleaned,
     faulty,
@@ -31,7 +31,7 @@ from excise.generation.verbalising.checks import (
     statement_faults,
 )
 from excise.generation.verbalising.meanings import detail, names_event, subject
-from excise.llm import Request, Session
+from excise.llm import Request
 from excise.llm.prompts import Prompt
 from excise.text.matching import near_twins
 
@@ -277,39 +277,41 @@ def qa_record(fact: dict, entry: dict, wrong: list[str]) -> dict:
 
 
 def write_questions(
-    session: Session,
-    prompt: Prompt,
+    asker: Asker,
     people: dict[str, dict],
     facts: dict[str, list[dict]],
-    wrong_values: Callable[[dict], list[str]],
+    draw_wrong_values: Callable[[dict], list[str]],
     seed: int,
-    resample_max: int,
 ) -> tuple[list[dict], Answers]:
-    """Question records in the order of the facts, without people of whom a call never fitted.
+    """Write the questions and answers of all facts.
 
     Args:
-        session: where requests go.
-        prompt: the prompt file.
+        asker: asks the model.
         people: profiles by person id.
         facts: fact records, with sentences, by person id.
-        wrong_values: false values of a fact; the first is told to the author.
+        draw_wrong_values: draws the false values of a fact; the author gets the first one.
         seed: of calls and forms.
-        resample_max: samples after the first.
+
+    Returns:
+        Question records in the order of the facts, without people of whom a call has no accepted
+        reply; the answers.
     """
-    wrong = {fact["id"]: wrong_values(fact) for own in facts.values() for fact in own}
-    false_values = {fact_id: values[0] for fact_id, values in wrong.items()}
+    wrong_values = {
+        fact["id"]: draw_wrong_values(fact)
+        for person_facts in facts.values()
+        for fact in person_facts
+    }
+    false_values = {fact_id: values[0] for fact_id, values in wrong_values.items()}
     calls = {
         call.key: call
-        for person_id, own in facts.items()
-        for call in calls_of(people[person_id], own, seed, false_values)
+        for person_id, person_facts in facts.items()
+        for call in calls_of(people[person_id], person_facts, seed, false_values)
     }
-    answers = ask(
-        session,
-        list(calls),
-        lambda key, sample: qa_request(calls[key], prompt, sample),
-        lambda request, value: qa_faults(calls[request.subject], value, prompt.example),
-        resample_max,
-        clashes=lambda values: clashes(list(calls.values()), values),
+    answers = asker.ask(
+        calls,
+        qa_request,
+        qa_faults,
+        find_clashes=lambda values: clashes(list(calls.values()), values),
     )
     written = {
         (call.person["person_id"], slot): entry
@@ -317,9 +319,9 @@ def write_questions(
         for slot, entry in answers.values.get(key, {"facts": {}})["facts"].items()
     }
     records = [
-        qa_record(fact, written[person_id, fact["slot"]], wrong[fact["id"]])
-        for person_id, own in facts.items()
-        if all((person_id, fact["slot"]) in written for fact in own)
-        for fact in own
+        qa_record(fact, written[person_id, fact["slot"]], wrong_values[fact["id"]])
+        for person_id, person_facts in facts.items()
+        if all((person_id, fact["slot"]) in written for fact in person_facts)
+        for fact in person_facts
     ]
     return records, answers
