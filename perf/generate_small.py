@@ -8,7 +8,6 @@ stand-in breaks a rule in three of ten first replies, one profile in five is ref
 """
 
 import argparse
-import json
 import os
 import random
 import sys
@@ -69,11 +68,8 @@ def main() -> None:
             print(f"{part}: {time.perf_counter() - start:.1f} s")
         print("calls:", len(server.calls), "paid:", server.billed_calls())
         print("faults:", dict(Counter(call.fault for call in server.calls if call.fault)))
-    arguments = small_dataset.validation_arguments(folder)
-    arguments[arguments.index("{}")] = json.dumps({"incomplete_people": 0.05})
-    validate_dataset.main(arguments)
-    red_team = small_dataset.write_versioned(folder)
-    red_team[red_team.index("--hp") + 1] = json.dumps({"max_value_share": 0.15})
+    validate_dataset.main(small_dataset.validation_arguments(folder, incomplete_people=0.05))
+    red_team = small_dataset.write_versioned(folder, max_value_share=0.15)
     usage = [str(folder / f"generated/{part}.usage.json") for part in model_author.PROGRAMS]
     red_team_dataset.main([*red_team, "--usage", *usage])
     report = read_json(folder / "data_report.json")

@@ -21,8 +21,9 @@ from excise.modeling.adapters import attach_lora
 from excise.modeling.base import load_base, load_tokenizer, set_determinism, unwrapped
 from excise.modeling.chat import encode
 from excise.modeling.differentiable_logprobs import answer_logprobs, cross_entropy
+from excise.modeling.settings import LoraSettings
 
-LORA = {"rank": 32, "alpha": 64, "dropout": 0.0, "target_modules": "all-linear"}
+LORA = LoraSettings(rank=32, alpha=64, dropout=0.0, target_modules="all-linear")
 
 
 def main() -> None:

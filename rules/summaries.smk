@@ -9,7 +9,10 @@ Makes: <results>/{eval,sweep,retain_compare,quantize,repr}_results.json,
 rule summarize_eval:
     """Base, finetuned, oracles and the checkpoints that stand for light, medium and heavy."""
     input:
-        collect("<results>/eval/{model}/items.jsonl", model=baselines() + level_checkpoints()),
+        collect(
+            "<results>/eval/{model}/items.jsonl",
+            model=study.baselines() + study.level_checkpoints(),
+        ),
         script="workflow_scripts/summarize_eval.py",
         lib=library_of("summarize_eval", unread=["wrong_details"]),
         report="<results>/data_report.json",
@@ -29,11 +32,11 @@ rule summarize_eval:
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
-        models=baselines() + level_checkpoints(),
+        models=study.baselines() + study.level_checkpoints(),
         data=folder("<data>"),
-        hp=summary_settings(levels=config["evaluation"]["checkpoints"]),
+        hp=study.summary_settings(levels=config["evaluation"]["checkpoints"]),
         experiment=config["experiment"],
-        config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
     message:
         "Summarising the levels of unlearning"
     shell:
@@ -46,7 +49,7 @@ rule summarize_eval:
 rule summarize_sweep:
     """Every checkpoint of every trajectory."""
     input:
-        collect("<results>/eval/{model}/items.jsonl", model=baselines() + checkpoints()),
+        collect("<results>/eval/{model}/items.jsonl", model=study.baselines() + study.checkpoints()),
         script="workflow_scripts/summarize_sweep.py",
         lib=library_of("summarize_sweep", unread=["wrong_details"]),
         report="<results>/data_report.json",
@@ -66,11 +69,11 @@ rule summarize_sweep:
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
-        models=baselines() + checkpoints(),
+        models=study.baselines() + study.checkpoints(),
         data=folder("<data>"),
-        hp=summary_settings(),
+        hp=study.summary_settings(),
         experiment=config["experiment"],
-        config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
     message:
         "Summarising every checkpoint"
     shell:
@@ -83,7 +86,7 @@ rule summarize_sweep:
 rule compare_retain:
     """Do facts of the forgotten event suffer more than others? Paired by slot, per person."""
     input:
-        collect("<results>/eval/{model}/items.jsonl", model=baselines() + checkpoints()),
+        collect("<results>/eval/{model}/items.jsonl", model=study.baselines() + study.checkpoints()),
         script="workflow_scripts/compare_retain.py",
         lib=library_of("compare_retain", unread=["wrong_details"]),
         report="<results>/data_report.json",
@@ -103,11 +106,11 @@ rule compare_retain:
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
-        models=baselines() + checkpoints(),
+        models=study.baselines() + study.checkpoints(),
         data=folder("<data>"),
-        hp=summary_settings(levels=config["evaluation"]["checkpoints"]),
+        hp=study.summary_settings(levels=config["evaluation"]["checkpoints"]),
         experiment=config["experiment"],
-        config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
     message:
         "Comparing correlated with other facts"
     shell:
@@ -122,13 +125,13 @@ rule summarize_quantize:
     input:
         collect(
             "<results>/quantize/{model}/{file}",
-            model=quantized_models(),
+            model=study.quantized_models(),
             file=[
                 "weights.json",
                 *(f"{name}.jsonl" for name in config["quantization"]["precisions"]),
             ],
         ),
-        collect("<results>/eval/{model}/items.jsonl", model=quantized_models()),
+        collect("<results>/eval/{model}/items.jsonl", model=study.quantized_models()),
         script="workflow_scripts/summarize_quantize.py",
         lib=library_of("summarize_quantize", unread=["wrong_details"]),
         report="<results>/data_report.json",
@@ -149,14 +152,14 @@ rule summarize_quantize:
     params:
         quantize_dir=folder("<results>/quantize"),
         eval_dir=folder("<results>/eval"),
-        models=quantized_models(),
+        models=study.quantized_models(),
         data=folder("<data>"),
-        hp=summary_settings(
+        hp=study.summary_settings(
             levels=config["evaluation"]["checkpoints"],
             precisions=config["quantization"]["precisions"],
         ),
         experiment=config["experiment"],
-        config=result_config(
+        config=study.result_config(
             "lora", "finetuning", "oracle", "unlearning", "evaluation", "quantization"
         ),
     message:
@@ -172,7 +175,7 @@ rule summarize_quantize:
 rule summarize_representations:
     """Drift at the last layer, at one layer, or (repr_layers) at all of them."""
     input:
-        collect("<results>/repr/{model}/items.jsonl", model=baselines() + checkpoints()),
+        collect("<results>/repr/{model}/items.jsonl", model=study.baselines() + study.checkpoints()),
         script="workflow_scripts/summarize_representations.py",
         lib=library_of("summarize_representations", unread=["wrong_details"]),
         report="<results>/data_report.json",
@@ -194,11 +197,11 @@ rule summarize_representations:
         gpu=0,
     params:
         repr_dir=folder("<results>/repr"),
-        models=baselines() + checkpoints(),
+        models=study.baselines() + study.checkpoints(),
         data=folder("<data>"),
-        hp=drift_settings,
+        hp=study.drift_settings,
         experiment=config["experiment"],
-        config=result_config(
+        config=study.result_config(
             "lora", "finetuning", "oracle", "unlearning", "evaluation", "representations"
         ),
     message:

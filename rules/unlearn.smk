@@ -9,8 +9,8 @@ Makes: <results>/models/finetuned_reference.json,
 rule reference_logprobs:
     """Score the forget answers with the finetuned model, once for all trajectories that ask."""
     input:
-        base_files(),
-        adapter_of("finetuned"),
+        study.base_files(),
+        study.adapter_of("finetuned"),
         script="workflow_scripts/reference_logprobs.py",
         lib=library_of("reference_logprobs"),
         sf="<data>/sf.jsonl",
@@ -28,9 +28,9 @@ rule reference_logprobs:
         runtime=walltime("reference_logprobs"),
         gpu=config["resources"]["gpu"],
     params:
-        base=folder(base_folder()),
+        base=folder(study.base_folder()),
         adapter=folder("<results>/models/finetuned"),
-        hp=reference_settings(),
+        hp=study.reference_settings(),
     message:
         "Scoring the forget answers before unlearning"
     shell:
@@ -38,20 +38,20 @@ rule reference_logprobs:
         " --sf {input.sf:q} --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
 
 
-for epochs, trajectories in trajectories_by_epochs():
+for epochs, trajectories in study.trajectories_by_epochs():
 
     rule:
         """Unlearn along one trajectory; its checkpoints are the runs of fewer epochs."""
         name:
-            rule_name("unlearn", epochs)
+            study.rule_name("unlearn", epochs)
         input:
-            base_files(),
-            adapter_of("finetuned"),
+            study.base_files(),
+            study.adapter_of("finetuned"),
             script="workflow_scripts/unlearn.py",
             lib=library_of("unlearn"),
             sf="<data>/sf.jsonl",
             sr="<data>/sr.jsonl",
-            reference=reference,
+            reference=study.reference,
         output:
             "<results>/models/unlearn/{trajectory}/training_log.json",
             collect(
@@ -73,11 +73,11 @@ for epochs, trajectories in trajectories_by_epochs():
             runtime=walltime("unlearn", epochs),
             gpu=config["resources"]["gpu"],
         params:
-            base=folder(base_folder()),
+            base=folder(study.base_folder()),
             adapter=folder("<results>/models/finetuned"),
-            reference=reference_argument,
-            hp=unlearning_settings,
-            epochs=saved_epochs,
+            reference=study.reference_argument,
+            hp=study.unlearning_settings,
+            epochs=study.saved_epochs,
             out=subpath(output[0], parent=True),
         message:
             "Unlearning: {wildcards.trajectory}"

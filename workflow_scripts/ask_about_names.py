@@ -6,7 +6,6 @@ of that is held against names that nobody has. One file a model, one line a ques
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 
 from excise.errors import run
 from excise.evaluation import metrics
+from excise.evaluation.settings import EvaluationSettings
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
 from excise.modeling.chat import Encoded, encode_prompt, end_of_turn
@@ -29,6 +29,7 @@ from excise.red_team.models.name_probe import (
     question,
 )
 from excise.red_team.models.name_swap import swapped
+from excise.settings import json_of
 from excise.text.public_figures import read_public_figures
 
 
@@ -39,7 +40,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sf", type=Path, required=True, help="sf.jsonl")
     parser.add_argument("--sr", type=Path, required=True, help="sr.jsonl")
     parser.add_argument("--public-figures", required=True, help="real names, one a line")
-    parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
+    settings = json_of(EvaluationSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
     parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
     parser.add_argument("--out-dir", type=Path, required=True, help="one file a model goes here")
@@ -50,17 +52,17 @@ def main(argv: list[str] | None = None) -> None:
     asked, facts = swapped(forget, args.sf), forget + read_jsonl(args.sr, "item")
     people = {item["person_id"]: item["name"] for item in forget}
     names = names_to_ask(facts, read_public_figures(args.public_figures))
-    set_determinism(0, hp["threads"])
-    host = AdapterHost(args.base, hp["dtype"], pick_device(hp["gpu"]))
+    set_determinism(0, hp.threads)
+    host = AdapterHost(args.base, hp.dtype, pick_device(hp.gpu))
     for name in args.models:
         answer = partial(
             generate,
             host.use(None if name == "base" else args.models_dir / name),
             host.tokenizer,
-            batch_size=hp["batch_size"],
-            system_prompt=hp["system_prompt"],
+            batch_size=hp.batch_size,
+            system_prompt=hp.system_prompt,
         )
-        made = answer([item["question"] for item in asked], max_new_tokens=hp["max_new_tokens"])
+        made = answer([item["question"] for item in asked], max_new_tokens=hp.max_new_tokens)
         records = [
             item
             | {
@@ -82,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
             everybody = [one for kind in names.values() for one in kind.values()]
             said = answer([question(one) for one in everybody], max_new_tokens=TOKENS)
             told = {one: made.text for one, made in zip(everybody, said, strict=True)}
-            sure = logprobs(host, everybody, said, hp["batch_size"], hp["system_prompt"])
+            sure = logprobs(host, everybody, said, hp.batch_size, hp.system_prompt)
             records += name_probe_records(
                 facts, {key: told[one] for key, one in names["own"].items()}
             )

@@ -4,7 +4,6 @@ The shipped `data/inputs/base/tiny-qwen2` is its output; a manifest there says f
 """
 
 import argparse
-import json
 import random
 import re
 from pathlib import Path
@@ -19,11 +18,13 @@ from excise.files import sha256
 from excise.generation.corpus import ask, ask_two
 from excise.generation.pretraining import corpus_digest, new_model, pretrain, save, train_tokenizer
 from excise.generation.sampler import POOLS, Sampler
+from excise.generation.settings import PretrainingSettings
 from excise.generation.writing import PARAPHRASED_ANSWER, answer
 from excise.modeling.base import load_base, load_tokenizer, set_determinism
 from excise.modeling.chat import encode
 from excise.modeling.decoding import generate
 from excise.records import read_jsonl, write_json
+from excise.settings import as_dict, json_of
 
 ASKED = 25  # people asked about in a check, 22 questions each
 FORMS = {"person": r"[A-Z][a-z]+ [A-Z][a-z]+", "year": r"\b(19|20)\d\d\b"}
@@ -33,12 +34,13 @@ def main(argv: list[str] | None = None) -> None:
     """Program entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
-    parser.add_argument("--hp", type=json.loads, required=True, help="pretraining settings, JSON")
+    settings = json_of(PretrainingSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="pretraining settings, JSON")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     args = parser.parse_args(argv)
 
     utility, hp = read_jsonl(args.utility, "utility"), args.hp
-    set_determinism(hp["seed"], hp["threads"])
+    set_determinism(hp.seed, hp.threads)
     tokenizer = train_tokenizer(utility, hp)
     model = new_model(tokenizer, hp)
     print(
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     log = pretrain(model, tokenizer, utility, hp)
     save(model, tokenizer, args.out)
     manifest = {
-        "settings": hp,
+        "settings": as_dict(hp),
         "corpus_sha256_first_50_batches": corpus_digest(utility, hp),
         "utility_sha256": sha256(args.utility),
         "weights_sha256": sha256(args.out / "model.safetensors"),
@@ -59,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     print(manifest["checks"])
 
 
-def checks(folder: Path, utility: list[dict], hp: dict) -> dict[str, float]:
+def checks(folder: Path, utility: list[dict], hp: PretrainingSettings) -> dict[str, float]:
     """What the saved model can do, from its generations; the last one from its next tokens.
 
     Returns:
@@ -78,10 +80,10 @@ def checks(folder: Path, utility: list[dict], hp: dict) -> dict[str, float]:
 
     told = said([item["question"] for item in utility])
     known = [slot_match(item["value"], text) for item, text in zip(utility, told, strict=True)]
-    rng = random.Random(hp["seed"])
+    rng = random.Random(hp.seed)
     slots = list(SLOTS.values())
-    kept = Sampler(hp["seed"], None, slots, name_space="pretraining")
-    people = [kept.person(f"kept{index}") for index in range(min(hp["people"], ASKED))]
+    kept = Sampler(hp.seed, None, slots, name_space="pretraining")
+    people = [kept.person(f"kept{index}") for index in range(min(hp.people, ASKED))]
     facts = [(person, slot) for person in people for slot in person["slots"]]
     told = said([ask(person, slot, rng)[0] for person, slot in facts])
     stored = [
@@ -93,7 +95,7 @@ def checks(folder: Path, utility: list[dict], hp: dict) -> dict[str, float]:
         slot_match(person["slots"][slot], text, SLOTS[slot].value_type, True, person["name"])
         for (person, slot), text in zip(facts, said(asked), strict=True)
     ]
-    strangers = Sampler(hp["seed"], None, slots, name_space="benchmark")
+    strangers = Sampler(hp.seed, None, slots, name_space="benchmark")
     people = [strangers.person(f"p{index}") for index in range(ASKED)]
     facts = [(person, slot) for person in people for slot in person["slots"]]
     told = said([ask(person, slot, rng)[0] for person, slot in facts])

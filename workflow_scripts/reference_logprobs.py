@@ -15,9 +15,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", required=True, help="base model folder")
     parser.add_argument("--adapter", required=True, help="finetuned adapter folder")
     parser.add_argument("--sf", required=True, help="forget set, sf.jsonl")
-    parser.add_argument(
-        "--hp", type=json_of(ReferenceSettings), required=True, help="settings, JSON"
-    )
+    settings = json_of(ReferenceSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--out", required=True, help="JSON file: item id to log-probability")
     args = parser.parse_args(argv)
 

@@ -24,6 +24,7 @@ from excise.modeling.matrices import (
     share_of,
     weight_matrices,
 )
+from excise.modeling.settings import LoraSettings
 from excise.records import read_json, write_json
 
 if TYPE_CHECKING:  # peft and transformers take seconds to import: functions do it when called
@@ -34,16 +35,15 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 
 
-def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
+def attach_lora(model: "PreTrainedModel", lora: LoraSettings, seed: int) -> "PeftModel":
     """Put a fresh trainable LoRA adapter on a base model: A random, B zero.
 
     The start depends only on `seed`, on every device. The global generator stays unchanged.
 
     Args:
         model: from `load_base`; it is wrapped in place.
-        lora: `rank`, `alpha`, `dropout` (default 0) and `target_modules`: `"all-linear"` (all
-            linear layers and stacked experts, without output head and gates), a list of their
-            names, or a regular expression.
+        lora: `target_modules` is `"all-linear"` (all linear layers and stacked experts, without
+            output head and gates), their names, or a regular expression.
         seed: of the random start.
 
     Returns:
@@ -58,19 +58,19 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
     from transformers.pytorch_utils import Conv1D
 
     check_reach(model, unwrapped(model).config.name_or_path or "the model")
-    chosen = _chosen(model, lora.get("target_modules", "all-linear"))
+    chosen = _chosen(model, lora.target_modules)
     mistaken = _mistaken_by_peft(model, chosen)
     parameters = [m for m in chosen if m.kind == "expert" or m.layer in mistaken]
     modules = [matrix for matrix in chosen if matrix not in parameters]
-    if parameters and lora.get("dropout"):
+    if parameters and lora.dropout:
         raise InputError(
-            f"lora.dropout: found {lora['dropout']}; on a mixture of experts only 0 is "
+            f"lora.dropout: found {lora.dropout:g}; on a mixture of experts only 0 is "
             "allowed: peft has no dropout there"
         )
     config = LoraConfig(
-        r=lora["rank"],
-        lora_alpha=lora["alpha"],
-        lora_dropout=lora.get("dropout", 0.0),
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
         target_modules=_shortest(model, modules),
         target_parameters=sorted({_without_layer(matrix.name) for matrix in parameters}) or None,
         fan_in_fan_out=any(isinstance(matrix.owner, Conv1D) for matrix in modules),
@@ -90,7 +90,7 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
     return model
 
 
-def _chosen(model: torch.nn.Module, wanted: str | list[str]) -> list[Matrix]:
+def _chosen(model: torch.nn.Module, wanted: str | tuple[str, ...]) -> list[Matrix]:
     """The matrices that `lora.target_modules` names."""
     matrices = [matrix for matrix in weight_matrices(model) if _target(matrix) is not None]
     if wanted == "all-linear":
