@@ -7,7 +7,7 @@ daemons' among themselves. `sdiag` and `sacctmgr show stats` count them. One JSO
 jobs, requests by kind, in all and a minute; and how often the run called `scontrol show config`,
 since every other Snakemake on this machine does so too (the plugin, when it is loaded).
 
-    python perf/controller_load.py
+    PYTHONPATH=workflow_scripts:tests:tests/slurm python perf/controller_load.py
 """
 
 import json
@@ -15,18 +15,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / name) for name in ("tests/slurm", "tests", "workflow_scripts")]
+from one_machine import OneMachine, output, why_not
+from study import SITE, Submitter, accounted, put_before
 
-from one_machine import OneMachine, output, why_not  # noqa: E402
-from study import SITE, Submitter, accounted, put_before  # noqa: E402
-
-from workflow.conftest import clone  # noqa: E402
+from workflow.conftest import clone
 
 # Of what the tests change in the profile, what a user sets.
 USERS = {old: new for old, new in SITE.items() if "CHANGE_ME" in old}

@@ -1,5 +1,6 @@
 """The `small` preset written by the stand-in author through a server that plays faults.
 
+    export PYTHONPATH=workflow_scripts:tests
     python perf/generate_small.py [--people 24] [--share 0.3] [--folder DIR]
 
 Runs the four generating programs, the checks and the red team, and prints what it took. Every
@@ -10,22 +11,18 @@ stand-in breaks a rule in three of ten first replies, one profile in five is ref
 import argparse
 import os
 import random
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT / "tests")]
-
-import model_author  # noqa: E402
-import red_team_dataset  # noqa: E402
-import small_dataset  # noqa: E402
-import validate_dataset  # noqa: E402
-from excise.records import read_json  # noqa: E402
-from llm_server import KEY, FaultServer  # noqa: E402
-from stand_in_writer import StandInWriter  # noqa: E402
+import model_author
+import red_team_dataset
+import small_dataset
+import validate_dataset
+from excise.records import read_json
+from llm_server import KEY, FaultServer
+from stand_in_writer import StandInWriter
 
 FAULTS = (
     *("429", "429_bare", "429_ms", "500", "503", "408", "502_html", "reset_before"),

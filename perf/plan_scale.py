@@ -4,6 +4,7 @@
 profile on a tiny model; nothing is computed. Counts are from the plan itself, bytes from the
 sizes given below.
 
+    export PYTHONPATH=workflow_scripts:tests
     python perf/plan_scale.py [10 100 1000]
     python perf/plan_scale.py --submit 300 1000     real runs up to the 300th submission
 
@@ -28,8 +29,6 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "workflow_scripts")]
-
 CHECKPOINTS, SEEDS = [5, 10, 15, 20], [0, 1, 2, 3, 4]
 
 # Outputs of a job and their bytes in the Qwen2.5-1.5B experiment: LoRA adapters of rank 32 in fp32,

@@ -4,15 +4,13 @@
 
 Run it twice, with and without the allocator settings of rules/common.smk in the environment
 (`MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_`), to see what page faults cost.
+
+It needs the package: `make .venv/installed`, or PYTHONPATH=workflow_scripts.
 """
 
 import argparse
 import statistics
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
 
 from excise.benchmark.slots import SLOTS
 from excise.generation.sampler import Sampler

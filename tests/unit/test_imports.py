@@ -1,13 +1,24 @@
 """What counts as a program's code, and so makes it run again when edited."""
 
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from excise.workflow.imports import import_closure
+from excise.workflow.study import MODEL_AUTHOR
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(path.name for path in (ROOT / "workflow_scripts").glob("*.py"))
+WRITING = ("generate_facts", "generate_forget_paraphrased", "generate_profiles", "generate_qa")
+LATER = {
+    "excise.generation.verbalising": (*WRITING, "preview"),  # needs openai; only if a model writes
+    "excise.workflow.model_check": ("download_model",),  # takes seconds; only if it is asked for
+}
+"""Modules and packages that are imported in a function, and the programs that do so."""
 
 
 @pytest.fixture
@@ -104,10 +115,34 @@ def test_paths_are_written_as_the_programs_is_and_sorted(program, monkeypatch):
     assert f"workflow_scripts/{program}" not in closure
 
 
-MODEL_AUTHOR = ("excise.llm", "excise.generation.verbalising")  # as in rules/common.smk
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, list[str]]:
+    """Program → our modules that a fresh interpreter loads with it."""
+    command = [sys.executable, "tests/fresh_imports.py", "workflow_scripts"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
-def closure_of(program: str, without: tuple[str, ...] = ()) -> set[str]:
+def modules_of(program: str, without: Sequence[str] = ()) -> set[str]:
+    folder = ROOT / "workflow_scripts"
+    closure = map(Path, import_closure(folder / program, without))
+    return {str(path.relative_to(folder)) for path in closure if path.suffix == ".py"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_closure_is_what_a_fresh_interpreter_loads_and_what_functions_load_later(program, loaded):
+    stem = Path(program).stem
+    later = [name for name, programs in LATER.items() if stem in programs]
+    assert modules_of(program, later) == set(loaded[stem])
+    assert set(loaded[stem]) < modules_of(program) or not later
+
+
+def test_offline_programs_load_what_their_rules_list(loaded):
+    for program in WRITING:
+        assert modules_of(f"{program}.py", MODEL_AUTHOR) == set(loaded[program])
+
+
+def closure_of(program: str, without: Sequence[str] = ()) -> set[str]:
     script = ROOT / "workflow_scripts" / f"{program}.py"
     return {Path(path).name for path in import_closure(script, without)}
 
@@ -120,7 +155,9 @@ def test_losses_are_read_by_unlearning_and_by_nothing_before_it():
 
 def test_the_check_of_the_config_makes_nothing_run_again():
     for program in PROGRAMS:
-        assert "config.py" not in closure_of(Path(program).stem, MODEL_AUTHOR), program
+        without = [*MODEL_AUTHOR, "excise.llm"]
+        if program != "red_team_judge.py":  # it checks generation.llm itself
+            assert "check.py" not in closure_of(Path(program).stem, without), program
 
 
 def test_modules_that_this_use_never_imports_are_left_out_with_what_only_they_need(tree, tmp_path):
@@ -138,4 +175,4 @@ def test_offline_generation_depends_on_nothing_of_the_models_author():
 
 
 def test_plots_do_not_depend_on_models():
-    assert not {"models.py", "training.py"} & closure_of("plot_forget_vs_retain")
+    assert not any("/modeling/" in path for path in modules_of("plot_forget_vs_retain.py"))
