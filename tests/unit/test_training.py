@@ -181,7 +181,12 @@ def test_two_runs_write_the_same_bytes_and_another_seed_does_not(study, tmp_path
         train_retain_model.main(
             [
                 *("--base", str(study / "base"), "--sr", str(study / "sr.jsonl")),
-                *("--hp", json.dumps(FINETUNE | {"seed": seed}), "--out", str(tmp_path / name)),
+                *(
+                    "--hp",
+                    json.dumps(FINETUNE | {"training": TRAINING | {"seed": seed}}),
+                    "--out",
+                    str(tmp_path / name),
+                ),
             ]
         )
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
