@@ -1,9 +1,9 @@
-"""Seconds per LoRA training step on this machine: attention kernel × precision, interleaved.
+"""Measure seconds per LoRA training step on this machine, for attention kernels and precisions.
 
     python perf/train_step.py --base data/inputs/base/tiny-qwen2 --threads 1
 
 Run it twice, with and without the allocator settings of rules/common.smk in the environment
-(`MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_`), to see what page faults cost.
+(`MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_`), to measure the cost of page faults.
 
 It needs the package: `make .venv/installed`, or PYTHONPATH=workflow_scripts.
 """

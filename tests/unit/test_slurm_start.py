@@ -288,7 +288,7 @@ def test_resources_of_retries_are_those_that_snakemake_will_evaluate(tmp_path):
 
 
 def test_walltimes_of_a_group_add_up_if_its_jobs_run_one_after_the_other(tmp_path):
-    """As in the profile: only `group_serial` prevents that jobs without a GPU run at once."""
+    """As in the profile: only `group_serial` keeps jobs without a GPU from running in parallel."""
     groups = "--groups grouped=g --group-components g=3".split()
     turns = (
         "--set-resources grouped:group_serial=1 --resources group_serial=1 "

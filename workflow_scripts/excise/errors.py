@@ -1,4 +1,4 @@
-"""One clear line for a user's mistake, a traceback for ours."""
+"""Report mistakes of the user in one line; our own faults keep their traceback."""
 
 import contextlib
 import errno
@@ -13,16 +13,16 @@ DISK_FULL = "the disk is full, or your quota on it; make room and run again"
 
 
 class InputError(Exception):
-    """A mistake in what the user gave us: config, data, model folder, endpoint or disk.
+    """A mistake in the user's config, data, model folder, endpoint or disk.
 
-    The message names the file, the line or key, what was found and what is allowed.
+    The message names the file, the line or key, the value found and the allowed values.
     """
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a program; an `InputError` becomes one line on stderr and exit status 1.
 
-    The first line of its log tells the machine and the versions.
+    The first line of the log gives the machine and the versions.
     """
     print(description(), flush=True)
     end_with_snakemake()
@@ -42,7 +42,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a disk or quota is full; safetensors reports this with a text of its own."""
+    """Whether a disk or quota is full; safetensors reports this in its own exception."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return f"(os error {errno.ENOSPC})" in str(error) or f"(os error {errno.EDQUOT})" in str(error)

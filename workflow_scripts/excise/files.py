@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and their digests."""
+"""Write files that are either complete or absent; compute digests of files."""
 
 import hashlib
 import uuid
@@ -12,10 +12,11 @@ from excise.lifeline import SNAKEMAKE_ENDED, is_orphaned
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` and rename it to `path` when the block ends well.
+    """Yield a temporary file beside `path` and rename it to `path` if the block succeeds.
 
-    A killed or failing program therefore never leaves half a file under the final name, and two
-    that write the same file, even on different nodes, do not overwrite each other's temporary file.
+    So a killed or failing program never leaves an incomplete file under the final name. Each
+    temporary name is unique: programs that write the same file, even on different nodes, do not
+    overwrite each other's temporary file.
 
     Raises:
         InputError: the folder cannot be made or written, the disk is full, or the Snakemake that

@@ -35,7 +35,7 @@ PAUSE_SECONDS = 5
 # Between two attempts of a submission while the queue is full.
 QUEUE_FULL_PAUSE_SECONDS = 30
 # Environment variable that names a folder. A submission that waits for a full queue writes a notice
-# there, which `watch` reports. Without this folder a submission does not wait: nobody would know.
+# there, which `watch` reports. Without this folder a submission does not wait.
 QUEUE_FULL_FOLDER = "EXCISE_NO_ROOM"
 
 # sacct reports these states also for a job that SLURM has requeued. Only squeue knows.

@@ -1,4 +1,4 @@
-"""A thread that reports kind a run on SLURM is waiting for.
+"""A thread that reports what a run on SLURM is waiting for.
 
 Snakemake itself prints nothing while jobs wait, for any reason and any time.
 """

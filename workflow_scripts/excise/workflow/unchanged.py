@@ -1,9 +1,9 @@
 """Skip jobs whose inputs have the same bytes as before.
 
-Snakemake 9.27 decides before the run what is out of date. It then also runs all jobs that depend
-on these, even if their inputs do not change. This module checks each job again before it starts. A
-job is skipped only if Snakemake itself would now call it up to date; in doubt it runs. Every job
-imports this: no torch.
+Snakemake 9.27 decides before the run which jobs are out of date. It then also runs all jobs that
+depend on these, even if their inputs do not change. This module checks each job again before it
+starts. A job is skipped only if Snakemake itself would now call it up to date; in doubt it runs.
+Every job imports this module, so it must not import torch.
 """
 
 from contextlib import suppress
@@ -16,7 +16,7 @@ from excise.provenance import inputs_of_same_epoch
 
 
 def skip_unchanged_jobs() -> None:
-    """Patch Snakemake; with other internals of a later version, only more jobs run."""
+    """Patch Snakemake; if a later version has other internals, only more jobs run."""
     with suppress(ImportError, AttributeError):
         from snakemake.dag import DAG
 
@@ -80,7 +80,7 @@ async def _is_up_to_date(dag: Any, job: Any) -> bool:
     """
     try:
         return not await _must_run(dag, job)
-    except Exception as error:  # after any error, run the job
+    except Exception as error:  # after any error the job runs
         logger.debug(f"{job}: could not be checked again: {error!r}")
         return False
 
@@ -101,12 +101,12 @@ async def _must_run(dag: Any, job: Any) -> bool:
         return True
     oldest = min([(await file.mtime()).local_or_storage() for file in job.output])
     for file in job.input:
-        if await file.is_newer(oldest) and not await _is_same(dag, job, file):
+        if await file.is_newer(oldest) and not await _has_same_bytes(dag, job, file):
             return True
     return False
 
 
-async def _is_same(dag: Any, job: Any, file: Any) -> bool:
+async def _has_same_bytes(dag: Any, job: Any, file: Any) -> bool:
     """Whether an input has the bytes that every output of the job was made from."""
     recorded = dag.workflow.persistence.input_checksums(job, file)
     largest = dag.max_checksum_file_size
@@ -128,5 +128,5 @@ def _compare_inputs_of_same_epoch(persistence_class: type) -> None:
             return False
         return inputs_of_same_epoch(recorded, file) != inputs_of_same_epoch(known._input(job), file)
 
-    persistence_class._input_changed  # noqa: B018 (raises where there is none)
+    persistence_class._input_changed  # noqa: B018 (raises if it does not exist)
     persistence_class._input_changed = input_changed
