@@ -10,7 +10,8 @@ from functools import cache
 
 from excise.workflow import belonging
 from excise.slurm import job_request, start
-from excise.config.check import check_config, expand_trajectories, load_config, needs_reference
+from excise.config.check import check_config, load_config
+from excise.config.trajectories import expand_trajectories, needs_of
 from excise.benchmark.export import FILES as EXPORTED_FILES
 from excise.errors import InputError
 from excise.workflow.imports import import_closure
@@ -27,6 +28,7 @@ from excise.workflow.preflight import (
     check_writable,
     model_files,
 )
+from excise.unlearning.registry import find
 from excise.workflow.unchanged import let_content_decide
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -85,6 +87,7 @@ MODEL_AUTHOR = ["excise.llm", "excise.generation.verbalising"]
 MODEL_KEYS = ["base_url", "model", "extra_body", "structured", "resample_max"]
 PEOPLE_KEYS = ["reserve"]  # of generation.llm too: who is drawn
 UTILITY = "data/inputs/utility_qa.jsonl"
+ALTERNATIVES = "data/inputs/idk_answers.txt"
 PUBLIC_FIGURES = "data/inputs/public_figures.txt"
 STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"]
 VERDICTS = ".snakemake/excise_models"
@@ -445,8 +448,7 @@ def finetuning_settings(wildcards):
 def unlearning_settings(wildcards):
     """Settings of a trajectory, without the epochs to save (see `saved_epochs`)."""
     own = TRAJECTORIES[wildcards.trajectory]
-    values = {key: value for key, value in own.items() if key not in ("method", "epochs")}
-    method = {"method": own["method"], "hyperparameters": values}
+    method = {key: own[key] for key in ("method", "hyperparameters")}
     return as_json(training_settings("unlearning") | method)
 
 
@@ -477,14 +479,27 @@ def reference_settings():
     return as_json({"model": model_settings()} | config_keys("unlearning", *keys))
 
 
+def method_files(wildcards):
+    """The file of a trajectory's method, and the modules of ours that it imports."""
+    file = find(TRAJECTORIES[wildcards.trajectory]["method"]).file
+    path = os.path.relpath(file) if file.is_relative_to(Path.cwd()) else str(file)
+    return [path, *import_closure(path, root="workflow_scripts")]
+
+
 def reference(wildcards):
     """Log-probabilities of the finetuned model, for the methods that read them."""
-    return REFERENCE if needs_reference(TRAJECTORIES[wildcards.trajectory]["method"]) else []
+    return REFERENCE if needs_of(TRAJECTORIES[wildcards.trajectory]).reference_sums else []
 
 
-def reference_argument(wildcards, input):
-    """The same as an argument."""
-    return f"--reference {shlex.quote(input.reference)}" if input.get("reference") else ""
+def alternatives(wildcards):
+    """Other answers to the forget questions, for the methods that read them."""
+    return ALTERNATIVES if needs_of(TRAJECTORIES[wildcards.trajectory]).alternatives else []
+
+
+def optional_arguments(wildcards, input):
+    """The same two as arguments."""
+    given = {name: input.get(name) for name in ("reference", "alternatives")}
+    return " ".join(f"--{name} {shlex.quote(path)}" for name, path in given.items() if path)
 
 
 def evaluation_settings():

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,8 +24,10 @@ from excise.modeling.likelihood import answer_logprobs
 from excise.modeling.scoring import score_answers
 from excise.records import read_json, write_jsonl
 from excise.training.loop import cycling_batches, epoch_batches
+from excise.unlearning.methods import ga
 from tiny_models import tiny_folder
 
+ALTERNATIVES = Path(__file__).parents[2] / "data/inputs/idk_answers.txt"
 MODEL = {"dtype": "float32", "system_prompt": None, "threads": 1, "gpu": 0}
 TRAINING = {
     "autocast": "none",
@@ -90,14 +93,14 @@ def study(tmp_path_factory):
 def run_unlearn(study, out, **hp):
     method, epochs = hp.pop("method"), hp.pop("epochs")
     training = TRAINING | {key: hp.pop(key) for key in TRAINING if key in hp}
-    hyperparameters = {"learning_rate": 1e-3, "retain_weight": 0.0, "beta": 0.1} | hp
     settings = {"model": MODEL, "training": training, "method": method, "epochs": epochs}
-    settings |= {"hyperparameters": hyperparameters}
+    settings |= {"hyperparameters": {"learning_rate": 1e-3} | hp}
     unlearn.main(
         [
             *("--base", str(study / "base"), "--adapter", str(study / "finetuned")),
             *("--sf", str(study / "sf.jsonl"), "--sr", str(study / "sr.jsonl")),
             *("--reference", str(study / "reference.json")),
+            *("--alternatives", str(ALTERNATIVES)),
             *("--hp", json.dumps(settings), "--out", str(out)),
         ]
     )
@@ -113,9 +116,14 @@ def weights(folder):
     [
         {"method": "ga"},
         {"method": "gd", "retain_weight": 1.0},
-        {"method": "npo"},
-        {"method": "npo", "retain_weight": 0.5},
+        {"method": "npo", "beta": 0.1},
+        {"method": "npo", "beta": 0.1, "retain_weight": 0.5},
+        {"method": "simnpo", "retain_weight": 0.5},
+        {"method": "idk_dpo", "retain_weight": 0.5},
+        {"method": "rmu", "steering_layer": 1, "steering_scale": 3.0},
+        {"method": "task_vector"},
     ],
+    ids=lambda hp: "-".join(map(str, hp.values())),
 )
 def test_a_checkpoint_on_the_way_is_the_shorter_run_bit_by_bit(study, tmp_path, hp):
     run_unlearn(study, tmp_path / "long", epochs=[1, 2, 4], **hp)
@@ -147,7 +155,7 @@ def test_with_dropout_too(study, tmp_path):
 
 def test_the_cached_reference_is_the_live_one(study, tmp_path):
     """NPO's first loss is 2·log 2/β exactly when S equals its reference."""
-    log = run_unlearn(study, tmp_path, method="npo", epochs=[1])
+    log = run_unlearn(study, tmp_path, method="npo", beta=0.1, epochs=[1])
     assert log["steps"][0]["loss"] == pytest.approx(2 * math.log(2) / 0.1, abs=1e-4)
     assert log["forget_reduction"] == "sequence sum"
 
@@ -167,8 +175,11 @@ def test_the_learning_rate_is_constant_after_warm_up(study, tmp_path):
 
 
 def test_divergence_ends_the_trajectory_with_a_record_and_finite_checkpoints(study, tmp_path):
+    wild = tmp_path / "wild.py"  # gradient ascent, its learning rate without a limit
+    text = Path(ga.__file__).read_text()
+    wild.write_text(text.replace("learning_rate: float = learning_rate()", "learning_rate: float"))
     hp = {"learning_rate": 1e30, "max_grad_norm": 0.0, "warmup_steps": 0}
-    log = run_unlearn(study, tmp_path, method="ga", epochs=[1, 3], **hp)
+    log = run_unlearn(study, tmp_path, method=str(wild), epochs=[1, 3], **hp)
     assert log["diverged"]["reason"].startswith(("loss is", "gradient norm is"))
     assert log["unfinished_checkpoints"]
     for epoch in (1, 3):
@@ -178,10 +189,11 @@ def test_divergence_ends_the_trajectory_with_a_record_and_finite_checkpoints(stu
 
 def test_two_runs_write_the_same_bytes_and_another_seed_does_not(study, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        settings = FINETUNE | {"training": TRAINING | {"seed": seed}}
         train_retain_model.main(
             [
                 *("--base", str(study / "base"), "--sr", str(study / "sr.jsonl")),
-                *("--hp", json.dumps(FINETUNE | {"seed": seed}), "--out", str(tmp_path / name)),
+                *("--hp", json.dumps(settings), "--out", str(tmp_path / name)),
             ]
         )
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")

@@ -16,15 +16,19 @@ DATA_SUFFIXES = {".json", ".jsonl", ".md", ".txt", ".yaml"}
 
 
 def import_closure(
-    script: str | Path, without: Sequence[str] = (), unread: Sequence[str] = ()
+    script: str | Path,
+    without: Sequence[str] = (),
+    unread: Sequence[str] = (),
+    root: str | Path | None = None,
 ) -> list[str]:
     """Our own files that a program uses.
 
     Args:
-        script: path of a Python program; modules are looked up in its folder.
+        script: path of a Python program.
         without: modules and packages, by dotted name, that this use of the program never
             imports; these and their own imports are left out.
         unread: kinds of records that an imported module could read but the program never reads.
+        root: folder where modules are looked up; the program's own if absent.
 
     Returns:
         Sorted paths, as the program's own path is written, of every module of that folder which
@@ -35,14 +39,15 @@ def import_closure(
         not among them.
     """
     script = Path(script)
-    left_out = [script.parent.joinpath(*name.split(".")) for name in without]
+    root = script.parent if root is None else Path(root)
+    left_out = [root.joinpath(*name.split(".")) for name in without]
     found: set[Path] = set()
     waiting = [script]
     while waiting:
         path = waiting.pop()
         dependencies = {
             new
-            for new in _dependencies(path, script.parent)
+            for new in _dependencies(path, root)
             if not any(new.with_suffix("").is_relative_to(one) for one in left_out)
         }
         waiting.extend(new for new in dependencies - found if new.suffix == ".py")
