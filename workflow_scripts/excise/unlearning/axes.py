@@ -1,9 +1,12 @@
-"""Short names of hyperparameters in the names of trajectories, and their columns in results."""
+"""Short names of hyperparameters in the names of trajectories; results have the long ones."""
 
-COLUMNS = {
-    "lr": "learning_rate",
-    "lambda": "retain_weight",
-    "layer": "steering_layer",
-    "c": "steering_scale",
+SHORT = {
+    "learning_rate": "lr",
+    "retain_weight": "lambda",
+    "steering_layer": "layer",
+    "steering_scale": "c",
 }
-"""Short name → column. A hyperparameter that is not listed has one name in both places."""
+"""Hyperparameter → short name. One that is not listed has the same name in both places."""
+
+COLUMNS = {short: column for column, short in SHORT.items()}
+"""Short name → column of result files."""

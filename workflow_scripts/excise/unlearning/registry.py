@@ -19,7 +19,7 @@ from typing import Any, get_type_hints
 
 from excise.errors import InputError
 from excise.unlearning import methods
-from excise.unlearning.axes import COLUMNS
+from excise.unlearning.axes import COLUMNS, SHORT
 from excise.unlearning.method import Needs
 
 FOLDER = Path(methods.__file__).parent
@@ -45,7 +45,7 @@ class Method:
     def axes(self) -> dict[str, str]:
         """Hyperparameter → short name in the names of trajectories, in the order of `Settings`."""
         fields = dataclasses.fields(self.Settings)
-        return {field.name: field.metadata.get("axis") or field.name for field in fields}
+        return {field.name: SHORT.get(field.name, field.name) for field in fields}
 
     @property
     def symbols(self) -> dict[str, str]:
@@ -159,9 +159,7 @@ def _check_axes(method: Method) -> None:
             raise InputError(
                 f"{place}.{field}: found {axis!r}; allowed: small letters and single underscores"
             )
-        if COLUMNS.get(axis, axis) != field:
+        if field in COLUMNS:
             raise InputError(
-                f"{place}.{field}: axis: found {axis!r}; allowed: {field!r}, or leave it out"
+                f"{place}.{field}: found the short name of {COLUMNS[field]}; allowed: another name"
             )
-    if len(set(method.axes.values())) < len(method.axes):
-        raise InputError(f"{place}: two hyperparameters have one axis")

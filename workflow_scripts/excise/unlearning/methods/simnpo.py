@@ -33,7 +33,6 @@ class Settings:
         "Inverse temperature; towards 0 the method becomes length-normalised ascent.",
         default=4.5,
         above=0,
-        axis="beta",
         symbol="β",
     )
     delta: float = setting(
@@ -41,7 +40,6 @@ class Settings:
         default=0.0,
         minimum=0,
         unit="nats a token",
-        axis="delta",
         symbol="δ",
     )
     retain_weight: float = retain_weight(default=0.0)
