@@ -1,6 +1,6 @@
 """Unlearning: one job per trajectory, from the finetuned adapter, with checkpoints.
 
-Needs: base model, <results>/models/finetuned/, <data>/sf.jsonl, <data>/sr.jsonl.
+Needs: base model, <results>/models/finetuned/, <data>/sf.jsonl, <data>/sr.jsonl, the method's file.
 Makes: <results>/models/finetuned_reference.json,
     <results>/models/unlearn/{method}/{config_id}/epoch_{epoch}/ and training_log.json beside them.
 """
@@ -49,9 +49,11 @@ for epochs, trajectories in study.trajectories_by_epochs():
             study.adapter_of("finetuned"),
             script="workflow_scripts/unlearn.py",
             lib=library_of("unlearn"),
+            method=study.method_files,
             sf="<data>/sf.jsonl",
             sr="<data>/sr.jsonl",
             reference=study.reference,
+            alternatives=study.alternatives,
         output:
             "<results>/models/unlearn/{trajectory}/training_log.json",
             collect(
@@ -75,7 +77,7 @@ for epochs, trajectories in study.trajectories_by_epochs():
         params:
             base=folder(study.base_folder()),
             adapter=folder("<results>/models/finetuned"),
-            reference=study.reference_argument,
+            optional=study.optional_arguments,
             hp=study.unlearning_settings,
             epochs=study.saved_epochs,
             out=subpath(output[0], parent=True),
@@ -83,5 +85,5 @@ for epochs, trajectories in study.trajectories_by_epochs():
             "Unlearning: {wildcards.trajectory}"
         shell:
             "python {input.script:q} --base {params.base:q} --adapter {params.adapter:q}"
-            " --sf {input.sf:q} --sr {input.sr:q} {params.reference} --hp {params.hp:q}"
+            " --sf {input.sf:q} --sr {input.sr:q} {params.optional} --hp {params.hp:q}"
             " --epochs {params.epochs} --out {params.out:q} > {log:q} 2>&1"

@@ -5,8 +5,8 @@ import argparse
 from excise.errors import run
 from excise.records import read_jsonl, write_json
 from excise.settings import json_of
+from excise.unlearning.forget_model import reference_sums
 from excise.unlearning.settings import ReferenceSettings
-from excise.unlearning.trajectory import reference_sums
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -147,10 +147,26 @@ def closure_of(program: str, without: Sequence[str] = ()) -> set[str]:
     return {Path(path).name for path in import_closure(script, without)}
 
 
-def test_only_unlearning_depends_on_the_losses():
-    assert "losses.py" in closure_of("unlearn")
-    for program in ("generate_profiles", "validate_dataset", "finetune_lora", "train_retain_model"):
-        assert "losses.py" not in closure_of(program), program
+METHODS = sorted((ROOT / "workflow_scripts/excise/unlearning/methods").glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+def test_a_method_is_read_by_its_own_trajectories_alone(method):
+    """Their rule adds the method's file and what it imports (rules/common.smk)."""
+    for program in PROGRAMS:
+        closure = import_closure(ROOT / "workflow_scripts" / program)
+        assert str(method) not in closure, program
+    own = import_closure(method, root=ROOT / "workflow_scripts")
+    assert not {str(other) for other in METHODS} & set(own)
+    assert str(method.parents[1] / "method.py") in own
+
+
+def test_shared_terms_of_losses_are_read_by_the_methods_that_use_them():
+    def reads(name: str) -> bool:
+        closure = import_closure(METHODS[0].with_name(f"{name}.py"), root=ROOT / "workflow_scripts")
+        return str(METHODS[0].parents[1] / "losses.py") in closure
+
+    assert reads("npo") and reads("ga") and not reads("rmu")
 
 
 def test_no_program_depends_on_the_check_of_the_config():

@@ -32,9 +32,10 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(LIBRARY.rglob("*.py"))}
 
 
-def imported(name: str) -> Iterator[str]:
-    """Our modules that a module imports, at the top or in a function."""
-    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+def imported(name: str, later: bool = True) -> Iterator[str]:
+    """Our modules that a module imports; those in functions and for type checkers only if asked."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    for node in ast.walk(tree) if later else tree.body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom):
@@ -79,7 +80,7 @@ def test_no_modules_import_each_other_in_a_circle():
 
 
 def reachable(name: str) -> set[str]:
-    """All modules that a module imports, also indirectly and in functions."""
+    """All modules that are loaded with a module."""
     found, waiting = set(), [name]
     while waiting:
         module = waiting.pop()
@@ -87,7 +88,7 @@ def reachable(name: str) -> set[str]:
             continue
         found.add(module)
         parents = [module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1)]
-        waiting += [*GRAPH[module], *parents]
+        waiting += [*imported(module, later=False), *parents]
     return found
 
 

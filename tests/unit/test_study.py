@@ -74,9 +74,17 @@ def test_the_reference_is_for_the_methods_that_read_it(small):
     assert small.reference(wildcards(trajectory="ga/lr0.1")) == []
     needed = small.reference(wildcards(trajectory="npo/lr0.1_beta0.5"))
     assert needed == "<results>/models/finetuned_reference.json"
-    assert small.reference_argument(None, {}) == ""
-    given = SimpleNamespace(reference="a b.json", get=lambda key: "a b.json")
-    assert small.reference_argument(None, given) == "--reference 'a b.json'"
+    assert small.optional_arguments(None, {}) == ""
+    given = {"reference": "a b.json", "alternatives": "c.txt"}
+    said = small.optional_arguments(None, given)
+    assert said == "--reference 'a b.json' --alternatives c.txt"
+
+
+def test_the_files_of_its_method_are_inputs_of_a_trajectory(small):
+    files = small.method_files(wildcards(trajectory="gd/lr0.1_lambda1"))
+    folder = "workflow_scripts/excise/unlearning"
+    assert files[0] == f"{folder}/methods/gd.py"
+    assert f"{folder}/losses.py" in files and f"{folder}/methods/npo.py" not in files
 
 
 def test_trajectories_with_the_same_epochs_share_a_rule(small):

@@ -31,7 +31,6 @@ def setting(
     above: float | None = None,
     maximum: float | None = None,
     unit: str | None = None,
-    axis: str | None = None,
     symbol: str | None = None,
 ) -> Any:
     """A field of a settings class, with its range and its meaning.
@@ -43,12 +42,11 @@ def setting(
         above: largest value that is too small.
         maximum: largest value allowed.
         unit: what the number counts.
-        axis: short name in trajectory names, such as `lr`; only for hyperparameters of methods.
-        symbol: name on the axes of figures; the short name if absent.
+        symbol: how figures write a hyperparameter, such as β; its name if absent.
     """
     limits = {"minimum": minimum, "exclusiveMinimum": above, "maximum": maximum, "unit": unit}
     schema = {key: value for key, value in limits.items() if value is not None}
-    metadata = {"schema": {**schema, "description": description}, "axis": axis, "symbol": symbol}
+    metadata = {"schema": {**schema, "description": description}, "symbol": symbol}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -138,12 +136,6 @@ def schema_of(kind: type) -> dict[str, dict]:
             schema["default"] = field.default
         schemas[field.name] = schema
     return schemas
-
-
-def axes_of(kind: type) -> dict[str, str]:
-    """Field → short name, for the fields that are axes of a sweep, in the order of the fields."""
-    fields = dataclasses.fields(kind)
-    return {field.name: axis for field in fields if (axis := field.metadata.get("axis"))}
 
 
 def _type_schema(hint: Any) -> dict:

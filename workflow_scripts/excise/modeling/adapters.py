@@ -7,6 +7,7 @@ The same weights give the same bytes. A fault in its folder raises one `InputErr
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,7 +246,23 @@ def adapter_tensors(model: "PeftModel") -> dict[str, torch.Tensor]:
 
 
 def save_adapter(model: "PeftModel", folder: str | Path) -> None:
-    """Write the adapter in peft's format; the same weights give the same bytes.
+    """Write the model's adapter, as `write_adapter` does.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    write_adapter(adapter_config(model), adapter_tensors(model), folder)
+
+
+def adapter_config(model: "PeftModel") -> dict[str, Any]:
+    """What `adapter_config.json` holds of a model's adapter."""
+    return model.peft_config["default"].to_dict()
+
+
+def write_adapter(
+    config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], folder: str | Path
+) -> None:
+    """Write an adapter as `PeftModel.from_pretrained` reads it, the same bytes every time.
 
     Weights are stored in fp32, and sets are sorted. The base model's path is kept only if it is
     relative. Each of the two files is complete or absent.
@@ -256,7 +273,6 @@ def save_adapter(model: "PeftModel", folder: str | Path) -> None:
     from safetensors.torch import save
 
     folder = Path(folder)
-    config = model.peft_config["default"].to_dict()
     config = {
         key: sorted(value) if isinstance(value, set) else value for key, value in config.items()
     }
@@ -265,7 +281,7 @@ def save_adapter(model: "PeftModel", folder: str | Path) -> None:
     config["base_model_name_or_path"] = None if base and Path(base).is_absolute() else base
     tensors = {
         name: tensor.detach().to("cpu", torch.float32).contiguous()
-        for name, tensor in sorted(adapter_tensors(model).items())
+        for name, tensor in sorted(tensors.items())
     }
     write_json(folder / ADAPTER_CONFIG, json.loads(json.dumps(config, default=str)))
     with atomic_path(folder / ADAPTER_WEIGHTS) as temporary:

@@ -16,14 +16,14 @@ from excise.slurm import job_request, start
 from excise.workflow import result_checks
 from excise.workflow.job_records import Digests
 from excise.workflow.model_verdicts import check_once, known_fault
-from excise.workflow.models import STAGES_OF_TRAJECTORIES, Models
+from excise.workflow.models import PROGRAMS, STAGES_OF_TRAJECTORIES, Models
 from excise.workflow.preflight import (
     check_model_fits,
     check_model_folder,
     check_writable,
     model_files,
 )
-from excise.workflow.study import PROGRAMS, Study
+from excise.workflow.study import Study
 
 VERDICTS = ".snakemake/excise_models"
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from excise.config.check import expand_trajectories, needs_reference
+from excise.config.trajectories import expand_trajectories, needs_of
+from excise.unlearning.registry import is_file
+from excise.workflow.imports import import_closure
 from excise.workflow.patterns import pattern_of
 from excise.workflow.preflight import model_files
 
@@ -22,6 +24,9 @@ BASE_MODEL_FILES = [
     "tokenizer_config.json",
     "chat_template.jinja",
 ]
+PROGRAMS = "workflow_scripts"
+METHODS = f"{PROGRAMS}/excise/unlearning/methods"
+ALTERNATIVES = "data/inputs/idk_answers.txt"
 REFERENCE = "<results>/models/finetuned_reference.json"
 STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"]
 
@@ -81,8 +86,19 @@ class Models:
 
     def reference(self, wildcards) -> str | list[str]:
         """Log-probabilities of the finetuned model, for the methods that read them."""
+        needs = needs_of(self.trajectories[wildcards.trajectory])
+        return REFERENCE if needs.reference_sums else []
+
+    def alternatives(self, wildcards) -> str | list[str]:
+        """Other answers to the forget questions, for the methods that read them."""
+        needs = needs_of(self.trajectories[wildcards.trajectory])
+        return ALTERNATIVES if needs.alternatives else []
+
+    def method_files(self, wildcards) -> list[str]:
+        """The file of a trajectory's method, and the modules of ours that it imports."""
         method = self.trajectories[wildcards.trajectory]["method"]
-        return REFERENCE if needs_reference(method) else []
+        path = method if is_file(method) else f"{METHODS}/{method}.py"
+        return [path, *import_closure(path, root=PROGRAMS)]
 
     # --- names ---
 

@@ -203,9 +203,8 @@ class Params(Models):
     def unlearning_settings(self, wildcards) -> str:
         """Settings of a trajectory, without the epochs to save (see `saved_epochs`)."""
         own = self.trajectories[wildcards.trajectory]
-        values = {key: value for key, value in own.items() if key not in ("method", "epochs")}
         training = from_sections(TrainingSettings, self.config["unlearning"])
-        method = {"method": own["method"], "hyperparameters": values, "epochs": []}
+        method = {key: own[key] for key in ("method", "hyperparameters")} | {"epochs": []}
         settings = from_sections(TrajectorySettings, self._model(), method, {"training": training})
         return as_json({key: value for key, value in as_dict(settings).items() if key != "epochs"})
 
@@ -214,9 +213,10 @@ class Params(Models):
         sections = self._model(), self.config["unlearning"]
         return as_json(from_sections(ReferenceSettings, *sections))
 
-    def reference_argument(self, wildcards, input) -> str:
-        """The file of the reference as an argument, for the methods that read it."""
-        return f"--reference {shlex.quote(input.reference)}" if input.get("reference") else ""
+    def optional_arguments(self, wildcards, input) -> str:
+        """Files of the reference and of alternative answers, for the methods that read them."""
+        given = {name: input.get(name) for name in ("reference", "alternatives")}
+        return " ".join(f"--{name} {shlex.quote(path)}" for name, path in given.items() if path)
 
     def evaluation_settings(self) -> str:
         """How questions are asked and answers scored."""

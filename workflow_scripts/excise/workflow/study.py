@@ -7,6 +7,7 @@ Snakemake, so tests call them with plain configs. Parsed in every job: no torch 
 from collections.abc import Sequence
 
 from excise.workflow.imports import import_closure
+from excise.workflow.models import PROGRAMS
 from excise.workflow.params import Params
 from excise.workflow.resources import STAGES, estimated_minutes, memory_mb, parameters
 
@@ -26,7 +27,6 @@ JUDGE_PROMPTS = [
 ]
 UTILITY = "data/inputs/utility_qa.jsonl"
 PUBLIC_FIGURES = "data/inputs/public_figures.txt"
-PROGRAMS = "workflow_scripts"
 MODEL_AUTHOR = ["excise.llm", "excise.generation.verbalising"]
 """Modules that only the openai backend imports."""
 
