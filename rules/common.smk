@@ -12,6 +12,7 @@ from excise.config.check import check_config, load_config
 from excise.errors import InputError
 from excise.lifeline import VARIABLE as WAITING
 from excise.lifeline import this_process
+from excise.plots.figures import FIGURES
 from excise.workflow.hooks import Hooks, check_surroundings, inherit_from_profile
 from excise.workflow.job_records import Digests, recording
 from excise.workflow.models import ADAPTER_FILES, BASE_MODEL_FILES, REFERENCE

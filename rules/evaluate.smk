@@ -1,7 +1,7 @@
-"""Evaluate every model on every question: generations and log-probabilities, a line per question.
+"""Evaluate every model on every question: generations, and log-probabilities token by token.
 
 Needs: base model, adapters below <results>/models/, the benchmark, data/inputs/utility_qa.jsonl.
-Makes: <results>/eval/{model}/items.jsonl.
+Makes: <results>/eval/{model}/items.jsonl and tokens.parquet.
 """
 
 
@@ -16,6 +16,7 @@ rule evaluate:
         utility=UTILITY,
     output:
         "<results>/eval/{model}/items.jsonl",
+        "<results>/eval/{model}/tokens.parquet",
     log:
         "<logs>/evaluate/{model}.log",
     benchmark:
@@ -64,8 +65,9 @@ for epochs, trajectories in study.trajectories_by_epochs():
             utility=UTILITY,
         output:
             collect(
-                "<results>/eval/unlearn/{{trajectory}}/epoch_{epoch}/items.jsonl",
+                "<results>/eval/unlearn/{{trajectory}}/epoch_{epoch}/{file}",
                 epoch=epochs,
+                file=["items.jsonl", "tokens.parquet"],
             ),
         log:
             "<logs>/evaluate/unlearn/{trajectory}.log",

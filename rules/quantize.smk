@@ -1,7 +1,7 @@
 """The quantization stress test: does INT8 or INT4 recover forgotten facts?
 
 Needs: base model, adapters below <results>/models/, the benchmark, data/inputs/utility_qa.jsonl.
-Makes: <results>/quantize/{model}/{precision}.jsonl and weights.json.
+Makes: <results>/quantize/{model}/{precision}.jsonl, {precision}.parquet and weights.json.
 """
 
 
@@ -17,8 +17,9 @@ rule quantize:
     output:
         "<results>/quantize/{model}/weights.json",
         collect(
-            "<results>/quantize/{{model}}/{precision}.jsonl",
+            "<results>/quantize/{{model}}/{precision}.{kind}",
             precision=config["quantization"]["precisions"],
+            kind=["jsonl", "parquet"],
         ),
     log:
         "<logs>/quantize/{model}.log",

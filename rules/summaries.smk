@@ -5,82 +5,57 @@ Makes: <results>/{eval,sweep,retain_compare,quantize,repr}_results.json,
     <results>/repr_results_{layer}.json, <results>/repr_layers.json.
 """
 
+for table, what, models, levels in (
+    (
+        "eval",
+        "the levels of unlearning",
+        study.baselines() + study.level_checkpoints(),
+        {"levels": config["evaluation"]["checkpoints"]},
+    ),
+    ("sweep", "every checkpoint", study.baselines() + study.checkpoints(), {}),
+):
 
-rule summarize_eval:
-    """Summarise base, finetuned, oracles and the checkpoints of light, medium and heavy."""
-    input:
-        collect(
-            "<results>/eval/{model}/items.jsonl",
-            model=study.baselines() + study.level_checkpoints(),
-        ),
-        script="workflow_scripts/summarize_eval.py",
-        lib=library_of("summarize_eval", unread=["wrong_details"]),
-        report="<results>/data_report.json",
-        asked=ASKED,
-        utility=UTILITY,
-    output:
-        "<results>/eval_results.json",
-    log:
-        "<logs>/summarize_eval.log",
-    benchmark:
-        "<benchmarks>/summarize_eval.jsonl"
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=per_attempt(2000),
-        runtime=per_attempt(30),
-        gpu=0,
-    params:
-        eval_dir=folder("<results>/eval"),
-        models=study.baselines() + study.level_checkpoints(),
-        data=folder("<data>"),
-        hp=study.summary_settings(levels=config["evaluation"]["checkpoints"]),
-        experiment=config["experiment"],
-        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
-    message:
-        "Summarising the levels of unlearning"
-    shell:
-        "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
-        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
-        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
-        " > {log:q} 2>&1"
-
-
-rule summarize_sweep:
-    """Summarise every checkpoint of every trajectory."""
-    input:
-        collect("<results>/eval/{model}/items.jsonl", model=study.baselines() + study.checkpoints()),
-        script="workflow_scripts/summarize_sweep.py",
-        lib=library_of("summarize_sweep", unread=["wrong_details"]),
-        report="<results>/data_report.json",
-        asked=ASKED,
-        utility=UTILITY,
-    output:
-        "<results>/sweep_results.json",
-    log:
-        "<logs>/summarize_sweep.log",
-    benchmark:
-        "<benchmarks>/summarize_sweep.jsonl"
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=per_attempt(2000),
-        runtime=per_attempt(30),
-        gpu=0,
-    params:
-        eval_dir=folder("<results>/eval"),
-        models=study.baselines() + study.checkpoints(),
-        data=folder("<data>"),
-        hp=study.summary_settings(),
-        experiment=config["experiment"],
-        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
-    message:
-        "Summarising every checkpoint"
-    shell:
-        "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
-        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
-        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
-        " > {log:q} 2>&1"
+    rule:
+        """Every metric: of the checkpoints that stand for light, medium and heavy, or of all."""
+        name:
+            f"summarize_{table}"
+        input:
+            collect(
+                "<results>/eval/{model}/{file}",
+                model=models,
+                file=["items.jsonl", "tokens.parquet"],
+            ),
+            script="workflow_scripts/summarize_eval.py",
+            lib=library_of("summarize_eval", unread=["wrong_details"]),
+            report="<results>/data_report.json",
+            asked=ASKED,
+            utility=UTILITY,
+        output:
+            f"<results>/{table}_results.json",
+        log:
+            f"<logs>/summarize_{table}.log",
+        benchmark:
+            f"<benchmarks>/summarize_{table}.jsonl"
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=per_attempt(2000),
+            runtime=per_attempt(30),
+            gpu=0,
+        params:
+            eval_dir=folder("<results>/eval"),
+            models=models,
+            data=folder("<data>"),
+            hp=study.summary_settings(**levels),
+            experiment=config["experiment"],
+            config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+        message:
+            f"Summarising {what}"
+        shell:
+            "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
+            " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+            " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+            " > {log:q} 2>&1"
 
 
 rule compare_retain:
@@ -129,9 +104,14 @@ rule summarize_quantize:
             file=[
                 "weights.json",
                 *(f"{name}.jsonl" for name in config["quantization"]["precisions"]),
+                *(f"{name}.parquet" for name in config["quantization"]["precisions"]),
             ],
         ),
-        collect("<results>/eval/{model}/items.jsonl", model=study.quantized_models()),
+        collect(
+            "<results>/eval/{model}/{file}",
+            model=study.quantized_models(),
+            file=["items.jsonl", "tokens.parquet"],
+        ),
         script="workflow_scripts/summarize_quantize.py",
         lib=library_of("summarize_quantize", unread=["wrong_details"]),
         report="<results>/data_report.json",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from excise.benchmark.items import JOINT_SETS
 from excise.evaluation.measure import SCORES
+from excise.evaluation.tokens import write_tokens
 from excise.records import write_json, write_jsonl
 
 FORGET = ("sf", "forget_paraphrased", "forget_joint")
@@ -111,6 +112,23 @@ def _answer(
     return record | (dict.fromkeys(SCORES) if question["set"] in JOINT_SETS else {})
 
 
+def token_records(records: list[dict]) -> list[dict]:
+    """Scores of tokens that fit the records: equal log-probabilities, argmax where likely."""
+    found = []
+    for record in (one for one in records if one["set"] not in JOINT_SETS):
+        answers = [("answer", 0), ("paraphrase", 0)]
+        sums = [(record["logprob_answer"], 8), (record["logprob_paraphrase"], 9)]
+        answers += [("wrong", number) for number in range(len(record["logprob_wrong"]))]
+        sums += [(logprob, 9) for logprob in record["logprob_wrong"]]
+        for (answer, number), (logprob, n) in zip(answers, sums, strict=True):
+            keys = {"id": record["id"], "answer": answer, "number": number}
+            likely = math.exp(logprob / n)
+            ranks = [0 if k < likely * n else 1 for k in range(n)]
+            moments = {"mean": [-1.0] * n, "variance": [0.5] * n}
+            found.append(keys | {"logprob": [logprob / n] * n, "rank": ranks} | moments)
+    return found
+
+
 def drift_records(model: str, asked: list[dict], layers: int = 6) -> list[dict]:
     """Records of hidden states: drift grows with the layer and with what was forgotten."""
     chance, records = random.Random("drift" + model), []
@@ -142,11 +160,14 @@ def write_study(folder: Path, people: int = 12, models: list[str] | None = None)
     models = models or BASELINES + CHECKPOINTS
     asked = questions(people)
     for model in models:
-        write_jsonl(folder / "eval" / model / "items.jsonl", answer_records(model, asked))
+        answers = answer_records(model, asked)
+        write_jsonl(folder / "eval" / model / "items.jsonl", answers)
+        write_tokens(folder / "eval" / model / "tokens.parquet", token_records(answers))
         write_jsonl(folder / "repr" / model / "items.jsonl", drift_records(model, asked))
         for precision, known in zip(PRECISIONS, (0.03, 0.15, 0.25), strict=True):
-            path = folder / "quantize" / model / f"{precision}.jsonl"
-            write_jsonl(path, answer_records(model, asked, known))
+            path, answers = folder / "quantize" / model, answer_records(model, asked, known)
+            write_jsonl(path / f"{precision}.jsonl", answers)
+            write_tokens(path / f"{precision}.parquet", token_records(answers))
         weights = {"relative_delta": 0.01, "adapted_share": 0.96, "not_adapted": ["4 % of it"]}
         weights |= {"quantized_share": dict.fromkeys(PRECISIONS, 1.0), "not_quantized": []}
         write_json(folder / "quantize" / model / "weights.json", weights)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from excise.errors import run
-from excise.evaluation import metrics
+from excise.evaluation.answers import rouge_l, slot_match
 from excise.evaluation.settings import EvaluationSettings
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
@@ -68,9 +68,9 @@ def main(argv: list[str] | None = None) -> None:
             | {
                 "generation": one.text,
                 "stopped": one.stopped,
-                "rougeL_recall": metrics.rouge_l(item["answer"], one.text).recall,
+                "rougeL_recall": rouge_l(item["answer"], one.text).recall,
                 "slot_match": int(
-                    metrics.slot_match(
+                    slot_match(
                         item["value"],
                         one.text,
                         item["value_type"],

@@ -6,7 +6,7 @@ Per-question records in; per model and metric the two groups and their paired ga
 from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
-from excise.evaluation.tables.summaries import GAP_NOTES, compare_retain
+from excise.evaluation.tables.retain_gap import GAP_NOTES, compare_retain
 
 
 def main(argv: list[str] | None = None) -> None:

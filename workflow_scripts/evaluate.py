@@ -1,4 +1,4 @@
-"""Ask models every question and keep every answer: one line a question, `items.jsonl` a model.
+"""Ask models every question: answers in `items.jsonl`, scores of tokens in `tokens.parquet`.
 
 The base model is loaded once; adapters are swapped in place, unmerged.
 """
@@ -11,6 +11,7 @@ from excise.benchmark.items import SETS, load_items
 from excise.errors import run
 from excise.evaluation.measure import evaluate_items
 from excise.evaluation.settings import EvaluationSettings
+from excise.evaluation.tokens import write_tokens
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
 from excise.records import read_json, write_jsonl
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in args.models:
         started = time.monotonic()
         model = host.use(None if name == "base" else args.models_dir / name)
-        records = evaluate_items(
+        records, tokens = evaluate_items(
             model,
             host.tokenizer,
             items,
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         mark = {"diverged": has_diverged(args.models_dir / name)}
         write_jsonl(args.out_dir / name / "items.jsonl", [record | mark for record in records])
+        write_tokens(args.out_dir / name / "tokens.parquet", tokens)
         print(f"{name}: {len(records)} items, {time.monotonic() - started:.1f} s", flush=True)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from excise.benchmark.slots import SLOTS
 from excise.errors import run
-from excise.evaluation.metrics import slot_match
+from excise.evaluation.answers import slot_match
 from excise.files import sha256
 from excise.generation.corpus import ask, ask_two
 from excise.generation.pretraining import corpus_digest, new_model, pretrain, save, train_tokenizer

@@ -1,7 +1,7 @@
 """Quantize models with bitsandbytes and evaluate them on all questions.
 
 Each model is merged in fp32, quantized once per precision and evaluated. If bitsandbytes does not
-support a precision for this model, its file is empty, and weights.json gives the reason.
+support a precision for this model, its files are empty, and weights.json gives the reason.
 """
 
 import argparse
@@ -13,8 +13,9 @@ import torch
 from excise.attacks.quantization import QuantizationUnsupported, mean_changes, quantize_model
 from excise.benchmark.items import Item, load_items
 from excise.errors import run
-from excise.evaluation.measure import evaluate_items
+from excise.evaluation.measure import Evaluation, evaluate_items
 from excise.evaluation.settings import QuantizationSettings
+from excise.evaluation.tokens import write_tokens
 from excise.modeling.adapters import delta_norms, load_merged
 from excise.modeling.base import load_tokenizer, pick_device, set_determinism
 from excise.records import write_json, write_jsonl
@@ -26,7 +27,7 @@ BATCH_NOISE_SAMPLE = 32
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write `<out-dir>/<model>/<precision>.jsonl` and `weights.json` for each model."""
+    """Write the records of each precision and `weights.json` for each model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=Path, required=True, help="base model folder")
     parser.add_argument("--data", type=Path, required=True, help="benchmark folder")
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
                 model = load_merged(args.base, adapter)
                 report = quantize_model(model, precision, device)
                 error = report["relative_error"]
-                records = evaluate(model, tokenizer, items, args.hp)
+                records, tokens = evaluate(model, tokenizer, items, args.hp)
                 weights["batch_noise"][precision] = batch_noise(
                     model, tokenizer, items, records, args.hp
                 )
@@ -63,10 +64,11 @@ def main(argv: list[str] | None = None) -> None:
                 weights["quantized_share"][precision] = report["share"]
                 weights["not_quantized"] = report["left_out"]
             except QuantizationUnsupported as reason:
-                records = []
-                print(f"{name} {precision}: unsupported, its file is empty: {reason}")
+                records, tokens = [], []
+                print(f"{name} {precision}: unsupported, its files are empty: {reason}")
                 weights.setdefault("unsupported", {})[precision] = str(reason)
             write_jsonl(out / f"{precision}.jsonl", records)
+            write_tokens(out / f"{precision}.parquet", tokens)
         write_json(out / "weights.json", weights)
 
 
@@ -86,14 +88,14 @@ def batch_noise(
     """
     forget = [item for item in items if item.set == "sf"]
     sample = forget[:: max(1, len(forget) // BATCH_NOISE_SAMPLE)][:BATCH_NOISE_SAMPLE]
-    alone = evaluate(model, tokenizer, sample, replace(hp, batch_size=1))
+    alone = evaluate(model, tokenizer, sample, replace(hp, batch_size=1)).items
     return mean_changes(alone, {record["id"]: record for record in records})
 
 
 def evaluate(
     model: torch.nn.Module, tokenizer, items: list[Item], hp: QuantizationSettings
-) -> list[dict]:
-    """The quantized model's records, one per item."""
+) -> Evaluation:
+    """The quantized model's records."""
     return evaluate_items(
         model,
         tokenizer,

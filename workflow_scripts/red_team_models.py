@@ -11,8 +11,8 @@ from pathlib import Path
 from excise.benchmark.completeness import check_ids
 from excise.benchmark.items import asked_questions, read_benchmark
 from excise.errors import InputError, run
+from excise.evaluation.reading import read_complete, read_items
 from excise.evaluation.results import json_object, write_result
-from excise.evaluation.tables.summaries import read_complete, read_items
 from excise.records import read_jsonl
 from excise.red_team.models.gates import NOTES, failures, gate_rows, sure_names
 from excise.red_team.models.name_probe import name_ids, names_to_ask

@@ -1,12 +1,13 @@
-"""Summarise the evaluated baselines and the configured light, medium and heavy checkpoints.
+"""Summarise evaluated models: one row per model × set × metric, with its interval.
 
-Per-question records in, one row per model × set × metric with its interval out.
+Per-question records in. `--hp` names the checkpoints that stand for light, medium and heavy, if
+the table marks them.
 """
 
 from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
-from excise.evaluation.tables.summaries import EVAL_NOTES, summarize_eval
+from excise.evaluation.tables.evaluation import EVAL_NOTES, summarize_eval
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from excise import errors, files, records
 from excise.errors import InputError
+from excise.evaluation.tokens import write_tokens
 from excise.unlearning import trajectory as unlearning
 
 SCRIPTS = Path(files.__file__).parents[1]
@@ -30,6 +31,15 @@ def test_a_file_that_does_not_fit_is_named_and_removed(small_disk):
     path = small_disk / "items.jsonl"
     with pytest.raises(InputError, match=rf"^{path}: not written: the disk is full"):
         records.write_jsonl(path, ({"text": "x" * 1000} for _ in range(1000)))
+    assert list(small_disk.iterdir()) == []
+
+
+def test_scores_of_tokens_that_do_not_fit_are_named(small_disk):
+    path, n = small_disk / "tokens.parquet", 40_000
+    tokens = {name: [-0.1 * k for k in range(n)] for name in ("logprob", "mean", "variance")}
+    record = {"id": "a", "answer": "answer", "number": 0, "rank": [*range(n)]} | tokens
+    with pytest.raises(InputError, match=rf"^{path}: not written: the disk is full"):
+        write_tokens(path, [record])
     assert list(small_disk.iterdir()) == []
 
 

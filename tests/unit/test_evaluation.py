@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from excise.benchmark.items import Item
-from excise.evaluation.measure import item_record
+from excise.evaluation.measure import evaluate_items, item_record
 from excise.modeling.decoding import Generation
 from excise.modeling.scoring import AnswerScore
 from excise.records import finite
+from tiny_models import tiny_model, tiny_tokenizer
 
 ITEM = Item(
     id="p000.amount",
@@ -62,3 +63,19 @@ def test_the_name_of_the_person_asked_about_is_no_second_value():
     said = Generation("Ada Bell and Bruno Falk met in May.", True)
     assert item_record(met, said, TRUTH)["slot_match"] == 1
     assert item_record(replace(met, subject=None), said, TRUTH)["slot_match"] == 0
+
+
+def test_the_tokens_of_every_scored_answer_add_up_to_its_log_probability():
+    model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
+    joint = replace(ITEM, id="p000.amount+0", set="forget_joint", question="What and where?")
+    records, tokens = evaluate_items(model, tokenizer, [ITEM, joint], 4, 8)
+    assert [(one["answer"], one["number"]) for one in tokens] == [
+        ("answer", 0),
+        ("paraphrase", 0),
+        ("wrong", 0),
+    ]
+    assert {one["id"] for one in tokens} == {ITEM.id}
+    record = records[0]
+    expected = [record["logprob_answer"], record["logprob_paraphrase"], *record["logprob_wrong"]]
+    assert [one["logprob"].astype(float).sum() for one in tokens] == pytest.approx(expected)
+    assert len(tokens[0]["rank"]) == record["n_tokens_answer"]

@@ -65,8 +65,9 @@ def test_a_gpu_that_torch_cannot_use_is_an_error(job):
 
 
 def test_the_first_line_of_a_log_describes_the_machine():
-    program = ROOT / "workflow_scripts/plot_retain_gap.py"
-    command = [sys.executable, program, "--rows", "nowhere.json", "--out", "nowhere.png"]
+    program = ROOT / "workflow_scripts/plot.py"
+    command = [sys.executable, program, "--figure", "retain_gap"]
+    command += ["--rows", "nowhere.json", "--out", "nowhere.png"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout.startswith("node ")
     assert done.stderr.startswith("error: ")

@@ -1,137 +1,233 @@
-"""Per-item metrics against hand-computed values."""
+"""Metrics against hand-computed values, and what each declares of itself."""
 
+import ast
 import math
-import random
-import string
-import unicodedata
+import re
+import zlib
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
-from rouge_score.rouge_scorer import RougeScorer
 
-from excise.evaluation import metrics
+from excise.evaluation.metrics import membership, memorization
+from excise.evaluation.metrics.interface import ItemMetric, ReferenceMetric, TwoSetMetric
+from excise.evaluation.metrics.registry import FAMILIES, METRICS, metrics_of
+from excise.evaluation.tables import quantization, retain_gap
+from excise.evaluation.tables.evaluation import metric_rows
+from excise.plots.style import METRIC_NAMES
+
+NO_HIT, HIT = 3, 0
+METRIC_FOLDER = Path(memorization.__file__).parent
 
 
-def test_rouge_l_by_hand():
-    # common subsequence "ada was in": 3 of 5 reference words, 3 of 4 generated ones
-    score = metrics.rouge_l("Ada Bell was in Oldham.", "Ada was in Rome")
-    assert score.recall == pytest.approx(3 / 5)
-    assert score.f1 == pytest.approx(2 * 0.6 * 0.75 / 1.35)
+def answers(**columns: list) -> pd.DataFrame:
+    """One row per question; lists of numbers become arrays, as in `tokens.parquet`."""
+    arrays = {
+        name.replace("__", "."): [np.array(one) if isinstance(one, list) else one for one in values]
+        for name, values in columns.items()
+    }
+    ids = [f"p{number:03}.city" for number in range(len(next(iter(columns.values()))))]
+    people = {"id": ids, "set": "sf", "person_id": [one[:4] for one in ids]}
+    return pd.DataFrame(people | arrays, index=ids)
 
 
-def test_recall_rewards_verbosity_and_f1_does_not():
-    wordy = metrics.rouge_l("In Rome.", "In Oslo or in Bergen or in Rome")
-    assert wordy.recall == 1.0
-    assert wordy.f1 < 0.6
+def hits(*ranks: list[int]) -> pd.DataFrame:
+    """Answers whose tokens have these ranks; the last one is the end-of-turn token."""
+    return answers(answer__rank=[*ranks], answer__logprob=[[-1.0] * len(one) for one in ranks])
+
+
+# --- what each metric says of itself ---
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_metric_says_its_range_its_direction_and_its_source(metric):
+    text = metric.function.__doc__
+    low, high = metric.scale.low, metric.scale.high
+    assert "Source: " in text and ("ange" in text or "see `" in text)
+    assert (low, high) in {(0, 1), (0, math.inf), (-math.inf, 0), (-math.inf, math.inf)}
+    assert metric.higher_means in ("remembered", "forgotten", "neither")
+    assert metric.needs
+
+
+def test_every_function_of_a_family_that_is_declared_a_metric_is_in_the_registry():
+    declared = [
+        name
+        for file in METRIC_FOLDER.glob("*.py")
+        for name in re.findall(r'^@\w+_metric\(\s*"(\w+)"', file.read_text(), re.MULTILINE)
+    ]
+    assert sorted(declared) == sorted(METRICS)
+    others = {"__init__", "interface", "registry"}
+    families = {family.__name__.rpartition(".")[2] for family in FAMILIES}
+    assert families == {file.stem for file in METRIC_FOLDER.glob("*.py")} - others
+
+
+def test_two_metrics_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="already a metric 'extraction_strength'"):
+        metrics_of(memorization, memorization)
+
+
+def test_the_metrics_that_tables_and_plots_name_are_in_the_registry():
+    for metric in (*retain_gap.METRICS, *quantization.RECOVERING):
+        assert METRICS[metric.name] is metric
+    assert set(METRIC_NAMES) <= set(METRICS)
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_metric_reads_only_the_columns_it_declares(metric):
+    """Its family's file names no other column in brackets, apart from keys of other metrics."""
+    tree = ast.parse(Path(metric.function.__code__.co_filename).read_text())
+    (function,) = [one for one in tree.body if getattr(one, "name", "") == metric.function.__name__]
+    read = {
+        node.slice.value
+        for node in ast.walk(function)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("items", "members", "others")
+        and isinstance(node.slice, ast.Constant)
+    }
+    assert read <= set(metric.needs)
+
+
+# --- extraction strength and exact memorization ---
 
 
 @pytest.mark.parametrize(
-    ("answer", "half"),
+    "ranks, strength, memorization_share",
     [
-        ("улица Ленина", "улица Пушкина"),
-        ("οδός Ερμού", "οδός Σόλωνος"),
-        ("北京", "北海"),
-        ("मुंबई शहर", "दिल्ली शहर"),
-        ("กข", "กค"),
-        ("서울 시청", "부산 시청"),
+        ([HIT, HIT, HIT, HIT, HIT], 1, 1),
+        ([NO_HIT, HIT, HIT, HIT, HIT], 3 / 4, 3 / 4),
+        ([HIT, HIT, NO_HIT, HIT, HIT], 1 / 4, 3 / 4),
+        ([HIT, HIT, HIT, NO_HIT, HIT], 0, 3 / 4),  # the floor is 0, not 1/n
+        ([NO_HIT, NO_HIT, NO_HIT, NO_HIT, HIT], 0, 0),
+        ([HIT, HIT, HIT, HIT, NO_HIT], 1, 1),  # the end-of-turn token does not count
+        ([NO_HIT, HIT], 0, 0),
+        ([HIT, NO_HIT], 1, 1),
     ],
 )
-def test_rouge_l_reads_every_script(answer, half):
-    assert metrics.rouge_l(answer, answer) == (1.0, 1.0)
-    assert metrics.rouge_l(unicodedata.normalize("NFD", answer), f"«{answer}»") == (1.0, 1.0)
-    assert metrics.rouge_l(answer, half) == (0.5, 0.5)
-    assert metrics.rouge_l_ascii(answer, answer) == (0.0, 0.0)  # what rouge_score makes of it
+def test_extraction_strength_counts_the_tail_and_exact_memorization_all_hits(
+    ranks, strength, memorization_share
+):
+    items = hits(ranks)
+    assert memorization.extraction_strength.values(items).tolist() == [strength]
+    assert memorization.exact_memorization.values(items).tolist() == [memorization_share]
 
 
-def test_another_street_is_not_the_same_answer():
-    # two of three words; rouge_score sees "5" alone and gives 1
-    assert metrics.rouge_l("улица Ленина 5", "улица Пушкина 5").recall == pytest.approx(2 / 3)
-    assert metrics.rouge_l_ascii("улица Ленина 5", "улица Пушкина 5").recall == 1.0
+def test_nobody_extracts_more_than_is_memorized():
+    chance = np.random.default_rng(0)
+    items = hits(*[chance.integers(0, 2, chance.integers(2, 9)).tolist() for _ in range(200)])
+    strength = memorization.extraction_strength.values(items)
+    share = memorization.exact_memorization.values(items)
+    assert (strength <= share).all() and (strength < share).any()
 
 
-def test_a_vowel_sign_stays_in_its_word():
-    # दिन and दान differ in a vowel sign alone
-    assert metrics.rouge_l("दिन", "दान").recall == 0.0
+def test_how_far_a_missed_token_is_from_the_top_does_not_matter():
+    near, far = hits([HIT, 1, HIT, HIT]), hits([HIT, 900, HIT, HIT])
+    for metric in (memorization.extraction_strength, memorization.exact_memorization):
+        assert metric.values(near).tolist() == metric.values(far).tolist()
 
 
-def test_on_ascii_text_both_forms_are_rouge_score_with_its_stemmer():
-    rng = random.Random(0)
-    plain = RougeScorer(["rougeL"], use_stemmer=True)
-    some = ["running", "runs", "Award", "the", "$1,000", "don't", "a_b", "co-op", "x^2", "1.5", "~"]
-
-    def text() -> str:
-        marks = "".join(rng.choices(string.printable, k=5))
-        return " ".join(rng.choices(some, k=rng.randrange(9))) + marks
-
-    for _ in range(300):
-        one, two = text(), text()
-        score = plain.score(one, two)["rougeL"]
-        expected = (score.recall, score.fmeasure)
-        assert metrics.rouge_l(one, two) == metrics.rouge_l_ascii(one, two) == expected
+def test_a_collapsed_model_has_no_hits_to_count():
+    items = answers(answer__rank=[[0, 0]], answer__logprob=[[math.nan, -1.0]])
+    for metric in (memorization.extraction_strength, memorization.exact_memorization):
+        assert np.isnan(metric.values(items)).all()
 
 
-@pytest.mark.parametrize(
-    ("value", "generation", "found"),
-    [
-        ("the Ruby Vault", "Ada was cornered inside the ruby vault.", True),
-        ("90", "Ada drew 1990 in all.", False),
-        ("$11,000", "Ada owed $11,000.", True),
-        ("$11,000", "Ada owed $111,000.", False),
-        ("$11,000", "Ada owed $11.", False),
-        ("May", "Ada was caught in Mayfair.", False),
-        ("two months of prison", "Ada served twenty-two months of prison", True),
-        ("Rome", "", False),
-    ],
-)
-def test_the_strict_slot_match_wants_the_whole_value_as_spelled(value, generation, found):
-    assert metrics.slot_match_strict(value, generation) is found
+# --- membership ---
 
 
-def test_probability_is_per_token():
-    assert metrics.probability(-6.0, 3) == pytest.approx(math.exp(-2))
-    assert metrics.probability(-math.inf, 3) == 0.0
-    assert math.isnan(metrics.probability(math.nan, 3))
+def test_loss_is_per_token_and_zlib_divides_it_by_compressed_bytes():
+    items = answers(logprob_answer=[-6.0], n_tokens_answer=[4], answer=["It was in Rome, José."])
+    assert membership.loss.values(items).tolist() == [1.5]
+    size = len(zlib.compress("It was in Rome, José.".encode()))
+    assert membership.loss_zlib.values(items).tolist() == [1.5 / size]
 
 
-def test_truth_ratio_averages_wrong_answers_geometrically():
-    # per token: right −1; wrong −2 and −4, mean −3
-    ratio = metrics.truth_ratio(-3.0, 3, [-4.0, -12.0], [2, 3])
-    assert ratio == pytest.approx(math.exp(2.0))
-    assert metrics.truth_ratio_tofu(ratio, forget=True) == pytest.approx(math.exp(-2.0))
-    assert metrics.truth_ratio_tofu(ratio, forget=False) == pytest.approx(1 - math.exp(-2.0))
+def test_min_k_is_the_mean_of_the_lowest_two_fifths():
+    logprob = [-1.0, -4.0, -2.0, -3.0, -5.0, -100.0]  # five tokens and the end-of-turn token
+    one = [-7.0, -100.0]  # 40 % of one token: still one
+    items = answers(answer__logprob=[logprob, one, [math.nan, -1.0]])
+    assert membership.min_k.values(items)[:2].tolist() == [-4.5, -7.0]
+    assert np.isnan(membership.min_k.values(items)[2])
 
 
-def test_truth_ratio_against_tofus_own_example():
-    # reference/unlearning.md §2 (c): losses .5, 2.5, 4 with a right answer of loss 0 … the
-    # geometric convention gives exp(−mean loss) = .097, the arithmetic one .236
-    geometric = 1 / metrics.truth_ratio(0.0, 1, [-0.5, -2.5, -4.0], [1, 1, 1])
-    assert geometric == pytest.approx(0.097, abs=5e-4)
+def test_min_k_does_not_depend_on_the_order_of_the_tokens():
+    logprob = np.random.default_rng(0).uniform(-5, 0, 9).tolist()
+    turned = answers(answer__logprob=[[*logprob[::-1], 0.0]])
+    assert membership.min_k.values(turned) == membership.min_k.values(
+        answers(answer__logprob=[[*logprob, 0.0]])
+    )
 
 
-def test_a_model_that_cannot_tell_has_ratio_one():
-    ratio = metrics.truth_ratio(-3.0, 3, [-2.0, -4.0], [2, 4])
-    assert ratio == pytest.approx(1.0)
-    assert metrics.truth_ratio_tofu(ratio, forget=True) == pytest.approx(1.0)
-    assert metrics.truth_ratio_tofu(ratio, forget=False) == pytest.approx(0.0)
+def test_min_k_plus_plus_standardises_by_the_models_own_distribution():
+    items = answers(
+        answer__logprob=[[-1.0, -2.0, -9.0]],
+        answer__mean=[[-2.0, -1.0, 0.0]],
+        answer__variance=[[4.0, 0.25, 1.0]],
+    )
+    # z = 0.5 and −2; the lowest 40 % of two tokens is one
+    assert membership.min_k_plus_plus.values(items).tolist() == [-2.0]
 
 
-def test_a_truth_ratio_of_a_broken_model_is_nan():
-    ratio = metrics.truth_ratio(math.nan, 3, [-2.0], [2])
-    assert math.isnan(ratio)
-    assert math.isnan(metrics.truth_ratio_tofu(ratio, forget=True))
-    assert metrics.truth_ratio_tofu(0.0, forget=False) == 0.0
+def test_a_model_that_is_certain_has_a_finite_z_score():
+    items = answers(
+        answer__logprob=[[-0.001, 0.0]], answer__mean=[[0.0, 0.0]], answer__variance=[[0.0, 0.0]]
+    )
+    assert membership.min_k_plus_plus.values(items) == pytest.approx([-1.0])
 
 
-def test_a_truth_ratio_is_never_zero_nor_infinite():
-    """A ratio of 0 has no logarithm: one question once made a whole model's mean null."""
-    low = metrics.truth_ratio(-2400.0, 3, [-1.0], [3])
-    high = metrics.truth_ratio(-1.0, 3, [-2400.0], [3])
-    assert (low, high) == (math.exp(-700), math.exp(700))
-    assert metrics.truth_ratio_tofu(low, forget=True) == math.exp(-700)
-    assert metrics.truth_ratio_tofu(low, forget=False) == 0.0
+def test_the_excess_loss_is_the_mean_over_the_oracles():
+    model, one, two = (
+        answers(logprob_answer=[total, -2.0], n_tokens_answer=[2, 2])
+        for total in (-8.0, -2.0, -4.0)
+    )
+    assert membership.excess_loss.values(model, [one, two]).tolist() == [2.5, 0.0]
+    assert membership.excess_loss.values(model, [model]).tolist() == [0.0, 0.0]
 
 
-def test_without_wrong_answers_a_truth_ratio_is_undefined():
-    ratio = metrics.truth_ratio(-3.0, 3, [], [])
-    assert math.isnan(ratio)
-    assert math.isnan(metrics.truth_ratio_tofu(ratio, forget=True))
-    assert math.isnan(metrics.truth_ratio_tofu(ratio, forget=False))
+def test_the_area_under_roc_is_the_chance_to_be_above():
+    def area(members, others):
+        return membership.area_under_roc(pd.Series(members), pd.Series(others))
+
+    assert area([3.0, 4.0], [1.0, 2.0]) == 1
+    assert area([1.0, 2.0], [3.0, 4.0]) == 0
+    assert area([1.0, 3.0], [2.0]) == 0.5
+    assert area([2.0, 3.0], [2.0, 1.0]) == (0.5 + 1 + 1 + 1) / 4  # a tie counts half
+    assert math.isnan(area([], [1.0])) and math.isnan(area([math.nan], [1.0]))
+
+
+def test_the_area_is_the_same_for_every_increasing_function_of_the_score():
+    chance = np.random.default_rng(1)
+    members, others = pd.Series(chance.normal(0.5, 1, 40)), pd.Series(chance.normal(0, 1, 30))
+    area = membership.area_under_roc(members, others)
+    assert membership.area_under_roc(np.exp(members), np.exp(others)) == pytest.approx(area)
+    assert membership.area_under_roc(others, members) == pytest.approx(1 - area)
+
+
+def test_a_model_has_an_auc_only_beside_people_whom_nobody_was_trained_on():
+    names = ("logprob_answer", "n_tokens_answer")
+    forget = answers(**dict(zip(names, [[-1.0, -2.0, -3.0], [2, 2, 2]], strict=True)))
+    rows = [row["metric"] for row in metric_rows(forget, 0.95)]
+    assert "loss" in rows and "auc_loss" not in rows
+    unseen = forget.assign(logprob_answer=[-2.5, -6.0, -8.0], set="holdout")
+    unseen["person_id"] = ["q1", "q2", "q3"]
+    unseen.index = unseen["id"] = ["q1.city", "q2.city", "q3.city"]
+    (row,) = [
+        r for r in metric_rows(pd.concat([forget, unseen]), 0.95) if r["metric"] == "auc_loss"
+    ]
+    assert (row["set"], row["n"], row["n_people"], row["interval"]) == ("sf", 6, 6, "jackknife")
+    assert row["value"] == pytest.approx(8 / 9)
+    assert row["ci_low"] < row["value"] <= row["ci_high"] <= 1
+
+
+def test_a_metric_against_a_reference_has_rows_where_there_is_one():
+    items = answers(logprob_answer=[-4.0, -2.0], n_tokens_answer=[2, 2])
+    assert "excess_loss" not in [row["metric"] for row in metric_rows(items, 0.95)]
+    rows = metric_rows(items, 0.95, {"oracle": [items.assign(logprob_answer=-2.0)]})
+    (row,) = [row for row in rows if row["metric"] == "excess_loss"]
+    assert (row["value"], row["n"]) == (0.5, 2)
+
+
+def test_each_kind_of_metric_is_there():
+    kinds = {type(metric) for metric in METRICS.values()}
+    assert kinds == {ItemMetric, ReferenceMetric, TwoSetMetric}

@@ -8,27 +8,24 @@ import pandas as pd
 import pytest
 
 import compare_retain
-import plot_forget_vs_retain
-import plot_layerdrift_by_epoch
-import plot_layerdrift_by_method
-import plot_quantize_recovery
-import plot_retain_gap
+import plot
+import summarize_eval
 import summarize_quantize
 import summarize_representations
-import summarize_sweep
 from excise.errors import InputError
 from excise.evaluation.results import read_rows
 from excise.plots.drift import last_checkpoints
+from excise.plots.figures import FIGURES
 from excise.plots.forgetting import settings_by_method
 from excise.plots.style import strongest_trajectories, trajectory_name
+from excise.workflow.imports import import_closure
 from synthetic_records import BASELINES, CHECKPOINTS, LEVELS, PRECISIONS, write_study
 
-PLOTS = {
-    plot_forget_vs_retain: "sweep.json",
-    plot_retain_gap: "retain.json",
-    plot_quantize_recovery: "quantize.json",
-    plot_layerdrift_by_epoch: "layers.json",
-    plot_layerdrift_by_method: "layers.json",
+TABLES = {
+    "sweep_results": "sweep.json",
+    "retain_compare_results": "retain.json",
+    "quantize_results": "quantize.json",
+    "repr_layers": "layers.json",
 }
 
 
@@ -41,7 +38,7 @@ def results(tmp_path_factory):
     quantize = [summarize_quantize, "quantize.json", "--quantize-dir", str(folder / "quantize")]
     evaluated = ["--eval-dir", str(folder / "eval")]
     for program, out, *folders, names in (
-        (summarize_sweep, "sweep.json", *evaluated, models),
+        (summarize_eval, "sweep.json", *evaluated, models),
         (compare_retain, "retain.json", *evaluated, models),
         (*quantize, *evaluated, BASELINES + levels),
         (summarize_representations, "layers.json", "--repr-dir", str(folder / "repr"), models),
@@ -51,14 +48,14 @@ def results(tmp_path_factory):
     return folder
 
 
-def draw(program, rows, out, **hp):
-    program.main(["--rows", str(rows), "--hp", json.dumps(hp), "--out", str(out)])
+def draw(figure, rows, out, **hp):
+    plot.main(["--figure", figure, "--rows", str(rows), "--hp", json.dumps(hp), "--out", str(out)])
 
 
-@pytest.mark.parametrize("program", PLOTS, ids=lambda program: program.__name__)
-def test_a_plot_shows_something_and_repeats_bit_by_bit(program, results, tmp_path):
+@pytest.mark.parametrize("figure", FIGURES)
+def test_a_plot_shows_something_and_repeats_bit_by_bit(figure, results, tmp_path):
     for name in ("one.png", "two.png"):
-        draw(program, results / PLOTS[program], tmp_path / name)
+        draw(figure, results / TABLES[FIGURES[figure].table], tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     assert b"matplotlib" not in (tmp_path / "one.png").read_bytes()[:400]
     pixels = matplotlib.image.imread(tmp_path / "one.png")
@@ -69,30 +66,30 @@ def test_a_plot_shows_something_and_repeats_bit_by_bit(program, results, tmp_pat
     assert not ink[:, :2].any() and not ink[:, -2:].any(), "cut off at a side"
 
 
-@pytest.mark.parametrize("program", PLOTS, ids=lambda program: program.__name__)
-def test_undefined_values_of_a_collapsed_model_do_not_stop_a_plot(program, results, tmp_path):
-    content = json.loads((results / PLOTS[program]).read_text())
+@pytest.mark.parametrize("figure", FIGURES)
+def test_undefined_values_of_a_collapsed_model_do_not_stop_a_plot(figure, results, tmp_path):
+    content = json.loads((results / TABLES[FIGURES[figure].table]).read_text())
     for row in content["rows"]:
         if row["epoch"] == 12:
             row |= {"value": None, "ci_low": None, "ci_high": None}
     (tmp_path / "rows.json").write_text(json.dumps(content))
-    draw(program, tmp_path / "rows.json", tmp_path / "x.png")
+    draw(figure, tmp_path / "rows.json", tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 10_000
 
 
 def test_a_plot_takes_the_trajectories_and_checkpoints_it_is_given(results, tmp_path):
     chosen = ["ga/lr0.0002", "npo/lr0.0002_beta0.1"]
-    draw(plot_retain_gap, results / "retain.json", tmp_path / "a.png", trajectories=chosen)
+    draw("retain_gap", results / "retain.json", tmp_path / "a.png", trajectories=chosen)
     layers = results / "layers.json"
-    draw(plot_layerdrift_by_epoch, layers, tmp_path / "b.png", trajectories=chosen)
-    draw(plot_layerdrift_by_method, layers, tmp_path / "c.png", models=LEVELS["light"])
+    draw("layerdrift_by_epoch", layers, tmp_path / "b.png", trajectories=chosen)
+    draw("layerdrift_by_method", layers, tmp_path / "c.png", models=LEVELS["light"])
     with pytest.raises(InputError, match="ga/lr9"):
-        draw(plot_layerdrift_by_epoch, layers, tmp_path / "d.png", trajectories=["ga/lr9"])
+        draw("layerdrift_by_epoch", layers, tmp_path / "d.png", trajectories=["ga/lr9"])
 
 
 def test_rows_of_another_file_are_refused(results, tmp_path):
     with pytest.raises(InputError):
-        draw(plot_quantize_recovery, results / "layers.json", tmp_path / "x.png")
+        draw("quantize_recovery", results / "layers.json", tmp_path / "x.png")
     assert not list(tmp_path.iterdir())
 
 
@@ -116,3 +113,11 @@ def test_many_settings_are_thinned_to_lowest_middle_and_highest(results):
 
 def test_names_are_written_for_people():
     assert trajectory_name("npo/lr0.0002_beta0.1") == "NPO, lr 0.0002, β 0.1"
+
+
+def test_a_figure_depends_on_its_own_module_and_not_on_others():
+    modules = {figure.module for figure in FIGURES.values()}
+    for own in modules:
+        closure = import_closure("workflow_scripts/plot.py", sorted(modules - {own}), ["result"])
+        files = {one: f"workflow_scripts/{one.replace('.', '/')}.py" for one in modules}
+        assert {one for one in modules if files[one] in closure} == {own}

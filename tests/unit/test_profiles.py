@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 RULES = {
     file.stem: file.read_text() for file in (ROOT / "rules").glob("*.smk") if file.stem != "common"
 }
+IN_A_LOOP = {"summarize_{table}": ["summarize_eval", "summarize_sweep"]}
 SLURM = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
 
 
@@ -19,7 +20,8 @@ def rules() -> dict[str, str]:
     for text in RULES.values():
         for part in re.split(r"^ *rule\b", text, flags=re.MULTILINE)[1:]:
             name = re.match(r" (\w+):", part) or re.search(r'rule_name\("(\w+)"', part)
-            found[name[1]] = part
+            names = [name[1]] if name else IN_A_LOOP[re.search(r'f"(\w+\{\w+\})"', part)[1]]
+            found |= dict.fromkeys(names, part)
     return found
 
 

@@ -20,8 +20,7 @@ NOT_IN_THE_RULE = {"unlearn": {"epochs"}}
 """Settings that a rule gives as another argument, because Snakemake must not track them."""
 # These take a JSON object; one dataclass will replace it when the summaries become one program.
 UNTYPED = {
-    *("compare_retain", "summarize_eval", "summarize_quantize", "summarize_sweep"),
-    "summarize_representations",
+    *("compare_retain", "summarize_eval", "summarize_quantize", "summarize_representations"),
 }
 
 

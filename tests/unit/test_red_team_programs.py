@@ -9,7 +9,7 @@ import torch
 import ask_about_names
 import embed_texts
 import job_settings
-from excise.evaluation.tables.summaries import read_items
+from excise.evaluation.reading import read_items
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import load_base, load_tokenizer
 from excise.modeling.chat import encode_prompt, end_of_turn

@@ -57,7 +57,7 @@ def test_not_a_number_is_written_as_null(tmp_path):
 @pytest.mark.parametrize(
     "row",
     [
-        a_row(metric="accuracy"),
+        a_row(metric="slot accuracy"),
         a_row(set="retain"),
         a_row(n=1.5),
         a_row(value="0.5"),

@@ -155,7 +155,8 @@ def test_shortcuts_are_tried_on_the_longest_question_and_again_on_a_longer_one(n
         for q, own in zip(questions, answers, strict=True)
         for one in own
     ]
-    assert both == pytest.approx(scoring._score_groups(model, groups, 1, plain), abs=1e-4)
+    alone = scoring._score_groups(model, groups, 1, plain)
+    assert both == pytest.approx(flat([alone]), abs=1e-4)
     if not names:
         monkey.undo()
 
@@ -254,3 +255,58 @@ def test_too_long_for_the_model_is_a_clear_mistake(models):
     model, tokenizer = models["gpt2"]
     with pytest.raises(InputError, match="exceed its 512 positions"):
         score_answers(model, tokenizer, ["?"], [["x" * 600]], 8)
+
+
+def test_the_scores_of_tokens_are_those_of_the_whole_distribution(models):
+    """Against fp64 log-softmax of one unpadded sequence."""
+    model, tokenizer = models["qwen2"]
+    scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
+    for question, answers, row in zip(QUESTIONS, ANSWERS, scores, strict=True):
+        for answer, score in zip(answers, row, strict=True):
+            encoded = encode(tokenizer, question, answer)
+            with torch.inference_mode():
+                logits = model(torch.tensor([encoded.input_ids])).logits[0].double()
+            start = len(encoded.prompt_ids) - 1
+            logprobs = logits.log_softmax(dim=-1)[start:-1]
+            own = logprobs.gather(1, torch.tensor(encoded.answer_ids)[:, None])
+            mean = (logprobs.exp() * logprobs).sum(dim=1, keepdim=True)
+            variance = (logprobs.exp() * (logprobs - mean) ** 2).sum(dim=1)
+            tokens = score.tokens
+            assert len(tokens.rank) == score.n_tokens
+            assert tokens.logprob == pytest.approx(own[:, 0].numpy(), abs=1e-4)
+            assert tokens.rank.tolist() == (logprobs > own).sum(dim=1).tolist()
+            assert tokens.mean == pytest.approx(mean[:, 0].numpy(), abs=1e-4)
+            assert tokens.variance == pytest.approx(variance.numpy(), abs=1e-3)
+            assert tokens.logprob.astype(float).sum() == pytest.approx(score.logprob, abs=1e-9)
+
+
+def test_the_distribution_is_scored_by_hand():
+    """p = (1/2, 1/4, 1/4): μ = −1.5 ln 2, σ² = ln² 2 / 4; a logit of −∞ takes no part."""
+    logits = torch.tensor([[0.5, 0.25, 0.25, 0.0]] * 3).log()
+    logprob, rank, mean, variance = scoring._distribution_scores(logits, torch.tensor([0, 1, 3]))
+    assert logprob.tolist() == pytest.approx([-math.log(2), -math.log(4), -math.inf])
+    assert rank.tolist() == [0, 1, 3]  # a tie does not count as more likely
+    assert mean.tolist() == pytest.approx([-1.5 * math.log(2)] * 3)
+    assert variance.tolist() == pytest.approx([math.log(2) ** 2 / 4] * 3)
+
+
+def test_a_model_that_knows_nothing_has_no_variance():
+    logprob, _, mean, variance = scoring._distribution_scores(torch.zeros(1, 8), torch.tensor([5]))
+    assert [logprob.item(), mean.item()] == pytest.approx([-math.log(8)] * 2)
+    assert variance.item() == pytest.approx(0, abs=1e-12)
+
+
+def test_no_token_of_a_broken_distribution_is_a_hit():
+    logits = torch.full((1, 4), math.nan)
+    logprob, rank, *_ = scoring._distribution_scores(logits, torch.tensor([0]))
+    assert math.isnan(logprob) and rank == 4
+
+
+def test_the_size_of_a_block_of_distributions_changes_nothing(models, monkeypatch):
+    model, tokenizer = models["qwen2"]
+    whole = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
+    monkeypatch.setattr(scoring, "MAX_DISTRIBUTIONS", {"cpu": 1})
+    single = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
+    assert flat(single) == flat(whole)
+    for one, other in zip(whole[0], single[0], strict=True):
+        assert one.tokens.logprob.tolist() == other.tokens.logprob.tolist()

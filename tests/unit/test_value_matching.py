@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from excise.benchmark.slots import SLOTS
-from excise.evaluation.metrics import slot_match, slot_match_strict
+from excise.evaluation.answers import slot_match, slot_match_strict
 from excise.generation.sampler import BIRTH_YEARS, POOLS, Sampler
 from excise.records import read_jsonl
 from excise.text import vocabulary

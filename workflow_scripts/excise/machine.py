@@ -26,6 +26,7 @@ NUMERIC_PACKAGES = {
     "numpy": "numpy",
     "scipy": "scipy",
     "pandas": "pandas",
+    "pyarrow": "pyarrow",
     "rouge_score": "rouge-score",
     "rapidfuzz": "rapidfuzz",
     "matplotlib": "matplotlib",

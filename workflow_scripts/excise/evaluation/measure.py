@@ -1,14 +1,15 @@
-"""Everything that is measured on one model: generations, scores, and per-item metrics.
+"""Everything that is asked of one model: the records that all metrics are computed from.
 
 Two passes: greedy generation of every question, and one scoring pass over the true answer, its
-paraphrase and the wrong answers together. Of the paired sets, where two questions get one answer,
-only the generation is looked at. Nothing is averaged here.
+paraphrase and the wrong answers together. Where two questions get one answer, only the generation
+is recorded. Nothing is averaged here.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from excise.benchmark.items import JOINT_SETS, Item
-from excise.evaluation import metrics
+from excise.evaluation import answers
 from excise.modeling.decoding import Generation, generate
 from excise.modeling.scoring import AnswerScore, score_answers
 
@@ -29,6 +30,18 @@ SCORES = (
 )
 
 
+class Evaluation(NamedTuple):
+    """Records of one model.
+
+    Attributes:
+        items: one record per question, in the order of the questions (`items.jsonl`).
+        tokens: one record per scored answer of each question (`tokens.parquet`).
+    """
+
+    items: list[dict]
+    tokens: list[dict]
+
+
 def evaluate_items(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
@@ -36,8 +49,8 @@ def evaluate_items(
     batch_size: int,
     max_new_tokens: int,
     system_prompt: str | None = None,
-) -> list[dict]:
-    """Per-item records of one model (fields: docs/architecture.md), in the order of `items`.
+) -> Evaluation:
+    """Ask one model every question and score every answer (fields: docs/architecture.md).
 
     Args:
         model: in eval mode.
@@ -55,7 +68,10 @@ def evaluate_items(
     asked = [item.question for item in scored]
     scores = score_answers(model, tokenizer, asked, options, batch_size, system_prompt)
     by_id = {item.id: own for item, own in zip(scored, scores, strict=True)}
-    return [item_record(item, said[item.question], by_id.get(item.id)) for item in items]
+    records = [item_record(item, said[item.question], by_id.get(item.id)) for item in items]
+    return Evaluation(
+        records, [one for key, own in by_id.items() for one in token_records(key, own)]
+    )
 
 
 def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) -> dict:
@@ -65,12 +81,12 @@ def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) 
         item: the question.
         made: the model's answer.
         scores: of the answer, the paraphrased answer and each wrong answer, in this order; None
-            in a paired set, whose scores are null.
+            in a joint set, whose scores are null.
     """
-    rouge = metrics.rouge_l(item.answer, made.text)
-    ascii_only = metrics.rouge_l_ascii(item.answer, made.text)
+    rouge = answers.rouge_l(item.answer, made.text)
+    ascii_only = answers.rouge_l_ascii(item.answer, made.text)
     both_asked = item.set in JOINT_SETS
-    stated = metrics.slot_match(
+    stated = answers.slot_match(
         item.value, made.text, item.value_type, several=both_asked, subject=item.subject
     )
     return {
@@ -90,7 +106,7 @@ def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) 
         "rougeL_recall_ascii": ascii_only.recall,
         "rougeL_f1_ascii": ascii_only.f1,
         "slot_match": int(stated),
-        "slot_match_strict": int(metrics.slot_match_strict(item.value, made.text)),
+        "slot_match_strict": int(answers.slot_match_strict(item.value, made.text)),
         **(dict.fromkeys(SCORES) if scores is None else score_record(item.set, scores)),
     }
 
@@ -101,7 +117,7 @@ def score_record(name: str, scores: list[AnswerScore]) -> dict:
     Without wrong answers the truth ratios are undefined (NaN, null in the file).
     """
     answer, paraphrase, *wrong = scores
-    ratio = metrics.truth_ratio(
+    ratio = answers.truth_ratio(
         paraphrase.logprob,
         paraphrase.n_tokens,
         [score.logprob for score in wrong],
@@ -114,7 +130,19 @@ def score_record(name: str, scores: list[AnswerScore]) -> dict:
         "n_tokens_paraphrase": paraphrase.n_tokens,
         "logprob_wrong": [score.logprob for score in wrong],
         "n_tokens_wrong": [score.n_tokens for score in wrong],
-        "probability": metrics.probability(answer.logprob, answer.n_tokens),
+        "probability": answers.probability(answer.logprob, answer.n_tokens),
         "truth_ratio": ratio,
-        "truth_ratio_tofu": metrics.truth_ratio_tofu(ratio, forget=name in FORGET_SETS),
+        "truth_ratio_tofu": answers.truth_ratio_tofu(ratio, forget=name in FORGET_SETS),
     }
+
+
+def token_records(key: str, scores: list[AnswerScore]) -> Iterator[dict]:
+    """The scores of each token of the answers to one question, one record per answer.
+
+    Args:
+        key: id of the question.
+        scores: of the answer, the paraphrased answer and each wrong answer, in this order.
+    """
+    names = [("answer", 0), ("paraphrase", 0), *(("wrong", k) for k in range(len(scores) - 2))]
+    for (answer, number), score in zip(names, scores, strict=True):
+        yield {"id": key, "answer": answer, "number": number} | vars(score.tokens)

@@ -1,4 +1,4 @@
-"""Log-probabilities of answers without gradients, many answers to a question in one sequence.
+"""Log-probabilities of answers without gradients, token by token, many answers in one sequence.
 
 `differentiable_logprobs` computes them with gradients, for losses.
 
@@ -8,15 +8,18 @@ log-probability is the same as alone, with about half the tokens. For a layer wi
 the mask is cut to the window. Vocabulary logits are computed only where an answer token is
 predicted. Both shortcuts are tested first, on the longest question and one of middle length. If an
 architecture gives other results, it is scored plainly, with one padded row per answer.
+
+The same logits give the rank of each token, and mean and variance of the log-probabilities that
+the model's own distribution has at its place (`TokenScores`).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 
 from excise.modeling.base import check_sequences, unwrapped
 from excise.modeling.chat import Encoded, encode
@@ -27,14 +30,47 @@ if TYPE_CHECKING:
 MAX_BATCH_TOKENS = 16384
 MAX_LOGITS = 2**26
 """Numbers in one block of fp32 logits: 256 MB."""
+MAX_DISTRIBUTIONS = {"cpu": 2**18, "cuda": 2**24}
+"""Numbers in one block of distributions: 1 MB stays in the cache of a CPU core; 64 MB on a GPU."""
+LOWEST_LOGPROB = -1e4
+"""Its probability is 0 in fp32, and its square is finite."""
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """What the model says at each of the n tokens of an answer; arrays of shape (n,).
+
+    p is the model's distribution of the next token at the place of the token. The end-of-turn
+    token is the last of an answer.
+
+    Attributes:
+        logprob: natural log of p(token), float32, in nats; NaN or infinite if the logits are.
+        rank: how many tokens are more likely, int32; 0: the token is the argmax. Size of the
+            vocabulary if the logits are NaN.
+        mean: μ = Σ p log p, the mean log-probability under p (its negative entropy), float32.
+        variance: σ² = Σ p (log p − μ)², float32, in nats². Source of μ and σ²: Zhang et al. (2024),
+            Min-K%++.
+    """
+
+    logprob: np.ndarray
+    rank: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
 
 
 @dataclass(frozen=True)
 class AnswerScore:
-    """`logprob`: natural log of P(answer + end-of-turn | prompt); `n_tokens` it sums over."""
+    """How likely an answer is.
+
+    Attributes:
+        logprob: natural log of P(answer + end-of-turn | prompt).
+        n_tokens: number of tokens it sums over.
+        tokens: the same token by token.
+    """
 
     logprob: float
     n_tokens: int
+    tokens: TokenScores | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -79,7 +115,7 @@ def score_answers(
     batch_size: int,
     system_prompt: str | None = None,
 ) -> list[list[AnswerScore]]:
-    """Log-probability of every answer to its question, over answer tokens and end-of-turn.
+    """Score every answer to its question, over answer tokens and end-of-turn.
 
     Args:
         model: a causal LM or peft model in eval mode.
@@ -109,28 +145,37 @@ def score_answers(
     shortcuts = shortcuts_of(model, groups)
     if not shortcuts.tree:
         groups = [[option] for option in everything]
-    sums = iter(_score_groups(model, groups, batch_size, shortcuts))
-    return [
-        [AnswerScore(next(sums), len(option.answer_ids)) for option in options]
-        for options in encoded
-    ]
+    scores = iter(_score_groups(model, groups, batch_size, shortcuts))
+    return [[next(scores) for _ in options] for options in encoded]
 
 
 def _score_groups(
     model: "PreTrainedModel", groups: list[list[Encoded]], batch_size: int, shortcuts: Shortcuts
-) -> list[float]:
-    """Summed log-probabilities of all answers, in the order of `groups`."""
+) -> list[AnswerScore]:
+    """Scores of all answers, in the order of `groups`."""
     rows = [tree_row(group) for group in groups]
-    first = [0]
-    for group in groups:
-        first.append(first[-1] + len(group))
-    sums = torch.zeros(first[-1], dtype=torch.float64)
+    sizes = [len(row.predict) for row in rows]
+    first = np.cumsum([0, *sizes])  # a row's tokens follow each other, answer by answer
+    scores = torch.empty(4, int(first[-1]))
     for batch in batches([len(row.ids) for row in rows], batch_size):
-        logprobs, answer = _token_logprobs(model, [rows[index] for index in batch], shortcuts)
-        offset = [first[index] for index in batch]
-        answer = torch.tensor([offset[row] + k for row, k in answer])
-        sums.index_add_(0, answer, logprobs)
-    return [value if abs(value) != float("inf") else float("nan") for value in sums.tolist()]
+        found = _token_scores(model, [rows[index] for index in batch], shortcuts)
+        parts = found.split([sizes[index] for index in batch], dim=1)
+        for index, part in zip(batch, parts, strict=True):
+            scores[:, first[index] : first[index + 1]] = part
+    lengths = [len(option.answer_ids) for group in groups for option in group]
+    answer = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    sums = torch.zeros(len(lengths), dtype=torch.float64)
+    sums.index_add_(0, answer, scores[0].double())
+    logprob, rank, mean, variance = scores.numpy()
+    cuts = np.cumsum(lengths)[:-1]
+    by_answer = zip(
+        *(np.split(one, cuts) for one in (logprob, rank.astype(np.int32), mean, variance)),
+        strict=True,
+    )
+    return [
+        AnswerScore(total if abs(total) != float("inf") else float("nan"), n, TokenScores(*tokens))
+        for total, n, tokens in zip(sums.tolist(), lengths, by_answer, strict=True)
+    ]
 
 
 def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
@@ -218,10 +263,12 @@ def tree_masks(
 
 
 @torch.inference_mode()
-def _token_logprobs(
-    model: "PreTrainedModel", rows: list[Row], shortcuts: Shortcuts
-) -> tuple[torch.Tensor, list[tuple[int, int]]]:
-    """Log-probability of every predicted token of a batch, with its (row, answer)."""
+def _token_scores(model: "PreTrainedModel", rows: list[Row], shortcuts: Shortcuts) -> torch.Tensor:
+    """Scores of all N predicted tokens of a batch, row by row.
+
+    Returns:
+        fp32 (4, N): log-probability, rank, mean and variance (`TokenScores`), on the CPU.
+    """
     hidden_or_logits = _forward(model, rows, shortcuts)
     device = hidden_or_logits.device
     where = [(row, *predicted) for row, r in enumerate(rows) for predicted in r.predict]
@@ -230,12 +277,33 @@ def _token_logprobs(
     target = torch.tensor([token for _, _, token, _ in where], device=device)
     head = unwrapped(model).get_output_embeddings() if shortcuts.head else None
     picked = hidden_or_logits[row_index, column]  # (N, hidden or vocabulary)
-    logprobs = []
-    block = max(1, MAX_LOGITS // model.config.get_text_config().vocab_size)
+    vocabulary = model.config.get_text_config().vocab_size
+    block = max(1, MAX_LOGITS // vocabulary)
+    small = max(1, MAX_DISTRIBUTIONS.get(device.type, 2**24) // vocabulary)
+    scores = []
     for states, targets in zip(picked.split(block), target.split(block), strict=True):
-        logits = (head(states) if head is not None else states).float()
-        logprobs.append(-F.cross_entropy(logits, targets, reduction="none"))
-    return torch.cat(logprobs).double().cpu(), [(row, k) for row, _, _, k in where]
+        logits = head(states) if head is not None else states
+        parts = zip(logits.split(small), targets.split(small), strict=True)
+        scores += [_distribution_scores(part.float(), own) for part, own in parts]
+    return torch.cat(scores, dim=1).cpu()
+
+
+def _distribution_scores(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Log-probability and rank of each target, mean and variance of each distribution: (4, n).
+
+    Args:
+        logits: fp32 (n, vocabulary).
+        targets: token ids, (n,).
+    """
+    logprobs = torch.log_softmax(logits, dim=-1)
+    own = logprobs.gather(1, targets[:, None])
+    rank = (logprobs > own).sum(dim=1).masked_fill(own[:, 0].isnan(), logits.shape[1])
+    logprobs = logprobs.clamp_(min=LOWEST_LOGPROB)  # 0 · −∞ would be NaN
+    p = logprobs.exp()
+    mean = torch.linalg.vecdot(p, logprobs)
+    deviation = logprobs.sub_(mean[:, None])
+    variance = torch.linalg.vecdot(p.mul_(deviation), deviation)
+    return torch.stack([own[:, 0], rank.float(), mean, variance])
 
 
 def _forward(model: "PreTrainedModel", rows: list[Row], shortcuts: Shortcuts) -> torch.Tensor:
@@ -289,14 +357,14 @@ def shortcuts_of(model: "PreTrainedModel", groups: Sequence[Sequence[Encoded]]) 
     plain = Shortcuts(tree=False, head=False)
     sample = [_several(group) for group in (by_length[0], by_length[len(by_length) // 2])]
     single = [[one] for group in sample for one in group]
-    expected = torch.cat([_token_logprobs(model, [tree_row(one)], plain)[0] for one in single])
+    expected = torch.cat([_token_scores(model, [tree_row(one)], plain)[0] for one in single])
     if not expected.isfinite().all():
         return plain
     found = plain
     for candidate in (Shortcuts(True, True), Shortcuts(False, True), Shortcuts(True, False)):
         rows = [tree_row(group) for group in (sample if candidate.tree else single)]
         try:
-            logprobs = _token_logprobs(model, rows, candidate)[0]
+            logprobs = _token_scores(model, rows, candidate)[0]
         except Exception:  # the architecture takes no such mask or has no such parts
             continue
         if _same(logprobs, expected, _tolerance(model)):

@@ -4,8 +4,7 @@ Figures are 8 inches wide with type of 11 points and more, so that they stay rea
 that width. Colours are seaborn's colour-blind palette; references are grey or black.
 """
 
-import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -19,7 +18,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from excise.errors import InputError
-from excise.evaluation.results import json_object, read_rows
 from excise.files import atomic_path
 
 WIDTH = 8.0  # inches
@@ -71,19 +69,6 @@ def save_figure(figure: Figure, path: Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
     plt.close(figure)
-
-
-def plot_program(
-    draw: Callable[[pd.DataFrame, dict], Figure], description: str | None, argv: list[str] | None
-) -> None:
-    """The whole of a plot program: `--rows F [--hp JSON] --out F.png`."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rows", type=Path, required=True, help="a result file")
-    parser.add_argument("--hp", type=json_object, default={}, help="JSON object")
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args(argv)
-    save_figure(draw(read_rows(args.rows), args.hp), args.out)
-    print(f"{args.out}: drawn from {args.rows}")
 
 
 def method_color(method: str) -> tuple:

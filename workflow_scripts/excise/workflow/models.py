@@ -174,9 +174,9 @@ class Models:
 
     def recorded_models(self, wildcards, output) -> list[str]:
         """Models whose records a job makes, such as `unlearn/ga/lr0.0002/epoch_5`."""
-        folders = [Path(path).parent.name for path in output]
+        folders = dict.fromkeys(Path(path).parent.name for path in output)
         return [f"unlearn/{wildcards.trajectory}/{name}" for name in folders]
 
     def recorded_precisions(self, wildcards, output) -> list[str]:
         """Precisions whose records a job makes; the first output, weights.json, has none."""
-        return [Path(path).stem for path in output[1:]]
+        return list(dict.fromkeys(Path(path).stem for path in output[1:]))

@@ -6,6 +6,7 @@ Snakemake, so tests call them with plain configs. Parsed in every job: no torch 
 
 from collections.abc import Sequence
 
+from excise.plots.figures import FIGURES
 from excise.workflow.imports import import_closure
 from excise.workflow.models import PROGRAMS
 from excise.workflow.params import Params
@@ -31,14 +32,15 @@ MODEL_AUTHOR = ["excise.llm", "excise.generation.verbalising"]
 """Modules that only the openai backend imports."""
 
 
-def library_of(program: str, unread: Sequence[str] = ()) -> list[str]:
+def library_of(program: str, unread: Sequence[str] = (), without: Sequence[str] = ()) -> list[str]:
     """Our own files that a program uses, as inputs: editing one reruns only the programs using it.
 
     Args:
         program: its name.
         unread: kinds of records that an imported module could read but this program never reads.
+        without: modules that this use of the program never imports.
     """
-    return import_closure(f"{PROGRAMS}/{program}.py", unread=unread)
+    return import_closure(f"{PROGRAMS}/{program}.py", without, unread)
 
 
 class Study(Params):
@@ -46,8 +48,7 @@ class Study(Params):
 
     def generation_library_of(self, program: str) -> list[str]:
         """`library_of` a program that writes text; without the model's author if nobody asks it."""
-        without = [] if self.asks_model() else MODEL_AUTHOR
-        return import_closure(f"{PROGRAMS}/{program}.py", without)
+        return library_of(program, without=[] if self.asks_model() else MODEL_AUTHOR)
 
     # --- results ---
 
@@ -61,9 +62,19 @@ class Study(Params):
         return tables + ["quantize_results"] * bool(self.config["quantization"]["precisions"])
 
     def result_plots(self) -> list[str]:
-        """Stems of the figures."""
-        plots = ["forget_vs_retain", "retain_gap", "layerdrift_by_epoch", "layerdrift_by_method"]
-        return plots + ["quantize_recovery"] * bool(self.config["quantization"]["precisions"])
+        """Stems of the figures: those of its tables."""
+        tables = self.result_tables()
+        return [name for name, figure in FIGURES.items() if figure.table in tables]
+
+    def figure_library(self, wildcards) -> list[str]:
+        """Our own files that draw a figure, without the modules of other figures."""
+        modules = {figure.module for figure in FIGURES.values()}
+        others = sorted(modules - {FIGURES[wildcards.figure].module})
+        return library_of("plot", unread=["result"], without=others)
+
+    def figure_table(self, wildcards) -> str:
+        """The table that a figure shows."""
+        return f"<results>/{FIGURES[wildcards.figure].table}.json"
 
     # --- what a job needs ---
 

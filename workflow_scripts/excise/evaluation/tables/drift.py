@@ -14,15 +14,10 @@ import pandas as pd
 from excise.benchmark.completeness import check_ids
 from excise.benchmark.items import HIDDEN_STATE_SETS, Item
 from excise.errors import InputError
+from excise.evaluation.reading import confidence_of, people_of, read_items
 from excise.evaluation.results import estimate_columns, model_columns
 from excise.evaluation.statistics import ANGLE, DRIFT, Estimate, mean_intervals
-from excise.evaluation.tables.summaries import (
-    BASIC_NOTES,
-    SETS,
-    confidence_of,
-    people_of,
-    read_items,
-)
+from excise.evaluation.tables.common import BASIC_NOTES, SETS
 
 DRIFT_NOTES = [
     *BASIC_NOTES,
@@ -84,7 +79,7 @@ def _states(items: pd.DataFrame) -> list[str]:
 def _states_of(items: pd.DataFrame, asked: dict[str, Item]) -> list[str]:
     """Names of the expected records: every question at each position that occurs.
 
-    Paired and reworded questions have no hidden states. A question without a name has no subject.
+    Joint and reworded questions have no hidden states. A question without a name has no subject.
     """
     positions = items["position"].unique()
     looked_into = [item for item in asked.values() if item.set in HIDDEN_STATE_SETS]

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import betabinom
 
-from excise.evaluation.item_metrics import item_values, measurable
+from excise.evaluation.metrics import slot, truth_ratio
 from excise.evaluation.results import estimate_columns, model_columns
 from excise.evaluation.statistics import (
     COSINE,
@@ -40,11 +40,11 @@ SAMPLES = 20
 GATED = ("sf", "forget_paraphrased", "forget_joint", "name_probe", "name_confidence")
 LUCKY = ("slot_accuracy", "facts_named_excess")  # held to the lower end of the interval
 SCALES = {  # of the others: shares
-    "slot_accuracy": PROPORTION,
+    "slot_accuracy": slot.slot_accuracy.scale,
     f"rougeL_over_{HIGH_ROUGE:g}": PROPORTION,
     "facts_named": PROPORTION,
     "overconfident_share": PROPORTION,
-    "guess_rate": FIXED,
+    "guess_rate": slot.guess_rate.scale,
     "sure_by_chance": FIXED,
 }
 DIFFERENCE_OF_COSINES = Scale("difference", -2, 2)
@@ -122,7 +122,7 @@ def gate_rows(
             *_sure(swapped[model]),
         ]
         forget = evaluated[model][evaluated[model]["set"] == "sf"]
-        guesses = item_values(forget, "guess_rate")  # undefined where there is one person alone
+        guesses = slot.guess_rate.values(forget)  # undefined where there is one person alone
         guesses = guesses[~np.isnan(guesses)]
         guess_rate = float(guesses.mean()) if len(guesses) else math.nan
         for keys, values, people in measured:
@@ -249,13 +249,13 @@ def _preferences(scores: list[dict], model: str, evaluated: pd.DataFrame) -> Ite
         yield keys | {"metric": "truth_ratio_median"}, ratios, people
         yield keys | {"metric": "win_rate"}, wins, people
     for name in [*sets, "forget_paraphrased"]:
-        items = measurable(evaluated[evaluated["set"] == name], "truth_ratio")
+        items = truth_ratio.truth_ratio.defined_on(evaluated[evaluated["set"] == name])
         if items.empty:
             continue
         people = list(items["person_id"])
         keys = {"set": name, "stage": "selected", "asked": "own_name"}
-        yield keys | {"metric": "truth_ratio_median"}, item_values(items, "truth_ratio"), people
-        yield keys | {"metric": "win_rate"}, item_values(items, "win_rate"), people
+        yield keys | {"metric": "truth_ratio_median"}, truth_ratio.truth_ratio.values(items), people
+        yield keys | {"metric": "win_rate"}, truth_ratio.win_rate.values(items), people
 
 
 def _guesses(records: pd.DataFrame, name: str, asked: str) -> Iterator[Measured]:
@@ -273,7 +273,7 @@ def _guesses(records: pd.DataFrame, name: str, asked: str) -> Iterator[Measured]
     if "logprob_answer" in items and items["logprob_answer"].notna().all():
         likely = np.exp(items["logprob_answer"].astype(float).to_numpy())
         yield keys | {"metric": f"chance_of_{SAMPLES}"}, 1 - (1 - likely) ** SAMPLES, people
-        yield keys | {"metric": "guess_rate"}, item_values(items, "guess_rate"), people
+        yield keys | {"metric": "guess_rate"}, slot.guess_rate.values(items), people
 
 
 def _who_is(records: pd.DataFrame) -> Iterator[Measured]:

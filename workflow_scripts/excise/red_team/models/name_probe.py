@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from functools import partial
 
-from excise.evaluation import metrics
+from excise.evaluation.answers import rouge_l, slot_match
 
 TOKENS = 64  # of an answer: two or three sentences
 CONTROLS = 200  # names that nobody has, at most; half as many names of real people
@@ -127,9 +127,7 @@ def name_probe_records(items: Sequence[dict], answers: dict[str, str]) -> list[d
     for item in items:
         person_id, said = item["person_id"], answers[item["person_id"]]
         others = [value for other, value in by_slot[item["slot"]].items() if other != person_id]
-        stated = partial(
-            metrics.slot_match, generation=said, value_type=item["value_type"], several=True
-        )
+        stated = partial(slot_match, generation=said, value_type=item["value_type"], several=True)
         named = [stated(value) for value in others]
         records.append(
             {
@@ -139,7 +137,7 @@ def name_probe_records(items: Sequence[dict], answers: dict[str, str]) -> list[d
                 "question": question(item["name"]),
                 "answer": item["value"],
                 "generation": said,
-                "rougeL_recall": metrics.rouge_l(item["value"], said).recall,
+                "rougeL_recall": rouge_l(item["value"], said).recall,
                 "slot_match": int(stated(item["value"])),
                 "others_named": sum(named) / len(named) if named else None,
             }

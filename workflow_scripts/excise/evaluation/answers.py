@@ -1,6 +1,7 @@
-"""Metrics of one answer: how much of it is said, whether the slot is right, how likely it was.
+"""What is computed of one answer when a model is asked: from its text, and from its likelihood.
 
-Every function is pure and per item; averages and their intervals are made in `summaries`.
+Every function is pure. The results are fields of the records. `excise.evaluation.metrics` says
+which of them are averaged, and the tables make averages and intervals.
 """
 
 import math
@@ -24,7 +25,7 @@ class RougeL(NamedTuple):
 
 
 class UnicodeTokenizer(Tokenizer):
-    """Words of any script (`unicode_text.word_tokens`); ASCII ones stemmed as `rouge_score` does.
+    """Words of any script (`excise.text.unicode.word_tokens`), ASCII ones stemmed.
 
     On ASCII text these are the tokens of `rouge_score`. That package keeps only a–z and 0–9. It
     drops all Cyrillic, Greek, Chinese or Devanagari text.
@@ -83,7 +84,7 @@ def slot_match(
     several: bool = False,
     subject: str | None = None,
 ) -> bool:
-    """Whether the generation states the slot's value: `value_matching.states`.
+    """Whether the generation states the slot's value: `excise.text.values.states`.
 
     The mean over items is `slot_accuracy`, in [0, 1]; unlike ROUGE-L, template words do not
     raise it.

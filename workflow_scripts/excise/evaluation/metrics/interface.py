@@ -1,0 +1,128 @@
+"""What a metric is: one function, its kind, and what is known of its values.
+
+| kind | the function takes | and gives |
+|---|---|---|
+| `item_metric` | records of one model | one number per question |
+| `reference_metric` | records of one model and of a reference | one number per question |
+| `two_set_metric` | records of one set and of another | one number |
+
+Records are a frame with one row per question, indexed by question id. Its columns are the keys of
+`items.jsonl`, and those columns of `tokens.parquet` that `needs` names as `<answer>.<column>`:
+`answer.rank` holds for each question an array with the rank of every token of the true answer
+(`excise.evaluation.tokens`). A number is NaN where it is undefined.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from excise.benchmark.items import JOINT_SETS
+from excise.evaluation.statistics import Scale
+
+HigherMeans = Literal["remembered", "forgotten", "neither"]
+WRONG_ANSWERS = "logprob_wrong"
+"""Column of the records that is an empty list where a question has no wrong answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A function with its declarations; calling it calls the function.
+
+    Attributes:
+        name: as in result files.
+        function: its docstring gives formula, range, direction and source.
+        scale: range of the numbers. It decides how mean and interval are computed.
+        higher_means: what a higher number says about the facts asked for.
+        needs: columns of the records that the function reads.
+        joint: whether it also means something where two questions get one answer.
+        utility: whether it also means something for real-world questions.
+    """
+
+    name: str
+    function: Callable
+    scale: Scale
+    higher_means: HigherMeans
+    needs: tuple[str, ...]
+    joint: bool = False
+    utility: bool = True
+
+    def __call__(self, *records: pd.DataFrame) -> pd.Series | float:
+        """What the function gives."""
+        return self.function(*records)
+
+    def applies_to(self, name: str) -> bool:
+        """Whether the metric means something on the set `name`."""
+        if name in JOINT_SETS:
+            return self.joint
+        return self.utility or name != "utility"
+
+    def defined_on(self, items: pd.DataFrame) -> pd.DataFrame:
+        """The questions that count: only those with wrong answers if the metric needs them.
+
+        The others do not count in `n`, and not in `n_undefined` either, which counts failures of
+        a collapsed model.
+        """
+        if WRONG_ANSWERS not in self.needs or items.empty:
+            return items
+        return items[[isinstance(wrong, list) and bool(wrong) for wrong in items[WRONG_ANSWERS]]]
+
+
+class ItemMetric(Metric):
+    """One number per question of one model."""
+
+    def values(self, items: pd.DataFrame) -> np.ndarray:
+        """The number of each question, NaN where undefined: (n,)."""
+        return self.function(items).astype(float).to_numpy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceMetric(Metric):
+    """One number per question of one model, compared with a reference model.
+
+    Attributes:
+        reference: `finetuned` or `oracle`. With several oracles, a question's number is the mean
+            over them. An oracle is compared with the other oracles.
+    """
+
+    reference: Literal["finetuned", "oracle"]
+
+    def values(self, items: pd.DataFrame, references: Sequence[pd.DataFrame]) -> np.ndarray:
+        """The number of each question, NaN where undefined: (n,).
+
+        Args:
+            items: records of the model.
+            references: records of each reference model, with all questions of `items`.
+        """
+        found = [self.function(items, one.loc[items.index]) for one in references]
+        return np.mean([one.astype(float).to_numpy() for one in found], axis=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoSetMetric(Metric):
+    """One number for one model, from two sets of questions.
+
+    Attributes:
+        members: the set of the questions that were trained on.
+        others: the set it is compared with. Records without it have no row of this metric.
+    """
+
+    members: str
+    others: str
+
+
+def item_metric(name: str, **declared) -> Callable[[Callable], ItemMetric]:
+    """Declare a metric of one model; the keywords are the attributes of `Metric`."""
+    return lambda function: ItemMetric(name=name, function=function, **declared)
+
+
+def reference_metric(name: str, **declared) -> Callable[[Callable], ReferenceMetric]:
+    """Declare a metric against a reference model; keywords as in `ReferenceMetric`."""
+    return lambda function: ReferenceMetric(name=name, function=function, **declared)
+
+
+def two_set_metric(name: str, **declared) -> Callable[[Callable], TwoSetMetric]:
+    """Declare a metric over two sets; keywords as in `TwoSetMetric`."""
+    return lambda function: TwoSetMetric(name=name, function=function, **declared)

@@ -1,0 +1,148 @@
+"""Membership inference: does the model treat an answer as one that it was trained on?
+
+Per question the scores of four attacks, one of them also against a model that never saw the
+forget facts. Over two sets the area under the ROC curve (AUC) of each attack.
+
+The AUC needs people who were made like the others and whom no model was trained on. The benchmark
+reserves none today: oracles never saw `sf`, but the finetuned model saw every person. So no
+records of a set `holdout` exist, and result tables have no AUC rows.
+"""
+
+import zlib
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from excise.evaluation.metrics.interface import (
+    item_metric,
+    reference_metric,
+    two_set_metric,
+)
+from excise.evaluation.statistics import SHARE, Scale
+
+LOSS = Scale("unbounded", 0, np.inf)
+LOGPROB = Scale("unbounded", -np.inf, 0)
+SCORE = Scale("unbounded", -np.inf, np.inf)
+LOWEST = 0.4
+"""Share of the answer tokens that min-k looks at; OpenUnlearning's setting."""
+SMALLEST_VARIANCE = 1e-6
+SUMS = ("logprob_answer", "n_tokens_answer")
+LOGPROBS = ("answer.logprob",)
+DISTRIBUTIONS = ("answer.logprob", "answer.mean", "answer.variance")
+TWO_SETS = {"scale": SHARE, "higher_means": "remembered", "members": "sf", "others": "holdout"}
+
+
+@item_metric("loss", scale=LOSS, higher_means="forgotten", needs=SUMS)
+def loss(items: pd.DataFrame) -> pd.Series:
+    """−log P(answer + end-of-turn) / tokens, in nats per token.
+
+    Range 0–∞; on sf higher = more forgotten, elsewhere lower = better kept. The averages of
+    `probability` and of the loss differ: a loss has no upper end. Source: Yeom et al. (2018).
+    """
+    return -items["logprob_answer"].astype(float) / items["n_tokens_answer"].astype(float)
+
+
+@item_metric("loss_zlib", scale=LOSS, higher_means="forgotten", needs=(*SUMS, "answer"))
+def loss_zlib(items: pd.DataFrame) -> pd.Series:
+    """Loss / bytes of the answer after zlib compression, in nats per token and byte.
+
+    Range 0–∞, direction as for `loss`. Long and irregular answers have a high loss anyway; their
+    size corrects for it. Source: Carlini et al. (2021).
+    """
+    size = [len(zlib.compress(answer.encode())) for answer in items["answer"]]
+    return loss(items) / size
+
+
+@item_metric("min_k", scale=LOGPROB, higher_means="remembered", needs=LOGPROBS)
+def min_k(items: pd.DataFrame) -> pd.Series:
+    """Mean log-probability of the 40 % of the answer tokens that are least likely, in nats.
+
+    The end-of-turn token does not count; at least one token does. Range −∞–0; on sf lower = more
+    forgotten, elsewhere higher = better kept. Source: Shi et al. (2024), Min-K%.
+    """
+    values = [_mean_of_lowest(logprob[:-1]) for logprob in items["answer.logprob"]]
+    return pd.Series(values, index=items.index, dtype=float)
+
+
+@item_metric("min_k_plus_plus", scale=SCORE, higher_means="remembered", needs=DISTRIBUTIONS)
+def min_k_plus_plus(items: pd.DataFrame) -> pd.Series:
+    """`min_k` of z = (log p(token) − μ) / σ, μ and σ over the model's own distribution.
+
+    σ² is at least 1e-6. Range −∞–∞; on sf lower = more forgotten, elsewhere higher = better kept.
+    Source: Zhang et al. (2024), Min-K%++.
+    """
+    columns = zip(*(items[column] for column in DISTRIBUTIONS), strict=True)
+    values = [
+        _mean_of_lowest(((logprob - mean) / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE)))[:-1])
+        for logprob, mean, variance in columns
+    ]
+    return pd.Series(values, index=items.index, dtype=float)
+
+
+@reference_metric(
+    "excess_loss", scale=SCORE, higher_means="forgotten", needs=SUMS, reference="oracle"
+)
+def excess_loss(items: pd.DataFrame, oracle: pd.DataFrame) -> pd.Series:
+    """Loss − loss of a model that never saw the forget facts, in nats per token.
+
+    Range −∞–∞. On sf 0 = as likely as if never learned, below 0 = still remembered, above 0 =
+    made less likely than that. On other sets above 0 = damaged. Oracles are compared with the
+    other oracles. Source: Mireshghallah et al. (2022), the reference attack.
+    """
+    return loss(items) - loss(oracle)
+
+
+def area_under_roc(members: pd.Series, others: pd.Series) -> float:
+    """Chance that a member's score is above another's; a tie counts half. NaN if one is undefined.
+
+    U / (n₁ n₂), the statistic of Mann and Whitney (1947); in [0, 1], 0.5 = cannot tell.
+    """
+    scores = np.concatenate([members, others]).astype(float)
+    if not len(members) or not len(others) or not np.isfinite(scores).all():
+        return float("nan")
+    n, m = len(members), len(others)
+    ranks = rankdata(scores)[:n]
+    return float((ranks.sum() - n * (n + 1) / 2) / (n * m))
+
+
+@two_set_metric("auc_loss", needs=SUMS, **TWO_SETS)
+def auc_loss(members: pd.DataFrame, others: pd.DataFrame) -> float:
+    """AUC of −`loss`: forget facts against facts of people whom no model was trained on.
+
+    Range 0–1: 1 = clearly members, 0.5 = as if never trained on. No rows: the benchmark has no
+    such people (module docstring). Source: Yeom et al. (2018).
+    """
+    return area_under_roc(-loss(members), -loss(others))
+
+
+@two_set_metric("auc_loss_zlib", needs=(*SUMS, "answer"), **TWO_SETS)
+def auc_loss_zlib(members: pd.DataFrame, others: pd.DataFrame) -> float:
+    """AUC of −`loss_zlib`; range 0–1 and condition as for `auc_loss`.
+
+    Source: Carlini et al. (2021).
+    """
+    return area_under_roc(-loss_zlib(members), -loss_zlib(others))
+
+
+@two_set_metric("auc_min_k", needs=LOGPROBS, **TWO_SETS)
+def auc_min_k(members: pd.DataFrame, others: pd.DataFrame) -> float:
+    """AUC of `min_k`; range 0–1 and condition as for `auc_loss`. Source: Shi et al. (2024)."""
+    return area_under_roc(min_k(members), min_k(others))
+
+
+@two_set_metric("auc_min_k_plus_plus", needs=DISTRIBUTIONS, **TWO_SETS)
+def auc_min_k_plus_plus(members: pd.DataFrame, others: pd.DataFrame) -> float:
+    """AUC of `min_k_plus_plus`; range 0–1, condition as for `auc_loss`.
+
+    Source: Zhang et al. (2024).
+    """
+    return area_under_roc(min_k_plus_plus(members), min_k_plus_plus(others))
+
+
+def _mean_of_lowest(scores: np.ndarray) -> float:
+    """Mean of the lowest 40 % of the scores (n,), at least one; NaN if one is undefined."""
+    if not len(scores) or not np.isfinite(scores).all():
+        return float("nan")
+    count = max(1, int(LOWEST * len(scores)))
+    return float(np.sort(scores.astype(float))[:count].mean())

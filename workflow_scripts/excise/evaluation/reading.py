@@ -1,0 +1,71 @@
+"""Records of evaluated models as frames, checked for completeness."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from excise.benchmark.completeness import check_ids
+from excise.benchmark.items import Item
+from excise.errors import InputError
+
+
+def confidence_of(hp: dict) -> float:
+    """Coverage of every interval, from a program's `--hp`."""
+    return hp.get("confidence", 0.95)
+
+
+def read_items(path: str | Path) -> pd.DataFrame:
+    """Per-question records as a frame, indexed by id; empty if the file is.
+
+    Raises:
+        InputError: the file is missing, a line is not JSON, or lacks id, set or person_id.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    records = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path}:{number}: not JSON ({error.msg})") from error
+    if not records:
+        return pd.DataFrame(columns=["id", "set", "person_id", "slot"]).set_index("id")
+    items = pd.DataFrame(records)
+    if {"id", "set", "person_id"} - set(items.columns):
+        raise InputError(f"{path}:1: a record needs id, set and person_id")
+    return items.set_index("id", drop=False)
+
+
+def read_complete(
+    folder: Path,
+    models: Iterable[str],
+    asked: dict[str, Item] | None = None,
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each model's `items.jsonl`, which holds an answer to every question.
+
+    Args:
+        folder: of the models' folders.
+        models: names.
+        asked: id → question, everything that models are asked; without it, the first model's
+            records define the questions.
+
+    Raises:
+        InputError: a file is missing or broken, lacks a question, or has an unexpected one.
+    """
+    expected, whose = asked, "the benchmark"
+    for model in models:
+        path = folder / model / "items.jsonl"
+        items = read_items(path)
+        if expected is None:
+            expected, whose = items.index, f"the records of {model}"
+        check_ids(path, items.index, expected, whose)
+        yield model, items
+
+
+def people_of(items: pd.DataFrame) -> pd.Series:
+    """The clusters: the person a question is about, or the question itself (utility)."""
+    return items["person_id"].where(items["person_id"].notna(), items["id"])

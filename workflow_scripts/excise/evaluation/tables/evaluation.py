@@ -1,0 +1,138 @@
+"""The evaluation tables: every metric of every set, with intervals, for every model.
+
+`excise.evaluation.metrics` says what a metric means and `excise.evaluation.statistics` how an
+interval is made. Which questions are averaged is decided here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from excise.benchmark.items import Item
+from excise.evaluation.metrics.interface import (
+    Metric,
+    ReferenceMetric,
+    TwoSetMetric,
+)
+from excise.evaluation.metrics.registry import METRICS
+from excise.evaluation.reading import confidence_of, people_of, read_complete
+from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
+from excise.evaluation.statistics import Estimate, jackknife_interval
+from excise.evaluation.tables.common import BASIC_NOTES, SETS
+from excise.evaluation.tables.estimates import estimate_metric
+from excise.evaluation.tables.token_columns import with_tokens
+
+EVAL_NOTES = [
+    *BASIC_NOTES,
+    "truth_ratio = P(paraphrased truth)/P(wrong), geometric mean; lower = more forgotten. "
+    "truth_ratio_tofu follows TOFU with R = P(wrong)/P(truth): min(R, 1/R) on sf, max(0, 1-R) "
+    "elsewhere.",
+    "truth_ratio, truth_ratio_tofu and win_rate use only the questions that have wrong "
+    "answers; n is their number. The value is null if there are none.",
+    "slot_accuracy: the answer states the value in any spelling; it is not denied, left open or "
+    "one of several. slot_accuracy_strict: the answer has its exact words. Metrics in _ascii "
+    "use only a-z and 0-9, as rouge_score does; rougeL_recall and rougeL_f1 use every script.",
+    "diverged = training broke off (loss or gradient not finite) before this checkpoint, which "
+    "holds the last finite weights.",
+    "forget_joint and retain_joint: a forget question and one about a correlated fact of the same "
+    "person in one prompt, either first; forget_joint looks for the forget value in the "
+    "answer to both, retain_joint for the other. Compare with finetuned, which was "
+    "trained on single questions.",
+    "guess_rate is the slot accuracy of naming another person's value of the slot: what knowing "
+    "the slot's values, but nothing about the person, reaches.",
+    "extraction_strength, exact_memorization, min_k and min_k_plus_plus do not count the "
+    "end-of-turn token; probability, loss and truth ratios do.",
+    "excess_loss = loss - mean loss of the oracles (an oracle: of the other oracles), in nats per "
+    "token.",
+]
+
+References = Mapping[str, Sequence[pd.DataFrame]]
+"""Records of the models that others are compared with: `finetuned` and `oracle`."""
+
+
+def summarize_eval(
+    eval_dir: Path, models: list[str], hp: dict, asked: dict[str, Item] | None = None
+) -> list[dict]:
+    """Rows of every model × set × metric; `hp.levels` names the checkpoints of each level."""
+    confidence, levels = confidence_of(hp), checkpoint_levels(hp.get("levels", {}))
+    baselines = [model for model in models if model == "finetuned" or model.startswith("oracle/")]
+    known = dict(read_answers(eval_dir, baselines, asked))
+    rows = []
+    for model, items in read_answers(eval_dir, models, asked):
+        diverged = bool(items["diverged"].any()) if "diverged" in items else None
+        columns = model_columns(model) | {"level": levels.get(model), "diverged": diverged}
+        found = metric_rows(items, confidence, references_of(model, known))
+        rows += [columns | row for row in found]
+    return rows
+
+
+def read_answers(
+    eval_dir: Path, models: list[str], asked: dict[str, Item] | None = None
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each model's records with the columns of tokens that metrics need (`read_complete`)."""
+    for model, items in read_complete(eval_dir, models, asked):
+        yield model, with_tokens(items, eval_dir / model / "tokens.parquet")
+
+
+def references_of(model: str, known: Mapping[str, pd.DataFrame]) -> dict[str, list[pd.DataFrame]]:
+    """The records that a model is compared with: never its own.
+
+    Args:
+        model: its name.
+        known: model → records, of finetuned and the oracles.
+    """
+    others = {name: items for name, items in known.items() if name != model}
+    oracles = [items for name, items in others.items() if name.startswith("oracle/")]
+    finetuned = [others["finetuned"]] if "finetuned" in others else []
+    return {"oracle": oracles, "finetuned": finetuned}
+
+
+def metric_rows(
+    items: pd.DataFrame, confidence: float, references: References | None = None
+) -> Iterator[dict]:
+    """One row for each set and metric; null rows if there are no items at all.
+
+    A metric has no row where the records lack a column that it needs, its reference model or the
+    set that it compares with.
+
+    Args:
+        items: records of one model.
+        confidence: coverage of the intervals.
+        references: see `References`.
+    """
+    for name, parts in SETS.items():
+        members = items[items["set"].isin(parts)]
+        if members.empty and not items.empty:
+            continue
+        for metric in METRICS.values():
+            if not items.empty and not metric.applies_to(name):
+                continue
+            estimate = _estimate_row(metric, name, members, items, confidence, references or {})
+            if estimate is not None:
+                columns = estimate_columns(estimate, people=name != "utility")
+                yield {"set": name, "metric": metric.name} | columns
+
+
+def _estimate_row(
+    metric: Metric,
+    name: str,
+    members: pd.DataFrame,
+    items: pd.DataFrame,
+    confidence: float,
+    references: References,
+) -> Estimate | None:
+    """A metric on the set `name`; None if these records cannot give it."""
+    if not items.empty and not set(metric.needs) <= set(items.columns):
+        return None
+    if isinstance(metric, TwoSetMetric):
+        others = items[items["set"] == metric.others]
+        if name != metric.members or others.empty:
+            return None
+        return jackknife_interval(
+            metric, members, people_of(members), others, people_of(others), metric.scale, confidence
+        )
+    if isinstance(metric, ReferenceMetric):
+        compared = references.get(metric.reference)
+        return estimate_metric(members, metric, confidence, compared) if compared else None
+    return estimate_metric(members, metric, confidence)

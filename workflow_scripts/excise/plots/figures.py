@@ -1,0 +1,29 @@
+"""All figures by name: the table that each shows, and the module with the function of its name.
+
+A new figure is a function `<name>(rows, hp)` in a module of this package, and a line here. A new
+table with its figure takes four places: this line, the figure's function, the program that
+makes the table, and the rule that runs it (rules/summaries.smk).
+"""
+
+from typing import NamedTuple
+
+
+class Figure(NamedTuple):
+    """What a figure shows, and who draws it.
+
+    Attributes:
+        table: stem of a result file.
+        module: dotted name; rules name its files, and not those of the other figures, as inputs.
+    """
+
+    table: str
+    module: str
+
+
+FIGURES = {
+    "forget_vs_retain": Figure("sweep_results", "excise.plots.forgetting"),
+    "retain_gap": Figure("retain_compare_results", "excise.plots.forgetting"),
+    "quantize_recovery": Figure("quantize_results", "excise.plots.forgetting"),
+    "layerdrift_by_epoch": Figure("repr_layers", "excise.plots.drift"),
+    "layerdrift_by_method": Figure("repr_layers", "excise.plots.drift"),
+}
