@@ -8,7 +8,8 @@ import os
 from snakemake.logging import logger
 
 from excise.benchmark.export import FILES as EXPORTED_FILES
-from excise.config.check import check_config, load_config
+from excise.config.check import check_config
+from excise.config.load import load_config
 from excise.errors import InputError
 from excise.lifeline import VARIABLE as WAITING
 from excise.lifeline import this_process

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from excise.config.check import check_config, load_config
+from excise.config.check import check_config
+from excise.config.load import load_config
 from excise.settings import parse
 from excise.workflow.study import Study
 

@@ -9,11 +9,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from excise.benchmark.limits import WRITING_LIMITS
-from excise.config.check import (
-    check_config,
-    load_config,
-)
+from excise.config.check import check_config
 from excise.config.llm import check_llm
+from excise.config.load import load_config
 from excise.config.trajectories import block_schema, expand_trajectories, needs_of
 from excise.errors import InputError
 from excise.unlearning.registry import find, names

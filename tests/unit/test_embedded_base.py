@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from excise.benchmark.slots import SLOTS
-from excise.config.check import check_config, load_config
+from excise.config.check import check_config
+from excise.config.load import load_config
 from excise.files import sha256
 from excise.generation.corpus import ask, kept_people
 from excise.generation.pretraining import corpus_digest, train_tokenizer

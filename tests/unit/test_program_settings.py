@@ -11,7 +11,8 @@ from typing import get_type_hints
 import pytest
 
 import job_settings
-from excise.config.check import check_config, load_config
+from excise.config.check import check_config
+from excise.config.load import load_config
 from excise.workflow.study import Study
 
 ROOT = Path(__file__).parents[2]
