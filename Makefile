@@ -43,4 +43,5 @@ help:  ## list these targets
 	  "error: Python 3.11 or later is needed; for example make run PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --requirement requirements.txt
+	python -m pip install --quiet --no-deps --editable .
 	touch $@

@@ -36,19 +36,20 @@ configfile: "config.yaml"
 
 
 config = checked
-shell = recording(shell, made_folders(), DIGESTS)  # each job records what it was made from
-TRAJECTORIES = expand_trajectories(config)
+study = Study(config)
+hooks = Hooks(workflow, study, DIGESTS, logger.warning)
+shell = recording(shell, hooks.made_folders(), DIGESTS)  # each job records what it was made from
 # Settings of the language model that writes, if any, and of the model check after a download.
 # Snakemake does not track environment variables, so changing them reruns nothing.
 os.environ.update(
-    EXCISE_CLIENT=client_settings(),
-    EXCISE_AUTHOR=author_settings(),
-    EXCISE_MODEL=as_json(model_trial(config)[1]),
+    EXCISE_CLIENT=study.client_settings(),
+    EXCISE_AUTHOR=study.author_settings(),
+    EXCISE_MODEL=as_json(study.model_check_settings()),
     EXCISE_BAR=os.ctermid() if sys.stderr.isatty() else "",  # programs write to logs
 )
-inherit_from_profile()
+inherit_from_profile(workflow.resource_settings, study)
 if workflow.is_main_process:
-    atexit.register(at_the_end)
+    atexit.register(hooks.at_the_end)
 
 
 include: "rules/data.smk"
@@ -65,8 +66,7 @@ include: "rules/plots.smk"
 
 
 onstart:
-    only_preview()
-    before_the_first_job()
+    hooks.before_the_first_job()
 
 
 rule all:
@@ -75,8 +75,8 @@ rule all:
     input:
         "<results>/data_report.json",
         collect("<results>/dataset/{name}", name=EXPORTED_FILES),
-        collect("<results>/{table}.json", table=result_tables()),
-        collect("<results>/{plot}.png", plot=result_plots()),
+        collect("<results>/{table}.json", table=study.result_tables()),
+        collect("<results>/{plot}.png", plot=study.result_plots()),
 
 
 rule check:

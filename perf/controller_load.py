@@ -7,7 +7,7 @@ daemons themselves. The output is one JSON line: minutes, jobs, and requests by 
 per minute. It also has the number of calls of `scontrol show config`, because every Snakemake that
 loads the plugin makes one.
 
-    python perf/controller_load.py
+    PYTHONPATH=workflow_scripts:tests:tests/slurm python perf/controller_load.py
 """
 
 import json
@@ -15,18 +15,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / name) for name in ("tests/slurm", "tests", "workflow_scripts")]
+from one_machine import OneMachine, output, reason_not_to_start
+from study import SITE, Submitter, accounted, put_before
 
-from one_machine import OneMachine, output, reason_not_to_start  # noqa: E402
-from study import SITE, Submitter, accounted, put_before  # noqa: E402
-
-from workflow.conftest import clone  # noqa: E402
+from workflow.conftest import clone
 
 # The part of the tests' changes of the profile that a user makes.
 USER_SETTINGS = {old: new for old, new in SITE.items() if "CHANGE_ME" in old}

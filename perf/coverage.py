@@ -12,23 +12,20 @@ Each line gives the mean coverage of 95 % intervals over all cases, the lowest c
 of cases below 93 %, the mean width, and the share of intervals without a width. A case is a truth,
 a correlation of a person's answers, and a number of questions per person. An undefined interval
 counts as a miss. Studies with undefined recovery (too little was forgotten) are excluded.
+
+It needs the package: `make .venv/installed`, or PYTHONPATH=workflow_scripts.
 """
 
 import argparse
-import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 from scipy import special, stats
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "workflow_scripts"))
-
-from excise.evaluation import statistics as library  # noqa: E402
-from excise.evaluation.statistics import PROPORTION, SHARE, Clustered  # noqa: E402
+from excise.evaluation import statistics as library
+from excise.evaluation.statistics import PROPORTION, SHARE, Clustered
 
 PEOPLE = (8, 16, 32, 200)
 SIZES = {"one": [1], "equal": [6], "unequal": [1, 2, 3, 6, 10, 14]}  # questions, person by person

@@ -1,5 +1,6 @@
 """Generate the `small` preset with the stand-in author, through a server that makes faults.
 
+    export PYTHONPATH=workflow_scripts:tests
     python perf/generate_small.py [--people 24] [--share 0.3] [--folder DIR]
 
 It runs the four generating programs, the checks and the red team, and prints times and counts. A
@@ -8,25 +9,20 @@ stand-in breaks a rule in three of ten first replies, and it refuses one of five
 """
 
 import argparse
-import json
 import os
 import random
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT / "tests")]
-
-import model_author  # noqa: E402
-import red_team_dataset  # noqa: E402
-import small_dataset  # noqa: E402
-import validate_dataset  # noqa: E402
-from excise.records import read_json  # noqa: E402
-from llm_server import KEY, FaultServer  # noqa: E402
-from stand_in_writer import StandInWriter  # noqa: E402
+import model_author
+import red_team_dataset
+import small_dataset
+import validate_dataset
+from excise.records import read_json
+from llm_server import KEY, FaultServer
+from stand_in_writer import StandInWriter
 
 FAULTS = (
     *("429", "429_bare", "429_ms", "500", "503", "408", "502_html", "reset_before"),
@@ -69,11 +65,8 @@ def main() -> None:
             print(f"{part}: {time.perf_counter() - start:.1f} s")
         print("calls:", len(server.calls), "paid:", server.billed_calls())
         print("faults:", dict(Counter(call.fault for call in server.calls if call.fault)))
-    arguments = small_dataset.validation_arguments(folder)
-    arguments[arguments.index("{}")] = json.dumps({"incomplete_people": 0.05})
-    validate_dataset.main(arguments)
-    red_team = small_dataset.write_versioned(folder)
-    red_team[red_team.index("--hp") + 1] = json.dumps({"max_value_share": 0.15})
+    validate_dataset.main(small_dataset.validation_arguments(folder, incomplete_people=0.05))
+    red_team = small_dataset.write_versioned(folder, max_value_share=0.15)
     usage = [str(folder / f"generated/{part}.usage.json") for part in model_author.PROGRAMS]
     red_team_dataset.main([*red_team, "--usage", *usage])
     report = read_json(folder / "data_report.json")

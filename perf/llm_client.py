@@ -1,5 +1,6 @@
 """Measure the cost and the reliability of the LLM client with the fault server of the tests.
 
+    export PYTHONPATH=workflow_scripts:tests:tests/unit
     python perf/llm_client.py rate --requests 6000     share of the allowed rate
     python perf/llm_client.py socket --requests 1200   the same over a real socket: minutes
     python perf/llm_client.py kills --kills 1000       answers bought twice over random kills
@@ -15,28 +16,24 @@ import os
 import random
 import resource
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import httpx2
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT / "tests"), str(ROOT / "tests" / "unit")]
-
-from excise.llm import Request, Session, load_settings  # noqa: E402
-from excise.llm.endpoint import Endpoint  # noqa: E402
-from excise.llm.journal import read_ledger  # noqa: E402
-from llm_client_process import (  # noqa: E402
+from excise.llm import Request, Session, load_settings
+from excise.llm.endpoint import Endpoint
+from excise.llm.journal import read_ledger
+from llm_client_process import (
     SCHEMA,
     accept,
     declared_unknown,
     requests_for,
     start,
 )
-from llm_server import KEY, FaultServer, Limits, question  # noqa: E402
-from rate_simulation import simulate  # noqa: E402
+from llm_server import KEY, FaultServer, Limits, question
+from rate_simulation import simulate
 
 PER_MINUTE = 1200.0
 

@@ -4,6 +4,7 @@ It makes dry runs of the default profile with a tiny model, for 10, 100 and 1,00
 5 seeds, each with 4 checkpoints. No job runs. Job counts come from the plan, bytes from the sizes
 below.
 
+    export PYTHONPATH=workflow_scripts:tests
     python perf/plan_scale.py [10 100 1000]
     python perf/plan_scale.py --submit 300 1000     real runs up to the 300th submission
 
@@ -29,8 +30,6 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "workflow_scripts")]
-
 CHECKPOINTS, SEEDS = [5, 10, 15, 20], [0, 1, 2, 3, 4]
 
 # Number of output files of a job, and their bytes in the Qwen2.5-1.5B experiment: LoRA adapters of

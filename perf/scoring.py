@@ -5,6 +5,8 @@
 
 Prints the seconds of each, the median of the paired ratios, and whether all sums of
 log-probabilities are the same bits.
+
+It needs the package: `make .venv/installed`, or PYTHONPATH=workflow_scripts.
 """
 
 import argparse
@@ -14,8 +16,6 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
 
 from excise.benchmark.slots import SLOTS
 from excise.generation.sampler import Sampler

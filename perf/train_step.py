@@ -4,15 +4,13 @@
 
 Run it twice, with and without the allocator settings of rules/common.smk in the environment
 (`MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_`), to measure the cost of page faults.
+
+It needs the package: `make .venv/installed`, or PYTHONPATH=workflow_scripts.
 """
 
 import argparse
 import statistics
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
 
 from excise.benchmark.slots import SLOTS
 from excise.generation.sampler import Sampler
@@ -21,8 +19,9 @@ from excise.modeling.adapters import attach_lora
 from excise.modeling.base import load_base, load_tokenizer, set_determinism, unwrapped
 from excise.modeling.chat import encode
 from excise.modeling.differentiable_logprobs import answer_logprobs, cross_entropy
+from excise.modeling.settings import LoraSettings
 
-LORA = {"rank": 32, "alpha": 64, "dropout": 0.0, "target_modules": "all-linear"}
+LORA = LoraSettings(rank=32, alpha=64, dropout=0.0, target_modules="all-linear")
 
 
 def main() -> None:

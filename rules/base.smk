@@ -61,7 +61,7 @@ rule pretrain_base:
         runtime=per_attempt(240),
         gpu=0,
     params:
-        hp=as_json(config["pretraining"]),
+        hp=study.pretraining_settings(),
         out=subpath(output[0], parent=True),
     message:
         "Pretraining the embedded base model"

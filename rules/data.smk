@@ -17,10 +17,10 @@ rule generate_profiles:
     """Draw fictional people: a name, a breakthrough event and a value for every slot."""
     input:
         script="workflow_scripts/generate_profiles.py",
-        lib=generation_library_of("generate_profiles"),
-        prompt=prompt_files("profiles"),
+        lib=study.generation_library_of("generate_profiles"),
+        prompt=study.prompt_files("profiles"),
         public_figures=PUBLIC_FIGURES,
-        refused=refused_people,  # read together with the journal
+        refused=study.refused_people,  # read together with the journal
     output:
         records="<data>/generated/profiles.jsonl",
         usage="<data>/generated/profiles.usage.json",
@@ -28,7 +28,7 @@ rule generate_profiles:
         "<logs>/generate_profiles.log",
     benchmark:
         "<benchmarks>/generate_profiles.jsonl"
-    localrule: asks_model()
+    localrule: study.asks_model()
     conda:
         "../envs/data.yaml"
     resources:
@@ -36,7 +36,7 @@ rule generate_profiles:
         runtime=per_attempt(10),
         gpu=0,
     params:
-        hp=people_settings(),
+        hp=study.people_settings(),
         prompt="data/inputs/prompts/profiles.md",
         journal=folder("<data>/generated/journal/profiles.jsonl"),
     message:
@@ -52,8 +52,8 @@ rule generate_facts:
     """Turn each profile into typed forget and retain facts."""
     input:
         script="workflow_scripts/generate_facts.py",
-        lib=generation_library_of("generate_facts"),
-        prompt=prompt_files("facts"),
+        lib=study.generation_library_of("generate_facts"),
+        prompt=study.prompt_files("facts"),
         profiles="<data>/generated/profiles.jsonl",
     output:
         records="<data>/generated/facts.jsonl",
@@ -62,7 +62,7 @@ rule generate_facts:
         "<logs>/generate_facts.log",
     benchmark:
         "<benchmarks>/generate_facts.jsonl"
-    localrule: asks_model()
+    localrule: study.asks_model()
     conda:
         "../envs/data.yaml"
     resources:
@@ -70,7 +70,7 @@ rule generate_facts:
         runtime=per_attempt(10),
         gpu=0,
     params:
-        hp=generation_settings(),
+        hp=study.facts_settings(),
         prompt="data/inputs/prompts/facts.md",
         journal=folder("<data>/generated/journal/facts.jsonl"),
     message:
@@ -86,8 +86,8 @@ rule generate_qa:
     """Write for every fact a question, answer, paraphrased answer and wrong answers."""
     input:
         script="workflow_scripts/generate_qa.py",
-        lib=generation_library_of("generate_qa"),
-        prompt=prompt_files("qa"),
+        lib=study.generation_library_of("generate_qa"),
+        prompt=study.prompt_files("qa"),
         profiles="<data>/generated/profiles.jsonl",
         facts="<data>/generated/facts.jsonl",
     output:
@@ -97,7 +97,7 @@ rule generate_qa:
         "<logs>/generate_qa.log",
     benchmark:
         "<benchmarks>/generate_qa.jsonl"
-    localrule: asks_model()
+    localrule: study.asks_model()
     conda:
         "../envs/data.yaml"
     resources:
@@ -105,7 +105,7 @@ rule generate_qa:
         runtime=per_attempt(10),
         gpu=0,
     params:
-        hp=generation_settings("preset", "seed", "perturbed_candidates"),
+        hp=study.question_settings(),
         prompt="data/inputs/prompts/qa.md",
         journal=folder("<data>/generated/journal/qa.jsonl"),
     message:
@@ -121,10 +121,10 @@ rule generate_forget_paraphrased:
     """Write paraphrased questions about the forget facts, which are never trained on."""
     input:
         script="workflow_scripts/generate_forget_paraphrased.py",
-        lib=generation_library_of("generate_forget_paraphrased"),
-        prompt=prompt_files("forget_paraphrased"),
+        lib=study.generation_library_of("generate_forget_paraphrased"),
+        prompt=study.prompt_files("forget_paraphrased"),
         profiles="<data>/generated/profiles.jsonl",
-        source=forget_facts,
+        source=study.forget_facts,
     output:
         records="<data>/generated/forget_paraphrased.jsonl",
         usage="<data>/generated/forget_paraphrased.usage.json",
@@ -132,7 +132,7 @@ rule generate_forget_paraphrased:
         "<logs>/generate_forget_paraphrased.log",
     benchmark:
         "<benchmarks>/generate_forget_paraphrased.jsonl"
-    localrule: asks_model()
+    localrule: study.asks_model()
     conda:
         "../envs/data.yaml"
     resources:
@@ -140,8 +140,8 @@ rule generate_forget_paraphrased:
         runtime=per_attempt(10),
         gpu=0,
     params:
-        hp=generation_settings("preset", "forget_paraphrases"),
-        source=forget_facts_argument,
+        hp=study.paraphrase_settings(),
+        source=study.forget_facts_argument,
         prompt="data/inputs/prompts/forget_paraphrased.md",
         journal=folder("<data>/generated/journal/forget_paraphrased.jsonl"),
     message:
@@ -157,8 +157,8 @@ rule preview:
     """Write and show a few people before money is spent. It has no output, so it always runs."""
     input:
         script="workflow_scripts/preview.py",
-        lib=generation_library_of("preview"),
-        prompts=[prompt_files(part) for part in GENERATED_PARTS],
+        lib=study.generation_library_of("preview"),
+        prompts=[study.prompt_files(part) for part in GENERATED_PARTS],
         public_figures=PUBLIC_FIGURES,
     log:
         "<logs>/preview.log",
@@ -170,7 +170,7 @@ rule preview:
         runtime=per_attempt(10),
         gpu=0,
     params:
-        hp=preview_settings(),
+        hp=study.preview_settings(),
         people=config["preview"] or 2,
         journals=folder("<data>/generated/journal"),
     message:
@@ -204,7 +204,7 @@ rule validate_dataset:
         runtime=per_attempt(30),
         gpu=0,
     params:
-        hp=validation_settings(),
+        hp=study.validation_settings(),
         out_dir=subpath(output[0], parent=True),
     message:
         "Checking the records"
@@ -246,9 +246,9 @@ rule red_team_dataset:
         gpu=0,
     params:
         data=subpath(input[0], parent=True),
-        hp=red_team_settings(),
+        hp=study.red_team_settings(),
         experiment=config["experiment"],
-        config=result_config("validation", red_team=rule_limits()),
+        config=study.result_config("validation", red_team=study.rule_limits()),
     message:
         "Attacking the benchmark"
     shell:

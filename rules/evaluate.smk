@@ -8,8 +8,8 @@ Makes: <results>/eval/{model}/items.jsonl and tokens.parquet.
 rule evaluate:
     """Evaluate base, finetuned or an oracle."""
     input:
-        base_files(),
-        adapters,
+        study.base_files(),
+        study.adapters,
         collect("<data>/{name}.jsonl", name=DATA_FILES),
         script="workflow_scripts/evaluate.py",
         lib=library_of("evaluate"),
@@ -31,9 +31,9 @@ rule evaluate:
         runtime=walltime("evaluate"),
         gpu=config["resources"]["gpu"],
     params:
-        base=folder(base_folder()),
+        base=folder(study.base_folder()),
         data=folder("<data>"),
-        hp=evaluation_settings(),
+        hp=study.evaluation_settings(),
         models_dir=folder("<results>/models"),
         out_dir=folder("<results>/eval"),
         models="{model}",
@@ -45,14 +45,14 @@ rule evaluate:
         " --out-dir {params.out_dir:q} --models {params.models:q} > {log:q} 2>&1"
 
 
-for epochs, trajectories in trajectories_by_epochs():
+for epochs, trajectories in study.trajectories_by_epochs():
 
     rule:
         """Evaluate all checkpoints of a trajectory, with one load of the base model."""
         name:
-            rule_name("evaluate_unlearned", epochs)
+            study.rule_name("evaluate_unlearned", epochs)
         input:
-            base_files(),
+            study.base_files(),
             collect(
                 "<results>/models/unlearn/{{trajectory}}/epoch_{epoch}/{name}",
                 epoch=epochs,
@@ -83,12 +83,12 @@ for epochs, trajectories in trajectories_by_epochs():
             runtime=walltime("evaluate", epochs),
             gpu=config["resources"]["gpu"],
         params:
-            base=folder(base_folder()),
+            base=folder(study.base_folder()),
             data=folder("<data>"),
-            hp=evaluation_settings(),
+            hp=study.evaluation_settings(),
             models_dir=folder("<results>/models"),
             out_dir=folder("<results>/eval"),
-            models=recorded_models,
+            models=study.recorded_models,
         message:
             "Evaluating {wildcards.trajectory}"
         shell:

@@ -8,7 +8,7 @@ Makes: <results>/models/finetuned/, <results>/models/oracle/seed_{seed}/.
 rule finetune_lora:
     """Finetune the base model on all facts; unlearning starts from this model."""
     input:
-        base_files(),
+        study.base_files(),
         script="workflow_scripts/finetune_lora.py",
         lib=library_of("finetune_lora"),
         sf="<data>/sf.jsonl",
@@ -27,8 +27,8 @@ rule finetune_lora:
         runtime=walltime("finetune_lora"),
         gpu=config["resources"]["gpu"],
     params:
-        base=folder(base_folder()),
-        hp=finetuning_settings,
+        base=folder(study.base_folder()),
+        hp=study.finetuning_settings,
         out=subpath(output[0], parent=True),
     message:
         "Finetuning on all facts"
@@ -40,7 +40,7 @@ rule finetune_lora:
 rule train_retain_model:
     """Train an oracle: the base model finetuned only on retain facts."""
     input:
-        base_files(),
+        study.base_files(),
         script="workflow_scripts/train_retain_model.py",
         lib=library_of("train_retain_model"),
         sr="<data>/sr.jsonl",
@@ -63,8 +63,8 @@ rule train_retain_model:
         runtime=walltime("train_retain_model"),
         gpu=config["resources"]["gpu"],
     params:
-        base=folder(base_folder()),
-        hp=finetuning_settings,
+        base=folder(study.base_folder()),
+        hp=study.finetuning_settings,
         out=subpath(output[0], parent=True),
     message:
         "Training the oracle with seed {wildcards.seed}"

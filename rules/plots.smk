@@ -8,8 +8,8 @@ rule plot:
     """One figure of `excise.plots.figures`; it depends on its table alone."""
     input:
         script="workflow_scripts/plot.py",
-        lib=figure_library,
-        rows=figure_table,
+        lib=study.figure_library,
+        rows=study.figure_table,
     output:
         "<results>/{figure}.png",
     log:

@@ -8,8 +8,8 @@ Makes: <results>/quantize/{model}/{precision}.jsonl, {precision}.parquet and wei
 rule quantize:
     """Merge a model, quantize it once per precision, and evaluate it."""
     input:
-        base_files(),
-        adapters,
+        study.base_files(),
+        study.adapters,
         collect("<data>/{name}.jsonl", name=DATA_FILES),
         script="workflow_scripts/quantize.py",
         lib=library_of("quantize"),
@@ -35,13 +35,13 @@ rule quantize:
         runtime=walltime("quantize"),
         gpu=config["resources"]["gpu"],
     params:
-        base=folder(base_folder()),
+        base=folder(study.base_folder()),
         data=folder("<data>"),
-        hp=evaluation_settings(),
+        hp=study.quantization_settings(),
         models_dir=folder("<results>/models"),
         out_dir=folder("<results>/quantize"),
         models="{model}",
-        precisions=recorded_precisions,
+        precisions=study.recorded_precisions,
     message:
         "Quantizing {wildcards.model}"
     shell:

@@ -14,8 +14,8 @@ selection evaluates models again but trains none.
 rule select_wrong_answers:
     """Select wrong answers that are as probable as the truth for base and oracles."""
     input:
-        base_files(),
-        [adapter_of(model) for model in unexposed_models()],
+        study.base_files(),
+        [study.adapter_of(model) for model in study.unexposed_models()],
         collect("<data>/{name}.jsonl", name=["sf", "sr", "perturbed_candidates"]),
         script="workflow_scripts/select_wrong_answers.py",
         lib=library_of("select_wrong_answers", unread=["forget_paraphrased", "utility"]),
@@ -36,11 +36,11 @@ rule select_wrong_answers:
         runtime=walltime("select_wrong_answers"),
         gpu=config["resources"]["gpu"],
     params:
-        base=folder(base_folder()),
+        base=folder(study.base_folder()),
         data=subpath(output.details, parent=True),
-        hp=selection_settings(),
+        hp=study.selection_settings(),
         models_dir=folder("<results>/models"),
-        models=unexposed_models(),
+        models=study.unexposed_models(),
     message:
         "Selecting the wrong answers"
     shell:
@@ -53,15 +53,15 @@ rule select_wrong_answers:
 rule ask_about_names:
     """Ask forget questions with another person's name, and ask the base model who people are."""
     input:
-        base_files(),
-        [adapter_of(model) for model in unexposed_models()],
+        study.base_files(),
+        [study.adapter_of(model) for model in study.unexposed_models()],
         script="workflow_scripts/ask_about_names.py",
         lib=library_of("ask_about_names"),
         sf="<data>/sf.jsonl",
         sr="<data>/sr.jsonl",
         public_figures=PUBLIC_FIGURES,
     output:
-        collect("<results>/red_team/{model}/items.jsonl", model=unexposed_models()),
+        collect("<results>/red_team/{model}/items.jsonl", model=study.unexposed_models()),
     log:
         "<logs>/ask_about_names.log",
     benchmark:
@@ -74,10 +74,10 @@ rule ask_about_names:
         runtime=walltime("ask_about_names"),
         gpu=config["resources"]["gpu"],
     params:
-        base=folder(base_folder()),
-        hp=evaluation_settings(),
+        base=folder(study.base_folder()),
+        hp=study.evaluation_settings(),
         models_dir=folder("<results>/models"),
-        models=unexposed_models(),
+        models=study.unexposed_models(),
         out_dir=folder("<results>/red_team"),
     message:
         "Asking questions with other names"
@@ -91,8 +91,8 @@ rule ask_about_names:
 rule compare_gradients:
     """Compare gradients of forget facts with those of the same person's other facts."""
     input:
-        base_files(),
-        adapter_of("finetuned"),
+        study.base_files(),
+        study.adapter_of("finetuned"),
         script="workflow_scripts/compare_gradients.py",
         lib=library_of("compare_gradients"),
         sf="<data>/sf.jsonl",
@@ -111,9 +111,9 @@ rule compare_gradients:
         runtime=walltime("compare_gradients"),
         gpu=config["resources"]["gpu"],
     params:
-        base=folder(base_folder()),
+        base=folder(study.base_folder()),
         adapter=folder("<results>/models/finetuned"),
-        hp=as_json(model_settings()),
+        hp=study.gradient_settings(),
     message:
         "Comparing gradients"
     shell:
@@ -128,8 +128,8 @@ rule red_team_models:
     output.
     """
     input:
-        collect("<results>/eval/{model}/items.jsonl", model=unexposed_models()),
-        collect("<results>/red_team/{model}/items.jsonl", model=unexposed_models()),
+        collect("<results>/eval/{model}/items.jsonl", model=study.unexposed_models()),
+        collect("<results>/red_team/{model}/items.jsonl", model=study.unexposed_models()),
         script="workflow_scripts/red_team_models.py",
         lib=library_of("red_team_models", unread=["wrong_details"]),
         scores="<results>/red_team/candidate_scores.jsonl",
@@ -155,10 +155,10 @@ rule red_team_models:
         eval_dir=folder("<results>/eval"),
         names_dir=folder("<results>/red_team"),
         data=folder("<data>"),
-        models=unexposed_models(),
-        hp=gate_settings(),
+        models=study.unexposed_models(),
+        hp=study.gate_settings(),
         experiment=config["experiment"],
-        config=result_config("lora", "finetuning", "oracle", red_team=["models"]),
+        config=study.result_config("lora", "finetuning", "oracle", red_team=["models"]),
     message:
         "Checking the gates of base and oracles"
     shell:
@@ -177,7 +177,7 @@ rule embed_texts:
     same people.
     """
     input:
-        base_files(),
+        study.base_files(),
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         script="workflow_scripts/embed_texts.py",
         lib=library_of("embed_texts"),
@@ -196,10 +196,10 @@ rule embed_texts:
         runtime=walltime("embed_texts"),
         gpu=config["resources"]["gpu"],
     params:
-        base=folder(base_folder()),
+        base=folder(study.base_folder()),
         data=folder("<data>"),
-        hp=as_json(model_settings() | config_keys("evaluation", "batch_size")),
-        twin=twin_argument,
+        hp=study.embedding_settings(),
+        twin=study.twin_argument,
     message:
         "Embedding the texts ({wildcards.author})"
     shell:
@@ -214,7 +214,7 @@ rule diversity_report:
         script="workflow_scripts/diversity_report.py",
         lib=library_of("diversity_report"),
         profiles="<data>/generated/profiles.jsonl",
-        embeddings=collect("<results>/red_team/embeddings_{author}.npz", author=authors()),
+        embeddings=collect("<results>/red_team/embeddings_{author}.npz", author=study.authors()),
         report="<results>/data_report.json",
     output:
         "<results>/diversity_report.json",
@@ -231,10 +231,10 @@ rule diversity_report:
     params:
         data=folder("<data>"),
         name=config["generation"]["backend"],
-        embeddings=embedding_arguments,
-        twin=twin_argument,
+        embeddings=study.embedding_arguments,
+        twin=study.twin_argument,
         experiment=config["experiment"],
-        config=result_config(),
+        config=study.result_config(),
     message:
         "Measuring diversity"
     shell:
@@ -278,11 +278,11 @@ rule red_team_judge:
         gpu=0,
     params:
         data=folder("<data>"),
-        hp=judge_settings(),
-        llm=as_json(model_keys()),
+        hp=study.judge_settings(),
+        llm=study.judge_model(),
         journal=folder("<data>/generated/journal/red_team_judge.jsonl"),
         experiment=config["experiment"],
-        config=result_config(red_team=["judge"]),
+        config=study.result_config(red_team=["judge"]),
     message:
         "Judging the benchmark with a language model"
     shell:

@@ -11,9 +11,9 @@ scale), and the later oracles against the first (the noise floor).
 rule represent:
     """Compare hidden states of base, finetuned or an oracle with those of its reference."""
     input:
-        base_files(),
-        adapters,
-        reference_adapters,
+        study.base_files(),
+        study.adapters,
+        study.reference_adapters,
         collect("<data>/{name}.jsonl", name=["sf", "sr"]),
         script="workflow_scripts/represent.py",
         lib=library_of("represent", unread=["wrong_details", "forget_paraphrased"]),
@@ -34,13 +34,13 @@ rule represent:
         runtime=walltime("represent"),
         gpu=config["resources"]["gpu"],
     params:
-        base=folder(base_folder()),
+        base=folder(study.base_folder()),
         data=folder("<data>"),
-        hp=representation_settings(),
+        hp=study.representation_settings(),
         models_dir=folder("<results>/models"),
         out_dir=folder("<results>/repr"),
         models="{model}",
-        reference=reference_model,
+        reference=study.reference_model,
     message:
         "Extracting hidden states: {wildcards.model}"
     shell:
@@ -50,20 +50,20 @@ rule represent:
         " --models {params.models:q} > {log:q} 2>&1"
 
 
-for epochs, trajectories in trajectories_by_epochs():
+for epochs, trajectories in study.trajectories_by_epochs():
 
     rule:
         """Compare hidden states of all checkpoints of a trajectory with the finetuned model."""
         name:
-            rule_name("represent_unlearned", epochs)
+            study.rule_name("represent_unlearned", epochs)
         input:
-            base_files(),
+            study.base_files(),
             collect(
                 "<results>/models/unlearn/{{trajectory}}/epoch_{epoch}/{name}",
                 epoch=epochs,
                 name=ADAPTER_FILES,
             ),
-            adapter_of("finetuned"),
+            study.adapter_of("finetuned"),
             collect("<data>/{name}.jsonl", name=["sf", "sr"]),
             script="workflow_scripts/represent.py",
             lib=library_of("represent", unread=["wrong_details", "forget_paraphrased"]),
@@ -87,13 +87,13 @@ for epochs, trajectories in trajectories_by_epochs():
             runtime=walltime("represent", epochs),
             gpu=config["resources"]["gpu"],
         params:
-            base=folder(base_folder()),
+            base=folder(study.base_folder()),
             data=folder("<data>"),
-            hp=representation_settings(),
+            hp=study.representation_settings(),
             models_dir=folder("<results>/models"),
             out_dir=folder("<results>/repr"),
             reference="finetuned",
-            models=recorded_models,
+            models=study.recorded_models,
         message:
             "Extracting hidden states: {wildcards.trajectory}"
         shell:

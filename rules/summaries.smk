@@ -9,10 +9,10 @@ for table, what, models, levels in (
     (
         "eval",
         "the levels of unlearning",
-        baselines() + level_checkpoints(),
+        study.baselines() + study.level_checkpoints(),
         {"levels": config["evaluation"]["checkpoints"]},
     ),
-    ("sweep", "every checkpoint", baselines() + checkpoints(), {}),
+    ("sweep", "every checkpoint", study.baselines() + study.checkpoints(), {}),
 ):
 
     rule:
@@ -46,9 +46,9 @@ for table, what, models, levels in (
             eval_dir=folder("<results>/eval"),
             models=models,
             data=folder("<data>"),
-            hp=summary_settings(**levels),
+            hp=study.summary_settings(**levels),
             experiment=config["experiment"],
-            config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+            config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
         message:
             f"Summarising {what}"
         shell:
@@ -61,7 +61,7 @@ for table, what, models, levels in (
 rule compare_retain:
     """Compare correlated with other retain facts, paired by slot, per person."""
     input:
-        collect("<results>/eval/{model}/items.jsonl", model=baselines() + checkpoints()),
+        collect("<results>/eval/{model}/items.jsonl", model=study.baselines() + study.checkpoints()),
         script="workflow_scripts/compare_retain.py",
         lib=library_of("compare_retain", unread=["wrong_details"]),
         report="<results>/data_report.json",
@@ -81,11 +81,11 @@ rule compare_retain:
         gpu=0,
     params:
         eval_dir=folder("<results>/eval"),
-        models=baselines() + checkpoints(),
+        models=study.baselines() + study.checkpoints(),
         data=folder("<data>"),
-        hp=summary_settings(levels=config["evaluation"]["checkpoints"]),
+        hp=study.summary_settings(levels=config["evaluation"]["checkpoints"]),
         experiment=config["experiment"],
-        config=result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
     message:
         "Comparing correlated with other facts"
     shell:
@@ -100,7 +100,7 @@ rule summarize_quantize:
     input:
         collect(
             "<results>/quantize/{model}/{file}",
-            model=quantized_models(),
+            model=study.quantized_models(),
             file=[
                 "weights.json",
                 *(f"{name}.jsonl" for name in config["quantization"]["precisions"]),
@@ -109,7 +109,7 @@ rule summarize_quantize:
         ),
         collect(
             "<results>/eval/{model}/{file}",
-            model=quantized_models(),
+            model=study.quantized_models(),
             file=["items.jsonl", "tokens.parquet"],
         ),
         script="workflow_scripts/summarize_quantize.py",
@@ -132,14 +132,14 @@ rule summarize_quantize:
     params:
         quantize_dir=folder("<results>/quantize"),
         eval_dir=folder("<results>/eval"),
-        models=quantized_models(),
+        models=study.quantized_models(),
         data=folder("<data>"),
-        hp=summary_settings(
+        hp=study.summary_settings(
             levels=config["evaluation"]["checkpoints"],
             precisions=config["quantization"]["precisions"],
         ),
         experiment=config["experiment"],
-        config=result_config(
+        config=study.result_config(
             "lora", "finetuning", "oracle", "unlearning", "evaluation", "quantization"
         ),
     message:
@@ -155,7 +155,7 @@ rule summarize_quantize:
 rule summarize_representations:
     """Summarise the drift at the last layer, at one layer, or (repr_layers) at all layers."""
     input:
-        collect("<results>/repr/{model}/items.jsonl", model=baselines() + checkpoints()),
+        collect("<results>/repr/{model}/items.jsonl", model=study.baselines() + study.checkpoints()),
         script="workflow_scripts/summarize_representations.py",
         lib=library_of("summarize_representations", unread=["wrong_details"]),
         report="<results>/data_report.json",
@@ -177,11 +177,11 @@ rule summarize_representations:
         gpu=0,
     params:
         repr_dir=folder("<results>/repr"),
-        models=baselines() + checkpoints(),
+        models=study.baselines() + study.checkpoints(),
         data=folder("<data>"),
-        hp=drift_settings,
+        hp=study.drift_settings,
         experiment=config["experiment"],
-        config=result_config(
+        config=study.result_config(
             "lora", "finetuning", "oracle", "unlearning", "evaluation", "representations"
         ),
     message:

@@ -1,6 +1,6 @@
 """Unlearning: one job per trajectory, from the finetuned adapter, with checkpoints.
 
-Needs: base model, <results>/models/finetuned/, <data>/sf.jsonl, <data>/sr.jsonl.
+Needs: base model, <results>/models/finetuned/, <data>/sf.jsonl, <data>/sr.jsonl, the method's file.
 Makes: <results>/models/finetuned_reference.json,
     <results>/models/unlearn/{method}/{config_id}/epoch_{epoch}/ and training_log.json beside them.
 """
@@ -9,8 +9,8 @@ Makes: <results>/models/finetuned_reference.json,
 rule reference_logprobs:
     """Score the forget answers with the finetuned model, once for all trajectories."""
     input:
-        base_files(),
-        adapter_of("finetuned"),
+        study.base_files(),
+        study.adapter_of("finetuned"),
         script="workflow_scripts/reference_logprobs.py",
         lib=library_of("reference_logprobs"),
         sf="<data>/sf.jsonl",
@@ -28,9 +28,9 @@ rule reference_logprobs:
         runtime=walltime("reference_logprobs"),
         gpu=config["resources"]["gpu"],
     params:
-        base=folder(base_folder()),
+        base=folder(study.base_folder()),
         adapter=folder("<results>/models/finetuned"),
-        hp=reference_settings(),
+        hp=study.reference_settings(),
     message:
         "Scoring the forget answers before unlearning"
     shell:
@@ -38,20 +38,22 @@ rule reference_logprobs:
         " --sf {input.sf:q} --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
 
 
-for epochs, trajectories in trajectories_by_epochs():
+for epochs, trajectories in study.trajectories_by_epochs():
 
     rule:
         """Unlearn along one trajectory; its checkpoints are those of shorter runs."""
         name:
-            rule_name("unlearn", epochs)
+            study.rule_name("unlearn", epochs)
         input:
-            base_files(),
-            adapter_of("finetuned"),
+            study.base_files(),
+            study.adapter_of("finetuned"),
             script="workflow_scripts/unlearn.py",
             lib=library_of("unlearn"),
+            method=study.method_files,
             sf="<data>/sf.jsonl",
             sr="<data>/sr.jsonl",
-            reference=reference,
+            reference=study.reference,
+            alternatives=study.alternatives,
         output:
             "<results>/models/unlearn/{trajectory}/training_log.json",
             collect(
@@ -73,15 +75,15 @@ for epochs, trajectories in trajectories_by_epochs():
             runtime=walltime("unlearn", epochs),
             gpu=config["resources"]["gpu"],
         params:
-            base=folder(base_folder()),
+            base=folder(study.base_folder()),
             adapter=folder("<results>/models/finetuned"),
-            reference=reference_argument,
-            hp=unlearning_settings,
-            epochs=saved_epochs,
+            optional=study.optional_arguments,
+            hp=study.unlearning_settings,
+            epochs=study.saved_epochs,
             out=subpath(output[0], parent=True),
         message:
             "Unlearning: {wildcards.trajectory}"
         shell:
             "python {input.script:q} --base {params.base:q} --adapter {params.adapter:q}"
-            " --sf {input.sf:q} --sr {input.sr:q} {params.reference} --hp {params.hp:q}"
+            " --sf {input.sf:q} --sr {input.sr:q} {params.optional} --hp {params.hp:q}"
             " --epochs {params.epochs} --out {params.out:q} > {log:q} 2>&1"

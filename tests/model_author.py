@@ -7,6 +7,7 @@ import generate_facts
 import generate_forget_paraphrased
 import generate_profiles
 import generate_qa
+import job_settings
 import small_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -17,7 +18,10 @@ PROGRAMS = {
     "qa": generate_qa,
     "forget_paraphrased": generate_forget_paraphrased,
 }
-HP = {"preset": "smoke", "seed": 0, "max_value_share": 0.5}
+HP = {
+    **{"preset": "smoke", "people": 4, "seed": 0, "max_value_share": 0.5},
+    **{"perturbed_candidates": 3, "forget_paraphrases": 1},
+}
 # The files of a run that must not depend on kills.
 RECORDS = tuple(f"{part}.jsonl" for part in PROGRAMS)
 
@@ -40,12 +44,14 @@ def arguments(
         hp: generation settings.
         incomplete: `validation.incomplete_people`.
         judge: settings of the judge, if any.
-        people: number of people needed, if more are drawn.
+        people: number of people needed, if that is not the number drawn.
     """
     generated, figures = folder / "generated", folder / "public_figures.txt"
     generated.mkdir(parents=True, exist_ok=True)
     figures.write_text(small_dataset.PUBLIC_FIGURES, encoding="utf-8")
-    author = {"incomplete_people": incomplete, "judge": judge, "people": people}
+    hp = HP | hp
+    author = {"incomplete_people": incomplete, "judge": judge, "people": people or hp["people"]}
+    author |= {"forget_paraphrases": hp["forget_paraphrases"]}
     model = {key: value for key, value in settings.items() if key in MODEL_KEYS}
     client = {key: value for key, value in settings.items() if key not in MODEL_KEYS}
     inputs = {
@@ -66,7 +72,7 @@ def arguments(
     }
     return [
         *inputs[part],
-        *("--hp", json.dumps(HP | hp | {"backend": "openai", "llm": model})),
+        *("--hp", job_settings.part_hp(part, **hp, backend="openai", llm=model)),
         *("--client", json.dumps(client)),
         *("--author", json.dumps(author)),
         *("--prompt", str(ROOT / f"data/inputs/prompts/{part}.md")),

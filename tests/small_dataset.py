@@ -1,12 +1,13 @@
 """A small dataset without faults, written by hand; tests plant faults in it."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import generate_facts
 import generate_forget_paraphrased
 import generate_profiles
 import generate_qa
+import job_settings
 from excise.records import write_jsonl
 
 # slot: group, value type, partner, trained question, two paraphrased ones, answer, paraphrase
@@ -189,30 +190,40 @@ def write_generated(folder: Path, records: dict[str, list[dict]]) -> list[str]:
     return validation_arguments(folder)
 
 
-def generate_offline(folder: Path, settings: str) -> list[str]:
-    """Run the four programs of the offline generator; returns as `write_generated`."""
+def generate_offline(folder: Path, **generation: Any) -> list[str]:
+    """Run the four programs of the offline generator; returns as `write_generated`.
+
+    Args:
+        folder: of the dataset.
+        generation: keys of the config's section that differ from `job_settings.WRITING`.
+    """
     made = folder / "generated"
     made.mkdir()
     (folder / "public_figures.txt").write_text(PUBLIC_FIGURES, encoding="utf-8")
     profiles, facts = str(made / "profiles.jsonl"), str(made / "facts.jsonl")
     figures = str(folder / "public_figures.txt")
-    hp = ["--hp", settings]
-    generate_profiles.main(["--public-figures", figures, *hp, "--out", profiles])
-    generate_facts.main(["--profiles", profiles, "--out", facts])
+
+    def hp(part: str) -> list[str]:
+        return ["--hp", job_settings.part_hp(part, **generation)]
+
+    names = ["--public-figures", figures]
+    generate_profiles.main([*names, *hp("profiles"), "--out", profiles])
+    generate_facts.main(["--profiles", profiles, *hp("facts"), "--out", facts])
     for program, name in ((generate_qa, "qa"), (generate_forget_paraphrased, "forget_paraphrased")):
         out = str(made / f"{name}.jsonl")
-        program.main(["--profiles", profiles, "--facts", facts, *hp, "--out", out])
+        program.main(["--profiles", profiles, "--facts", facts, *hp(name), "--out", out])
     return validation_arguments(folder)
 
 
-def validation_arguments(folder: Path) -> list[str]:
-    """The arguments of `validate_dataset` for the files of `folder/generated`."""
+def validation_arguments(folder: Path, **limits: Any) -> list[str]:
+    """The arguments of `validate_dataset` for the files of `folder/generated`; all people count."""
     arguments = []
     for kind in ("profiles", "facts", "qa", "forget_paraphrased"):
         path = folder / "generated" / f"{kind}.jsonl"
         arguments += [f"--{kind.replace('_', '-')}", str(path)]
     report = str(folder / "validation.json")
-    return [*arguments, "--hp", "{}", "--out-dir", str(folder / "data"), "--report", report]
+    hp = job_settings.hp("validation_settings", **{"people": None} | limits)
+    return [*arguments, "--hp", hp, "--out-dir", str(folder / "data"), "--report", report]
 
 
 def keep_all_candidates(folder: Path) -> None:
@@ -221,11 +232,11 @@ def keep_all_candidates(folder: Path) -> None:
     (data / "wrong_details.jsonl").write_bytes((data / "perturbed_candidates.jsonl").read_bytes())
 
 
-def write_versioned(folder: Path) -> list[str]:
+def write_versioned(folder: Path, max_value_share: float = 0.3) -> list[str]:
     """Write public figures and utility questions; returns the arguments of `red_team_dataset`."""
     (folder / "public_figures.txt").write_text(PUBLIC_FIGURES, encoding="utf-8")
     write_jsonl(folder / "utility_qa.jsonl", [UTILITY])
-    limits = json.dumps({"max_value_share": 0.3})
+    limits = job_settings.hp("red_team_settings", max_value_share=max_value_share)
     return [
         *("--data", str(folder / "data")),
         *("--profiles", str(folder / "generated" / "profiles.jsonl")),

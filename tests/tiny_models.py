@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from excise.modeling.matrices import reachable
+from excise.modeling.settings import LoraSettings
 
 ARCHITECTURES = ("qwen2", "llama", "gpt2")
 WINDOW = 16
@@ -122,6 +123,16 @@ MERGES = [
     ("us", "er"),
     ("Ċ", "Ċ"),
 ]
+
+
+def lora(
+    rank: int = 4,
+    alpha: float = 8,
+    dropout: float = 0.0,
+    targets: str | tuple[str, ...] = "all-linear",
+) -> LoraSettings:
+    """Settings of a small adapter."""
+    return LoraSettings(rank, alpha, dropout, targets)
 
 
 def byte_alphabet() -> list[str]:

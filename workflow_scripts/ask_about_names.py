@@ -4,11 +4,11 @@ The program writes one file per model, with one line per question.
 """
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
 from excise.errors import run
+from excise.evaluation.settings import EvaluationSettings
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
 from excise.modeling.decoding import generate
@@ -16,6 +16,7 @@ from excise.records import read_jsonl, write_jsonl
 from excise.red_team.models.answers_about_names import name_records, swapped_records
 from excise.red_team.models.name_probe import names_to_ask
 from excise.red_team.models.name_swap import swapped
+from excise.settings import json_of
 from excise.text.public_figures import read_public_figures
 
 
@@ -26,7 +27,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sf", type=Path, required=True, help="sf.jsonl")
     parser.add_argument("--sr", type=Path, required=True, help="sr.jsonl")
     parser.add_argument("--public-figures", required=True, help="real names, one a line")
-    parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
+    settings = json_of(EvaluationSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
     parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
     parser.add_argument("--out-dir", type=Path, required=True, help="one file per model goes here")
@@ -37,21 +39,19 @@ def main(argv: list[str] | None = None) -> None:
     questions, facts = swapped(forget, args.sf), forget + read_jsonl(args.sr, "item")
     people = {item["person_id"]: item["name"] for item in forget}
     names = names_to_ask(facts, read_public_figures(args.public_figures))
-    set_determinism(0, hp["threads"])
-    host = AdapterHost(args.base, hp["dtype"], pick_device(hp["gpu"]))
+    set_determinism(0, hp.threads)
+    host = AdapterHost(args.base, hp.dtype, pick_device(hp.gpu))
     for model_name in args.models:
         answer = partial(
             generate,
             host.use(None if model_name == "base" else args.models_dir / model_name),
             host.tokenizer,
-            batch_size=hp["batch_size"],
-            system_prompt=hp["system_prompt"],
+            batch_size=hp.batch_size,
+            system_prompt=hp.system_prompt,
         )
-        records = swapped_records(answer, questions, people, hp["max_new_tokens"])
+        records = swapped_records(answer, questions, people, hp.max_new_tokens)
         if model_name == "base":
-            records += name_records(
-                host, answer, facts, names, hp["batch_size"], hp["system_prompt"]
-            )
+            records += name_records(host, answer, facts, names, hp.batch_size, hp.system_prompt)
         for record in records:
             if record.get("asked") == "own" and record["sure"]:
                 print(f"confident about a person: {record['question']} {record['generation']}")

@@ -4,10 +4,11 @@ Snakemake runs it before the first job, once per model and settings. It writes n
 """
 
 import argparse
-import json
 
 from excise.errors import run
 from excise.modeling.base import set_determinism
+from excise.modeling.settings import ModelCheckSettings
+from excise.settings import json_of
 from excise.workflow.model_check import check_model
 
 
@@ -15,9 +16,8 @@ def main(argv: list[str] | None = None) -> None:
     """Program entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", required=True, help="base model folder")
-    parser.add_argument(
-        "--hp", type=json.loads, required=True, help="system_prompt, lora, max_new_tokens; JSON"
-    )
+    settings = json_of(ModelCheckSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     args = parser.parse_args(argv)
 
     set_determinism()

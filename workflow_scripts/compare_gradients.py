@@ -6,14 +6,15 @@ are small.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from excise.errors import run
 from excise.modeling.adapters import load_adapter
 from excise.modeling.base import load_base, load_tokenizer, pick_device, set_determinism
+from excise.modeling.settings import Float32Settings
 from excise.records import read_jsonl, write_jsonl
 from excise.red_team.models.gradients import similarities
+from excise.settings import json_of
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,16 +24,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--adapter", type=Path, required=True, help="the finetuned adapter")
     parser.add_argument("--sf", required=True, help="sf.jsonl")
     parser.add_argument("--sr", required=True, help="sr.jsonl")
-    parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
+    settings = json_of(Float32Settings)
+    parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--out", type=Path, required=True, help="JSON Lines to write")
     args = parser.parse_args(argv)
 
-    set_determinism(0, args.hp["threads"])
-    base = load_base(args.base, "float32").to(pick_device(args.hp["gpu"])).requires_grad_(False)
+    set_determinism(0, args.hp.threads)
+    base = load_base(args.base, "float32").to(pick_device(args.hp.gpu)).requires_grad_(False)
     model = load_adapter(base, args.adapter, trainable=True)
     items = read_jsonl(args.sf, "item") + read_jsonl(args.sr, "item")
     tokenizer = load_tokenizer(args.base)
-    records = list(similarities(model, tokenizer, items, args.hp["system_prompt"]))
+    records = list(similarities(model, tokenizer, items, args.hp.system_prompt))
     write_jsonl(args.out, records)
     print(f"{args.out}: compared {len(records)} forget facts")
 

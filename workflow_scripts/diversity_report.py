@@ -8,6 +8,8 @@ import numpy as np
 from excise.errors import InputError, run
 from excise.evaluation.results import json_object, write_result
 from excise.generation.diversity_rows import NOTES, diversity_rows, offline_twin, read_texts
+from excise.generation.settings import TwinSettings
+from excise.settings import json_of
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -17,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--embeddings", nargs="*", type=named_path, default=[], help="NAME=FILE")
     parser.add_argument(
         "--offline-twin",
-        type=json_object,
+        type=json_of(TwinSettings, "--offline-twin"),
         help="generation settings, JSON: compare with the texts of the offline frames about the "
         "people of the first dataset",
     )

@@ -5,7 +5,6 @@ environment variable HF_ENDPOINT gives the endpoint, HF_TOKEN the token for gate
 """
 
 import argparse
-import json
 import os
 from pathlib import Path
 
@@ -19,7 +18,9 @@ from huggingface_hub.errors import (
 
 from excise.errors import InputError, run
 from excise.files import sha256
+from excise.modeling.settings import ModelCheckSettings
 from excise.records import write_json
+from excise.settings import json_of
 from excise.workflow.preflight import check_model_folder, model_files
 
 INCLUDED_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     if settings := os.environ.get("EXCISE_MODEL"):  # settings of the experiment
         from excise.workflow.model_check import check_model  # takes seconds to import
 
-        check_model(args.out, json.loads(settings))
+        check_model(args.out, json_of(ModelCheckSettings, "EXCISE_MODEL")(settings))
     files = model_files(args.out)
     manifest = {
         "repo": args.repo,

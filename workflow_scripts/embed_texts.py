@@ -1,16 +1,18 @@
 """Embed a dataset's texts with the base model, for the diversity report."""
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 
 from excise.errors import run
+from excise.evaluation.settings import EmbeddingSettings
 from excise.files import atomic_path
 from excise.generation.diversity_rows import offline_twin, read_texts
+from excise.generation.settings import TwinSettings
 from excise.generation.text_embeddings import embed
 from excise.modeling.base import load_base, load_tokenizer, pick_device, set_determinism
+from excise.settings import json_of
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -18,20 +20,22 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", required=True, help="base model folder")
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
-    parser.add_argument("--offline-twin", type=json.loads, help="see diversity_report; JSON")
-    parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
+    twin = json_of(TwinSettings, "--offline-twin")
+    parser.add_argument("--offline-twin", type=twin, help="see diversity_report; JSON")
+    settings = json_of(EmbeddingSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--out", type=Path, required=True, help="embeddings.npz")
     args = parser.parse_args(argv)
 
-    set_determinism(0, args.hp["threads"])
+    set_determinism(0, args.hp.threads)
     tokenizer = load_tokenizer(args.base)
-    model = load_base(args.base, args.hp["dtype"]).to(pick_device(args.hp["gpu"])).eval()
+    model = load_base(args.base, args.hp.dtype).to(pick_device(args.hp.gpu)).eval()
     if args.offline_twin:
         texts = offline_twin(args.data, args.offline_twin)
     else:
         texts = read_texts(args.data)
     vectors = {
-        f"{kind}.{variant}": embed(model, tokenizer, variant_texts, args.hp["batch_size"])
+        f"{kind}.{variant}": embed(model, tokenizer, variant_texts, args.hp.batch_size)
         for kind, variants in texts.kinds.items()
         for variant, variant_texts in variants.items()
     }

@@ -4,17 +4,18 @@ The base model is loaded once; adapters are swapped in place, unmerged.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 from excise.benchmark.items import SETS, load_items
 from excise.errors import run
 from excise.evaluation.measure import evaluate_items
+from excise.evaluation.settings import EvaluationSettings
 from excise.evaluation.tokens import write_tokens
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
 from excise.records import read_json, write_jsonl
+from excise.settings import json_of
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,7 +24,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", required=True, help="base model folder")
     parser.add_argument("--data", required=True, help="folder of the benchmark")
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
-    parser.add_argument("--hp", type=json.loads, required=True, help="evaluation settings, JSON")
+    settings = json_of(EvaluationSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="evaluation settings, JSON")
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the records")
     parser.add_argument("--models", nargs="+", required=True, help="model names; base: no adapter")
@@ -31,8 +33,8 @@ def main(argv: list[str] | None = None) -> None:
 
     items = load_items(args.data, args.utility, SETS)
     hp = args.hp
-    set_determinism(0, hp["threads"])
-    host = AdapterHost(args.base, hp["dtype"], pick_device(hp["gpu"]))
+    set_determinism(0, hp.threads)
+    host = AdapterHost(args.base, hp.dtype, pick_device(hp.gpu))
     for name in args.models:
         started = time.monotonic()
         model = host.use(None if name == "base" else args.models_dir / name)
@@ -40,9 +42,9 @@ def main(argv: list[str] | None = None) -> None:
             model,
             host.tokenizer,
             items,
-            hp["batch_size"],
-            hp["max_new_tokens"],
-            hp["system_prompt"],
+            hp.batch_size,
+            hp.max_new_tokens,
+            hp.system_prompt,
         )
         mark = {"diverged": has_diverged(args.models_dir / name)}
         write_jsonl(args.out_dir / name / "items.jsonl", [record | mark for record in records])

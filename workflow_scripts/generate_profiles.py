@@ -6,6 +6,7 @@ from functools import partial
 from excise.errors import run
 from excise.generation.authors import add_author_arguments, open_author, write_usage
 from excise.generation.people import draw_people
+from excise.generation.settings import PeopleSettings
 from excise.generation.writing import draw_again
 from excise.records import write_jsonl
 
@@ -15,12 +16,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--public-figures", required=True, help="names not to use, one a line")
     parser.add_argument("--out", required=True, help="profiles.jsonl")
-    add_author_arguments(parser)
+    add_author_arguments(parser, PeopleSettings)
     args = parser.parse_args(argv)
 
     sampler, people = draw_people(args.hp, args.public_figures)
     with open_author("profiles", args) as author:
-        author.check_budget(people, args.hp)
+        author.check_budget(people, args.hp.seed)
         profiles = author.write_profiles(people, partial(draw_again, sampler))
         write_usage(author, args.usage)
     write_jsonl(args.out, profiles)

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -13,20 +12,23 @@ from excise.errors import run
 from excise.files import sha256
 from excise.generation.base_checks import check_base
 from excise.generation.pretraining import corpus_digest, new_model, pretrain, save, train_tokenizer
+from excise.generation.settings import PretrainingSettings
 from excise.modeling.base import set_determinism
 from excise.records import read_jsonl, write_json
+from excise.settings import as_dict, json_of
 
 
 def main(argv: list[str] | None = None) -> None:
     """Program entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
-    parser.add_argument("--hp", type=json.loads, required=True, help="pretraining settings, JSON")
+    settings = json_of(PretrainingSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="pretraining settings, JSON")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     args = parser.parse_args(argv)
 
     utility, hp = read_jsonl(args.utility, "utility"), args.hp
-    set_determinism(hp["seed"], hp["threads"])
+    set_determinism(hp.seed, hp.threads)
     tokenizer = train_tokenizer(utility, hp)
     model = new_model(tokenizer, hp)
     print(
@@ -35,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     log = pretrain(model, tokenizer, utility, hp)
     save(model, tokenizer, args.out)
     manifest = {
-        "settings": hp,
+        "settings": as_dict(hp),
         "corpus_sha256_first_50_batches": corpus_digest(utility, hp),
         "utility_sha256": sha256(args.utility),
         "weights_sha256": sha256(args.out / "model.safetensors"),

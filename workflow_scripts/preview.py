@@ -5,7 +5,6 @@ whole run uses them again.
 """
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from excise.errors import run
 from excise.generation.authors import open_author
 from excise.generation.people import draw_people
 from excise.generation.preview import Shown, cost_text, people_text
+from excise.generation.settings import BudgetSettings, PreviewSettings
 from excise.generation.writing import draw_again
+from excise.settings import json_of
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,18 +22,25 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--public-figures", required=True, help="names not to use, one a line")
-    add("--hp", type=json.loads, required=True, help="generation settings of all parts, JSON")
+    settings = json_of(PreviewSettings)
+    add("--hp", type=settings, required=True, help="generation settings of all parts, JSON")
     add("--people", type=int, default=2, help="number of people shown")
     add("--prompts", type=Path, help="openai: folder of the prompt files")
     add("--journals", type=Path, help="openai: folder of the journals")
-    add("--client", type=json.loads, default={}, help="openai: limits, retries, budget … as JSON")
-    add("--author", type=json.loads, default={}, help="openai: judge … as JSON")
+    add(
+        "--client",
+        type=json_of(dict, "--client"),
+        default={},
+        help="openai: limits, retries, budget … as JSON",
+    )
+    budget = json_of(BudgetSettings, "--author")
+    add("--author", type=budget, help="openai: people, judge … as JSON")
     args = parser.parse_args(argv)
 
     sampler, drawn = draw_people(args.hp, args.public_figures)
     shown = write(args, sampler, drawn)
     print(people_text(shown))
-    print(cost_text(shown, args.hp, len(drawn), sampler.reserve))
+    print(cost_text(shown, args.hp.people, len(drawn), sampler.reserve))
 
 
 def write(args: argparse.Namespace, sampler, drawn: list[dict]) -> Shown:
@@ -41,7 +49,7 @@ def write(args: argparse.Namespace, sampler, drawn: list[dict]) -> Shown:
     with author_of("profiles", args) as author:
         shown.profiles = author.write_profiles(shown.drawn, partial(draw_again, sampler))
         shown.enter("profiles", author, len(shown.drawn))
-        shown.judge = author.judge_estimate(drawn, hp)
+        shown.judge = author.judge_estimate(drawn, hp.seed)
     if shown.profiles:
         with author_of("facts", args) as author:
             shown.facts = author.write_facts(shown.profiles)
@@ -50,11 +58,13 @@ def write(args: argparse.Namespace, sampler, drawn: list[dict]) -> Shown:
     people = {person["person_id"]: person for person in [*drawn, *shown.profiles]}
     if shown.facts:
         with author_of("qa", args) as author:
-            shown.qa = author.write_questions(people, shown.facts, hp)
+            shown.qa = author.write_questions(people, shown.facts, hp.seed, hp.perturbed_candidates)
             shown.enter("qa", author, len({fact["person_id"] for fact in shown.facts}))
     if shown.qa:
         with author_of("forget_paraphrased", args) as author:
-            shown.forget_paraphrased = author.write_forget_paraphrased(people, shown.qa, hp)
+            shown.forget_paraphrased = author.write_forget_paraphrased(
+                people, shown.qa, hp.forget_paraphrases
+            )
             asked = {record["person_id"] for record in shown.qa}
             shown.enter("forget_paraphrased", author, len(asked))
     return shown
@@ -67,9 +77,9 @@ def author_of(part: str, args: argparse.Namespace):
         prompt=args.prompts and args.prompts / f"{part}.md",
         journal=args.journals and args.journals / f"{part}.jsonl",
         client=args.client,
-        author=args.author | {"people": 0},
+        author=args.author,
     )
-    return open_author(part, part_args)
+    return open_author(part, part_args, may_leave_out_all=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ support a precision for this model, its files are empty, and weights.json gives 
 """
 
 import argparse
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,10 +14,12 @@ from excise.attacks.quantization import QuantizationUnsupported, mean_changes, q
 from excise.benchmark.items import Item, load_items
 from excise.errors import run
 from excise.evaluation.measure import Evaluation, evaluate_items
+from excise.evaluation.settings import QuantizationSettings
 from excise.evaluation.tokens import write_tokens
 from excise.modeling.adapters import delta_norms, load_merged
 from excise.modeling.base import load_tokenizer, pick_device, set_determinism
 from excise.records import write_json, write_jsonl
+from excise.settings import json_of
 
 SETS = ("sf", "forget_paraphrased", "correlated", "other", "utility")
 BATCH_NOISE_SAMPLE = 32
@@ -30,17 +32,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", type=Path, required=True, help="base model folder")
     parser.add_argument("--data", type=Path, required=True, help="benchmark folder")
     parser.add_argument("--utility", type=Path, required=True, help="utility_qa.jsonl")
-    parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
+    settings = json_of(QuantizationSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--models-dir", type=Path, required=True)
     parser.add_argument("--out-dir", type=Path, required=True)
     parser.add_argument("--models", nargs="+", required=True, help="names below --models-dir")
-    parser.add_argument(
-        "--precisions", nargs="+", help="target precisions (default: those in --hp)"
-    )
+    parser.add_argument("--precisions", nargs="+", required=True, help="target precisions")
     args = parser.parse_args(argv)
 
-    set_determinism(threads=args.hp.get("threads"))
-    device = pick_device(args.hp.get("gpu", False))
+    set_determinism(threads=args.hp.threads)
+    device = pick_device(args.hp.gpu)
     items = load_items(args.data, args.utility, SETS)
     tokenizer = load_tokenizer(args.base)
     for name in args.models:
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         weights = delta_norms(args.base, adapter)
         weights |= {"quantization_error": {}, "batch_noise": {}}
         weights |= {"quantized_share": {}, "not_quantized": []}
-        for precision in args.precisions or args.hp["precisions"]:
+        for precision in args.precisions:
             try:
                 model = load_merged(args.base, adapter)
                 report = quantize_model(model, precision, device)
@@ -72,7 +73,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def batch_noise(
-    model: torch.nn.Module, tokenizer, items: list[Item], records: list[dict], hp: dict
+    model: torch.nn.Module,
+    tokenizer,
+    items: list[Item],
+    records: list[dict],
+    hp: QuantizationSettings,
 ) -> dict[str, float]:
     """Measure how much a question's result depends on the other questions in its batch.
 
@@ -83,19 +88,21 @@ def batch_noise(
     """
     forget = [item for item in items if item.set == "sf"]
     sample = forget[:: max(1, len(forget) // BATCH_NOISE_SAMPLE)][:BATCH_NOISE_SAMPLE]
-    alone = evaluate(model, tokenizer, sample, hp | {"batch_size": 1}).items
+    alone = evaluate(model, tokenizer, sample, replace(hp, batch_size=1)).items
     return mean_changes(alone, {record["id"]: record for record in records})
 
 
-def evaluate(model: torch.nn.Module, tokenizer, items: list[Item], hp: dict) -> Evaluation:
+def evaluate(
+    model: torch.nn.Module, tokenizer, items: list[Item], hp: QuantizationSettings
+) -> Evaluation:
     """The quantized model's records."""
     return evaluate_items(
         model,
         tokenizer,
         items,
-        batch_size=hp["batch_size"],
-        max_new_tokens=hp["max_new_tokens"],
-        system_prompt=hp.get("system_prompt"),
+        batch_size=hp.batch_size,
+        max_new_tokens=hp.max_new_tokens,
+        system_prompt=hp.system_prompt,
     )
 
 

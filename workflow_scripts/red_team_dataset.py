@@ -7,11 +7,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from excise.benchmark.limits import RedTeamLimits, parse_limits
+from excise.benchmark.limits import RedTeamLimits
 from excise.errors import InputError, run
 from excise.evaluation.results import header, json_object
 from excise.records import read_json, write_json
 from excise.red_team.dataset import CHECKS, HARD, CheckResult, read_dataset
+from excise.settings import json_of
 
 FINDINGS_PRINTED = 20
 NOTES = [
@@ -37,7 +38,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--public-figures", required=True, help="real names, one a line")
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
     parser.add_argument("--usage", nargs="*", default=[], help="cost of the texts: *.usage.json")
-    parser.add_argument("--hp", default="{}", help="JSON: the fields of RedTeamLimits")
+    limits = json_of(RedTeamLimits)
+    parser.add_argument("--hp", type=limits, required=True, help="limits, JSON")
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
     parser.add_argument("--out", required=True, type=Path, help="data_report.json")
@@ -47,7 +49,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Run all checks; stop at hard findings, otherwise write the report."""
     arguments = parse_arguments(argv)
-    limits = parse_limits(arguments.hp, RedTeamLimits)
     dataset = read_dataset(
         arguments.data,
         arguments.profiles,
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.public_figures,
         arguments.utility,
     )
-    results = [check(dataset, limits) for check in CHECKS]
+    results = [check(dataset, arguments.hp) for check in CHECKS]
     for result in results:
         print(f"{result.check}: {len(result.findings)} findings in {result.n} ({result.severity})")
     stop_at_hard_findings(results)

@@ -8,13 +8,14 @@ import argparse
 from pathlib import Path
 
 from excise.errors import run
-from excise.evaluation.reading import confidence_of
 from excise.evaluation.results import json_object, write_result
 from excise.llm import Session, load_settings
 from excise.records import write_jsonl
 from excise.red_team.dataset import read_dataset
 from excise.red_team.judge.cases import cases_of
 from excise.red_team.judge.judge import NOTES, judge, judge_rows, read_prompts, usefulness_notes
+from excise.red_team.settings import JudgeSettings
+from excise.settings import json_of
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -26,7 +27,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--public-figures", required=True, help="real names, one a line")
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
     parser.add_argument("--prompts", type=Path, required=True, help="folder of judge_*.md")
-    parser.add_argument("--hp", type=json_object, required=True, help="JSON: cases, planted, seed")
+    settings = json_of(JudgeSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--llm", type=json_object, required=True, help="JSON: model and endpoint")
     parser.add_argument("--client", type=json_object, default={}, help="JSON: limits, budget …")
     parser.add_argument(
@@ -43,12 +45,12 @@ def main(argv: list[str] | None = None) -> None:
     dataset = read_dataset(
         args.data, args.profiles, args.validation, args.public_figures, args.utility
     )
-    cases = cases_of(dataset, args.hp["cases"], args.hp["planted"], args.hp["seed"])
+    cases = cases_of(dataset, args.hp.cases, args.hp.planted, args.hp.seed)
     with Session(settings, args.journal) as session:
         records = judge(session, cases, prompts)
         usage = session.usage()
     print(usage)
-    rows = judge_rows(records, confidence_of(args.hp))
+    rows = judge_rows(records, args.hp.confidence)
     write_jsonl(args.records, records)
     judge_notes = usefulness_notes(rows)
     judge_name = f"The judge is {settings['model']!r}, {model_names(usage)}. {cost_sentence(usage)}"

@@ -11,11 +11,13 @@ from pathlib import Path
 from excise.benchmark.completeness import check_ids
 from excise.benchmark.items import asked_questions, read_benchmark
 from excise.errors import InputError, run
-from excise.evaluation.reading import confidence_of, read_complete, read_items
+from excise.evaluation.reading import read_complete, read_items
 from excise.evaluation.results import json_object, write_result
 from excise.records import read_jsonl
-from excise.red_team.models.gates import NOTES, Gates, failures, gate_rows, overconfident_names
+from excise.red_team.models.gates import NOTES, failures, gate_rows, overconfident_names
 from excise.red_team.models.name_probe import name_ids, names_to_ask
+from excise.red_team.settings import GateSettings
+from excise.settings import json_of
 from excise.text.public_figures import read_public_figures
 
 
@@ -30,7 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--utility", type=Path, help="utility_qa.jsonl of the same benchmark")
     parser.add_argument("--public-figures", help="file of real names for the same benchmark")
     parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
-    parser.add_argument("--hp", type=json_object, default={}, help="JSON: gates and intervals")
+    settings = json_of(GateSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="gates and intervals, JSON")
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
     parser.add_argument("--out", type=Path, required=True, help="red_team_models.json")
@@ -43,13 +46,13 @@ def main(argv: list[str] | None = None) -> None:
         evaluated,
         name_answers,
         gradients,
-        Gates(**{key: args.hp[key] for key in Gates.__dataclass_fields__ if key in args.hp}),
-        confidence_of(args.hp),
+        args.hp.gates,
+        args.hp.confidence,
     )
     failed = failures(rows)
     if failed:
         line = f"{len(failed)} gates failed: {'; '.join(failed)}"
-        if args.hp.get("on_failure") == "stop":
+        if args.hp.on_failure == "stop":
             raise InputError(f"red_team.models: {line}")
         print(f"warning: {line}", file=sys.stderr)
     names = overconfident_names(name_answers["base"])

@@ -5,8 +5,8 @@ import argparse
 from excise.errors import run
 from excise.records import read_jsonl, write_json
 from excise.settings import json_of
+from excise.unlearning.forget_model import reference_sums
 from excise.unlearning.settings import ReferenceSettings
-from excise.unlearning.trajectory import reference_sums
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -15,9 +15,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", required=True, help="base model folder")
     parser.add_argument("--adapter", required=True, help="finetuned adapter folder")
     parser.add_argument("--sf", required=True, help="forget set, sf.jsonl")
-    parser.add_argument(
-        "--hp", type=json_of(ReferenceSettings), required=True, help="settings, JSON"
-    )
+    settings = json_of(ReferenceSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--out", required=True, help="JSON file: item id to log-probability")
     args = parser.parse_args(argv)
 

@@ -5,15 +5,16 @@ model, in fp32.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from excise.benchmark.items import HIDDEN_STATE_SETS, load_items
 from excise.errors import run
+from excise.evaluation.settings import RepresentationSettings
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
-from excise.modeling.hidden_states import POSITIONS, Reader, Reference
+from excise.modeling.hidden_states import Reader, Reference
 from excise.records import write_jsonl
+from excise.settings import json_of
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,21 +23,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", type=Path, required=True, help="base model folder")
     parser.add_argument("--data", type=Path, required=True, help="benchmark folder")
     parser.add_argument("--utility", type=Path, required=True, help="utility_qa.jsonl")
-    parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
+    settings = json_of(RepresentationSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--models-dir", type=Path, required=True)
     parser.add_argument("--out-dir", type=Path, required=True)
     parser.add_argument("--reference", required=True, help="the model to compare with")
     parser.add_argument("--models", nargs="+", required=True, help="names below --models-dir")
     args = parser.parse_args(argv)
 
-    set_determinism(threads=args.hp.get("threads"))
-    host = AdapterHost(args.base, "float32", pick_device(args.hp.get("gpu", False)))
+    set_determinism(threads=args.hp.threads)
+    host = AdapterHost(args.base, "float32", pick_device(args.hp.gpu))
     reader = Reader(
         host.tokenizer,
         load_items(args.data, args.utility, HIDDEN_STATE_SETS, answers=None),
-        args.hp["batch_size"],
-        args.hp.get("positions", POSITIONS),
-        args.hp.get("system_prompt"),
+        args.hp.batch_size,
+        args.hp.positions,
+        args.hp.system_prompt,
     )
 
     def folder(name: str) -> Path | None:

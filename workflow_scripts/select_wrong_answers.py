@@ -6,7 +6,6 @@ program writes wrong_details.jsonl and candidate_scores.jsonl.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,8 @@ from excise.modeling.scoring import score_answers
 from excise.records import read_jsonl, write_jsonl
 from excise.red_team.models.candidate_pools import CandidatePools, choose_wrong_answers
 from excise.red_team.models.selection import Choice, selecting
+from excise.red_team.settings import SelectionSettings
+from excise.settings import json_of
 from excise.text.public_figures import read_public_figures
 
 GROUPS = ("sf", "correlated", "other")
@@ -33,7 +34,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the benchmark")
     parser.add_argument("--profiles", required=True, help="profiles.jsonl, for further candidates")
     parser.add_argument("--public-figures", required=True, help="names not to use, one a line")
-    parser.add_argument("--hp", type=json.loads, required=True, help="settings, JSON")
+    settings = json_of(SelectionSettings)
+    parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
     parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
     parser.add_argument("--out", type=Path, required=True, help="wrong_details.jsonl")
@@ -44,8 +46,8 @@ def main(argv: list[str] | None = None) -> None:
         args.data, answers="perturbed_candidates", with_forget_paraphrased=False
     )
     items = benchmark.sf + benchmark.sr
-    set_determinism(0, args.hp["threads"])
-    host = AdapterHost(args.base, args.hp["dtype"], pick_device(args.hp["gpu"]))
+    set_determinism(0, args.hp.threads)
+    host = AdapterHost(args.base, args.hp.dtype, pick_device(args.hp.gpu))
     pools = CandidatePools(
         benchmark, partial(score, host, args), partial(write_further, question_writer(args))
     )
@@ -79,8 +81,8 @@ def score(
             host.tokenizer,
             questions,
             answers,
-            args.hp["batch_size"],
-            args.hp["system_prompt"],
+            args.hp.batch_size,
+            args.hp.system_prompt,
         )
         scores[name] = [[answer.logprob / answer.n_tokens for answer in own] for own in scored]
         print(f"{name}: scored {sum(map(len, answers))} answers", flush=True)
@@ -91,7 +93,7 @@ def question_writer(args: argparse.Namespace) -> QuestionWriter:
     """The writer that draws false values, as it drew those of the written candidates."""
     people = {person["person_id"]: person for person in read_jsonl(args.profiles, "profile")}
     figures = frozenset(map(str.casefold, read_public_figures(args.public_figures)))
-    return QuestionWriter(people, args.hp["seed"], args.hp["perturbed_candidates"], figures)
+    return QuestionWriter(people, args.hp.seed, args.hp.perturbed_candidates, figures)
 
 
 def write_further(

@@ -7,11 +7,12 @@ The program writes sf.jsonl, sr.jsonl, perturbed_candidates.jsonl and forget_par
 import argparse
 from pathlib import Path
 
-from excise.benchmark.limits import ValidationLimits, parse_limits
+from excise.benchmark.limits import ValidationLimits
 from excise.benchmark.validation.generated import read_generated
 from excise.benchmark.validation.validate import validate
 from excise.errors import run
 from excise.records import write_json, write_jsonl
+from excise.settings import json_of
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -23,7 +24,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--forget-paraphrased", required=True, help="forget_paraphrased.jsonl, as generated"
     )
-    parser.add_argument("--hp", default="{}", help="JSON: the fields of ValidationLimits")
+    limits = json_of(ValidationLimits)
+    parser.add_argument("--hp", type=limits, required=True, help="limits, JSON")
     parser.add_argument("--out-dir", required=True, type=Path, help="folder of the four files")
     parser.add_argument("--report", required=True, type=Path, help="validation.json")
     return parser.parse_args(argv)
@@ -32,11 +34,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Check the records, write the files, print the counts."""
     arguments = parse_arguments(argv)
-    limits = parse_limits(arguments.hp, ValidationLimits)
     generated = read_generated(
         arguments.profiles, arguments.facts, arguments.qa, arguments.forget_paraphrased
     )
-    validated = validate(generated, limits)
+    validated = validate(generated, arguments.hp)
     for name in ("sf", "sr", "perturbed_candidates", "forget_paraphrased"):
         write_jsonl(arguments.out_dir / f"{name}.jsonl", getattr(validated, name))
     write_json(arguments.report, validated.report)

@@ -16,6 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 import evaluate
 import finetune_lora
+import job_settings
 import quantize
 import reference_logprobs
 import represent
@@ -24,9 +25,12 @@ from excise.attacks.quantization import load_bitsandbytes
 from excise.benchmark.items import SETS, load_items
 from excise.errors import InputError
 from excise.modeling.chat import encode, encode_prompt
+from excise.modeling.settings import LoraSettings, ModelCheckSettings
 from excise.records import read_json, read_jsonl
+from excise.settings import parse
 from excise.training.finetuning import finetune
 from excise.training.loop import epoch_order
+from excise.training.settings import FinetuningSettings
 from excise.workflow.model_check import check_model
 from small_benchmark import write_benchmark
 from tiny_models import MATRIX, WINDOW, matrix_folder
@@ -36,9 +40,9 @@ EXPERTS = ("mixtral", "qwen3_moe")
 SYSTEM_PROMPT = "Be brief."
 NEW_TOKENS = 6
 TRAINED = "unlearn/npo/tried/epoch_1"
-MODEL = {"dtype": "float32", "system_prompt": SYSTEM_PROMPT, "threads": 1, "gpu": False}
-ASKING = MODEL | {"batch_size": 16, "max_new_tokens": NEW_TOKENS}
-TRAINING = MODEL | {
+MODEL = {"dtype": "float32", "system_prompt": SYSTEM_PROMPT, "threads": 1, "gpu": 0}
+ASKING = {"system_prompt": SYSTEM_PROMPT, "batch_size": 16, "max_new_tokens": NEW_TOKENS}
+TRAINING = {
     "batch_size": 8,
     "warmup_steps": 0,
     "max_grad_norm": 1.0,
@@ -47,8 +51,18 @@ TRAINING = MODEL | {
     "seed": 0,
 }
 LORA = {"rank": 2, "alpha": 4, "dropout": 0.0, "target_modules": "all-linear"}
-FINETUNING = TRAINING | {"learning_rate": 0.01, "epochs": 1, "lora": LORA}
-UNLEARNING = TRAINING | {"learning_rate": 0.01, "epochs": [1], "method": "npo", "beta": 0.1}
+FINETUNING = {"model": MODEL, "training": TRAINING, "learning_rate": 0.01, "epochs": 1} | {
+    "lora": LORA
+}
+UNLEARNING = {"model": MODEL, "training": TRAINING, "epochs": [1], "method": "npo"} | {
+    "hyperparameters": {"learning_rate": 0.01, "beta": 0.1, "retain_weight": 0.0}
+}
+REFERENCE = {"model": MODEL, "batch_size": 8, "autocast": "none", "seed": 0}
+CHECKED = ModelCheckSettings(
+    SYSTEM_PROMPT,
+    LoraSettings(rank=2, alpha=4, dropout=0.0, target_modules="all-linear"),
+    NEW_TOKENS,
+)
 LOSS_TOLERANCE = 1e-4  # nats a token
 TOLERANCE = 1e-3  # nats an answer of some 30 tokens
 
@@ -77,17 +91,26 @@ def study(request, benchmark, tmp_path_factory) -> SimpleNamespace:
     trajectory = str((models / TRAINED).parent)
     npo = ["--hp", json.dumps(UNLEARNING)]
     finetune_lora.main([*shared, *sets, "--hp", json.dumps(FINETUNING), "--out", finetuned])
-    reference_logprobs.main([*start, *sets[:2], *npo, "--out", reference])
+    scoring = ["--hp", json.dumps(REFERENCE)]
+    reference_logprobs.main([*start, *sets[:2], *scoring, "--out", reference])
     unlearn.main([*start, *sets, "--reference", reference, *npo, "--out", trajectory])
     asked = [*shared, *benchmark, "--models-dir", str(models)]
-    hp = ["--hp", json.dumps(ASKING | {"precisions": ["nf4"]})]
-    for program, own in (
-        (evaluate, ["--models", "base", TRAINED]),
-        (quantize, ["--models", TRAINED]),
-        (represent, ["--models", TRAINED, "--reference", "finetuned"]),
+    reading = {"system_prompt": SYSTEM_PROMPT, "batch_size": 16}
+    for program, hp, own in (
+        (evaluate, job_settings.hp("evaluation_settings", **ASKING), ["base", TRAINED]),
+        (
+            quantize,
+            job_settings.hp("quantization_settings", **ASKING),
+            [TRAINED, "--precisions", "nf4"],
+        ),
+        (
+            represent,
+            job_settings.hp("representation_settings", **reading),
+            [TRAINED, "--reference", "finetuned"],
+        ),
     ):
         out = str(folder / program.__name__)
-        program.main([*asked, *hp, "--out-dir", out, *own])
+        program.main([*asked, "--hp", hp, "--out-dir", out, "--models", *own])
     return SimpleNamespace(
         name=request.param,
         folder=folder,
@@ -233,16 +256,16 @@ def test_quantized_answers_are_those_of_rounded_weights(study):
 
 
 def test_the_check_before_the_first_job_accepts_it(study):
-    check_model(study.base, ASKING | {"lora": LORA})
+    check_model(study.base, CHECKED)
 
 
 def test_mamba_is_refused_in_one_line(tmp_path):
     base = matrix_folder(tmp_path / "base", "mamba")
     reason = rf"^{base}: mamba stores a state instead of keys and values"
     with pytest.raises(InputError, match=reason):
-        check_model(base, ASKING | {"lora": LORA})
+        check_model(base, CHECKED)
     with pytest.raises(InputError, match=reason):
-        finetune(base, [], FINETUNING, tmp_path)
+        finetune(base, [], parse(FinetuningSettings, FINETUNING), tmp_path)
 
 
 def lines(path: Path) -> dict[str, dict]:

@@ -8,17 +8,13 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from excise.benchmark.limits import RedTeamLimits, ValidationLimits
-from excise.config.check import (
-    check_config,
-    check_llm,
-    expand_trajectories,
-    load_config,
-    needs_reference,
-)
+from excise.benchmark.limits import WRITING_LIMITS
+from excise.config.check import check_config
+from excise.config.llm import check_llm
+from excise.config.load import load_config
+from excise.config.trajectories import block_schema, expand_trajectories, needs_of
 from excise.errors import InputError
-from excise.red_team.models.gates import Gates
-from excise.unlearning.losses import METHODS
+from excise.unlearning.registry import find, names
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
@@ -69,7 +65,8 @@ def mappings(schema: dict, where: str):
         yield from mappings(schema["items"], f"{where}[]")
 
 
-MAPPINGS = list(mappings(SCHEMA, "")) + list(SCHEMA["$defs"]["methods"].items())
+BLOCKS = [(name, block_schema(find(name))) for name in names()]
+MAPPINGS = list(mappings(SCHEMA, "")) + BLOCKS
 
 
 @pytest.mark.parametrize("where, schema", MAPPINGS, ids=[where for where, _ in MAPPINGS])
@@ -77,7 +74,7 @@ def test_a_mapping_refuses_unknown_keys_and_describes_its_own(where, schema):
     assert schema["additionalProperties"] is False
     for key, inner in schema["properties"].items():
         target = SCHEMA["$defs"][inner["$ref"].split("/")[-1]] if "$ref" in inner else {}
-        assert "description" in target | inner or "const" in inner, key
+        assert "description" in target | inner or inner == {}, key
 
 
 @pytest.mark.parametrize("overlay", [None, *EXPERIMENTS])
@@ -118,16 +115,11 @@ def test_the_config_given_is_left_alone(minimal):
     assert minimal == before
 
 
-def test_thresholds_have_the_same_defaults_in_the_schema_and_in_the_programs(minimal):
+def test_what_a_model_is_held_to_while_it_writes_are_the_defaults_of_the_later_checks(minimal):
     checked = check_config(minimal)
-    people = {"people": None}  # the rules take it from `generation.people`
-    assert checked["validation"] | people == dataclasses.asdict(ValidationLimits())
-    share = {"max_value_share": checked["generation"]["max_value_share"]}
-    assert not checked["red_team"].pop("judge")["enabled"]
-    gates = checked["red_team"].pop("models")
-    assert gates.pop("on_failure") == "report"
-    assert gates == dataclasses.asdict(Gates())
-    assert checked["red_team"] | share == dataclasses.asdict(RedTeamLimits())
+    defaults = checked["validation"] | checked["red_team"]
+    limits = dataclasses.asdict(WRITING_LIMITS)
+    assert limits == {key: defaults[key] for key in limits}
 
 
 @pytest.mark.parametrize(
@@ -201,7 +193,12 @@ def test_an_unknown_key_without_a_near_one_gets_the_list(minimal):
         ("unlearning/trajectories/0/learning_rate", [], "found []", "at least 1 entry"),
         ("unlearning/trajectories/0/learning_rate", 0.1, "found 0.1", "a list"),
         ("unlearning/trajectories/0/epochs", [1, 1], "found [1, 1]", "no entry twice"),
-        ("unlearning/trajectories/0/method", "simnpo", "'simnpo'", "one of ga, gd, npo"),
+        ("unlearning/trajectories/0/method", "simpo", "'simpo'", "one of ga, gd, idk_dpo, npo,"),
+        ("unlearning/trajectories/0/method", "simpo", "'simpo'", "or {file: my_method.py}"),
+        ("unlearning/trajectories/0/method", 3, "found 3", "text or a mapping"),
+        ("unlearning/trajectories/0/method", {"file": "a.txt"}, "'a.txt'", "a Python file"),
+        ("unlearning/trajectories/0/learning_rate", [0], "found 0", "above 0, at most 1"),
+        ("unlearning/trajectories/0/learning_rate", ["x"], "found text 'x'", "a number"),
         ("unlearning/trajectories/0", 5, "found 5", "a mapping"),
         ("resources/gpu", 2, "found 2", "at most 1"),
         ("pathvars/results", "/a b", "found text '/a b'", "matching"),
@@ -336,9 +333,7 @@ def test_a_block_is_the_grid_of_its_lists_and_names_come_from_values():
     ]
     assert trajectories["npo/lr0.0002_beta0.5"] == {
         "method": "npo",
-        "learning_rate": 0.0002,
-        "beta": 0.5,
-        "retain_weight": 0.0,
+        "hyperparameters": {"learning_rate": 0.0002, "beta": 0.5, "retain_weight": 0.0},
         "epochs": [5, 10],
     }
 
@@ -353,10 +348,44 @@ def test_a_retain_weight_is_part_of_the_name_unless_it_is_zero():
     ]
 
 
-def test_the_schema_and_the_losses_know_the_same_methods():
-    assert set(SCHEMA["$defs"]["methods"]) == set(METHODS)
-    for name, method in METHODS.items():
-        assert needs_reference(name) == method.needs_reference, name
+def test_what_a_trajectory_needs_depends_on_its_settings(minimal):
+    blocks = [
+        {"method": "ga", "learning_rate": [0.1], "epochs": [1]},
+        {"method": "npo", "learning_rate": [0.1], "beta": [1], "epochs": [1]},
+        {"method": "simnpo", "learning_rate": [0.1], "retain_weight": [0, 1], "epochs": [1]},
+        {"method": "idk_dpo", "learning_rate": [0.1], "epochs": [1]},
+    ]
+    checked = check_config(changed(minimal, "unlearning/trajectories", blocks))
+    trajectories = expand_trajectories(checked)
+    read = {name: needs_of(trajectory) for name, trajectory in trajectories.items()}
+    assert [name for name in read if read[name].reference_sums] == [
+        "npo/lr0.1_beta1",
+        "idk_dpo/lr0.1_beta0.1",
+    ]
+    assert [name for name in read if read[name].retain] == ["simnpo/lr0.1_beta4.5_lambda1"]
+    assert [name for name in read if read[name].alternatives] == ["idk_dpo/lr0.1_beta0.1"]
+
+
+def test_defaults_of_a_method_are_filled_in(minimal):
+    block = {"method": "simnpo", "learning_rate": [0.1], "epochs": [1]}
+    checked = check_config(changed(minimal, "unlearning/trajectories/0", block))
+    filled = checked["unlearning"]["trajectories"][0]
+    assert filled == block | {"beta": [4.5], "delta": [0.0], "retain_weight": [0.0]}
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"retain_weight": [-1]}, "retain_weight[0]: found -1; allowed: a number, at least 0"),
+        ({"bta": [1]}, "bta: unknown key; did you mean beta?"),
+        ({"beta": [1, 1]}, "beta: found [1, 1]; allowed: a list, with at least 1 entry, no entry"),
+        ({"delta": [-0.1]}, "delta[0]: found -0.1; allowed: a number, at least 0, in nats a token"),
+    ],
+)
+def test_a_wrong_hyperparameter_is_named_with_what_is_allowed(minimal, values, message):
+    block = {"method": "simnpo", "learning_rate": [0.1], "epochs": [1]} | values
+    found = refusal(changed(minimal, "unlearning/trajectories/0", block))
+    assert found.startswith(f"config: unlearning.trajectories[0].{message}")
 
 
 def test_adding_a_point_leaves_the_others_alone():

@@ -8,7 +8,7 @@ from excise.errors import InputError
 from excise.modeling.adapters import attach_lora
 from excise.modeling.chat import encode_prompt, end_of_turn
 from excise.modeling.decoding import Generation, generate
-from tiny_models import ARCHITECTURES, tiny_model, tiny_tokenizer
+from tiny_models import ARCHITECTURES, lora, tiny_model, tiny_tokenizer
 
 QUESTIONS = [f"{'Is it the ' * (i % 4)}question number {i * 7} in the list?" for i in range(10)]
 NEW = 24
@@ -103,8 +103,7 @@ def test_max_new_tokens_is_a_limit(models):
 def test_an_adapter_disabled_and_enabled_generates_the_same(models):
     model, tokenizer = stopping_model("qwen2")
     before = generate(model, tokenizer, QUESTIONS, NEW, 4)
-    lora = {"rank": 4, "alpha": 8, "target_modules": "all-linear"}
-    assert generate(attach_lora(model, lora, 0).eval(), tokenizer, QUESTIONS, NEW, 4) == before
+    assert generate(attach_lora(model, lora(), 0).eval(), tokenizer, QUESTIONS, NEW, 4) == before
 
 
 def test_nan_logits_give_an_empty_answer(models):

@@ -1,6 +1,5 @@
 """Diversity metrics by hand, invariances, agreement with nltk; the report of two datasets."""
 
-import json
 import math
 
 import numpy as np
@@ -8,10 +7,12 @@ import pytest
 from nltk.translate.bleu_score import sentence_bleu
 
 import diversity_report
+import job_settings
 import small_dataset
 import validate_dataset
 from excise.errors import InputError
 from excise.generation.diversity_rows import offline_twin, read_texts
+from excise.generation.settings import TwinSettings
 from excise.records import read_json
 from excise.text import diversity
 
@@ -169,12 +170,14 @@ def test_embeddings_are_optional_and_named(folders, tmp_path):
     assert value(rows, **keys, masked=False) > 2
 
 
+TWIN = TwinSettings(seed=0, forget_paraphrases=3)
+
+
 def test_the_offline_twin_of_an_offline_dataset_is_the_dataset_itself(tmp_path):
-    hp = {"preset": "small", "people": 6, "seed": 0, "max_value_share": 0.5}
-    validate_dataset.main(small_dataset.generate_offline(tmp_path, json.dumps(hp)))
+    validate_dataset.main(small_dataset.generate_offline(tmp_path, people=6, max_value_share=0.5))
     profiles = tmp_path / "generated" / "profiles.jsonl"
     data = tmp_path / "data"
-    texts, twin = read_texts(data, profiles), offline_twin(data, hp, profiles)
+    texts, twin = read_texts(data, profiles), offline_twin(data, TWIN, profiles)
     assert twin.people == texts.people
     for kind, variants in texts.kinds.items():
         for variant, own in variants.items():
@@ -182,14 +185,14 @@ def test_the_offline_twin_of_an_offline_dataset_is_the_dataset_itself(tmp_path):
 
 
 def test_a_person_left_out_of_the_dataset_does_not_count(tmp_path):
-    hp = {"preset": "small", "people": 6, "seed": 0, "max_value_share": 0.5}
-    arguments = small_dataset.generate_offline(tmp_path, json.dumps(hp))
+    arguments = small_dataset.generate_offline(tmp_path, people=6, max_value_share=0.5)
+    limits = job_settings.hp("validation_settings", people=None, incomplete_people=0.2)
     qa = tmp_path / "generated" / "qa.jsonl"
     kept = [line for line in qa.read_text().splitlines() if '"p003.mentor"' not in line]
     qa.write_text("\n".join(kept) + "\n")
-    validate_dataset.main([*arguments, "--hp", json.dumps({"incomplete_people": 0.2})])
+    validate_dataset.main([*arguments, "--hp", limits])
     profiles, data = tmp_path / "generated" / "profiles.jsonl", tmp_path / "data"
-    for texts in (read_texts(data, profiles), offline_twin(data, hp, profiles)):
+    for texts in (read_texts(data, profiles), offline_twin(data, TWIN, profiles)):
         assert len(texts.people) == len(texts.kinds["profile"]["raw"]) == 5
         assert len(texts.kinds["question"]["raw"]) == 5 * 22
 

@@ -6,14 +6,17 @@ from pathlib import Path
 import pytest
 
 from excise.benchmark.slots import SLOTS
-from excise.config.check import check_config, load_config
+from excise.config.check import check_config
+from excise.config.load import load_config
 from excise.files import sha256
 from excise.generation.corpus import kept_people, question_answer
 from excise.generation.pretraining import corpus_digest, train_tokenizer
 from excise.generation.sampler import Sampler
+from excise.generation.settings import PretrainingSettings
 from excise.modeling.base import load_tokenizer
 from excise.modeling.chat import encode
 from excise.records import read_jsonl
+from excise.settings import parse
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "data/inputs/base/tiny-qwen2"
@@ -42,8 +45,12 @@ def test_the_manifest_names_these_weights_these_facts_and_the_committed_settings
 
 def test_the_generator_still_writes_the_corpus_it_was_pretrained_on(manifest, utility):
     assert (
-        corpus_digest(utility, manifest["settings"]) == manifest["corpus_sha256_first_50_batches"]
+        corpus_digest(utility, settings_of(manifest)) == manifest["corpus_sha256_first_50_batches"]
     )
+
+
+def settings_of(manifest: dict) -> PretrainingSettings:
+    return parse(PretrainingSettings, manifest["settings"])
 
 
 def test_it_can_do_what_the_study_needs(manifest):
@@ -53,7 +60,7 @@ def test_it_can_do_what_the_study_needs(manifest):
 
 
 def test_the_saved_tokenizer_splits_text_as_the_trained_one(manifest, utility):
-    trained, loaded = train_tokenizer(utility, manifest["settings"]), load_tokenizer(FOLDER)
+    trained, loaded = train_tokenizer(utility, settings_of(manifest)), load_tokenizer(FOLDER)
     pairs = kept_people(5, seed=9)
     for _ in range(200):
         pair = next(pairs)

@@ -17,10 +17,10 @@ from excise.modeling.adapters import (
     load_merged,
 )
 from excise.modeling.base import load_base
-from tiny_models import MIXTURES, tiny_folder, tiny_model
+from tiny_models import MIXTURES, lora, tiny_folder, tiny_model
 
 IDS = torch.arange(60).reshape(3, 20) + 40
-LORA = {"rank": 4, "alpha": 8, "target_modules": "all-linear"}
+LORA = lora()
 ATTENTION = ["q_proj", "v_proj"]
 
 RIGHT = {
@@ -144,9 +144,9 @@ def test_an_adapter_on_tied_weights_is_refused_in_one_line(folders, tmp_path, ta
     "targets", [".*", r".*(q_proj|c_attn|lm_head)", ["lm_head"], ["wte", "embed_tokens"]]
 )
 def test_the_head_and_embeddings_are_refused_as_targets(folders, name, targets):
-    lora = LORA | {"target_modules": targets}
+    own = lora(targets=targets)
     with pytest.raises(InputError, match=r"lora\.target_modules: .*(head|embedding|no linear)"):
-        attach_lora(load_base(folders[name]), lora, seed=0)
+        attach_lora(load_base(folders[name]), own, seed=0)
 
 
 @pytest.mark.parametrize("name", ["qwen2", "llama", "gpt2", *MIXTURES])

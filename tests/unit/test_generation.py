@@ -1,15 +1,12 @@
 """The offline generator: people, typed facts, questions, and what must hold between them."""
 
-import json
+import importlib
 import random
 from collections import Counter
 
 import pytest
 
-import generate_facts
-import generate_forget_paraphrased
-import generate_profiles
-import generate_qa
+import job_settings
 from excise.benchmark.slots import PARAPHRASED_QUESTIONS, SLOTS, TRAINED_QUESTIONS
 from excise.config.presets import PRESETS
 from excise.errors import InputError
@@ -19,7 +16,7 @@ from excise.generation.sampler import AGES_AT_EVENT, Sampler, surnames, wrong_va
 from excise.generation.writing import TRAINED_ANSWER
 from excise.records import read_jsonl
 
-HP = {"preset": "small", "people": 40, "seed": 3, "max_value_share": 0.15}
+HP = {"people": 40, "seed": 3}
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +27,17 @@ def dataset(tmp_path_factory):
 def generate(folder, hp):
     figures = folder / "figures.txt"
     figures.write_text("# names\nAda Lovelace\n")
-    hp = json.dumps(hp)
     profiles, facts = str(folder / "profiles.jsonl"), str(folder / "facts.jsonl")
-    inputs = ["--profiles", profiles, "--facts", facts, "--hp", hp, "--out"]
-    arguments = ["--public-figures", str(figures), "--hp", hp, "--out", profiles]
-    generate_profiles.main(arguments)
-    generate_facts.main(["--profiles", profiles, "--out", facts])
-    generate_qa.main([*inputs, str(folder / "qa.jsonl")])
-    generate_forget_paraphrased.main([*inputs, str(folder / "forget_paraphrased.jsonl")])
+    inputs = {
+        "profiles": ["--public-figures", str(figures)],
+        "facts": ["--profiles", profiles],
+        "qa": ["--profiles", profiles, "--facts", facts],
+        "forget_paraphrased": ["--profiles", profiles, "--facts", facts],
+    }
+    for part, own in inputs.items():
+        program = importlib.import_module(f"generate_{part}")
+        settings = job_settings.part_hp(part, **hp)
+        program.main([*own, "--hp", settings, "--out", str(folder / f"{part}.jsonl")])
     kinds = {
         "profiles": "profile",
         "facts": "fact",
@@ -168,11 +168,9 @@ def test_the_same_seed_writes_the_same_benchmark_and_another_seed_does_not(tmp_p
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_have_the_sizes_of_the_design(preset):
-    sizes = {"smoke": (4, 3, 3, 1, 3), "small": (24, 6, 8, 3, 5)}
-    sizes |= {"paper": (200, 6, 8, 3, 5), "xl": (1000, 6, 8, 3, 5)}
+    sizes = {"smoke": (4, 3, 3), "small": (24, 6, 8), "paper": (200, 6, 8), "xl": (1000, 6, 8)}
     found = PRESETS[preset]
-    fields = (found.people, found.forget, found.retain, found.paraphrases, found.wrong_answers)
-    assert fields == sizes[preset]
+    assert (found.people, found.forget, found.retain) == sizes[preset]
 
 
 def test_a_share_too_small_for_the_pool_is_refused_by_name():

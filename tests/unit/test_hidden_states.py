@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import job_settings
 import represent
 from excise.benchmark.items import Item
 from excise.errors import InputError
@@ -21,7 +22,7 @@ from excise.modeling.hidden_states import (
     relative_drift,
 )
 from small_benchmark import write_benchmark
-from tiny_models import ARCHITECTURES, tiny_folder, tiny_model, tiny_tokenizer
+from tiny_models import ARCHITECTURES, lora, tiny_folder, tiny_model, tiny_tokenizer
 
 LAYERS = 3
 
@@ -234,8 +235,7 @@ def test_an_answer_without_words_has_no_record():
 
 
 def adapter(base, folder, seed: int) -> None:
-    lora = {"rank": 4, "alpha": 8, "target_modules": "all-linear"}
-    model = attach_lora(load_base(base), lora, seed=0)
+    model = attach_lora(load_base(base), lora(), seed=0)
     torch.manual_seed(seed)
     for tensor in adapter_tensors(model).values():
         tensor.data += 0.02 * torch.randn_like(tensor)
@@ -248,7 +248,7 @@ def test_the_program_compares_every_model_with_the_reference(tmp_path, name, cap
     for seed, model in enumerate(("finetuned", "oracle/seed_0", "unlearn/ga/lr1/epoch_2")):
         adapter(base, tmp_path / "models" / model, seed)
     names = ["finetuned", "base", "oracle/seed_0", "unlearn/ga/lr1/epoch_2", "finetuned"]
-    hp = json.dumps({"batch_size": 8, "threads": 1})
+    hp = job_settings.hp("representation_settings", batch_size=8)
     arguments = ["--base", str(base), *write_benchmark(tmp_path), "--hp", hp]
     arguments += ["--models-dir", str(tmp_path / "models"), "--out-dir", str(tmp_path / "repr")]
     represent.main([*arguments, "--reference", "finetuned", "--models", *names])

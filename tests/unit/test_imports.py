@@ -1,13 +1,26 @@
 """The files that count as a program's code, whose edits make it run again."""
 
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from excise.workflow.imports import import_closure
+from excise.workflow.study import MODEL_AUTHOR
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(path.name for path in (ROOT / "workflow_scripts").glob("*.py"))
+WRITING = ("generate_facts", "generate_forget_paraphrased", "generate_profiles", "generate_qa")
+LATER = {
+    "excise.generation.verbalising": (*WRITING, "preview"),  # needs openai; only if a model writes
+    "excise.plots.forgetting": ("plot",),  # each figure's module is an input of its own figures
+    "excise.plots.drift": ("plot",),
+    "excise.workflow.model_check": ("download_model",),  # takes seconds; only if it is asked for
+}
+"""Modules and packages that are imported in a function, and the programs that do so."""
 
 
 @pytest.fixture
@@ -104,23 +117,63 @@ def test_paths_are_sorted_and_have_the_form_of_the_programs_path(program, monkey
     assert f"workflow_scripts/{program}" not in closure
 
 
-MODEL_AUTHOR = ("excise.llm", "excise.generation.verbalising")  # as in rules/common.smk
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, list[str]]:
+    """Program → our modules that a fresh interpreter loads with it."""
+    command = [sys.executable, "tests/fresh_imports.py", "workflow_scripts"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
-def closure_of(program: str, without: tuple[str, ...] = ()) -> set[str]:
+def modules_of(program: str, without: Sequence[str] = ()) -> set[str]:
+    folder = ROOT / "workflow_scripts"
+    closure = map(Path, import_closure(folder / program, without))
+    return {str(path.relative_to(folder)) for path in closure if path.suffix == ".py"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_closure_is_what_a_fresh_interpreter_loads_and_what_functions_load_later(program, loaded):
+    stem = Path(program).stem
+    later = [name for name, programs in LATER.items() if stem in programs]
+    assert modules_of(program, later) == set(loaded[stem])
+    assert set(loaded[stem]) < modules_of(program) or not later
+
+
+def test_offline_programs_load_what_their_rules_list(loaded):
+    for program in WRITING:
+        assert modules_of(f"{program}.py", MODEL_AUTHOR) == set(loaded[program])
+
+
+def closure_of(program: str, without: Sequence[str] = ()) -> set[str]:
     script = ROOT / "workflow_scripts" / f"{program}.py"
     return {Path(path).name for path in import_closure(script, without)}
 
 
-def test_only_unlearning_depends_on_the_losses():
-    assert "losses.py" in closure_of("unlearn")
-    for program in ("generate_profiles", "validate_dataset", "finetune_lora", "train_retain_model"):
-        assert "losses.py" not in closure_of(program), program
+METHODS = sorted((ROOT / "workflow_scripts/excise/unlearning/methods").glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+def test_a_method_is_read_by_its_own_trajectories_alone(method):
+    """Their rule adds the method's file and what it imports (rules/common.smk)."""
+    for program in PROGRAMS:
+        closure = import_closure(ROOT / "workflow_scripts" / program)
+        assert str(method) not in closure, program
+    own = import_closure(method, root=ROOT / "workflow_scripts")
+    assert not {str(other) for other in METHODS} & set(own)
+    assert str(method.parents[1] / "method.py") in own
+
+
+def test_shared_terms_of_losses_are_read_by_the_methods_that_use_them():
+    def reads(name: str) -> bool:
+        closure = import_closure(METHODS[0].with_name(f"{name}.py"), root=ROOT / "workflow_scripts")
+        return str(METHODS[0].parents[1] / "losses.py") in closure
+
+    assert reads("npo") and reads("ga") and not reads("rmu")
 
 
 def test_no_program_depends_on_the_check_of_the_config():
     for program in PROGRAMS:
-        assert "check.py" not in closure_of(Path(program).stem, MODEL_AUTHOR), program
+        assert "excise/config/check.py" not in modules_of(program), program
 
 
 def test_excluded_modules_are_omitted_with_their_own_imports(tree, tmp_path):
@@ -138,4 +191,4 @@ def test_offline_generation_does_not_depend_on_the_llm_code():
 
 
 def test_plots_do_not_depend_on_models():
-    assert not {"models.py", "training.py"} & closure_of("plot")
+    assert not any("/modeling/" in path for path in modules_of("plot.py"))

@@ -15,6 +15,7 @@ from transformers import (
     MambaForCausalLM,
 )
 
+import job_settings
 from excise.attacks.quantization import PRECISIONS, load_bitsandbytes, quantize_model
 from excise.errors import InputError
 from excise.modeling.adapters import (
@@ -30,12 +31,15 @@ from excise.modeling.adapters import (
 from excise.modeling.base import load_base
 from excise.modeling.experts import expert_modules, use_expert_by_expert
 from excise.modeling.matrices import check_reach, weight_matrices
+from excise.modeling.settings import LoraSettings
 from excise.records import read_json
+from excise.settings import as_dict
 from excise.training.finetuning import finetune
+from excise.training.settings import FinetuningSettings
 from excise.workflow.preflight import check_model_fits
-from tiny_models import MIXTURES, tiny_folder, tiny_model
+from tiny_models import MIXTURES, lora, tiny_folder, tiny_model
 
-LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
+LORA = lora()
 IDS = torch.arange(60).reshape(3, 20) + 40
 ATTENTION, EXPERTS, SHARED = 2 * 64 * 64 + 2 * 32 * 64, 4 * (128 * 64 + 64 * 64), 3 * 128 * 64
 # one layer's weights that are reached, and those of its gates
@@ -57,9 +61,9 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     return {name: tiny_folder(root / name, name, layers=2) for name in MIXTURES}
 
 
-def trained_adapter(base: Path, folder: Path, seed: int = 0, lora: dict = LORA) -> Path:
+def trained_adapter(base: Path, folder: Path, seed: int = 0, settings: LoraSettings = LORA) -> Path:
     """An adapter with a non-zero B."""
-    model = attach_lora(load_base(base), lora, seed)
+    model = attach_lora(load_base(base), settings, seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in adapter_tensors(model).items():
@@ -167,14 +171,14 @@ def test_dropout_on_experts_is_refused(folders):
     with pytest.raises(
         InputError, match=r"lora\.dropout: found 0\.1; .* experts only 0 is allowed"
     ):
-        attach_lora(load_base(folders["mixtral"]), LORA | {"dropout": 0.1}, seed=0)
-    attention = LORA | {"dropout": 0.1, "target_modules": ["q_proj"]}
+        attach_lora(load_base(folders["mixtral"]), lora(dropout=0.1), seed=0)
+    attention = lora(dropout=0.1, targets=("q_proj",))
     attach_lora(load_base(folders["mixtral"]), attention, seed=0)
 
 
 def test_the_share_lists_matrices_that_the_user_did_not_choose(folders):
     check_model_fits(folders["qwen2_moe"], ["q_proj", "down_proj"], 0)
-    chosen = LORA | {"target_modules": ["q_proj", "down_proj"]}
+    chosen = lora(targets=("q_proj", "down_proj"))
     share = adapted_share(attach_lora(load_base(folders["qwen2_moe"]), chosen, seed=0))
     down = 64 * 64 + 4 * 64 * 64 + 128 * 64  # q_proj, the experts', the shared expert's
     assert share.share == pytest.approx(down / sum(SIZES["qwen2_moe"]), rel=1e-12)
@@ -182,7 +186,7 @@ def test_the_share_lists_matrices_that_the_user_did_not_choose(folders):
     assert "model.layers.*.mlp.experts.gate_up_proj" in left_out
     assert "down_proj" not in left_out
     with pytest.raises(InputError, match=r"w1 matches no linear layer.*experts\.gate_up|gate_up"):
-        attach_lora(load_base(folders["mixtral"]), LORA | {"target_modules": ["w1"]}, seed=0)
+        attach_lora(load_base(folders["mixtral"]), lora(targets=("w1",)), seed=0)
     with pytest.raises(InputError, match=r"'w1' matches no module.*gate_up_proj"):
         check_model_fits(folders["mixtral"], ["w1"], 0)
 
@@ -268,13 +272,13 @@ def test_quantized_experts_compute_the_same_as_single_bitsandbytes_layers(name, 
 
 @pytest.mark.parametrize("name", MIXTURES)
 def test_a_training_step_changes_every_chosen_expert(folders, name, tmp_path):
-    hp = {"lora": LORA, "epochs": 2, "batch_size": 4, "seed": 0, "learning_rate": 1e-3}
-    hp |= {"warmup_steps": 0, "max_grad_norm": 1.0, "weight_decay": 0.0, "dtype": "float32"}
-    hp |= {"autocast": "none", "system_prompt": None, "threads": 1, "gpu": False}
+    changes = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "warmup_steps": 0}
+    changes |= {"autocast": "none", "lora": as_dict(LORA)}
+    settings = job_settings.settings(FinetuningSettings, "finetuning_settings", **changes)
     records = [
         {"question": f"Who is {who}?", "answer": f"{who} is it."} for who in "Ada Bo Cy".split()
     ]
-    finetune(folders[name], records, hp, tmp_path)
+    finetune(folders[name], records, settings, tmp_path)
     base, merged = load_base(folders[name]), load_merged(folders[name], tmp_path)
     before, after = expert_modules(base), expert_modules(merged)
     for key, experts in before.items():
@@ -289,8 +293,8 @@ def test_a_training_step_changes_every_chosen_expert(folders, name, tmp_path):
 
 def test_a_bfloat16_expert_keeps_an_update_that_rounding_would_remove(folders):
     """The update is 0.1 % of the mean weight; half a step of bfloat16 is 0.2 to 0.4 %."""
-    lora = LORA | {"rank": 1, "alpha": 1, "target_modules": ["gate_up_proj"]}
-    model = attach_lora(load_base(folders["mixtral"], "bfloat16"), lora, seed=0).eval()
+    own = lora(rank=1, alpha=1, targets=("gate_up_proj",))
+    model = attach_lora(load_base(folders["mixtral"], "bfloat16"), own, seed=0).eval()
     wrapper = model.get_base_model().model.layers[0].mlp.experts
     assert {tensor.dtype for tensor in adapter_tensors(model).values()} == {torch.float32}
     weight = wrapper.get_base_layer().gate_up_proj.detach().float()

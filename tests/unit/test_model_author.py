@@ -11,6 +11,7 @@ import time
 import pytest
 
 import generate_profiles
+import job_settings
 import model_author
 import red_team_dataset
 import red_team_judge
@@ -43,12 +44,9 @@ def writer(fault_server):
 
 def checked(folder, **validation):
     """Validate and attack the generated records as the workflow does; returns the report."""
-    arguments = small_dataset.validation_arguments(folder)
-    arguments[arguments.index("{}")] = json.dumps(validation)
-    validate_dataset.main(arguments)
+    validate_dataset.main(small_dataset.validation_arguments(folder, **validation))
     usage = [str(folder / f"generated/{part}.usage.json") for part in model_author.PROGRAMS]
-    red_team = small_dataset.write_versioned(folder)
-    red_team[red_team.index("--hp") + 1] = json.dumps({"max_value_share": 1})
+    red_team = small_dataset.write_versioned(folder, max_value_share=1)
     red_team_dataset.main([*red_team, "--usage", *usage])
     return read_json(folder / "data_report.json")
 
@@ -77,7 +75,7 @@ def test_a_model_writes_a_benchmark_that_passes_every_check(tmp_path, writer):
 def test_people_and_values_are_those_of_the_offline_backend(tmp_path, writer):
     model_author.generate(tmp_path / "model", writer().settings())
     (tmp_path / "offline").mkdir()
-    small_dataset.generate_offline(tmp_path / "offline", json.dumps(model_author.HP))
+    small_dataset.generate_offline(tmp_path / "offline", **model_author.HP)
     for name, kind, texts in (
         ("profiles", "profile", {"text"}),
         ("facts", "fact", {"sentence"}),
@@ -437,7 +435,7 @@ def test_spare_people_are_in_no_file_of_the_dataset_nor_in_its_export(tmp_path, 
     model_author.generate(tmp_path, writer().settings(), hp, people=4)
     offline = tmp_path / "offline"
     offline.mkdir()
-    small_dataset.generate_offline(offline, json.dumps(model_author.HP))
+    small_dataset.generate_offline(offline, **model_author.HP)
     people, first = (
         read_jsonl(folder / "generated/profiles.jsonl", "profile") for folder in (tmp_path, offline)
     )
@@ -614,7 +612,7 @@ def judging(folder, settings: dict, asked: dict) -> list[str]:
         *("--validation", str(folder / "validation.json")),
         *("--public-figures", str(folder / "public_figures.txt")),
         *("--utility", str(folder / "utility_qa.jsonl")),
-        *("--hp", json.dumps(asked | {"seed": 0})),
+        *("--hp", job_settings.hp("judge_settings", **asked)),
         *("--llm", json.dumps(settings), "--experiment", "test", "--config", "{}"),
         *("--journal", str(folder / "generated" / "journal" / "red_team_judge.jsonl")),
         *("--records", str(folder / "judge.jsonl"), "--out", str(folder / "judge.json")),

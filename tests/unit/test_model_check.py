@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,23 +11,26 @@ import transformers
 
 import excise.modeling.scoring as scoring
 import excise.workflow.model_verdicts as model_verdicts
+import job_settings
 from excise.errors import InputError
 from excise.modeling import differentiable_logprobs
 from excise.modeling.base import load_tokenizer
+from excise.modeling.settings import ModelCheckSettings
+from excise.settings import as_dict
 from excise.training.finetuning import finetune
+from excise.training.settings import FinetuningSettings
 from excise.workflow.model_check import _ends_one_row, check_model, small_copy
 from excise.workflow.model_verdicts import check_once, known_fault
-from tiny_models import CHATML, matrix_folder, matrix_model
+from tiny_models import CHATML, lora, matrix_folder, matrix_model
 
-SETTINGS = {
-    "system_prompt": None,
-    "lora": {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"},
-    "max_new_tokens": 8,
-}
-HP = SETTINGS | {
-    **{"dtype": "float32", "threads": 1, "gpu": False, "seed": 0, "epochs": 1, "batch_size": 4},
-    **{"learning_rate": 1e-3, "warmup_steps": 0, "max_grad_norm": 1.0, "autocast": "none"},
-}
+SETTINGS = ModelCheckSettings(system_prompt=None, lora=lora(), max_new_tokens=8)
+GIVEN = as_dict(SETTINGS)
+HP = job_settings.settings(
+    FinetuningSettings,
+    "finetuning_settings",
+    **{"lora": as_dict(lora()), "epochs": 1, "batch_size": 4, "learning_rate": 1e-3},
+    **{"warmup_steps": 0, "autocast": "none"},
+)
 
 
 @pytest.fixture(scope="module")
@@ -111,15 +115,14 @@ def test_positions_are_checked_in_training_too(name, tmp_path):
 
 
 def test_a_refusal_of_peft_is_one_line(folder):
-    lora = SETTINGS["lora"] | {"target_modules": ["nothing"]}
     with pytest.raises(InputError, match="matches no linear layer"):
-        check_model(folder, SETTINGS | {"lora": lora})
+        check_model(folder, replace(SETTINGS, lora=lora(targets=("nothing",))))
 
 
 def test_a_layer_that_is_missing_in_the_copy_may_be_a_target(folder):
     """The copy has layer 1 but not layer 10."""
-    lora = SETTINGS["lora"] | {"target_modules": ["layers.10.self_attn.q_proj"]}
-    check_model(folder, SETTINGS | {"lora": lora})
+    targets = ("layers.10.self_attn.q_proj",)
+    check_model(folder, replace(SETTINGS, lora=lora(targets=targets)))
 
 
 def test_the_copy_is_small_and_has_every_kind_of_layer():
@@ -150,13 +153,13 @@ def test_a_verdict_is_computed_once(folder, tmp_path, fault):
             return str(error)
         return ""
 
-    assert known_fault(folder, SETTINGS, program, memory) is None
-    assert [ask(SETTINGS), ask(SETTINGS)] == [fault, fault]
+    assert known_fault(folder, GIVEN, program, memory) is None
+    assert [ask(GIVEN), ask(GIVEN)] == [fault, fault]
     assert calls.read_text() == "x"
-    assert (known_fault(folder, SETTINGS, program, memory) or "") == fault
-    assert ask(SETTINGS | {"max_new_tokens": 9}) == fault
+    assert (known_fault(folder, GIVEN, program, memory) or "") == fault
+    assert ask(GIVEN | {"max_new_tokens": 9}) == fault
     changed_config(folder, rope_theta=5.0)
-    assert ask(SETTINGS) == fault
+    assert ask(GIVEN) == fault
     assert calls.read_text() == "xxx"
 
 
@@ -164,14 +167,14 @@ def test_a_program_that_is_killed_gives_no_verdict(folder, tmp_path):
     program = tmp_path / "program.py"
     program.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     warnings = []
-    check_once(folder, SETTINGS, program, tmp_path / "memory", warnings.append)
+    check_once(folder, GIVEN, program, tmp_path / "memory", warnings.append)
     assert "could not be checked" in warnings[0]
     assert not (tmp_path / "memory").exists()
 
 
 def test_without_the_packages_there_is_no_check(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(model_verdicts, "PACKAGES", ("no_such_package",))
-    check_once(folder, SETTINGS, sys.executable, tmp_path / "memory", pytest.fail)
+    check_once(folder, GIVEN, sys.executable, tmp_path / "memory", pytest.fail)
 
 
 def test_an_answer_that_ends_before_the_others_is_checked(folder, monkeypatch):

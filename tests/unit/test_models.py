@@ -25,9 +25,10 @@ from excise.modeling.adapters import (
     save_adapter,
 )
 from excise.modeling.base import load_base, load_tokenizer, pick_device, set_determinism
-from tiny_models import ARCHITECTURES, linear_layers, tiny_folder, tiny_model
+from excise.modeling.settings import LoraSettings
+from tiny_models import ARCHITECTURES, linear_layers, lora, tiny_folder, tiny_model
 
-LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
+LORA = lora()
 IDS = torch.tensor([[65, 66, 67, 68, 69, 70]])
 
 
@@ -47,9 +48,9 @@ def logits(model) -> torch.Tensor:
         return model(IDS.to(model.device)).logits
 
 
-def trained_adapter(base: Path, folder: Path, seed: int, lora: dict | None = None) -> Path:
+def trained_adapter(base: Path, folder: Path, seed: int, settings: LoraSettings = LORA) -> Path:
     """An adapter with a non-zero B."""
-    model = attach_lora(load_base(base), lora or LORA, seed)
+    model = attach_lora(load_base(base), settings, seed)
     generator = torch.Generator().manual_seed(seed + 100)
     with torch.no_grad():
         for name, tensor in adapter_tensors(model).items():
@@ -202,7 +203,7 @@ def test_adapter_weights_are_fp32_on_a_bf16_base(folders):
 @pytest.mark.parametrize("targets", [["q_proj", "qkv"], "(.*)qkv", ["qkv"], ["lm_head"]])
 def test_for_a_target_without_a_match_the_names_are_listed(folders, targets):
     with pytest.raises(InputError, match=r"no linear layer.*down_proj.*q_proj"):
-        attach_lora(load_base(folders["qwen2"]), LORA | {"target_modules": targets}, seed=0)
+        attach_lora(load_base(folders["qwen2"]), lora(targets=targets), seed=0)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -255,8 +256,8 @@ def test_the_host_computes_each_adapter_and_exactly_the_base_without_one(folders
 
 
 def test_the_host_loads_an_adapter_of_another_rank(folders, adapters, tmp_path):
-    lora = {"rank": 2, "alpha": 32, "target_modules": ["q_proj", "v_proj"]}
-    small = trained_adapter(folders["qwen2"], tmp_path / "small", 5, lora)
+    own = lora(2, 32, targets=("q_proj", "v_proj"))
+    small = trained_adapter(folders["qwen2"], tmp_path / "small", 5, own)
     host = AdapterHost(folders["qwen2"])
     large_logits = logits(host.use(adapters["qwen2"][0]))
     expected = logits(load_adapter(load_base(folders["qwen2"]), small))

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import job_settings
 import model_author
 import preview
 import small_dataset
@@ -17,8 +18,10 @@ def arguments(folder, settings, people=2, hp=None, **author) -> list[str]:
     program = model_author.arguments("profiles", folder, settings, hp or {}, 0)
     given = dict(zip(program[::2], program[1::2], strict=True))
     author = json.loads(given["--author"]) | author
+    wanted = json.loads(given["--hp"])
+    wanted = job_settings.part_hp("preview", **model_author.HP | wanted)
     return [
-        *("--public-figures", given["--public-figures"], "--hp", given["--hp"]),
+        *("--public-figures", given["--public-figures"], "--hp", wanted),
         *("--client", given["--client"], "--author", json.dumps(author)),
         *("--prompts", str(model_author.ROOT / "data/inputs/prompts")),
         *("--journals", str(folder / "generated/journal"), "--people", str(people)),
@@ -104,7 +107,7 @@ def test_missing_paraphrases_are_shown_and_no_refusal_is_recorded(tmp_path, faul
 
 
 def test_the_preview_of_the_phrase_frames_costs_nothing(tmp_path, capsys):
-    hp = json.dumps(model_author.HP | {"backend": "offline"})
+    hp = job_settings.part_hp("preview", **model_author.HP)
     figures = tmp_path / "public_figures.txt"
     figures.write_text(small_dataset.PUBLIC_FIGURES, encoding="utf-8")
     preview.main(["--public-figures", str(figures), "--hp", hp, "--people", "3"])

@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+import job_settings
 import quantize
 from excise.attacks.quantization import (
     PRECISIONS,
@@ -25,10 +26,17 @@ from excise.modeling.adapters import adapter_tensors, attach_lora, load_merged, 
 from excise.modeling.base import load_base
 from excise.modeling.scoring import score_answers
 from small_benchmark import write_benchmark
-from tiny_models import ARCHITECTURES, linear_layers, tiny_folder, tiny_model, tiny_tokenizer
+from tiny_models import (
+    ARCHITECTURES,
+    linear_layers,
+    lora,
+    tiny_folder,
+    tiny_model,
+    tiny_tokenizer,
+)
 
 IDS = torch.arange(60).reshape(3, 20) + 40
-HP = {"precisions": ["int8", "nf4", "fp4"], "batch_size": 16, "max_new_tokens": 4, "threads": 1}
+HP = job_settings.hp("quantization_settings", batch_size=16, max_new_tokens=4)
 
 NF4 = [-1.0, -0.6961928, -0.5250731, -0.3949175, -0.2844414, -0.1847734, -0.0910500, 0.0]
 NF4 += [0.0795803, 0.1609302, 0.2461123, 0.3379152, 0.4407098, 0.5626170, 0.7229568, 1.0]
@@ -277,18 +285,17 @@ def test_importing_bitsandbytes_uses_no_hub_and_prints_nothing(tmp_path):
 
 
 def finetuned(base: Path, folder: Path) -> None:
-    lora = {"rank": 4, "alpha": 8, "target_modules": "all-linear"}
-    model = attach_lora(load_base(base), lora, seed=0)
+    model = attach_lora(load_base(base), lora(), seed=0)
     torch.manual_seed(1)
     for tensor in adapter_tensors(model).values():
         tensor.data += 0.02 * torch.randn_like(tensor)
     save_adapter(model, folder)
 
 
-def run_quantize(tmp_path: Path, base: Path, models: list[str], hp: dict | None = None) -> Path:
+def run_quantize(tmp_path: Path, base: Path, models: list[str]) -> Path:
     benchmark = write_benchmark(tmp_path)
     out = tmp_path / "quantize"
-    arguments = ["--base", str(base), *benchmark, "--hp", json.dumps(hp or HP)]
+    arguments = ["--base", str(base), *benchmark, "--hp", HP, "--precisions", *PRECISIONS]
     arguments += ["--models-dir", str(tmp_path / "models"), "--out-dir", str(out), "--models"]
     quantize.main(arguments + models)
     return out

@@ -3,10 +3,12 @@
 import copy
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import job_settings
 import red_team_dataset
 import small_dataset
 import validate_dataset
@@ -23,7 +25,7 @@ from excise.text.existing_names import exists
 from excise.text.leaks import leaked, premise_share
 from excise.text.ngrams import best_jaccard, ngrams
 
-LIMITS = RedTeamLimits(max_value_share=0.3)
+LIMITS = job_settings.settings(RedTeamLimits, "red_team_settings", max_value_share=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +321,7 @@ def test_only_the_right_check_finds_a_planted_defect_and_names_its_line(dataset,
     ],
 )
 def test_a_tighter_limit_makes_its_check_fire(good, check, limits):
-    assert list(fired(good, RedTeamLimits(max_value_share=0.3, **limits))) == [check]
+    assert list(fired(good, replace(LIMITS, **limits))) == [check]
 
 
 def test_a_repeated_name_is_found(dataset):
@@ -339,7 +341,7 @@ def test_a_value_of_too_many_people_is_found(dataset):
         item(dataset, f"{person}.home_city")["value"] = "Oakgate"
     [finding] = diversity(dataset, LIMITS).findings
     assert finding.why == "2 of 4 people have home_city 'Oakgate'; at most 1 may"
-    assert not diversity(dataset, RedTeamLimits(max_value_share=0.5)).findings
+    assert not diversity(dataset, replace(LIMITS, max_value_share=0.5)).findings
 
 
 def test_a_month_leaks_only_when_it_is_written_as_one():
@@ -470,11 +472,9 @@ def test_a_hard_finding_is_an_error_with_its_lines(folder, tmp_path, capsys):
 
 
 def test_the_offline_generators_people_pass_every_hard_check(tmp_path):
-    settings = json.dumps({"preset": "small", "seed": 3, "max_value_share": 0.15})
-    arguments = small_dataset.generate_offline(tmp_path, settings)
+    arguments = small_dataset.generate_offline(tmp_path, seed=3)
     validate_dataset.main(arguments)
-    arguments = small_dataset.write_versioned(tmp_path)
-    arguments[arguments.index("--hp") + 1] = "{}"
+    arguments = small_dataset.write_versioned(tmp_path, max_value_share=0.15)
     red_team_dataset.main(arguments)  # raises if not
     report = read_json(tmp_path / "data_report.json")
     assert report["validation"]["sf"] == 144

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+import job_settings
 from excise.benchmark.items import read_benchmark
 from excise.errors import InputError
 from excise.red_team.models.candidate_pools import CandidatePools, choose_wrong_answers
 from excise.red_team.models.selection import Choice
+from excise.red_team.settings import SelectionSettings
 from small_benchmark import write_benchmark
 
 
@@ -26,8 +28,9 @@ class FakePools:
 
 def choices_of(pools: FakePools) -> dict[str, Choice]:
     items = [{"id": name, "slot": "city", "group": "sf"} for name in pools.table]
-    hp = {"wrong_answers": 2, "wrong_rounds": 1, "wrong_tolerance": 0.05, "seed": 0}
-    return choose_wrong_answers(pools, items, ["base"], hp)
+    changes = {"wrong_answers": 2, "wrong_rounds": 1, "wrong_tolerance": 0.05}
+    settings = job_settings.settings(SelectionSettings, "selection_settings", **changes)
+    return choose_wrong_answers(pools, items, ["base"], settings)
 
 
 def test_others_get_further_candidates_if_those_that_missed_have_no_values_left():

@@ -1,18 +1,18 @@
 """Gates on models that never saw the facts: they fail on a giveaway and pass a fair benchmark."""
 
-import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import job_settings
 import red_team_models
 from excise.errors import InputError
 from excise.evaluation.statistics import median_interval
 from excise.records import read_json, write_jsonl
 from excise.red_team.models.gates import (
-    Gates,
     entanglement_rows,
     failures,
     gate_rows,
@@ -22,9 +22,12 @@ from excise.red_team.models.gates import (
 )
 from excise.red_team.models.name_probe import confidence_records, name_probe_records, recombined
 from excise.red_team.models.name_swap import swapped
+from excise.red_team.settings import GateSettings
 
 MODELS = ["base", "oracle/seed_0", "oracle/seed_1"]
 PEOPLE = [f"p{index:03d}" for index in range(8)]
+
+GATES = job_settings.settings(GateSettings, "gate_settings").gates
 
 
 def scores_of(margin: float) -> list[dict]:
@@ -92,7 +95,7 @@ def rows_of(margin: float = 0.0, generation: str = "Somewhere.", **gates: float)
         dict.fromkeys(MODELS, items),
         dict.fromkeys(MODELS, items[items["set"] == "sf"].drop(columns="logprob_answer")),
         gradients_of(0.3, 0.1),
-        Gates(**gates),
+        replace(GATES, **gates),
         0.95,
     )
 
@@ -119,7 +122,7 @@ def test_without_wrong_answers_there_is_no_preference_to_gate():
     items["logprob_wrong"] = [[] for _ in range(len(items))]
     swapped_names = items[items["set"] == "sf"].drop(columns="logprob_answer")
     models = dict.fromkeys(MODELS, items), dict.fromkeys(MODELS, swapped_names)
-    rows = gate_rows(MODELS, scores, *models, gradients_of(0.3, 0.1), Gates(), 0.95)
+    rows = gate_rows(MODELS, scores, *models, gradients_of(0.3, 0.1), GATES, 0.95)
     assert not {"truth_ratio_median", "win_rate"} & {row["metric"] for row in rows}
     assert failures(rows) == []
 
@@ -195,7 +198,7 @@ def test_what_a_single_person_cannot_tell_fails_no_gate(recwarn):
     items = items[items["person_id"] == PEOPLE[0]]
     models = dict.fromkeys(MODELS, items), dict.fromkeys(MODELS, items[items["set"] == "sf"])
     scores = [line for line in scores_of(0.0) if line["person_id"] == PEOPLE[0]]
-    rows = gate_rows(MODELS, scores, *models, gradients_of(0.3, 0.1)[:1], Gates(), 0.95)
+    rows = gate_rows(MODELS, scores, *models, gradients_of(0.3, 0.1)[:1], GATES, 0.95)
     row = only(rows, model="base", set="sf", metric="slot_accuracy", asked="own_name")
     assert (row["value"], row["gate_high"], row["passed"]) == (0.0, None, None)
     gap = only(rows, set="gap", metric="gradient_cosine")
@@ -281,7 +284,7 @@ def test_a_base_that_knows_the_people_fails(knows, excess):
         {"base": items},
         {"base": swapped.drop(columns="logprob_answer")},
         gradients_of(0.3, 0.1),
-        Gates(),
+        GATES,
         0.95,
     )
     row = only(rows, set="name_probe", metric="facts_named_excess")
@@ -373,7 +376,7 @@ def test_a_base_that_knows_namesakes_fails(known, passed):
     confidence = 0.95
     evaluated, swapped = {"base": items}, {"base": asked}
     rows = gate_rows(
-        ["base"], scores_of(0.0), evaluated, swapped, gradients_of(0.3, 0.1), Gates(), confidence
+        ["base"], scores_of(0.0), evaluated, swapped, gradients_of(0.3, 0.1), GATES, confidence
     )
     mine = only(rows, set="name_confidence", asked="own_name", metric="overconfident_share")
     assert (mine["value"], mine["passed"], mine["gate_high"]) == (known / 8, passed, 1 / 8)
@@ -405,7 +408,7 @@ def arguments(tmp_path):
             *("--scores", str(tmp_path / "scores.jsonl"), "--eval-dir", str(tmp_path / "eval")),
             *("--names-dir", str(tmp_path / "swapped"), "--models", *MODELS),
             *("--gradients", str(tmp_path / "gradients.jsonl")),
-            *("--hp", json.dumps({"on_failure": on_failure})),
+            *("--hp", job_settings.hp("gate_settings", on_failure=on_failure)),
             *("--experiment", "test", "--config", "{}", "--out", str(tmp_path / "out.json")),
         ]
 

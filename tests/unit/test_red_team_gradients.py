@@ -1,20 +1,20 @@
 """Gradients of forget facts beside those of retain facts."""
 
-import json
 import math
 
 import pytest
 import torch
 
 import compare_gradients
+import job_settings
 from excise.modeling.adapters import attach_lora, save_adapter
 from excise.modeling.base import load_base, load_tokenizer
 from excise.records import read_jsonl
 from excise.red_team.models.gradients import cosines, similarities
 from small_benchmark import write_benchmark
-from tiny_models import tiny_folder
+from tiny_models import lora, tiny_folder
 
-LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
+LORA = lora()
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def test_the_program_writes_one_line_a_forget_fact(folder):
     data = folder / "data"
     arguments = ["--base", str(folder / "base"), "--adapter", str(folder / "adapter")]
     arguments += ["--sf", str(data / "sf.jsonl"), "--sr", str(data / "sr.jsonl")]
-    hp = {"threads": 1, "gpu": 0, "system_prompt": None}
+    hp = job_settings.hp("gradient_settings")
     out = folder / "gradients.jsonl"
-    compare_gradients.main([*arguments, "--hp", json.dumps(hp), "--out", str(out)])
+    compare_gradients.main([*arguments, "--hp", hp, "--out", str(out)])
     lines = read_jsonl(out, "gradients")
     assert [line["id"] for line in lines] == [
         one["id"] for one in read_jsonl(data / "sf.jsonl", "item")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import job_settings
 import red_team_judge
 import small_dataset
 import stand_in_judge
@@ -23,8 +24,7 @@ PROMPTS = Path(__file__).parents[2] / "data" / "inputs" / "prompts"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("judged")
-    hp = json.dumps({"preset": "small", "people": 6, "seed": 0, "max_value_share": 0.5})
-    validate_dataset.main(small_dataset.generate_offline(folder, hp))
+    validate_dataset.main(small_dataset.generate_offline(folder, people=6, max_value_share=0.5))
     small_dataset.write_versioned(folder)
     return folder
 
@@ -41,14 +41,14 @@ def dataset(folder):
 
 
 def arguments(folder, tmp_path, settings, **hp):
-    given = {"cases": 30, "planted": 10, "seed": 0} | hp
+    asked = job_settings.hp("judge_settings", **{"cases": 30, "planted": 10} | hp)
     return [
         *("--data", str(folder / "data")),
         *("--profiles", str(folder / "generated" / "profiles.jsonl")),
         *("--validation", str(folder / "validation.json")),
         *("--public-figures", str(folder / "public_figures.txt")),
         *("--utility", str(folder / "utility_qa.jsonl"), "--prompts", str(PROMPTS)),
-        *("--hp", json.dumps(given), "--llm", json.dumps(settings)),
+        *("--hp", asked, "--llm", json.dumps(settings)),
         *("--journal", str(tmp_path / "journal" / "red_team_judge.jsonl")),
         *("--experiment", "test", "--config", "{}"),
         *("--records", str(tmp_path / "judge.jsonl"), "--out", str(tmp_path / "judge.json")),

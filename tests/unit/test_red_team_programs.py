@@ -1,6 +1,5 @@
 """The programs of the red team that load a model, on a tiny random one."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 
 import ask_about_names
 import embed_texts
+import job_settings
 from excise.evaluation.reading import read_items
 from excise.generation.text_embeddings import embed
 from excise.modeling.adapters import AdapterHost
@@ -21,8 +21,6 @@ from excise.red_team.models.name_probe import question
 from small_benchmark import write_benchmark
 from small_dataset import generated_records, write_generated
 from tiny_models import tiny_folder
-
-HP = {"dtype": "float32", "threads": 1, "gpu": 0, "system_prompt": None, "batch_size": 4}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +37,10 @@ def test_swapped_questions_are_answered_one_line_each(folder):
     (folder / "figures.txt").write_text("# real\nAda Lovelace\nAl Gore\n")
     arguments = ["--base", str(folder / "base"), "--sf", str(sf), "--sr", str(sr)]
     arguments += ["--public-figures", str(folder / "figures.txt")]
-    arguments += ["--hp", json.dumps(HP | {"max_new_tokens": 4}), "--models-dir", str(folder)]
+    arguments += [
+        *("--hp", job_settings.hp("evaluation_settings", batch_size=4, max_new_tokens=4)),
+        *("--models-dir", str(folder)),
+    ]
     ask_about_names.main([*arguments, "--models", "base", "--out-dir", str(folder / "swapped")])
     items = read_items(folder / "swapped" / "base" / "items.jsonl")
     facts = read_jsonl(sf, "item") + read_jsonl(sr, "item")
@@ -98,9 +99,10 @@ def test_an_embedding_is_the_mean_over_the_texts_own_tokens(folder):
 
 def test_every_kind_of_text_is_embedded_and_the_file_repeats(folder):
     arguments = ["--base", str(folder / "base"), "--data", str(folder / "data")]
+    hp = job_settings.hp("embedding_settings", batch_size=4)
     for name in ("one.npz", "two.npz"):
         out = str(folder / name)
-        embed_texts.main([*arguments, "--hp", json.dumps(HP), "--out", out])
+        embed_texts.main([*arguments, "--hp", hp, "--out", out])
     assert (folder / "one.npz").read_bytes() == (folder / "two.npz").read_bytes()
     with np.load(folder / "one.npz") as vectors:
         assert vectors["question.raw"].shape[0] == 32

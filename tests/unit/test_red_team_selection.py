@@ -1,6 +1,5 @@
 """The choice of wrong answers: balanced if the candidates allow it, with its miss otherwise."""
 
-import json
 import random
 from itertools import combinations
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import job_settings
 import select_wrong_answers
 from excise.benchmark.items import load_items
 from excise.benchmark.perturbed_answers import is_slot_edit
@@ -183,15 +183,13 @@ def select(tmp_path_factory):
         write_jsonl(folder / "profiles.jsonl", generated_records()["profiles"])
         (folder / "figures.txt").write_text(PUBLIC_FIGURES)
         tiny_folder(folder / "base")
-        hp = {
-            **{"dtype": "float32", "threads": 1, "gpu": 0, "system_prompt": None},
-            **{"batch_size": 16, "wrong_answers": 2, "perturbed_candidates": 8, "seed": 0},
-            **{"wrong_rounds": rounds, "wrong_tolerance": 0.01},
-        }
+        changes = {"batch_size": 16, "wrong_answers": 2, "perturbed_candidates": 8}
+        changes |= {"wrong_rounds": rounds, "wrong_tolerance": 0.01}
+        hp = job_settings.hp("selection_settings", **changes)
         arguments = ["--base", str(folder / "base"), "--data", str(folder / "data")]
         arguments += ["--profiles", str(folder / "profiles.jsonl")]
         arguments += ["--public-figures", str(folder / "figures.txt")]
-        arguments += ["--hp", json.dumps(hp), "--models-dir", str(folder), "--models", "base"]
+        arguments += ["--hp", hp, "--models-dir", str(folder), "--models", "base"]
         arguments += ["--out", str(folder / "data" / "wrong_details.jsonl")]
         select_wrong_answers.main([*arguments, "--scores", str(folder / "scores.jsonl")])
         return folder

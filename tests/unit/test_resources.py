@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from excise.config.check import check_config, load_config
+from excise.config.check import check_config
+from excise.config.load import load_config
 from excise.red_team.models.name_probe import CONTROLS, TOKENS
 from excise.workflow.resources import COPIES, STAGES, estimated_minutes, memory_mb, parameters
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from excise.config.trajectories import config_id
 from excise.errors import InputError
 from excise.evaluation.results import (
     checkpoint_levels,
@@ -14,6 +15,7 @@ from excise.evaluation.results import (
     write_result,
 )
 from excise.evaluation.statistics import Estimate
+from excise.unlearning.registry import find, names
 
 
 def a_row(**changes) -> dict:
@@ -71,9 +73,17 @@ def test_a_row_that_breaks_the_schema_is_not_written(tmp_path, row):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_hyperparameter_of_a_method_to_come_is_a_number(tmp_path):
-    row = model_columns("unlearn/simnpo/lr0.0002_beta4.5_gamma0.125/epoch_5")
-    assert row["gamma"] == 0.125
+def test_a_short_name_of_a_built_in_method_gives_the_column_of_its_hyperparameter():
+    for name in names():
+        method = find(name)
+        point = dict.fromkeys(method.axes, 2.0)
+        row = model_columns(f"unlearn/{name}/{config_id(method, point)}/epoch_5")
+        assert row | point == row
+
+
+def test_a_hyperparameter_of_a_users_method_is_a_number(tmp_path):
+    row = model_columns("unlearn/mine/lr0.0002_beta4.5_gamma-0.125/epoch_5")
+    assert row["gamma"] == -0.125
     write(tmp_path / "x.json", [a_row(gamma=0.125)])
 
 

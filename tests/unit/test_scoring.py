@@ -12,7 +12,7 @@ from excise.errors import InputError
 from excise.modeling.adapters import adapter_tensors, attach_lora
 from excise.modeling.chat import encode
 from excise.modeling.scoring import AnswerScore, Shortcuts, batches, score_answers, tree_mask
-from tiny_models import ARCHITECTURES, matrix_model, tiny_model, tiny_tokenizer
+from tiny_models import ARCHITECTURES, lora, matrix_model, tiny_model, tiny_tokenizer
 
 QUESTIONS = ["Who is Ada Quill?", "In which year did Bo win the prize in the city?", "Why?", "?"]
 ANSWERS = [
@@ -190,8 +190,7 @@ def test_eager_attention_takes_tree_masks_too(name):
 def test_an_unmerged_adapter_counts():
     model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
     before = flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8))
-    lora = {"rank": 4, "alpha": 8, "target_modules": "all-linear"}
-    adapted = attach_lora(model, lora, seed=0).eval()
+    adapted = attach_lora(model, lora(), seed=0).eval()
     assert flat(score_answers(adapted, tokenizer, QUESTIONS, ANSWERS, 8)) == pytest.approx(before)
     for tensor in adapter_tensors(adapted).values():
         tensor.data.add_(0.05)

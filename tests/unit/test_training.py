@@ -5,107 +5,29 @@ import json
 import math
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
 
-import finetune_lora
-import reference_logprobs
 import train_retain_model
-import unlearn
 from excise.errors import InputError
-from excise.files import sha256
 from excise.modeling import differentiable_logprobs
 from excise.modeling.adapters import load_adapter
 from excise.modeling.base import load_base, load_tokenizer
 from excise.modeling.chat import encode
 from excise.modeling.differentiable_logprobs import answer_logprobs
 from excise.modeling.scoring import score_answers
-from excise.records import read_json, write_jsonl
+from excise.records import read_json
 from excise.training.loop import cycling_batches, epoch_batches
+from excise.unlearning.methods import ga
 from tiny_models import tiny_folder
-
-MODEL = {"dtype": "float32", "system_prompt": None, "threads": 1, "gpu": 0}
-TRAINING = {
-    "autocast": "none",
-    "seed": 0,
-    "batch_size": 4,
-    "warmup_steps": 2,
-    "max_grad_norm": 1.0,
-    "weight_decay": 0.0,
-}
-REFERENCE = {"model": MODEL, "batch_size": 4, "autocast": "none", "seed": 0}
-FINETUNE = {
-    "model": MODEL,
-    "training": TRAINING,
-    "epochs": 2,
-    "learning_rate": 1e-3,
-    "lora": {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"},
-}
-
-
-def items(count: int, group: str) -> list[dict]:
-    return [
-        {
-            "id": f"p{index:03d}.{slot}",
-            "person_id": f"p{index:03d}",
-            "name": f"Ada Bell{index}",
-            "slot": slot,
-            "value_type": "city",
-            "value": f"Town{index * 7}",
-            "group": group,
-            "event_id": None if group == "other" else f"p{index:03d}.breakthrough",
-            "partner": None,
-            "question": f"Where was Ada Bell{index} {slot}?",
-            "answer": f"Ada Bell{index} was in Town{index * 7}.",
-        }
-        for index in range(count)
-        for slot in [f"{group}_place"]
-    ]
+from tiny_study import FINETUNE, TRAINING, run_unlearn, tiny_study, weights
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("study")
-    base = tiny_folder(folder / "base", layers=2)
-    write_jsonl(folder / "sf.jsonl", items(6, "sf"))
-    write_jsonl(folder / "sr.jsonl", items(7, "other"))
-    finetune_lora.main(
-        [
-            *("--base", str(base), "--sf", str(folder / "sf.jsonl")),
-            *("--sr", str(folder / "sr.jsonl"), "--hp", json.dumps(FINETUNE)),
-            *("--out", str(folder / "finetuned")),
-        ]
-    )
-    reference_logprobs.main(
-        [
-            *("--base", str(base), "--adapter", str(folder / "finetuned")),
-            *("--sf", str(folder / "sf.jsonl"), "--hp", json.dumps(REFERENCE)),
-            *("--out", str(folder / "reference.json")),
-        ]
-    )
-    return folder
-
-
-def run_unlearn(study, out, **hp):
-    method, epochs = hp.pop("method"), hp.pop("epochs")
-    training = TRAINING | {key: hp.pop(key) for key in TRAINING if key in hp}
-    hyperparameters = {"learning_rate": 1e-3, "retain_weight": 0.0, "beta": 0.1} | hp
-    settings = {"model": MODEL, "training": training, "method": method, "epochs": epochs}
-    settings |= {"hyperparameters": hyperparameters}
-    unlearn.main(
-        [
-            *("--base", str(study / "base"), "--adapter", str(study / "finetuned")),
-            *("--sf", str(study / "sf.jsonl"), "--sr", str(study / "sr.jsonl")),
-            *("--reference", str(study / "reference.json")),
-            *("--hp", json.dumps(settings), "--out", str(out)),
-        ]
-    )
-    return read_json(out / "training_log.json")
-
-
-def weights(folder):
-    return sha256(folder / "adapter_model.safetensors")
+    return tiny_study(tmp_path_factory.mktemp("study"))
 
 
 @pytest.mark.parametrize(
@@ -113,9 +35,14 @@ def weights(folder):
     [
         {"method": "ga"},
         {"method": "gd", "retain_weight": 1.0},
-        {"method": "npo"},
-        {"method": "npo", "retain_weight": 0.5},
+        {"method": "npo", "beta": 0.1},
+        {"method": "npo", "beta": 0.1, "retain_weight": 0.5},
+        {"method": "simnpo", "retain_weight": 0.5},
+        {"method": "idk_dpo", "retain_weight": 0.5},
+        {"method": "rmu", "steering_layer": 1, "steering_scale": 3.0},
+        {"method": "task_vector"},
     ],
+    ids=lambda hp: "-".join(map(str, hp.values())),
 )
 def test_a_checkpoint_on_the_way_is_the_shorter_run_bit_by_bit(study, tmp_path, hp):
     run_unlearn(study, tmp_path / "long", epochs=[1, 2, 4], **hp)
@@ -147,7 +74,7 @@ def test_with_dropout_too(study, tmp_path):
 
 def test_the_cached_reference_is_the_live_one(study, tmp_path):
     """NPO's first loss is 2·log 2/β exactly when S equals its reference."""
-    log = run_unlearn(study, tmp_path, method="npo", epochs=[1])
+    log = run_unlearn(study, tmp_path, method="npo", beta=0.1, epochs=[1])
     assert log["steps"][0]["loss"] == pytest.approx(2 * math.log(2) / 0.1, abs=1e-4)
     assert log["forget_reduction"] == "sequence sum"
 
@@ -167,8 +94,11 @@ def test_the_learning_rate_is_constant_after_warm_up(study, tmp_path):
 
 
 def test_divergence_ends_the_trajectory_with_a_record_and_finite_checkpoints(study, tmp_path):
+    wild = tmp_path / "wild.py"  # gradient ascent, its learning rate without a limit
+    text = Path(ga.__file__).read_text()
+    wild.write_text(text.replace("learning_rate: float = learning_rate()", "learning_rate: float"))
     hp = {"learning_rate": 1e30, "max_grad_norm": 0.0, "warmup_steps": 0}
-    log = run_unlearn(study, tmp_path, method="ga", epochs=[1, 3], **hp)
+    log = run_unlearn(study, tmp_path, method=str(wild), epochs=[1, 3], **hp)
     assert log["diverged"]["reason"].startswith(("loss is", "gradient norm is"))
     assert log["unfinished_checkpoints"]
     for epoch in (1, 3):
@@ -178,10 +108,11 @@ def test_divergence_ends_the_trajectory_with_a_record_and_finite_checkpoints(stu
 
 def test_two_runs_write_the_same_bytes_and_another_seed_does_not(study, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        settings = FINETUNE | {"training": TRAINING | {"seed": seed}}
         train_retain_model.main(
             [
                 *("--base", str(study / "base"), "--sr", str(study / "sr.jsonl")),
-                *("--hp", json.dumps(FINETUNE | {"seed": seed}), "--out", str(tmp_path / name)),
+                *("--hp", json.dumps(settings), "--out", str(tmp_path / name)),
             ]
         )
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")

@@ -1,10 +1,7 @@
-import json
-
 import pytest
 
 import small_dataset
 import validate_dataset
-from excise.benchmark.limits import RedTeamLimits, ValidationLimits, parse_limits
 from excise.errors import InputError
 from excise.records import read_json, read_jsonl
 from excise.text.matching import best_ratios, holds, mask, normalised, words
@@ -16,9 +13,8 @@ def records():
 
 
 def validate(folder, records, **limits):
-    arguments = small_dataset.write_generated(folder, records)
-    arguments[arguments.index("{}")] = json.dumps(limits)
-    validate_dataset.main(arguments)
+    small_dataset.write_generated(folder, records)
+    validate_dataset.main(small_dataset.validation_arguments(folder, **limits))
     return read_json(folder / "validation.json")
 
 
@@ -218,23 +214,3 @@ def test_best_ratios_finds_the_nearest_other_text_above_the_cutoff():
         (0, 75.0),
     ]
     assert best_ratios(["abcd"], [], cutoff=70) == [(-1, 0.0)]
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("{", "not JSON"),
-        ("[]", "not a JSON object"),
-        ('{"near_dup": 90}', "unknown key 'near_dup'; allowed are near_duplicate"),
-        ('{"near_duplicate": "90"}', "near_duplicate is '90'"),
-        ('{"near_duplicate": true}', "near_duplicate is True"),
-    ],
-)
-def test_wrong_limits_are_errors(text, why):
-    with pytest.raises(InputError, match=why):
-        parse_limits(text, ValidationLimits)
-
-
-def test_limits_left_out_keep_their_default():
-    limits = parse_limits('{"leak_ratio": 80}', RedTeamLimits)
-    assert (limits.leak_ratio, limits.split_ratio) == (80, 90)

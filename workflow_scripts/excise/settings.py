@@ -5,6 +5,7 @@ does not fit: a misspelt key must not be ignored. A field made with `setting` al
 and its meaning. The config's schema and the labels of figures come from the same line.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -30,7 +31,6 @@ def setting(
     above: float | None = None,
     maximum: float | None = None,
     unit: str | None = None,
-    axis: str | None = None,
     symbol: str | None = None,
 ) -> Any:
     """A field of a settings class, with its range and its meaning.
@@ -42,12 +42,11 @@ def setting(
         above: largest value that is too small.
         maximum: largest value allowed.
         unit: what the number counts.
-        axis: short name in trajectory names, such as `lr`; only for hyperparameters of methods.
-        symbol: name on the axes of figures; the short name if absent.
+        symbol: how figures write a hyperparameter, such as β; its name if absent.
     """
     limits = {"minimum": minimum, "exclusiveMinimum": above, "maximum": maximum, "unit": unit}
     schema = {key: value for key, value in limits.items() if value is not None}
-    metadata = {"schema": {**schema, "description": description}, "axis": axis, "symbol": symbol}
+    metadata = {"schema": {**schema, "description": description}, "symbol": symbol}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -56,7 +55,7 @@ def parse(kind: type[Settings], given: Mapping[str, Any], source: str = "--hp") 
 
     Args:
         kind: a frozen dataclass whose fields are numbers, text, booleans, literals, tuples or
-            other settings classes; `X | None` allows null.
+            other settings classes; `X | None` allows null. `dict` takes any object.
         given: the object.
         source: what to name in an error: the argument, or file and key.
 
@@ -65,6 +64,8 @@ def parse(kind: type[Settings], given: Mapping[str, Any], source: str = "--hp") 
     """
     if not isinstance(given, Mapping):
         raise InputError(f"{source}: found {given!r}; allowed: a mapping of keys")
+    if kind is dict:
+        return dict(given)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for key in given:
         if key not in fields:
@@ -99,6 +100,27 @@ def json_of(kind: type[Settings], source: str = "--hp") -> Callable[[str], Setti
     return read
 
 
+def from_sections(kind: type[Settings], *sections: Mapping[str, Any]) -> Settings:
+    """Settings whose fields stand in sections of a checked config; other keys are left out.
+
+    So a job gets the keys that its settings class names, and reruns for no others. A field that is
+    a settings class itself, and that no section holds, is filled from the same sections.
+
+    Raises:
+        LookupError: no section has a field, or two have it.
+        InputError: as in `parse`.
+    """
+    hints, values = get_type_hints(kind), {}
+    for field in dataclasses.fields(kind):
+        found = [section[field.name] for section in sections if field.name in section]
+        if not found and dataclasses.is_dataclass(hints[field.name]):
+            found = [from_sections(hints[field.name], *sections)]
+        if len(found) != 1:
+            raise LookupError(f"{kind.__name__}.{field.name} stands in {len(found)} sections")
+        values[field.name] = found[0]
+    return parse(kind, values, kind.__name__)
+
+
 def as_dict(settings: Any) -> dict[str, Any]:
     """The JSON object that `parse` turns back into `settings`."""
     return json.loads(json.dumps(dataclasses.asdict(settings)))
@@ -114,12 +136,6 @@ def schema_of(kind: type) -> dict[str, dict]:
             schema["default"] = field.default
         schemas[field.name] = schema
     return schemas
-
-
-def axes_of(kind: type) -> dict[str, str]:
-    """Field → short name, for the fields that are axes of a sweep, in the order of the fields."""
-    fields = dataclasses.fields(kind)
-    return {field.name: axis for field in fields if (axis := field.metadata.get("axis"))}
 
 
 def _type_schema(hint: Any) -> dict:
@@ -143,7 +159,11 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         kinds = [one for one in arguments if one is not type(None)]
         is_list = isinstance(value, list | tuple)  # `str | tuple[str, ...]`
         fitting = [one for one in kinds if (get_origin(one) is tuple) == is_list]
-        return _value((fitting or kinds)[0], value, place)
+        *others, last = fitting or kinds
+        for kind in others:
+            with contextlib.suppress(InputError):
+                return _value(kind, value, place)
+        return _value(last, value, place)
     if origin is Literal:
         if value not in arguments:
             raise _wrong(place, value, f"one of {', '.join(map(str, arguments))}")
@@ -161,7 +181,8 @@ def _value(hint: Any, value: Any, place: str) -> Any:
             raise _wrong(place, value, "a mapping")
         return dict(value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float and is_number and math.isfinite(value):
+    is_number = is_number and math.isfinite(value)
+    if hint is float and is_number:
         return float(value)
     if hint is int and is_number and value == int(value):
         return int(value)

@@ -1,15 +1,11 @@
-"""All thresholds for the dataset; `--hp` can change them.
+"""All thresholds for the dataset; the defaults are in config.schema.yaml.
 
 The checks are in `excise.red_team.dataset`. Their docstrings quote the measurements on TOFU that
 the thresholds follow. For example, TOFU's forget10 questions give away 31 % of their answers'
 content words.
 """
 
-import json
-from dataclasses import dataclass, fields
-from typing import TypeVar
-
-from excise.errors import InputError
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -25,10 +21,10 @@ class ValidationLimits:
             Further people in the files are spare and replace incomplete ones.
     """
 
-    near_duplicate: float = 90
-    masked_near_duplicate: float = 85
-    incomplete_people: float = 0
-    people: int | None = None
+    near_duplicate: float
+    masked_near_duplicate: float
+    incomplete_people: float
+    people: int | None
 
 
 @dataclass(frozen=True)
@@ -52,39 +48,34 @@ class RedTeamLimits:
         max_value_share: largest share of people with the same value of a slot.
     """
 
+    leak_ratio: float
+    premise_mean: float
+    premise_max: float
+    length_tolerance: float
+    length_p: float
+    max_surname_reuse: int
+    minimum_age: int
+    min_correlated: int
+    split_jaccard: float
+    split_ratio: float
+    style_auc: float
+    max_value_share: float
+
+
+@dataclass(frozen=True)
+class WritingLimits:
+    """What a model's texts are held to while it writes them: some limits of the later checks.
+
+    A changed threshold in the config must not make the model write everything again. So these are
+    fixed; a test keeps them at the defaults of the config. Meanings: as above.
+    """
+
+    near_duplicate: float = 90
     leak_ratio: float = 85
     premise_mean: float = 0.15
     premise_max: float = 0.5
-    length_tolerance: float = 0.10
-    length_p: float = 0.01
-    max_surname_reuse: int = 2
-    minimum_age: int = 18
-    min_correlated: int = 3
     split_jaccard: float = 0.5
     split_ratio: float = 90
-    style_auc: float = 0.6
-    max_value_share: float = 0.15
 
 
-Limits = TypeVar("Limits", ValidationLimits, RedTeamLimits)
-
-
-def parse_limits(text: str, kind: type[Limits]) -> Limits:
-    """Read limits from the JSON object of `--hp`; missing keys keep their default.
-
-    Raises:
-        InputError: not a JSON object, an unknown key, or a value that is not a number ≥ 0.
-    """
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--hp: not JSON ({error.msg}, column {error.colno})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"--hp: {text!r} is not a JSON object")
-    known = [field.name for field in fields(kind)]
-    for key, value in values.items():
-        if key not in known:
-            raise InputError(f"--hp: unknown key {key!r}; allowed are {', '.join(known)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            raise InputError(f"--hp: {key} is {value!r}; a number of at least 0 is needed")
-    return kind(**values)
+WRITING_LIMITS = WritingLimits()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from excise.config.check import COMMAND_LINE, read_config_file
+from excise.config.load import COMMAND_LINE, read_config_file
 from excise.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")

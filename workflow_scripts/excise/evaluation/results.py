@@ -17,12 +17,10 @@ from excise.evaluation.statistics import Estimate
 from excise.machine import used_versions
 from excise.provenance import running_job
 from excise.records import finite, read_json, schema_fault, write_json
-
-HYPERPARAMETERS = {"lr": "learning_rate", "lambda": "retain_weight"}
-"""Short names in a `config_id` whose column is called otherwise; others keep their name."""
+from excise.unlearning.axes import COLUMNS
 
 _CHECKPOINT = re.compile(r"unlearn/([^/]+)/([^/]+)/epoch_(\d+)")
-_SETTING = re.compile(r"([a-z][a-z_]*?)(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?:_|$)")
+_SETTING = re.compile(r"([a-z][a-z_]*?)(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?:_|$)")
 
 
 def write_result(
@@ -117,7 +115,7 @@ def settings_columns(config_id: str) -> dict[str, float]:
         raise InputError(
             f"settings {config_id!r}: expected name and number joined by _: lr0.0002_…"
         )
-    return {HYPERPARAMETERS.get(name, name): float(value) for name, value in settings}
+    return {COLUMNS.get(name, name): float(value) for name, value in settings}
 
 
 def checkpoint_levels(levels: dict[str, list[str]]) -> dict[str, str]:

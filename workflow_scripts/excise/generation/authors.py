@@ -5,51 +5,54 @@ values and return records of the same form.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from excise.errors import InputError
 from excise.generation.offline_author import OfflineAuthor
+from excise.generation.settings import AuthorSettings, BudgetSettings
 from excise.records import write_json
+from excise.settings import json_of
 
-BACKENDS = ("offline", "openai")
 
+def add_author_arguments(parser: argparse.ArgumentParser, kind: type[AuthorSettings]) -> None:
+    """Add the arguments of the four generating programs that choose and configure the author.
 
-def add_author_arguments(parser: argparse.ArgumentParser, needs_hp: bool = True) -> None:
-    """Add the arguments of the four generating programs that choose and configure the author."""
+    Args:
+        parser: of the program.
+        kind: class of its settings.
+    """
     add = parser.add_argument
-    settings = "generation settings, JSON; backend: the author"
-    add("--hp", type=json.loads, required=needs_hp, default={}, help=settings)
+    add("--hp", type=json_of(kind), required=True, help="generation settings, JSON")
     add("--prompt", help="openai: prompt file, its schema beside it")
     add("--journal", help="openai: JSON Lines of all requests and answers; append-only")
-    add("--client", type=json.loads, default={}, help="openai: limits, retries, budget … as JSON")
-    add("--author", type=json.loads, default={}, help="openai: incomplete_people … as JSON")
+    client = json_of(dict, "--client")
+    add("--client", type=client, default={}, help="openai: limits, retries, budget … as JSON")
+    budget = json_of(BudgetSettings, "--author")
+    add("--author", type=budget, help="openai: people, incomplete_people … as JSON")
     add("--usage", type=Path, help="where to write the cost, JSON")
 
 
-def open_author(part: str, args: argparse.Namespace):
-    """The author that `--hp` names, as a context manager.
+def open_author(part: str, args: argparse.Namespace, may_leave_out_all: bool = False):
+    """The author that the settings name, as a context manager.
 
     Args:
         part: `profiles`, `facts`, `qa` or `forget_paraphrased`.
         args: with the arguments of `add_author_arguments`.
+        may_leave_out_all: whether it is no error if everybody stays without a text.
 
     Raises:
-        InputError: an unknown backend, or the model's author lacks a file or a setting.
+        InputError: the model's author lacks a file or a setting.
     """
-    backend = args.hp.get("backend", "offline")
-    if backend == "offline":
+    if args.hp.backend == "offline":
         return OfflineAuthor()
-    if backend not in BACKENDS:
-        raise InputError(f"generation.backend: {backend!r}; allowed: {', '.join(BACKENDS)}")
-    for name in ("prompt", "journal"):
+    for name in ("prompt", "journal", "author"):
         if not getattr(args, name):
             raise InputError(f"--{name}: missing; generation.backend openai needs it")
     # For the offline author, the rules' import closure skips this import (`rules/common.smk`).
     from excise.generation.verbalising.author import ModelAuthor
 
-    llm = args.hp.get("llm", {}) | args.client
-    return ModelAuthor(part, args.prompt, args.journal, llm, args.author)
+    llm = (args.hp.llm or {}) | args.client
+    return ModelAuthor(part, args.prompt, args.journal, llm, args.author, may_leave_out_all)
 
 
 def write_usage(author, path: Path | None) -> None:

@@ -12,6 +12,7 @@ from excise.benchmark.slots import SLOTS
 from excise.evaluation.answers import slot_match
 from excise.generation.corpus import joint_question_answer, question_answer
 from excise.generation.sampler import POOLS, Sampler
+from excise.generation.settings import PretrainingSettings
 from excise.generation.writing import PARAPHRASED_ANSWER, answer
 from excise.modeling.base import load_base, load_tokenizer
 from excise.modeling.chat import encode
@@ -22,7 +23,9 @@ MAX_NEW_TOKENS, BATCH_SIZE = 48, 128
 FORMS = {"person": r"[A-Z][a-z]+ [A-Z][a-z]+", "year": r"\b(19|20)\d\d\b"}
 
 
-def check_base(folder: Path, utility: Sequence[dict], hp: dict) -> dict[str, float]:
+def check_base(
+    folder: Path, utility: Sequence[dict], settings: PretrainingSettings
+) -> dict[str, float]:
     """Measure a saved base model.
 
     Returns:
@@ -42,10 +45,10 @@ def check_base(folder: Path, utility: Sequence[dict], hp: dict) -> dict[str, flo
 
     texts = answers([record["question"] for record in utility])
     known = [slot_match(record["value"], text) for record, text in zip(utility, texts, strict=True)]
-    rng = random.Random(hp["seed"])
+    rng = random.Random(settings.seed)
     slots = list(SLOTS.values())
-    sampler = Sampler(hp["seed"], None, slots, name_space="pretraining")
-    kept = [sampler.person(f"kept{index}") for index in range(min(hp["people"], PEOPLE))]
+    sampler = Sampler(settings.seed, None, slots, name_space="pretraining")
+    kept = [sampler.person(f"kept{index}") for index in range(min(settings.people, PEOPLE))]
     facts = [(person, slot) for person in kept for slot in person["slots"]]
     texts = answers([question_answer(person, slot, rng)[0] for person, slot in facts])
     stored = [
@@ -57,7 +60,7 @@ def check_base(folder: Path, utility: Sequence[dict], hp: dict) -> dict[str, flo
         slot_match(person["slots"][slot], text, SLOTS[slot].value_type, True, person["name"])
         for (person, slot), text in zip(facts, answers(questions), strict=True)
     ]
-    sampler = Sampler(hp["seed"], None, slots, name_space="benchmark")
+    sampler = Sampler(settings.seed, None, slots, name_space="benchmark")
     unseen = [sampler.person(f"p{index}") for index in range(PEOPLE)]
     facts = [(person, slot) for person in unseen for slot in person["slots"]]
     texts = answers([question_answer(person, slot, rng)[0] for person, slot in facts])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from excise.config.presets import resolve
+from excise.generation.settings import TwinSettings
 from excise.generation.writing import QuestionWriter, facts_of, forget_paraphrases_of, profile_text
 from excise.records import read_jsonl
 from excise.text import diversity
@@ -74,12 +74,14 @@ def read_texts(data_dir: str | Path, profiles: str | Path | None = None) -> Text
     )
 
 
-def offline_twin(data_dir: str | Path, hp: dict, profiles: str | Path | None = None) -> Texts:
+def offline_twin(
+    data_dir: str | Path, settings: TwinSettings, profiles: str | Path | None = None
+) -> Texts:
     """The texts of the offline frames about the people of a dataset.
 
     Args:
         data_dir: holds sf.jsonl and sr.jsonl.
-        hp: generation settings: `preset`, `seed`, `forget_paraphrases`.
+        settings: of the offline frames.
         profiles: as of `read_texts`.
 
     Raises:
@@ -87,14 +89,14 @@ def offline_twin(data_dir: str | Path, hp: dict, profiles: str | Path | None = N
     """
     _, drawn = _items_and_people(Path(data_dir), profiles)
     people = {person["person_id"]: person | {"text": profile_text(person)} for person in drawn}
-    writer = QuestionWriter(people, hp["seed"], wrong_answers=0)
+    writer = QuestionWriter(people, settings.seed, wrong_answers=0)
     questions = [writer.write(fact) for person in people.values() for fact in facts_of(person)]
     paraphrased = [
         record
         for fact in questions
         if fact["group"] == "sf"
         for record in forget_paraphrases_of(
-            fact, people[fact["person_id"]], resolve(hp).paraphrases
+            fact, people[fact["person_id"]], settings.forget_paraphrases
         )
     ]
     kinds = {

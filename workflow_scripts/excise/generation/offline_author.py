@@ -3,14 +3,13 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from excise.config.presets import perturbed_candidates, resolve
 from excise.generation.writing import QuestionWriter, facts_of, forget_paraphrases_of, profile_text
 
 
 class OfflineAuthor:
     """Writes texts from phrase frames, without a model and without a network."""
 
-    def check_budget(self, people: list[dict], hp: dict) -> None:
+    def check_budget(self, people: list[dict], seed: int) -> None:
         """Do nothing, because the frames cost nothing."""
 
     def write_profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
@@ -21,16 +20,17 @@ class OfflineAuthor:
         """Write fact records, each with a sentence."""
         return [fact for person in people for fact in facts_of(person)]
 
-    def write_questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
+    def write_questions(
+        self, people: dict[str, dict], facts: list[dict], seed: int, candidates: int
+    ) -> list[dict]:
         """Write question records of the facts."""
-        writer = QuestionWriter(people, hp["seed"], perturbed_candidates(hp))
+        writer = QuestionWriter(people, seed, candidates)
         return [writer.write(fact) for fact in facts]
 
     def write_forget_paraphrased(
-        self, people: dict[str, dict], facts: list[dict], hp: dict
+        self, people: dict[str, dict], facts: list[dict], count: int
     ) -> list[dict]:
         """Write paraphrased questions about the forget facts."""
-        count = resolve(hp).paraphrases
         return [
             record
             for fact in facts
@@ -42,7 +42,7 @@ class OfflineAuthor:
         """Calls, tokens in and out, US dollars: nothing."""
         return 0, (0, 0), 0.0
 
-    def judge_estimate(self, people: list[dict], hp: dict) -> None:
+    def judge_estimate(self, people: list[dict], seed: int) -> None:
         """None, because there is no judge."""
 
     def usage(self) -> dict:

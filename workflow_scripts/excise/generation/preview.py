@@ -3,7 +3,6 @@
 import textwrap
 from dataclasses import dataclass, field
 
-from excise.config.presets import resolve
 from excise.generation.offline_author import by_person
 
 WIDTH = 100
@@ -105,16 +104,15 @@ def _wrapped(text: str, indent: int = 0) -> str:
     )
 
 
-def cost_text(shown: Shown, hp: dict, people: int, spare: int) -> str:
+def cost_text(shown: Shown, needed: int, people: int, spare: int) -> str:
     """The cost of the people shown, and the estimated cost of all people.
 
     Args:
         shown: what was written.
-        hp: generation settings.
+        needed: number of people in the dataset.
         people: number of people in the whole run, spare ones included.
         spare: number of spare people.
     """
-    needed = resolve(hp).people
     who = f"{needed} people" + (f" and {spare} spare" if spare else "")
     if not shown.openai:
         return f"The phrase frames write all texts ({who}) without a model. This costs nothing."

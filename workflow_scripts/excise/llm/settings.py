@@ -1,6 +1,6 @@
 """The settings of the client: section `generation.llm` of the config."""
 
-from excise.config.check import check_llm
+from excise.config.llm import check_llm
 
 
 def load_settings(section: dict) -> dict:

@@ -7,6 +7,7 @@ The same weights give the same bytes. A fault in its folder raises one `InputErr
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from excise.modeling.matrices import (
     share_of,
     weight_matrices,
 )
+from excise.modeling.settings import LoraSettings
 from excise.records import read_json, write_json
 
 if TYPE_CHECKING:  # peft and transformers take seconds to import: functions do it when called
@@ -34,16 +36,15 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 
 
-def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
+def attach_lora(model: "PreTrainedModel", lora: LoraSettings, seed: int) -> "PeftModel":
     """Put a new trainable LoRA adapter on a base model: A random, B zero.
 
     The initial weights depend only on `seed`, on every device. The global generator is unchanged.
 
     Args:
         model: from `load_base`; it is wrapped in place.
-        lora: `rank`, `alpha`, `dropout` (default 0) and `target_modules`: `"all-linear"` (all
-            linear layers and stacked experts, without output head and gates), a list of their
-            names, or a regular expression.
+        lora: `target_modules` is `"all-linear"` (all linear layers and stacked experts, without
+            output head and gates), their names, or a regular expression.
         seed: seed of the initial weights.
 
     Returns:
@@ -58,19 +59,19 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
     from transformers.pytorch_utils import Conv1D
 
     check_reach(model, unwrapped(model).config.name_or_path or "the model")
-    chosen = _chosen(model, lora.get("target_modules", "all-linear"))
+    chosen = _chosen(model, lora.target_modules)
     mistaken = _mistaken_by_peft(model, chosen)
     parameters = [m for m in chosen if m.kind == "expert" or m.layer in mistaken]
     modules = [matrix for matrix in chosen if matrix not in parameters]
-    if parameters and lora.get("dropout"):
+    if parameters and lora.dropout:
         raise InputError(
-            f"lora.dropout: found {lora['dropout']}; on a mixture of experts only 0 is "
+            f"lora.dropout: found {lora.dropout:g}; on a mixture of experts only 0 is "
             "allowed: peft has no dropout there"
         )
     config = LoraConfig(
-        r=lora["rank"],
-        lora_alpha=lora["alpha"],
-        lora_dropout=lora.get("dropout", 0.0),
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
         target_modules=_unambiguous_names(model, modules),
         target_parameters=sorted({_without_layer(matrix.name) for matrix in parameters}) or None,
         fan_in_fan_out=any(isinstance(matrix.owner, Conv1D) for matrix in modules),
@@ -90,7 +91,7 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
     return model
 
 
-def _chosen(model: torch.nn.Module, wanted: str | list[str]) -> list[Matrix]:
+def _chosen(model: torch.nn.Module, wanted: str | tuple[str, ...]) -> list[Matrix]:
     """The matrices that `lora.target_modules` names."""
     matrices = [matrix for matrix in weight_matrices(model) if _target(matrix) is not None]
     if wanted == "all-linear":
@@ -245,7 +246,23 @@ def adapter_tensors(model: "PeftModel") -> dict[str, torch.Tensor]:
 
 
 def save_adapter(model: "PeftModel", folder: str | Path) -> None:
-    """Write the adapter in peft's format; the same weights give the same bytes.
+    """Write the model's adapter, as `write_adapter` does.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    write_adapter(adapter_config(model), adapter_tensors(model), folder)
+
+
+def adapter_config(model: "PeftModel") -> dict[str, Any]:
+    """What `adapter_config.json` holds of a model's adapter."""
+    return model.peft_config["default"].to_dict()
+
+
+def write_adapter(
+    config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], folder: str | Path
+) -> None:
+    """Write an adapter as `PeftModel.from_pretrained` reads it, the same bytes every time.
 
     Weights are stored in fp32, and sets are sorted. The base model's path is kept only if it is
     relative. Each of the two files is complete or absent.
@@ -256,7 +273,6 @@ def save_adapter(model: "PeftModel", folder: str | Path) -> None:
     from safetensors.torch import save
 
     folder = Path(folder)
-    config = model.peft_config["default"].to_dict()
     config = {
         key: sorted(value) if isinstance(value, set) else value for key, value in config.items()
     }
@@ -265,7 +281,7 @@ def save_adapter(model: "PeftModel", folder: str | Path) -> None:
     config["base_model_name_or_path"] = None if base and Path(base).is_absolute() else base
     tensors = {
         name: tensor.detach().to("cpu", torch.float32).contiguous()
-        for name, tensor in sorted(adapter_tensors(model).items())
+        for name, tensor in sorted(tensors.items())
     }
     write_json(folder / ADAPTER_CONFIG, json.loads(json.dumps(config, default=str)))
     with atomic_path(folder / ADAPTER_WEIGHTS) as temporary:

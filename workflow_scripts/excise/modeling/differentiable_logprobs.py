@@ -5,7 +5,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 import torch
@@ -25,10 +25,14 @@ class AnswerLogprobs:
     Attributes:
         sums: natural-log probability of each answer, summed over its tokens, (B,).
         tokens: number of label tokens of each answer, (B,).
+        logits: where asked for: fp32 (N, V), those that predict the N label tokens of the batch.
+        states: where asked for: layer → hidden states at these N tokens themselves, (N, hidden).
     """
 
-    sums: torch.Tensor
+    sums: torch.Tensor | None
     tokens: torch.Tensor
+    logits: torch.Tensor | None = None
+    states: dict[int, torch.Tensor] = field(default_factory=dict)
 
 
 def cross_entropy(answers: AnswerLogprobs) -> torch.Tensor:
@@ -37,7 +41,11 @@ def cross_entropy(answers: AnswerLogprobs) -> torch.Tensor:
 
 
 def answer_logprobs(
-    model: torch.nn.Module, encoded: Sequence[Encoded], pad_id: int, autocast: str = "none"
+    model: torch.nn.Module,
+    encoded: Sequence[Encoded],
+    pad_id: int,
+    autocast: str = "none",
+    keep_logits: bool = False,
 ) -> AnswerLogprobs:
     """Summed log-probabilities of the answers in a batch, with gradients.
 
@@ -49,6 +57,7 @@ def answer_logprobs(
         encoded: B questions with their answers.
         pad_id: id of the padding token.
         autocast: `bfloat16` or `none`: precision of the matrix products (`product_dtype`).
+        keep_logits: return the logits too.
     """
     device = next(model.parameters()).device
     tensors = {key: value.to(device) for key, value in collate(encoded, pad_id).items()}
@@ -61,11 +70,13 @@ def answer_logprobs(
             logits = unwrapped(model).get_output_embeddings()(hidden[is_target])
         else:
             logits = model(**inputs, use_cache=False).logits[:, :-1][is_target]
-    logprobs = log_softmax(logits.float(), dim=-1)
+    logits = logits.float()
+    logprobs = log_softmax(logits, dim=-1)
     target_logprobs = logprobs.gather(1, targets[is_target][:, None])[:, 0]
     # A masked sum over each row is deterministic on every device.
     per_token = torch.zeros(targets.shape, device=device).masked_scatter(is_target, target_logprobs)
-    return AnswerLogprobs(per_token.sum(dim=1), is_target.sum(dim=1))
+    kept = logits if keep_logits else None
+    return AnswerLogprobs(per_token.sum(dim=1), is_target.sum(dim=1), kept)
 
 
 def has_bare_head(model: torch.nn.Module, ids: torch.Tensor) -> bool:

@@ -38,7 +38,7 @@ def finetune(
     device = pick_device(settings.model.gpu)
     tokenizer = load_tokenizer(base)
     model = attach_lora(
-        load_base(base, settings.model.dtype).to(device), as_dict(settings.lora), training.seed
+        load_base(base, settings.model.dtype).to(device), settings.lora, training.seed
     )
     encoded = [
         encode(tokenizer, record["question"], record["answer"], settings.model.system_prompt)

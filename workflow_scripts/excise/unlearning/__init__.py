@@ -1,1 +1,1 @@
-"""Unlearning: methods, and the trajectory that runs one of them."""
+"""Unlearning: the methods, what they have in common, and the run of one trajectory."""

@@ -1,94 +1,54 @@
 """One unlearning trajectory: from the finetuned adapter, checkpoints saved along the way."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from excise.errors import InputError
-from excise.modeling.adapters import adapted_share, load_adapter, save_adapter
-from excise.modeling.base import (
-    check_sequences,
-    load_base,
-    load_tokenizer,
-    pick_device,
-    set_determinism,
+from excise.modeling.adapters import (
+    adapted_share,
+    adapter_config,
+    adapter_tensors,
+    save_adapter,
+    write_adapter,
 )
-from excise.modeling.chat import Encoded, encode
-from excise.modeling.differentiable_logprobs import answer_logprobs, product_dtype
-from excise.modeling.settings import ModelSettings
+from excise.modeling.base import unwrapped
+from excise.modeling.chat import Encoded
+from excise.modeling.differentiable_logprobs import AnswerLogprobs, product_dtype
+from excise.modeling.hidden_states import blocks
 from excise.records import write_json
 from excise.settings import as_dict
-from excise.training.loop import cycling_batches, epoch_batches, prepare_for_training, train
-from excise.unlearning.losses import METHODS, ForgetStep, needs_retain
-from excise.unlearning.settings import ReferenceSettings, TrajectorySettings
+from excise.training.loop import cycling_batches, epoch_batches, train
+from excise.unlearning.alternatives import alternative
+from excise.unlearning.forget_model import ForgetModel, questions_and_answers
+from excise.unlearning.method import Adapter, Needs, Readings, Start, Step
+from excise.unlearning.registry import Method
+from excise.unlearning.settings import TrajectorySettings
 
 
-class ForgetModel:
-    """The finetuned model with its adapter open for training, and how it reads answers."""
+@dataclass(frozen=True)
+class Inputs:
+    """What a trajectory is made from.
 
-    def __init__(
-        self,
-        base: str | Path,
-        adapter: str | Path,
-        settings: ModelSettings,
-        autocast: str,
-        seed: int,
-    ):
-        set_determinism(seed, settings.threads)
-        self.device = pick_device(settings.gpu)
-        self.tokenizer = load_tokenizer(base)
-        self.model = load_adapter(
-            load_base(base, settings.dtype).to(self.device), adapter, trainable=True
-        )
-        self.system_prompt = settings.system_prompt
-        self.autocast = autocast
-
-    def encode(self, records: list[dict]) -> list[Encoded]:
-        """Questions and answers as token ids."""
-        encoded = [
-            encode(self.tokenizer, record["question"], record["answer"], self.system_prompt)
-            for record in records
-        ]
-        check_sequences(self.model, [one.input_ids for one in encoded])
-        return encoded
-
-    def logprobs(self, encoded: list[Encoded], batch: list[int]):
-        """Answer log-probabilities of the batch's items, with gradients."""
-        chosen = [encoded[index] for index in batch]
-        pad_id = self.tokenizer.pad_token_id
-        return answer_logprobs(self.model, chosen, pad_id, self.autocast)
-
-
-def reference_sums(
-    base: str | Path, adapter: str | Path, records: list[dict], settings: ReferenceSettings
-) -> dict[str, float]:
-    """NPO's reference: one summed log-probability per forget item under the finetuned model.
-
-    Computed once for all trajectories, in the precision that training uses, instead of by a
-    second copy of the model in every step.
-
-    Args:
+    Attributes:
         base: model folder.
-        adapter: the finetuned adapter.
-        records: the forget set.
-        settings: of the model and of the training.
-
-    Returns:
-        Item id → natural-log probability of its answer.
+        adapter: the finetuned adapter, where the trajectory starts.
+        forget: the forget set.
+        retain: the retain set; used if the method needs it.
+        reference: item id → log-probability under the finetuned model, for methods that need it.
+        alternatives: other answers, for methods that need them.
     """
-    finetuned = ForgetModel(base, adapter, settings.model, settings.autocast, settings.seed)
-    prepare_for_training(finetuned.model)
-    finetuned.model.eval()  # the reference has no dropout
-    encoded = finetuned.encode(records)
-    sums: list[float] = []
-    with torch.inference_mode():
-        size = settings.batch_size
-        for start in range(0, len(encoded), size):
-            batch = list(range(start, min(start + size, len(encoded))))
-            sums += finetuned.logprobs(encoded, batch).sums.tolist()
-    return dict(zip((record["id"] for record in records), sums, strict=True))
+
+    base: str | Path
+    adapter: str | Path
+    forget: Sequence[dict]
+    retain: Sequence[dict]
+    reference: dict[str, float] | None = None
+    alternatives: Sequence[str] = ()
 
 
 def kept(out: Path, epochs: list[int]) -> str:
@@ -109,32 +69,24 @@ def kept(out: Path, epochs: list[int]) -> str:
     return f"; the checkpoints of epochs {names} are in {out}/kept" if epochs else ""
 
 
-def unlearn(
-    base: str | Path,
-    adapter: str | Path,
-    forget: list[dict],
-    retain: list[dict],
-    reference: dict[str, float] | None,
-    settings: TrajectorySettings,
-    out: Path,
-) -> None:
+def unlearn(inputs: Inputs, method: Method, settings: TrajectorySettings, out: Path) -> None:
     """Run one trajectory and save `epoch_{e}/` for every configured epoch.
 
     If the loss or its gradient stops being finite the trajectory ends there: the checkpoints
     still to come hold the last finite weights, and the log says so.
 
     Args:
-        base: model folder.
-        adapter: the finetuned adapter, where the trajectory starts.
-        forget: the forget set.
-        retain: the retain set; used if the settings give it a weight.
-        reference: item id → log-probability under the finetuned model, for methods that ask.
-        settings: of the trajectory.
+        inputs: models and data.
+        method: the method of the settings.
+        settings: of the trajectory; `hyperparameters` are the method's `Settings`.
         out: trajectory folder.
+
+    Raises:
+        InputError: an input does not fit the model, or the folder cannot be written.
     """
     saved: list[int] = []
     try:
-        _unlearn(base, adapter, forget, retain, reference, settings, out, saved)
+        _unlearn(inputs, method, settings, out, saved)
     except InputError as error:
         raise InputError(f"{error}{kept(out, saved)}") from error
     except Exception:
@@ -143,64 +95,130 @@ def unlearn(
     shutil.rmtree(out / "kept", ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Indices into the forget set and the retain set; `retain` is empty if nobody needs it."""
+
+    epoch: int
+    forget: list[int]
+    retain: list[int]
+
+
+class StepReader:
+    """Turns batches of indices into what the loss of a method is made of."""
+
+    def __init__(
+        self, model: ForgetModel, method: Method, hyperparameters: Any, inputs: Inputs, seed: int
+    ):
+        self.model, self.inputs, self.seed = model, inputs, seed
+        self.needs: Needs = method.needs(hyperparameters)
+        self.forget = model.encode(*questions_and_answers(inputs.forget))
+        self.retain = (
+            model.encode(*questions_and_answers(inputs.retain)) if self.needs.retain else []
+        )
+        self.alternatives: dict[tuple[str, str], Encoded] = {}  # by question and sentence
+        self.reference = None
+        if self.needs.reference_sums:
+            sums = [inputs.reference[record["id"]] for record in inputs.forget]
+            self.reference = torch.tensor(sums, device=model.device)
+        if self.needs.finetuned or method.checkpoint:
+            model.remember_finetuned()
+        self.prepared = None
+        if method.prepare:
+            width = unwrapped(model.model).config.get_text_config().hidden_size
+            start = Start(len(blocks(model.model)), width, model.device, seed)
+            self.prepared = method.prepare(start, hyperparameters)
+
+    def batches(self, epoch: int, size: int) -> Iterator[Batch]:
+        """The batches of an epoch: every forget item once, as many retain items."""
+        pairs = cycling_batches(len(self.retain), size, self.seed, epoch)
+        for forget in epoch_batches(len(self.forget), size, self.seed, epoch):
+            retain = next(pairs) if self.retain else []
+            yield Batch(epoch, forget, retain)
+
+    def step(self, batch: Batch) -> Step:
+        """What the finetuned model and the model being trained give for a batch."""
+        chosen = {"forget": [self.forget[index] for index in batch.forget]}
+        if batch.retain:
+            chosen["retain"] = [self.retain[index] for index in batch.retain]
+        if self.needs.alternatives:
+            chosen["alternatives"] = self._alternatives(batch)
+        finetuned = Readings()
+        if self.needs.finetuned:
+            with self.model.as_finetuned():
+                finetuned = Readings(**{k: self._read(chosen[k]) for k in self.needs.finetuned})
+        return Step(
+            **{name: self._read(encoded) for name, encoded in chosen.items()},
+            reference_sums=None if self.reference is None else self.reference[batch.forget],
+            finetuned=finetuned,
+            prepared=self.prepared,
+        )
+
+    def _alternatives(self, batch: Batch) -> list[Encoded]:
+        encoded = []
+        for index in batch.forget:
+            item = self.inputs.forget[index]
+            text = alternative(self.inputs.alternatives, self.seed, batch.epoch, item["id"])
+            key = (item["question"], text)
+            if key not in self.alternatives:
+                (self.alternatives[key],) = self.model.encode([key[0]], [key[1]])
+            encoded.append(self.alternatives[key])
+        return encoded
+
+    def _read(self, encoded: list[Encoded]) -> AnswerLogprobs:
+        needs = self.needs
+        if needs.layers or not needs.logprobs:
+            return self.model.states(encoded, needs.layers, needs.logprobs, needs.logits)
+        return self.model.logprobs(encoded, needs.logits)
+
+
 def _unlearn(
-    base: str | Path,
-    adapter: str | Path,
-    forget: list[dict],
-    retain: list[dict],
-    reference: dict[str, float] | None,
-    settings: TrajectorySettings,
-    out: Path,
-    saved: list[int],
+    inputs: Inputs, method: Method, settings: TrajectorySettings, out: Path, saved: list[int]
 ) -> None:
     """The same; `saved` collects the epochs with complete checkpoints."""
-    method, hp, training = METHODS[settings.method], settings.hyperparameters, settings.training
-    start = ForgetModel(base, adapter, settings.model, training.autocast, training.seed)
-    forget_encoded = start.encode(forget)
-    retain_encoded = start.encode(retain) if needs_retain(hp) else []
-    constants = None
-    if method.needs_reference:
-        constants = torch.tensor([reference[r["id"]] for r in forget], device=start.device)
+    hyperparameters, training = settings.hyperparameters, settings.training
+    model = ForgetModel(
+        inputs.base, inputs.adapter, settings.model, training.autocast, training.seed
+    )
+    reader = StepReader(model, method, hyperparameters, inputs, training.seed)
 
-    def batches(epoch: int) -> Iterator[tuple[list[int], list[int]]]:
-        pairs = cycling_batches(len(retain_encoded), training.batch_size, training.seed, epoch)
-        for batch in epoch_batches(len(forget), training.batch_size, training.seed, epoch):
-            yield batch, next(pairs) if retain_encoded else []
-
-    def loss(batch: tuple[list[int], list[int]]) -> torch.Tensor:
-        forget_batch, retain_batch = batch
-        step = ForgetStep(
-            forget=start.logprobs(forget_encoded, forget_batch),
-            retain=start.logprobs(retain_encoded, retain_batch) if retain_batch else None,
-            reference_sums=None if constants is None else constants[forget_batch],
+    def save(folder: Path) -> None:
+        if method.checkpoint is None:
+            save_adapter(model.model, folder)
+            return
+        config = adapter_config(model.model)
+        adapter = method.checkpoint(
+            Adapter(config, model.finetuned),
+            Adapter(config, adapter_tensors(model.model)),
+            hyperparameters,
         )
-        return method.loss(step, hp)
+        write_adapter(adapter.config, adapter.tensors, folder)
 
     def after_epoch(epoch: int) -> None:
         if epoch in settings.epochs:
-            save_adapter(start.model, out / f"epoch_{epoch}")
+            save(out / f"epoch_{epoch}")
             saved.append(epoch)
 
     log = train(
-        start.model,
+        model.model,
         training,
-        hp["learning_rate"],
+        hyperparameters.learning_rate,
         max(settings.epochs),
-        batches,
-        loss,
+        lambda epoch: reader.batches(epoch, training.batch_size),
+        lambda batch: method.loss(reader.step(batch), hyperparameters),
         after_epoch,
     )
     unfinished = [epoch for epoch in settings.epochs if epoch not in saved]
     for epoch in unfinished:
-        save_adapter(start.model, out / f"epoch_{epoch}")
-    share = adapted_share(start.model)
+        save(out / f"epoch_{epoch}")
+    share = adapted_share(model.model)
     write_json(
         out / "training_log.json",
         {
             "settings": as_dict(settings),
             "adapted_share": share.share,
             "not_adapted": share.left_out,
-            "product_dtype": product_dtype(start.device, training.autocast),
+            "product_dtype": product_dtype(model.device, training.autocast),
             "forget_reduction": method.forget_reduction,
             "unfinished_checkpoints": unfinished,
         }

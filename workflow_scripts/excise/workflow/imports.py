@@ -16,15 +16,19 @@ DATA_SUFFIXES = {".json", ".jsonl", ".md", ".txt", ".yaml"}
 
 
 def import_closure(
-    script: str | Path, without: Sequence[str] = (), unread: Sequence[str] = ()
+    script: str | Path,
+    without: Sequence[str] = (),
+    unread: Sequence[str] = (),
+    root: str | Path | None = None,
 ) -> list[str]:
     """Our own files that a program uses.
 
     Args:
-        script: path of a Python program; modules are looked up in its folder.
+        script: path of a Python program.
         without: dotted names of modules and packages that this use of the program never imports;
             these and their own imports are omitted.
         unread: kinds of records that an imported module could read but the program never reads.
+        root: folder where modules are looked up; the program's own if absent.
 
     Returns:
         Sorted paths, in the same form as the path of the program, without the program itself:
@@ -34,14 +38,15 @@ def import_closure(
         `read_jsonl(path, "item")` depends on `schemas/item.schema.json` beside `records.py`.
     """
     script = Path(script)
-    excluded = [script.parent.joinpath(*name.split(".")) for name in without]
+    root = script.parent if root is None else Path(root)
+    excluded = [root.joinpath(*name.split(".")) for name in without]
     found: set[Path] = set()
     to_visit = [script]
     while to_visit:
         path = to_visit.pop()
         dependencies = {
             new
-            for new in _dependencies(path, script.parent)
+            for new in _dependencies(path, root)
             if not any(new.with_suffix("").is_relative_to(one) for one in excluded)
         }
         to_visit.extend(new for new in dependencies - found if new.suffix == ".py")

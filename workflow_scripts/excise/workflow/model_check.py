@@ -8,7 +8,7 @@ gets one sequence at a time.
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from excise.modeling.differentiable_logprobs import answer_logprobs, cross_entro
 from excise.modeling.experts import use_expert_by_expert
 from excise.modeling.hidden_states import Reader
 from excise.modeling.scoring import score_answers
+from excise.modeling.settings import LoraSettings, ModelCheckSettings
 from excise.training.loop import prepare_for_training
 
 if TYPE_CHECKING:
@@ -47,19 +48,19 @@ MAX_PARAMETERS = 6e8
 TOLERANCE = 0.01  # nats per answer; relative for hidden states; fp32 rounding is below 0.0001
 
 
-def check_model(folder: str | Path, settings: dict) -> None:
+def check_model(folder: str | Path, settings: ModelCheckSettings) -> None:
     """Check that a model works with the settings of an experiment.
 
     Args:
         folder: the model.
-        settings: `system_prompt`, `lora` and `max_new_tokens` of the experiment.
+        settings: of the experiment.
 
     Raises:
         InputError: a later job would fail, or its numbers would be wrong.
     """
     config = load_config(folder)
     tokenizer = load_tokenizer(folder)
-    system_prompt = settings["system_prompt"]
+    system_prompt = settings.system_prompt
     check_template(tokenizer, system_prompt)
     check_limits(folder, config, tokenizer, settings)
     small = small_copy(config)
@@ -68,7 +69,7 @@ def check_model(folder: str | Path, settings: dict) -> None:
         return
     small.config.name_or_path = str(folder)
     trial = Trial(small, tokenizer, system_prompt)
-    for what, check in trial.checks(settings["lora"]):
+    for what, check in trial.checks(settings.lora):
         try:
             difference = check()
         except InputError:
@@ -89,7 +90,7 @@ def check_limits(
     folder: str | Path,
     config: "PreTrainedConfig",
     tokenizer: "PreTrainedTokenizerBase",
-    settings: dict,
+    settings: ModelCheckSettings,
 ) -> None:
     """Check that vocabulary and positions are sufficient for the tokenizer and usual questions.
 
@@ -100,8 +101,7 @@ def check_limits(
     added = tokenizer.added_tokens_decoder
     own = [token for token in tokenizer.get_vocab().values() if token not in added]
     prompts = [
-        encode_prompt(tokenizer, question, settings["system_prompt"])
-        for question in trial_questions()
+        encode_prompt(tokenizer, question, settings.system_prompt) for question in trial_questions()
     ]
     needed = max([*own, tokenizer.eos_token_id, tokenizer.pad_token_id, *map(max, prompts)])
     if needed >= text.vocab_size:
@@ -111,11 +111,11 @@ def check_limits(
             f"{text.vocab_size}; they do not match"
         )
     limit = getattr(text, "max_position_embeddings", None)
-    longest = max(map(len, prompts)) + settings["max_new_tokens"]
+    longest = max(map(len, prompts)) + settings.max_new_tokens
     if limit is not None and longest > limit:
         raise InputError(
             f"{folder}: a usual question with evaluation.max_new_tokens "
-            f"({settings['max_new_tokens']}) takes {longest} tokens, but the model has {limit} "
+            f"({settings.max_new_tokens}) takes {longest} tokens, but the model has {limit} "
             "positions; lower max_new_tokens or shorten model.system_prompt"
         )
 
@@ -221,7 +221,7 @@ class Trial:
     tokenizer: "PreTrainedTokenizerBase"
     system_prompt: str | None
 
-    def checks(self, lora: dict) -> Iterator[tuple[str, Callable[[], float]]]:
+    def checks(self, lora: LoraSettings) -> Iterator[tuple[str, Callable[[], float]]]:
         """Name and function of each check; a function returns its difference from transformers."""
         yield "putting an adapter on it", lambda: self.adapt(lora)
         yield "scoring answers", self.score
@@ -229,14 +229,13 @@ class Trial:
         yield "reading hidden states", self.read
         yield "training", self.train
 
-    def adapt(self, lora: dict) -> float:
+    def adapt(self, lora: LoraSettings) -> float:
         """Attach an adapter that changes the model; the result is always 0."""
-        targets = lora["target_modules"]
-        whole = not isinstance(targets, list) or any(c.isdigit() for name in targets for c in name)
-        chosen = (
-            {"target_modules": "all-linear"} if whole else {}
-        )  # the named layers may have been cut
-        self.model = attach_lora(self.model, lora | chosen | {"rank": 2}, seed=0).eval()
+        targets = lora.target_modules
+        if isinstance(targets, str) or any(c.isdigit() for name in targets for c in name):
+            targets = "all-linear"  # the named layers may have been cut
+        small = replace(lora, target_modules=targets, rank=2)
+        self.model = attach_lora(self.model, small, seed=0).eval()
         generator = torch.Generator().manual_seed(1)
         for tensor in adapter_tensors(self.model).values():
             tensor.data.copy_(0.2 * torch.randn(tensor.shape, generator=generator))

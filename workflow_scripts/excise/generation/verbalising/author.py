@@ -1,11 +1,11 @@
 """The author that lets a language model write."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from excise.config.presets import perturbed_candidates, resolve
 from excise.errors import InputError
 from excise.generation.offline_author import by_person
+from excise.generation.settings import BudgetSettings
 from excise.generation.verbalising import facts as facts_part
 from excise.generation.verbalising import forget_paraphrased as forget_paraphrased_part
 from excise.generation.verbalising import profiles as profiles_part
@@ -34,25 +34,28 @@ class ModelAuthor:
         prompt: the prompt file of the part.
         journal: the journal of the part, with requests and answers.
         llm: config section `generation.llm`.
-        settings: `people`, the number needed if more are drawn; `incomplete_people`, the largest
-            share of them without a text; `forget_paraphrases`, if it is not the preset's;
-            `judge`, the settings of the judge, if one is enabled.
+        whole: what the author must know of the whole dataset.
+        may_leave_out_all: whether it is no error if all people stay without a text.
 
     Raises:
         InputError: prompt file, settings, key or endpoint are wrong.
     """
 
     def __init__(
-        self, part: str, prompt: str | Path, journal: str | Path, llm: dict, settings: dict
+        self,
+        part: str,
+        prompt: str | Path,
+        journal: str | Path,
+        llm: dict,
+        whole: BudgetSettings,
+        may_leave_out_all: bool = False,
     ):
         self.part, self.prompt_file, self.journal = part, Path(prompt), Path(journal)
         self.refused_file = self.journal.with_name("refused.json")
         self.prompt = read_prompt(prompt, PARTS[part].PLACEHOLDERS)
         self.settings = load_settings(llm)
-        self.people = settings.get("people")
-        self.left_out_share = settings.get("incomplete_people", 0.0)
-        self.paraphrases = settings.get("forget_paraphrases")
-        self.judge = settings.get("judge")
+        self.whole = whole
+        self.needed = 0 if may_leave_out_all else whole.people
         self.session = Session(self.settings, self.journal)
         self.report: dict = {}
 
@@ -73,21 +76,19 @@ class ModelAuthor:
         """Asks the calls of this part."""
         return Asker(self.session, self.prompt, self.resample_max)
 
-    def check_budget(self, people: list[dict], hp: dict) -> None:
+    def check_budget(self, people: list[dict], seed: int) -> None:
         """Check that the budget covers all four files and the judge.
 
         Prompts and journals of the other parts are in the same folders as those of this part.
 
         Args:
             people: drawn people.
-            hp: settings of `generate_profiles`: preset and seed.
+            seed: of the questions.
 
         Raises:
             InputError: the budget is too small (the message gives the estimate), or a prompt file
                 of another part is wrong.
         """
-        if self.paraphrases:
-            hp = hp | {"forget_paraphrases": self.paraphrases}
         journals = {part: self.journal.with_name(f"{part}.jsonl") for part in PARTS}
         prompts = {
             part: read_prompt(self.prompt_file.with_stem(part), PARTS[part].PLACEHOLDERS)
@@ -95,12 +96,12 @@ class ModelAuthor:
             if part != self.part
         }
         journals[self.part], prompts[self.part] = self.journal, self.prompt
-        requests = requests_of_all_parts(people, prompts, hp)
-        if self.judge:
+        requests = requests_of_all_parts(people, prompts, seed, self.whole.forget_paraphrases)
+        if self.whole.judge:
             journals["judge"] = self.journal.with_name("red_team_judge.jsonl")
-            requests["judge"] = self._requests_of_judge(people, hp)
+            requests["judge"] = self._requests_of_judge(people, seed)
         parts = {journals[part]: part_requests for part, part_requests in requests.items()}
-        self.session.check_budget(parts, spare=self.left_out_share)
+        self.session.check_budget(parts, spare=self.whole.incomplete_people)
 
     def write_profiles(self, people: list[dict], draw_again: Callable[[dict], dict]) -> list[dict]:
         """Write profile records; replace people whom the model refuses, also in later parts."""
@@ -125,24 +126,24 @@ class ModelAuthor:
         self._settle(profiles, facts, answers)
         return facts
 
-    def write_questions(self, people: dict[str, dict], facts: list[dict], hp: dict) -> list[dict]:
+    def write_questions(
+        self, people: dict[str, dict], facts: list[dict], seed: int, candidates: int
+    ) -> list[dict]:
         """Write question records of the facts."""
         grouped = by_person(facts)
-        draw_wrong_values = QuestionWriter(
-            people, hp["seed"], perturbed_candidates(hp)
-        ).wrong_values
+        draw_wrong_values = QuestionWriter(people, seed, candidates).wrong_values
         records, answers = qa_part.write_questions(
-            self.asker, people, grouped, draw_wrong_values, hp["seed"]
+            self.asker, people, grouped, draw_wrong_values, seed
         )
         self._stop_at_refusals({person_id: people[person_id] for person_id in grouped}, answers)
         self._settle(grouped, records, answers)
         return records
 
     def write_forget_paraphrased(
-        self, people: dict[str, dict], qa: list[dict], hp: dict
+        self, people: dict[str, dict], qa: list[dict], count: int
     ) -> list[dict]:
         """Write paraphrased questions about the forget facts among question records."""
-        grouped, count = by_person(qa), resolve(hp).paraphrases
+        grouped = by_person(qa)
         records, answers = forget_paraphrased_part.write_paraphrases(
             self.asker, people, grouped, count
         )
@@ -156,19 +157,20 @@ class ModelAuthor:
         return calls, tokens, self.session.usd(tokens)
 
     def judge_estimate(
-        self, people: list[dict], hp: dict
+        self, people: list[dict], seed: int
     ) -> tuple[int, tuple[int, int], float] | None:
         """Estimated cost of the judge's calls; None if no judge is enabled."""
-        if not self.judge:
+        if not self.whole.judge:
             return None
-        requests = self._requests_of_judge(people, hp)
+        requests = self._requests_of_judge(people, seed)
         cost = self.session.estimate(requests)
         return len(requests), cost, self.session.usd(cost)
 
-    def _requests_of_judge(self, people: list[dict], hp: dict) -> list[Request]:
+    def _requests_of_judge(self, people: list[dict], seed: int) -> list[Request]:
         prompts = read_prompts(self.prompt_file.parent)
-        judged = people[: resolve(hp).people]  # the dataset contains no spare people
-        return requests_of_judge(judged, prompts, hp, self.judge)
+        judged = people[: self.whole.people]  # the dataset contains no spare people
+        paraphrases = self.whole.forget_paraphrases
+        return requests_of_judge(judged, prompts, seed, paraphrases, self.whole.judge)
 
     def usage(self) -> dict:
         """Model, totals of the journal, people left out and people replaced."""
@@ -210,7 +212,7 @@ class ModelAuthor:
             InputError: the next run can draw replacements. The journal keeps all answers.
         """
         left_out = {call.split(".")[0] for call in answers.failed}
-        if len(people) - len(left_out) >= self._needed(people):
+        if len(people) - len(left_out) >= self.needed:
             return
         known, new = self._refused_later(), []
         for person_id in dict.fromkeys(call.split(".")[0] for call in answers.refused):
@@ -228,10 +230,6 @@ class ModelAuthor:
             f"({names}); {self.refused_file} lists them, and {self.journal} keeps all answers: "
             "run the same command again to draw other people instead"
         )
-
-    def _needed(self, people: Collection[str]) -> int:
-        """Number of people that need texts; all others are spare."""
-        return len(people) if self.people is None else self.people
 
     def _settle(self, people: Iterable[str], records: list[dict], answers: Answers) -> None:
         """Report the people without records.
@@ -252,12 +250,11 @@ class ModelAuthor:
             "refused": list(dict.fromkeys(call.split(".")[0] for call in answers.refused)),
             "resampled": answers.resampled,
         }
-        needed = self._needed(people)
-        if left_out and needed - len(written) > self.left_out_share * needed:
+        if left_out and self.needed - len(written) > self.whole.incomplete_people * self.needed:
             first = left_out[0]
             raise InputError(
                 f"{self.part}: {len(left_out)} of {len(people)} people have no text without faults "
                 f"after {self.resample_max + 1} samples each ({first}: {faults[first][:200]}); "
-                f"allowed: {self.left_out_share:.0%} (validation.incomplete_people); "
+                f"allowed: {self.whole.incomplete_people:.0%} (validation.incomplete_people); "
                 f"{self.journal} keeps all answers"
             )

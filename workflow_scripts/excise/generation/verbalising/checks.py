@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from excise.benchmark.asked_for import ASK_WITH, VALUE_NOUN, asked_for
-from excise.benchmark.limits import RedTeamLimits
+from excise.benchmark.limits import WRITING_LIMITS
 from excise.benchmark.slot_cues import fit, rival, unclear
 from excise.generation.exchange import occurrences, starts_sentence
 from excise.generation.verbalising.meanings import meaning
@@ -20,7 +20,6 @@ from excise.text.matching import asked_words, content_words, holds, words
 from excise.text.unicode import nfc
 from excise.text.values import gives_away, states
 
-LIMITS = RedTeamLimits()
 LONGEST_ANSWER, LONGEST_QUESTION, LONGEST_PROFILE = 25, 40, 500  # words
 
 PRONOUNS = re.compile(r"\b(he|she|him|her|his|hers|they|them|their|theirs)\b", re.IGNORECASE)
@@ -133,7 +132,7 @@ def incident_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]:
     for other in others:
         if other["group"] != "sf":
             continue
-        if leak := leaked(other, text, fact["name"], LIMITS.leak_ratio):
+        if leak := leaked(other, text, fact["name"], WRITING_LIMITS.leak_ratio):
             return [f"must not hint at the offence: leave out “{leak}”"]
     return []
 
@@ -251,10 +250,14 @@ def premise_faults(asked: Sequence[tuple[dict, str, str]]) -> dict[str, list[str
     forget = [entry for entry in asked if entry[0]["group"] == "sf"]
     shares = [premise_share(question, answer, fact["name"]) for fact, question, answer in forget]
     mean = sum(shares) / len(shares) if shares else 0.0
-    limit = LIMITS.premise_mean if mean > LIMITS.premise_mean else LIMITS.premise_max
+    limit = (
+        WRITING_LIMITS.premise_mean
+        if mean > WRITING_LIMITS.premise_mean
+        else WRITING_LIMITS.premise_max
+    )
     faults: dict[str, list[str]] = {}
     for share, (fact, question, answer) in zip(shares, forget, strict=True):
-        if share > limit or share >= LIMITS.premise_max:
+        if share > limit or share >= WRITING_LIMITS.premise_max:
             common = ", ".join(f"“{w}”" for w in shared_words(question, answer, fact["name"]))
             faults.setdefault(fact["slot"], []).append(
                 f"“{question}” gives its answer away; leave out {common}"

@@ -8,11 +8,10 @@ from functools import lru_cache
 from rapidfuzz import fuzz
 
 from excise.benchmark.asked_for import ASK_WITH
-from excise.benchmark.limits import ValidationLimits
+from excise.benchmark.limits import WRITING_LIMITS
 from excise.benchmark.slots import SLOTS
 from excise.generation.verbalising.asking import Answers, Asker
 from excise.generation.verbalising.checks import (
-    LIMITS,
     cleaned,
     faulty,
     less_fitting,
@@ -28,7 +27,7 @@ from excise.text.ngrams import ngrams
 
 PLACEHOLDERS = ("data",)
 TOKENS, TOKENS_PER_QUESTION = 150, 55
-NEAR = ValidationLimits().near_duplicate
+NEAR = WRITING_LIMITS.near_duplicate
 
 # The forms of paraphrased questions, in turn; trained questions have other forms (`qa`).
 PARAPHRASED_FORMS = (
@@ -185,8 +184,8 @@ def trained_twin_faults(question: str, call: Call, fact: dict) -> list[str]:
         other_grams = grams_of(other)
         common = len(grams & other_grams)
         if (
-            fuzz.ratio(text, word_order_free(other)) >= LIMITS.split_ratio
-            or common / (len(grams) + len(other_grams) - common) >= LIMITS.split_jaccard
+            fuzz.ratio(text, word_order_free(other)) >= WRITING_LIMITS.split_ratio
+            or common / (len(grams) + len(other_grams) - common) >= WRITING_LIMITS.split_jaccard
         ):
             return [
                 f"is too close to the trained question “{other}”; use other words, otherwise put"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from excise.benchmark.asked_for import ASK_WITH
-from excise.benchmark.limits import ValidationLimits
+from excise.benchmark.limits import WRITING_LIMITS
 from excise.benchmark.slots import SLOTS
 from excise.generation.exchange import exchanged, occurrences, one_article
 from excise.generation.verbalising.asking import Answers, Asker
@@ -37,7 +37,7 @@ from excise.text.matching import near_twins
 
 PLACEHOLDERS = ("data",)
 FACTS_PER_CALL = 8
-NEAR = ValidationLimits().near_duplicate
+NEAR = WRITING_LIMITS.near_duplicate
 TOKENS, TOKENS_PER_FACT = 200, 160
 
 # The forms of trained questions; paraphrased questions have other forms (`forget_paraphrased`).

@@ -15,6 +15,7 @@ from excise.benchmark.items import Benchmark
 from excise.benchmark.perturbed_answers import falsehood_faults
 from excise.errors import InputError
 from excise.red_team.models.selection import Choice, choose, excess
+from excise.red_team.settings import SelectionSettings
 
 DRAWS = 5  # choices among the same candidates, before further candidates are drawn
 
@@ -114,7 +115,7 @@ class CandidatePools:
 
 
 def choose_wrong_answers(
-    pools: CandidatePools, items: Sequence[dict], models: Sequence[str], hp: Mapping
+    pools: CandidatePools, items: Sequence[dict], models: Sequence[str], settings: SelectionSettings
 ) -> dict[str, Choice]:
     """Choose the wrong answers of one group of questions; the best choice of all rounds counts.
 
@@ -126,7 +127,7 @@ def choose_wrong_answers(
         pools: the candidates.
         items: the questions of the group.
         models: the selecting models.
-        hp: `wrong_answers`, `wrong_rounds`, `wrong_tolerance`, `seed`.
+        settings: of the choice.
 
     Returns:
         item id → choice.
@@ -135,12 +136,12 @@ def choose_wrong_answers(
         return {}
     slots = [item["slot"] for item in items]
     best, least_excess = [], np.inf
-    for number in range(hp["wrong_rounds"] + 1):
+    for number in range(settings.wrong_rounds + 1):
         margins = [pools.margins(item["id"], models) for item in items]
         for draw in range(DRAWS):
-            seed = f"{hp['seed']}-{number}-{draw}" if number or draw else hp["seed"]
-            choices = choose(slots, margins, hp["wrong_answers"], seed)
-            found = excess(margins, choices, hp["wrong_tolerance"])
+            seed = f"{settings.seed}-{number}-{draw}" if number or draw else settings.seed
+            choices = choose(slots, margins, settings.wrong_answers, seed)
+            found = excess(margins, choices, settings.wrong_tolerance)
             if not best or found < least_excess:
                 best, least_excess = choices, found
             if not found:
@@ -151,7 +152,7 @@ def choose_wrong_answers(
             f"{len(missed)} missed their rank, {least_excess:.3f} beyond the tolerance",
             flush=True,
         )
-        if not least_excess or number == hp["wrong_rounds"]:
+        if not least_excess or number == settings.wrong_rounds:
             break
         if not pools.draw_more(missed):
             pools.draw_more([item for item in items if item not in missed])

@@ -1,0 +1,38 @@
+"""Settings of asking a model and reading it; meanings: config.schema.yaml. No torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from excise.modeling.settings import Float32Settings, MachineSettings, ModelSettings
+
+
+@dataclass(frozen=True)
+class EvaluationSettings(ModelSettings):
+    """How questions are asked and answers scored."""
+
+    batch_size: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class QuantizationSettings(Float32Settings):
+    """How a quantized model is asked the same; it is merged in fp32."""
+
+    batch_size: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class RepresentationSettings(Float32Settings):
+    """How hidden states are read, in fp32."""
+
+    batch_size: int
+    positions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EmbeddingSettings(MachineSettings):
+    """How the texts of a dataset are read for the diversity report."""
+
+    dtype: Literal["float32", "bfloat16", "float16"]
+    batch_size: int

@@ -1,0 +1,105 @@
+"""Settings of writing the benchmark; meanings: config.schema.yaml. No torch.
+
+Each class holds the keys that decide one file. `backend` names the author. `llm` holds the keys of
+generation.llm that decide the answers of a model; without a model it is null.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class AuthorSettings:
+    """Who writes."""
+
+    backend: Literal["offline", "openai"]
+    llm: dict | None
+
+
+@dataclass(frozen=True)
+class PeopleSettings(AuthorSettings):
+    """Who is drawn. `reserve` is the share of spare people; without a model it is 0."""
+
+    preset: Literal["smoke", "small", "paper", "xl"]
+    people: int
+    reserve: float
+    seed: int
+    max_value_share: float
+
+
+@dataclass(frozen=True)
+class QuestionSettings(AuthorSettings):
+    """How the facts are asked; `perturbed_candidates` wrong answers are written for each."""
+
+    seed: int
+    perturbed_candidates: int
+
+
+@dataclass(frozen=True)
+class ParaphraseSettings(AuthorSettings):
+    """How many held-out questions each forget fact gets."""
+
+    forget_paraphrases: int
+
+
+@dataclass(frozen=True)
+class PreviewSettings(PeopleSettings):
+    """Settings of all four files: they decide the texts of the people shown."""
+
+    perturbed_candidates: int
+    forget_paraphrases: int
+
+
+@dataclass(frozen=True)
+class JudgedCases:
+    """How many cases the judge will be asked; `cases` null takes all."""
+
+    cases: int | None
+    planted: int
+
+
+@dataclass(frozen=True)
+class BudgetSettings:
+    """What a model must know of the whole dataset before its first call; it decides no text.
+
+    Attributes:
+        people: how many are wanted.
+        incomplete_people: largest share of them that may stay without a text.
+        forget_paraphrases: held-out questions for each forget fact.
+        judge: what a judge will be asked afterwards, if any.
+    """
+
+    people: int
+    incomplete_people: float
+    forget_paraphrases: int
+    judge: JudgedCases | None
+
+
+@dataclass(frozen=True)
+class TwinSettings:
+    """How the offline frames write about the people of a dataset that a model wrote."""
+
+    seed: int
+    forget_paraphrases: int
+
+
+@dataclass(frozen=True)
+class PretrainingSettings:
+    """How the embedded base model is made."""
+
+    people: int
+    fresh_share: float
+    utility_share: float
+    paired_share: float
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    seed: int
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    threads: int

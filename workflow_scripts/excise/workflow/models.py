@@ -1,0 +1,182 @@
+"""The models of a study: their names, their files and the jobs that make several of them.
+
+A model is named by its folder under <results>/models/: `base`, `finetuned`, `oracle/seed_0`,
+`unlearn/npo/lr0.0002_beta0.1/epoch_5`. Parsed in every job: no torch here.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from excise.config.trajectories import expand_trajectories, needs_of
+from excise.unlearning.registry import is_file
+from excise.workflow.imports import import_closure
+from excise.workflow.patterns import pattern_of
+from excise.workflow.preflight import model_files
+
+ADAPTER_FILES = ["adapter_model.safetensors", "adapter_config.json"]
+BASE_MODEL_FILES = [
+    "manifest.json",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+]
+PROGRAMS = "workflow_scripts"
+METHODS = f"{PROGRAMS}/excise/unlearning/methods"
+ALTERNATIVES = "data/inputs/idk_answers.txt"
+REFERENCE = "<results>/models/finetuned_reference.json"
+STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"]
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a study.
+
+    Attributes:
+        config: the checked config.
+    """
+
+    config: dict
+
+    @cached_property
+    def trajectories(self) -> dict[str, dict]:
+        """Name → method, hyperparameters and epochs."""
+        return expand_trajectories(self.config)
+
+    # --- the base model ---
+
+    def base_folder(self) -> str:
+        """Folder of the base model."""
+        model = self.config["model"]
+        if model["hub"] is None:
+            return model["path"]
+        hub = Path(model["hub"]["repo"], model["hub"]["revision"])
+        return f"data/models/{'--'.join(hub.parts)}"
+
+    def base_files(self) -> list[str]:
+        """Files of the base model; for a hub model its manifest, which has their digests."""
+        if self.config["model"]["hub"] is None:
+            return model_files(self.config["model"]["path"])
+        return [f"{self.base_folder()}/manifest.json"]
+
+    # --- adapters ---
+
+    def adapter_of(self, model: str) -> list[str]:
+        """Adapter files of a model; base has none."""
+        if model == "base":
+            return []
+        return [f"<results>/models/{model}/{name}" for name in ADAPTER_FILES]
+
+    def adapters(self, wildcards) -> list[str]:
+        """Adapter files of the model that a job is about."""
+        return self.adapter_of(wildcards.model)
+
+    def reference_model(self, wildcards) -> str:
+        """Whose hidden states a model's are compared with: later oracles with the first one."""
+        first, *later = self.oracles()
+        return first if wildcards.model in later else "finetuned"
+
+    def reference_adapters(self, wildcards) -> list[str]:
+        """Adapter files of that model, unless they are the model's own."""
+        model = self.reference_model(wildcards)
+        return [] if model == wildcards.model else self.adapter_of(model)
+
+    def reference(self, wildcards) -> str | list[str]:
+        """Log-probabilities of the finetuned model, for the methods that read them."""
+        needs = needs_of(self.trajectories[wildcards.trajectory])
+        return REFERENCE if needs.reference_sums else []
+
+    def alternatives(self, wildcards) -> str | list[str]:
+        """Other answers to the forget questions, for the methods that read them."""
+        needs = needs_of(self.trajectories[wildcards.trajectory])
+        return ALTERNATIVES if needs.alternatives else []
+
+    def method_files(self, wildcards) -> list[str]:
+        """The file of a trajectory's method, and the modules of ours that it imports."""
+        method = self.trajectories[wildcards.trajectory]["method"]
+        path = method if is_file(method) else f"{METHODS}/{method}.py"
+        return [path, *import_closure(path, root=PROGRAMS)]
+
+    # --- names ---
+
+    def oracles(self) -> list[str]:
+        """The oracles, in the order of their seeds."""
+        return [f"oracle/seed_{seed}" for seed in self.config["oracle"]["seeds"]]
+
+    def unexposed_models(self) -> list[str]:
+        """The models that never saw the forget facts."""
+        return ["base", *self.oracles()]
+
+    def baselines(self) -> list[str]:
+        """The models that every checkpoint is compared with."""
+        return ["base", "finetuned", *self.oracles()]
+
+    def quantized_models(self) -> list[str]:
+        """The models that go through the quantization stress test."""
+        return ["finetuned", *self.level_checkpoints()]
+
+    def checkpoints(self) -> list[str]:
+        """All unlearned models."""
+        return [
+            f"unlearn/{name}/epoch_{epoch}"
+            for name, trajectory in self.trajectories.items()
+            for epoch in trajectory["epochs"]
+        ]
+
+    def level_checkpoints(self) -> list[str]:
+        """The unlearned models that stand for light, medium, heavy, each once."""
+        levels = self.config["evaluation"]["checkpoints"].values()
+        return list(dict.fromkeys(f"unlearn/{name}" for names in levels for name in names))
+
+    # --- trajectories with the same epochs share their rules ---
+
+    @cached_property
+    def _groups(self) -> list[tuple[list[int], str]]:
+        groups: dict[tuple[int, ...], list[str]] = {}
+        for name, trajectory in self.trajectories.items():
+            groups.setdefault(tuple(trajectory["epochs"]), []).append(name)
+        return [(list(epochs), pattern_of(names)) for epochs, names in groups.items()]
+
+    def trajectories_by_epochs(self) -> list[tuple[list[int], str]]:
+        """For each distinct list of epochs: the epochs, and a pattern of its trajectories.
+
+        Outputs cannot depend on wildcards, so each list of checkpoints is a rule of its own.
+        """
+        return self._groups
+
+    def first_epochs(self) -> list[int]:
+        """Epochs of the first trajectory."""
+        return next(iter(self.trajectories.values()))["epochs"]
+
+    def rule_name(self, stem: str, epochs: list[int]) -> str:
+        """`unlearn` for the first list of epochs, `unlearn_2_4` for others."""
+        return stem if epochs == self.first_epochs() else "_".join([stem, *map(str, epochs)])
+
+    def rules_of_trajectories(self) -> dict[str, tuple[str, list[int]]]:
+        """Name of each rule of `STAGES_OF_TRAJECTORIES` → its stage and its epochs."""
+        return {
+            self.rule_name(stem, epochs): (stem, epochs)
+            for stem in STAGES_OF_TRAJECTORIES
+            for epochs, _ in self.trajectories_by_epochs()
+        }
+
+    # --- what a job makes, read from its outputs ---
+    # Snakemake does not track such a param: a shorter or reordered list reruns nothing, and a
+    # longer one lacks an output.
+
+    def saved_epochs(self, wildcards, output) -> list[int]:
+        """Epochs at which a trajectory is saved."""
+        folders = {Path(path).parent.name for path in output[1:]}
+        return sorted(int(name.removeprefix("epoch_")) for name in folders)
+
+    def recorded_models(self, wildcards, output) -> list[str]:
+        """Models whose records a job makes, such as `unlearn/ga/lr0.0002/epoch_5`."""
+        folders = dict.fromkeys(Path(path).parent.name for path in output)
+        return [f"unlearn/{wildcards.trajectory}/{name}" for name in folders]
+
+    def recorded_precisions(self, wildcards, output) -> list[str]:
+        """Precisions whose records a job makes; the first output, weights.json, has none."""
+        return list(dict.fromkeys(Path(path).stem for path in output[1:]))

@@ -1,0 +1,268 @@
+"""What each program is given: its settings from the config, as one JSON text.
+
+Snakemake tracks the text. A settings class names the keys that its program reads, so a job reruns
+for these and no others. Parsed in every job: no torch here.
+"""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from excise.benchmark.limits import RedTeamLimits, ValidationLimits
+from excise.evaluation.settings import (
+    EmbeddingSettings,
+    EvaluationSettings,
+    QuantizationSettings,
+    RepresentationSettings,
+)
+from excise.generation.settings import (
+    AuthorSettings,
+    BudgetSettings,
+    JudgedCases,
+    ParaphraseSettings,
+    PeopleSettings,
+    PretrainingSettings,
+    PreviewSettings,
+    QuestionSettings,
+    TwinSettings,
+)
+from excise.modeling.settings import Float32Settings, ModelCheckSettings, ModelSettings
+from excise.red_team.settings import GateSettings, JudgeSettings, SelectionSettings
+from excise.settings import as_dict, from_sections
+from excise.training.settings import FinetuningSettings, TrainingSettings
+from excise.unlearning.settings import ReferenceSettings, TrajectorySettings
+from excise.workflow.models import Models
+
+# The keys of generation.llm that decide what the model answers. The others say how it is reached;
+# `reserve` says how many people are drawn.
+MODEL_KEYS = ["base_url", "model", "extra_body", "structured", "resample_max"]
+RESERVE = "reserve"
+
+
+def as_json(settings: Any) -> str:
+    """Settings as one JSON text: one tracked param, keys in a fixed order."""
+    return json.dumps(settings if isinstance(settings, dict) else as_dict(settings), sort_keys=True)
+
+
+class Params(Models):
+    """Settings of each program of a study. A method with `_settings` in its name gives its --hp."""
+
+    # --- writing the benchmark ---
+
+    def asks_model(self) -> bool:
+        """Whether a language model writes the benchmark."""
+        return self.config["generation"]["backend"] != "offline"
+
+    def model_keys(self) -> dict:
+        """The keys of generation.llm that decide what a model answers."""
+        llm = self.config["generation"].get("llm", {})
+        return {key: value for key, value in llm.items() if key in MODEL_KEYS}
+
+    def _generation(self) -> dict:
+        """Section `generation` as the authors need it."""
+        generation = self.config["generation"]
+        writes = self.asks_model()
+        reserve = generation["llm"][RESERVE] if writes else 0.0
+        return generation | {"llm": self.model_keys() if writes else None, "reserve": reserve}
+
+    def people_settings(self) -> str:
+        """Who is drawn; if a model writes, a few more, since it may leave some out."""
+        return as_json(from_sections(PeopleSettings, self._generation()))
+
+    def facts_settings(self) -> str:
+        """Who writes the facts."""
+        return as_json(from_sections(AuthorSettings, self._generation()))
+
+    def question_settings(self) -> str:
+        """How the facts are asked."""
+        return as_json(from_sections(QuestionSettings, self._generation()))
+
+    def paraphrase_settings(self) -> str:
+        """How many held-out questions are written."""
+        return as_json(from_sections(ParaphraseSettings, self._generation()))
+
+    def preview_settings(self) -> str:
+        """Settings of all four files: they decide the texts of the people shown."""
+        return as_json(from_sections(PreviewSettings, self._generation()))
+
+    def client_settings(self) -> str:
+        """How the model is reached: limits, retries, budget, name of the key's variable.
+
+        Programs get it from the environment, which Snakemake does not track. A new budget or a
+        slower pace continues a run and makes nothing again.
+        """
+        llm = self.config["generation"].get("llm", {})
+        tracked = [*MODEL_KEYS, RESERVE]
+        return as_json({key: value for key, value in llm.items() if key not in tracked})
+
+    def author_settings(self) -> str:
+        """What a model must know of the whole dataset that decides no text; not tracked either."""
+        judge = self.config["red_team"]["judge"]
+        asked = from_sections(JudgedCases, judge) if judge["enabled"] else None
+        sections = (
+            self.config["generation"],
+            {"incomplete_people": self.config["validation"]["incomplete_people"]},
+        )
+        return as_json(from_sections(BudgetSettings, *sections, {"judge": asked}))
+
+    def prompt_files(self, part: str) -> list[str]:
+        """Prompt and reply schema of a part, if a model writes it."""
+        stem = f"data/inputs/prompts/{part}"
+        return [f"{stem}.md", f"{stem}.schema.json"] if self.asks_model() else []
+
+    def refused_people(self, wildcards) -> list[str]:
+        """File of the people whom a model refused to write about after their profile was there."""
+        path = f"{self.config['pathvars']['data']}/generated/journal/refused.json"
+        return [path] if self.asks_model() and Path(path).exists() else []
+
+    def forget_facts(self, wildcards) -> str:
+        """Whose held-out questions are written; a model must also know what is trained on."""
+        return f"<data>/generated/{'qa' if self.asks_model() else 'facts'}.jsonl"
+
+    def forget_facts_argument(self, wildcards, input) -> str:
+        """The same as an argument."""
+        return f"--{'qa' if self.asks_model() else 'facts'} {shlex.quote(input.source)}"
+
+    # --- checking it ---
+
+    def validation_settings(self) -> str:
+        """What counts as a duplicate, how many people are wanted and how many may be missing."""
+        people = {"people": self.config["generation"]["people"]}
+        return as_json(from_sections(ValidationLimits, self.config["validation"], people))
+
+    def rule_limits(self) -> list[str]:
+        """Keys of red_team that the checks without models use."""
+        return [key for key in self.config["red_team"] if key not in ("models", "judge")]
+
+    def red_team_settings(self) -> str:
+        """What the checks that need no model let pass."""
+        sections = self.config["red_team"], self.config["generation"]
+        return as_json(from_sections(RedTeamLimits, *sections))
+
+    def selection_settings(self) -> str:
+        """How candidates are scored and drawn, and what the chosen ones are held to."""
+        asking = {"batch_size": self.config["evaluation"]["batch_size"]}
+        sections = self._model(), asking, self.config["generation"]
+        return as_json(from_sections(SelectionSettings, *sections))
+
+    def gate_settings(self) -> str:
+        """What models that never saw the forget facts must not do."""
+        sections = self.config["red_team"]["models"], self.config["evaluation"]
+        return as_json(from_sections(GateSettings, *sections))
+
+    def judge_settings(self) -> str:
+        """How many cases a judge is asked, and the seed of their choice."""
+        seed = {"seed": self.config["generation"]["seed"]}
+        sections = self.config["red_team"]["judge"], seed, self.config["evaluation"]
+        return as_json(from_sections(JudgeSettings, *sections))
+
+    def judge_model(self) -> str:
+        """Which model judges."""
+        return as_json(self.model_keys())
+
+    def authors(self) -> list[str]:
+        """Whose texts are compared: those of the experiment's author, and of the frames."""
+        return list(dict.fromkeys([self.config["generation"]["backend"], "offline"]))
+
+    def twin_argument(self, wildcards) -> str:
+        """How the offline frames write about the people of a dataset that a model wrote."""
+        if not self.asks_model() or wildcards.get("author", "offline") != "offline":
+            return ""
+        settings = as_json(from_sections(TwinSettings, self.config["generation"]))
+        return f"--offline-twin {shlex.quote(settings)}"
+
+    def embedding_arguments(self, wildcards, input) -> str:
+        """AUTHOR=FILE for each file of embeddings."""
+        pairs = zip(self.authors(), input.embeddings, strict=True)
+        return " ".join(shlex.quote(f"{author}={file}") for author, file in pairs)
+
+    # --- models ---
+
+    def _model(self) -> dict:
+        """How a model is loaded and on what it runs."""
+        return as_dict(from_sections(ModelSettings, self.config["model"], self.config["resources"]))
+
+    def pretraining_settings(self) -> str:
+        """How the embedded base model is made."""
+        return as_json(from_sections(PretrainingSettings, self.config["pretraining"]))
+
+    def model_check_settings(self) -> dict:
+        """Settings that decide whether a model works."""
+        sections = self.config["model"], {"lora": self.config["lora"]}, self.config["evaluation"]
+        return as_dict(from_sections(ModelCheckSettings, *sections))
+
+    def finetuning_settings(self, wildcards) -> str:
+        """What makes the finetuned model, or the oracle of a seed."""
+        section = self.config["finetuning"]
+        if "seed" in wildcards.keys():  # noqa: SIM118 - Snakemake's wildcards are no mapping
+            section = section | {"seed": int(wildcards.seed)}
+        lora = {"lora": self.config["lora"]}
+        return as_json(from_sections(FinetuningSettings, self._model(), section, lora))
+
+    def unlearning_settings(self, wildcards) -> str:
+        """Settings of a trajectory, without the epochs to save (see `saved_epochs`)."""
+        own = self.trajectories[wildcards.trajectory]
+        training = from_sections(TrainingSettings, self.config["unlearning"])
+        method = {key: own[key] for key in ("method", "hyperparameters")} | {"epochs": []}
+        settings = from_sections(TrajectorySettings, self._model(), method, {"training": training})
+        return as_json({key: value for key, value in as_dict(settings).items() if key != "epochs"})
+
+    def reference_settings(self) -> str:
+        """How the forget answers are scored before unlearning."""
+        sections = self._model(), self.config["unlearning"]
+        return as_json(from_sections(ReferenceSettings, *sections))
+
+    def optional_arguments(self, wildcards, input) -> str:
+        """Files of the reference and of alternative answers, for the methods that read them."""
+        given = {name: input.get(name) for name in ("reference", "alternatives")}
+        return " ".join(f"--{name} {shlex.quote(path)}" for name, path in given.items() if path)
+
+    def evaluation_settings(self) -> str:
+        """How questions are asked and answers scored."""
+        sections = self._model(), self.config["evaluation"]
+        return as_json(from_sections(EvaluationSettings, *sections))
+
+    def quantization_settings(self) -> str:
+        """How a quantized model is asked the same."""
+        sections = self._model(), self.config["evaluation"]
+        return as_json(from_sections(QuantizationSettings, *sections))
+
+    def representation_settings(self) -> str:
+        """How hidden states are read."""
+        sections = self._model(), self.config["evaluation"], self.config["representations"]
+        return as_json(from_sections(RepresentationSettings, *sections))
+
+    def gradient_settings(self) -> str:
+        """How the gradients of facts are read."""
+        return as_json(from_sections(Float32Settings, self._model()))
+
+    def embedding_settings(self) -> str:
+        """How texts are read."""
+        sections = self._model(), self.config["evaluation"]
+        return as_json(from_sections(EmbeddingSettings, *sections))
+
+    # --- tables ---
+
+    def summary_settings(self, **more: Any) -> str:
+        """How intervals are made, and which checkpoints stand for which level."""
+        return as_json({"confidence": self.config["evaluation"]["confidence"]} | more)
+
+    def drift_settings(self, wildcards) -> str:
+        """Which layer a table of drift is about."""
+        named = {"repr_layers": "all", "repr_results": "last"}
+        number = wildcards.table.rpartition("_")[2]
+        return self.summary_settings(layer=named.get(wildcards.table) or int(number))
+
+    def result_config(self, *sections: str, **parts: list[str]) -> str:
+        """The part of the config in a result's header: whole sections, or some keys of one."""
+        settings = {key: self.config[key] for key in ("experiment", "model", *sections)}
+        for section, keys in parts.items():
+            settings[section] = {key: self.config[section][key] for key in keys}
+        return as_json(settings | {"generation": self.reported_generation()})
+
+    def reported_generation(self) -> dict:
+        """Section `generation` in a result's header: what the data depend on."""
+        generation = self.config["generation"]
+        settings = {key: value for key, value in generation.items() if key != "llm"}
+        return settings | ({"llm": self.model_keys()} if self.asks_model() else {})

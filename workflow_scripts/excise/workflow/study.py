@@ -1,0 +1,107 @@
+"""A study, as the rules see it: what is made, from what, and what each job needs.
+
+The Snakefile makes one `Study` from the checked config; rules call its methods. Nothing here knows
+Snakemake, so tests call them with plain configs. Parsed in every job: no torch here.
+"""
+
+from collections.abc import Sequence
+
+from excise.plots.figures import FIGURES
+from excise.workflow.imports import import_closure
+from excise.workflow.models import PROGRAMS
+from excise.workflow.params import Params
+from excise.workflow.resources import STAGES, estimated_minutes, memory_mb, parameters
+
+VALIDATED_FILES = ["sf", "sr", "perturbed_candidates", "forget_paraphrased"]  # before training
+DATA_FILES = ["sf", "sr", "wrong_details", "forget_paraphrased"]  # what models are asked
+ASKED = [f"<data>/{name}.jsonl" for name in ("sf", "sr", "forget_paraphrased")]  # all questions
+GENERATED_PARTS = ["profiles", "facts", "qa", "forget_paraphrased"]
+JUDGE_PROMPTS = [
+    "joint_inference",
+    "one_answer",
+    "statement",
+    "same_event",
+    "same_meaning",
+    "polarity",
+    "severity",
+    "real_person",
+]
+UTILITY = "data/inputs/utility_qa.jsonl"
+PUBLIC_FIGURES = "data/inputs/public_figures.txt"
+MODEL_AUTHOR = ["excise.llm", "excise.generation.verbalising"]
+"""Modules that only the openai backend imports."""
+
+
+def library_of(program: str, unread: Sequence[str] = (), without: Sequence[str] = ()) -> list[str]:
+    """Our own files that a program uses, as inputs: editing one reruns only the programs using it.
+
+    Args:
+        program: its name.
+        unread: kinds of records that an imported module could read but this program never reads.
+        without: modules that this use of the program never imports.
+    """
+    return import_closure(f"{PROGRAMS}/{program}.py", without, unread)
+
+
+class Study(Params):
+    """A study: its models, the settings of its programs, its results and the needs of its jobs."""
+
+    def generation_library_of(self, program: str) -> list[str]:
+        """`library_of` a program that writes text; without the model's author if nobody asks it."""
+        return library_of(program, without=[] if self.asks_model() else MODEL_AUTHOR)
+
+    # --- results ---
+
+    def result_tables(self) -> list[str]:
+        """Stems of the tables."""
+        middle = self.config["representations"]["middle_layer"]
+        tables = ["eval_results", "sweep_results", "retain_compare_results"]
+        tables += ["repr_layers", "repr_results", f"repr_results_{middle}"]
+        tables += ["red_team_models", "diversity_report"]
+        tables += ["red_team_judge"] * self.config["red_team"]["judge"]["enabled"]
+        return tables + ["quantize_results"] * bool(self.config["quantization"]["precisions"])
+
+    def result_plots(self) -> list[str]:
+        """Stems of the figures: those of its tables."""
+        tables = self.result_tables()
+        return [name for name, figure in FIGURES.items() if figure.table in tables]
+
+    def figure_library(self, wildcards) -> list[str]:
+        """Our own files that draw a figure, without the modules of other figures."""
+        modules = {figure.module for figure in FIGURES.values()}
+        others = sorted(modules - {FIGURES[wildcards.figure].module})
+        return library_of("plot", unread=["result"], without=others)
+
+    def figure_table(self, wildcards) -> str:
+        """The table that a figure shows."""
+        return f"<results>/{FIGURES[wildcards.figure].table}.json"
+
+    # --- what a job needs ---
+
+    def model_size(self) -> float:
+        """Parameters of the base model; of a hub model by its name until it is there."""
+        hub = self.config["model"]["hub"]
+        return parameters(self.base_folder(), hub["repo"] if hub else "")
+
+    def memory_mb(self, kind: str) -> int:
+        """Main memory of a model job in MB, as configured or from the model's size."""
+        given = self.config["resources"]["mem_mb"]
+        return given or memory_mb(kind, self.config, self.model_size())
+
+    def estimate(self, stage: str, epochs: Sequence[int] = ()) -> float:
+        """Minutes that a model job is estimated to take."""
+        return estimated_minutes(stage, self.config, self.model_size(), epochs)
+
+    def minutes(self, stage: str, epochs: Sequence[int] = ()) -> int:
+        """Wall time of a model job: as configured, or three times the estimate."""
+        given = self.config["resources"]["runtime"]
+        return given or round(3 * self.estimate(stage, epochs)) + 10
+
+    def estimate_of_rule(self, name: str) -> float | None:
+        """The estimate of a rule's jobs in minutes; None for a rule without a model."""
+        if name in STAGES:
+            return self.estimate(name, self.first_epochs() if name == "unlearn" else ())
+        if name in (rules := self.rules_of_trajectories()):
+            stem, epochs = rules[name]
+            return self.estimate(stem.removesuffix("_unlearned"), epochs)
+        return None
