@@ -28,7 +28,7 @@ from excise.workflow.preflight import (
     check_writable,
     model_files,
 )
-from excise.unlearning.registry import find
+from excise.unlearning.registry import is_file
 from excise.workflow.unchanged import let_content_decide
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -87,6 +87,7 @@ MODEL_AUTHOR = ["excise.llm", "excise.generation.verbalising"]
 MODEL_KEYS = ["base_url", "model", "extra_body", "structured", "resample_max"]
 PEOPLE_KEYS = ["reserve"]  # of generation.llm too: who is drawn
 UTILITY = "data/inputs/utility_qa.jsonl"
+METHODS = "workflow_scripts/excise/unlearning/methods"
 ALTERNATIVES = "data/inputs/idk_answers.txt"
 PUBLIC_FIGURES = "data/inputs/public_figures.txt"
 STAGES_OF_TRAJECTORIES = ["unlearn", "evaluate_unlearned", "represent_unlearned"]
@@ -481,8 +482,8 @@ def reference_settings():
 
 def method_files(wildcards):
     """The file of a trajectory's method, and the modules of ours that it imports."""
-    file = find(TRAJECTORIES[wildcards.trajectory]["method"]).file
-    path = os.path.relpath(file) if file.is_relative_to(Path.cwd()) else str(file)
+    method = TRAJECTORIES[wildcards.trajectory]["method"]
+    path = method if is_file(method) else f"{METHODS}/{method}.py"
     return [path, *import_closure(path, root="workflow_scripts")]
 
 
