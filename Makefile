@@ -1,4 +1,4 @@
-# `make run`: set up and run the whole study. `make test`: set up and test. `make help`: the rest.
+# `make run` installs and runs the whole study. `make test` installs and tests. `make help` lists all.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -6,18 +6,18 @@ SHELL := bash
 
 PYTHON ?= python3
 CORES ?= all
-# Tools and programs come from .venv, whether or not it is activated.
+# Use the tools and programs of .venv, also if it is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: run test test-slurm lint format clean help
 
-run: .venv/installed  ## run the default experiment: results/ is filled (CORES=1: one core)
+run: .venv/installed  ## run the default experiment into results/ (CORES=1: one core)
 	snakemake --cores $(CORES) all
 
 test: .venv/installed lint  ## linters, then unit and workflow tests
 	python -m pytest -n 2 --dist loadfile -m "not slurm"
 
-test-slurm: .venv/installed  ## the real DAG on a real SLURM, installed on this machine (root, Debian)
+test-slurm: .venv/installed  ## test the real DAG on a real SLURM on this machine (root, Debian)
 	python -m pytest tests/slurm
 
 lint: .venv/installed
@@ -31,13 +31,13 @@ format: .venv/installed  ## format Python and Snakemake files
 	ruff format .
 	snakefmt Snakefile rules
 
-clean:  ## delete generated files of the default experiment, not the environment nor paid answers
+clean:  ## delete generated files of the default experiment, but no environment and no paid answers
 	rm -rf results logs benchmarks data/.made_from data/generated/*.json* data/*.jsonl .snakemake
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-# A stamp file: set up again only when the pins change.
+# A stamp file: install again only when the pinned versions change.
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "error: Python 3.11 or later is needed; for example make run PYTHON=python3.11")'

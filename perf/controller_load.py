@@ -1,11 +1,11 @@
-"""What SLURM's controller and database are asked while a study runs through them.
+"""Count the requests to SLURM's controller and database while a study runs.
 
-The smoke experiment, on the real SLURM of tests/slurm (root, after tests/slurm/install.sh), with
-the profile as it is shipped: its intervals, its number of jobs. Nobody else uses that SLURM, and
-all are root there, so kinds are told apart and not users: requests are the run's own, or the
-daemons' among themselves. `sdiag` and `sacctmgr show stats` count them. One JSON line: minutes,
-jobs, requests by kind, in all and a minute; and how often the run called `scontrol show config`,
-since every other Snakemake on this machine does so too (the plugin, when it is loaded).
+The smoke experiment runs on the real SLURM of tests/slurm (root, after tests/slurm/install.sh). It
+uses the intervals and the number of jobs of the shipped profile. `sdiag` and `sacctmgr show stats`
+count requests by kind. No other user has jobs there, so all requests come from the run or from the
+daemons themselves. The output is one JSON line: minutes, jobs, and requests by kind, in total and
+per minute. It also has the number of calls of `scontrol show config`, because every Snakemake that
+loads the plugin makes one.
 
     python perf/controller_load.py
 """
@@ -23,28 +23,28 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / name) for name in ("tests/slurm", "tests", "workflow_scripts")]
 
-from one_machine import OneMachine, output, why_not  # noqa: E402
+from one_machine import OneMachine, output, reason_not_to_start  # noqa: E402
 from study import SITE, Submitter, accounted, put_before  # noqa: E402
 
 from workflow.conftest import clone  # noqa: E402
 
-# Of what the tests change in the profile, what a user sets.
-USERS = {old: new for old, new in SITE.items() if "CHANGE_ME" in old}
+# The part of the tests' changes of the profile that a user makes.
+USER_SETTINGS = {old: new for old, new in SITE.items() if "CHANGE_ME" in old}
 
 
 def requests(text: str) -> dict[str, int]:
-    """Requests by kind, from what `sdiag` or `sacctmgr show stats` prints."""
+    """Requests by kind, from the output of `sdiag` or `sacctmgr show stats`."""
     kinds = text.split("by message type")[1].split("by user")[0]
     return {kind: int(count) for kind, count in re.findall(r"(\w+) .*?count:(\d+)", kinds)}
 
 
 def measure(folder: Path) -> dict:
-    """Run the study and count."""
+    """Run the study and count the requests."""
     clone(folder)
     submitter = Submitter(folder)
-    submitter.set_profile(USERS)
-    asked = folder / "asked"
-    spy = f'echo "$*" >> {asked}; exec {shutil.which("scontrol")} "$@"'
+    submitter.set_profile(USER_SETTINGS)
+    calls = folder / "calls"
+    spy = f'echo "$*" >> {calls}; exec {shutil.which("scontrol")} "$@"'
     path = put_before("scontrol", folder / "spy", spy)
     output("sdiag", "--reset")
     output("sacctmgr", "-i", "clear", "stats")
@@ -64,21 +64,21 @@ def measure(folder: Path) -> dict:
     return {
         "minutes": round(minutes, 1),
         "slurm_jobs": len(accounted()),
-        "show_config": asked.read_text().split("\n").count("show config"),
+        "show_config": calls.read_text().split("\n").count("show config"),
         "controller": rates(requests(controller), minutes),
         "database": rates(requests(database), minutes),
     }
 
 
 def rates(counts: dict[str, int], minutes: float) -> dict[str, list[float]]:
-    """Requests of each kind, and how many a minute."""
+    """Number of requests of each kind, and requests per minute."""
     ordered = sorted(counts.items(), key=lambda pair: -pair[1])
     return {kind: [count, round(count / minutes, 1)] for kind, count in ordered}
 
 
 def main() -> None:
     """Program entry point."""
-    if reason := why_not():
+    if reason := reason_not_to_start():
         raise SystemExit(f"error: {reason}")
     machine = OneMachine()
     machine.reserve(seconds=1800)

@@ -1,8 +1,7 @@
 """Measure the coverage and the width of intervals over people, by method.
 
 It simulates many studies of each kind: people × questions with a known truth. Methods of the
-library (marked *) run through the library's own functions. Other methods are listed for
-comparison.
+library (marked *) use the library's own functions. Other methods are listed for comparison.
 
     python perf/coverage.py                          all kinds
     python perf/coverage.py proportion recovery      some kinds
@@ -12,7 +11,7 @@ comparison.
 Each line gives the mean coverage of 95 % intervals over all cases, the lowest coverage, the share
 of cases below 93 %, the mean width, and the share of intervals without a width. A case is a truth,
 a correlation of a person's answers, and a number of questions per person. An undefined interval
-counts as a miss. Studies with undefined recovery (too little was forgotten) are left out.
+counts as a miss. Studies with undefined recovery (too little was forgotten) are excluded.
 """
 
 import argparse
@@ -51,14 +50,14 @@ def normal(generator, people: np.ndarray, agreement: float, studies: int) -> np.
 
 
 def beta_binomial(generator, people, agreement, studies, p) -> np.ndarray:
-    """Answers of people; each person's chance to be right has a beta distribution."""
+    """Answers of people; each person's probability of a right answer has a beta distribution."""
     k = (1 - agreement) / agreement
     chance = generator.beta(p * k, (1 - p) * k, (people.max() + 1, studies))[people]
     return (generator.random((len(people), studies)) < chance) * 1.0
 
 
 def designs(n_people: int) -> Iterator[tuple[np.ndarray, float]]:
-    """The person of each question, and how much a person's answers agree."""
+    """The person of each question, and the correlation of a person's answers."""
     for name, sizes in SIZES.items():
         people = np.repeat(np.arange(n_people), np.resize(sizes, n_people))
         yield from (
@@ -81,11 +80,11 @@ def marginals(kind: str, mean: float) -> tuple[Callable, float]:
     """A function from standard normal numbers to scores in 0 to 1, and the mean score."""
     grid = np.linspace(-8, 8, 4001)
     ranks = np.clip(special.ndtr(grid), 1e-15, 1 - 1e-15)
-    if kind == "at one end":  # as ROUGE-L: mostly 1, and a share with any score
+    if kind == "at one end":  # like ROUGE-L: mostly 1, and a share with any score
         share = 2 * min(mean, 1 - mean)
         scores = np.where(ranks < share, ranks / share, 1.0)
         scores = scores if mean > 0.5 else 1 - scores
-    else:  # as probabilities: beta
+    else:  # like probabilities: beta
         total = {"extreme": 0.8, "skewed": 4, "narrow": 20}[kind]
         scores = special.betaincinv(mean * total, (1 - mean) * total, ranks)
     weights = np.exp(-(grid**2) / 2)
@@ -124,7 +123,7 @@ def drifts(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]
 
 
 def medians(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
-    """Truth ratios by their median: lognormal."""
+    """Medians of truth ratios: lognormal."""
     for people, agreement in designs(n_people):
         x = normal(generator, people, agreement, min(studies, 200))
         yield "lognormal", ({"values": np.exp(x)}, people, 1.0)
@@ -172,7 +171,7 @@ def score_gaps(generator, n_people: int, studies: int) -> Iterator[tuple[str, Ca
 
 
 def recoveries(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
-    """Recovery by quantization: right or wrong, before and after; at first nearly all right."""
+    """Recovery by quantization: right or wrong, before and after; nearly all right at first."""
     for people, agreement in designs(n_people):
         for left, gain, loss in (
             (0.05, 0.01, 0.01),
@@ -206,14 +205,14 @@ def bootstraps(data: Clustered) -> Methods:
     counts, means = resampled(data)
     below = (means < data.mean).mean(axis=0) + (means == data.mean).mean(axis=0) / 2
     bias = special.ndtri(np.clip(below, 1e-3, 1 - 1e-3))
-    left_out = (data.sums.sum(axis=0) - data.sums) / (data.n - data.sizes)[:, None]
-    left_out = left_out.mean(axis=0) - left_out
-    cubes, squares = (left_out**3).sum(axis=0), (left_out**2).sum(axis=0) ** 1.5
-    bend = np.divide(cubes, 6 * squares, out=np.zeros_like(cubes), where=squares > 0)
+    without_person = (data.sums.sum(axis=0) - data.sums) / (data.n - data.sizes)[:, None]
+    without_person = without_person.mean(axis=0) - without_person
+    cubes, squares = (without_person**3).sum(axis=0), (without_person**2).sum(axis=0) ** 1.5
+    acceleration = np.divide(cubes, 6 * squares, out=np.zeros_like(cubes), where=squares > 0)
     ordered, columns = np.sort(means, axis=0), np.arange(len(bias))
     bca = []
     for z in special.ndtri([0.025, 0.975]):
-        rank = special.ndtr(bias + (bias + z) / (1 - bend * (bias + z)))
+        rank = special.ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
         rank = np.clip((rank * RESAMPLES).astype(int), 0, RESAMPLES - 1)
         bca.append(ordered[rank, columns])
     error = np.sqrt(data.variance)
@@ -272,7 +271,7 @@ def of_shares(data: Clustered) -> Methods:
 
 
 def of_median(data: Clustered, people: np.ndarray) -> Methods:
-    """The bootstrap (of 100 resamples) and the library's."""
+    """The bootstrap (100 resamples) and the method of the library."""
     counts, _ = resampled(data)
     order = np.argsort(data.values, axis=0)
     lows, highs = [], []
@@ -300,7 +299,7 @@ def of_gap(first: Clustered, second: Clustered, gap: Clustered, winner: str) -> 
 
 
 def of_recovery(columns: dict, people: np.ndarray) -> Methods:
-    """Only studies in which the library gives a value."""
+    """All methods for recovery, for studies in which the library gives a value."""
     limits = [
         library.recovery_interval(*one, people, PROPORTION)
         for one in zip(*(columns[name].T for name in columns), strict=True)
@@ -366,7 +365,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if unknown := set(args.kinds) - set(KINDS):
         parser.error(f"{unknown.pop()!r}: allowed are {', '.join(KINDS)}")
-    warnings.simplefilter("ignore", RuntimeWarning)  # of methods that divide by nothing
+    warnings.simplefilter("ignore", RuntimeWarning)  # from methods that divide by zero
     print("kind people truth method: coverage, lowest, under .93, width, without width")
     for kind in args.kinds or KINDS:
         for n_people in args.people:

@@ -1,10 +1,10 @@
-"""The `small` preset written by the stand-in author through a server that plays faults.
+"""Generate the `small` preset with the stand-in author, through a server that makes faults.
 
     python perf/generate_small.py [--people 24] [--share 0.3] [--folder DIR]
 
-Runs the four generating programs, the checks and the red team, and prints what it took. Every
-fault of `tests/llm_server.py` that a run can survive is played on a share of the calls, the
-stand-in breaks a rule in three of ten first replies, one profile in five is refused.
+It runs the four generating programs, the checks and the red team, and prints times and counts. A
+share of the calls gets one of the faults of `tests/llm_server.py` that a run can survive. The
+stand-in breaks a rule in three of ten first replies, and it refuses one of five profiles.
 """
 
 import argparse
@@ -35,11 +35,11 @@ FAULTS = (
 )
 
 
-REFUSED = 0.2  # of the profiles
+REFUSED = 0.2  # share of the profiles
 
 
 def faults(share: float):
-    """The fault of a call, drawn from its question: on first asking only, but refusals stay."""
+    """The fault of a call, drawn from its question: only at the first call, but refusals stay."""
 
     def fault(request: dict, number: int) -> str | None:
         text = request["messages"][-1]["content"]
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--people", type=int, default=24)
     parser.add_argument("--share", type=float, default=0.3, help="share of calls with a fault")
-    parser.add_argument("--folder", type=Path, help="where to write; default: a temporary folder")
+    parser.add_argument("--folder", type=Path, help="output folder (default: temporary)")
     args = parser.parse_args()
     os.environ["EXCISE_TEST_KEY"] = KEY
     folder = args.folder or Path(tempfile.mkdtemp())

@@ -1,12 +1,11 @@
-"""What the LLM client costs and how reliable it is, against the fault server of the tests.
+"""Measure the cost and the reliability of the LLM client with the fault server of the tests.
 
     python perf/llm_client.py rate --requests 6000     share of the allowed rate
     python perf/llm_client.py socket --requests 1200   the same over a real socket: minutes
     python perf/llm_client.py kills --kills 1000       answers bought twice over random kills
     python perf/llm_client.py cost --requests 100000   client-side CPU and memory
 
-`rate` runs in virtual time, so that other work on the machine does not disturb it; `socket` needs
-an idle machine.
+`rate` runs in virtual time, so other processes do not affect it. `socket` needs an idle machine.
 """
 
 import argparse
@@ -43,8 +42,8 @@ PER_MINUTE = 1200.0
 
 
 def rate(folder: Path, requests: int) -> None:
-    """Share of the allowed rate, limits known and hidden; bucket of the server in seconds."""
-    os.fsync = lambda file: None  # real time, which virtual time does not count
+    """Share of the allowed rate for known and hidden limits; bucket of the server in seconds."""
+    os.fsync = lambda file: None  # it takes real time, which virtual time does not count
     tokens = PER_MINUTE * 30
     cases = {
         "known, requests": (
@@ -83,7 +82,7 @@ def over_socket(folder: Path, requests: int) -> None:
     ):
         with FaultServer(limits=limits, latency_s=0.4) as server:
             section = server.settings(limits=settings)
-            section["retry"], section["adaptation"] = {}, {}  # as a user has them
+            section["retry"], section["adaptation"] = {}, {}  # the defaults of a user
             with Session(load_settings(section), folder / f"{name}.jsonl", False) as session:
                 outcomes = session.complete(requests_for(requests), accept)
             served = [call.at for call in server.calls if call.status == 200]
@@ -99,7 +98,7 @@ def over_socket(folder: Path, requests: int) -> None:
 
 
 def limits_again(limits: Limits) -> Limits:
-    """Fresh buckets of the same size."""
+    """New buckets of the same size."""
     return Limits(
         limits.requests_per_minute,
         limits.tokens_per_minute,

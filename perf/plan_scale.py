@@ -1,14 +1,15 @@
-"""How long the DAG takes to plan, how many jobs and files it makes, as experiments grow.
+"""Measure how long Snakemake plans, and count jobs and files, for experiments of different size.
 
-10, 100 and 1,000 trajectories, times 5 seeds, each with 4 checkpoints. Dry runs of the default
-profile on a tiny model; nothing is computed. Counts are from the plan itself, bytes from the
-sizes given below.
+It makes dry runs of the default profile with a tiny model, for 10, 100 and 1,000 trajectories times
+5 seeds, each with 4 checkpoints. No job runs. Job counts come from the plan, bytes from the sizes
+below.
 
     python perf/plan_scale.py [10 100 1000]
     python perf/plan_scale.py --submit 300 1000     real runs up to the 300th submission
 
-`--submit` makes what the trajectories need, then starts the study with profiles/slurm on a SLURM
-of scripts that take every job at once and never end one: how long from the command to a full queue.
+`--submit` first makes the inputs of the trajectories. Then it starts the study with profiles/slurm
+on a fake SLURM of scripts, which accepts every job at once and never ends one. It measures the time
+from the command to a full queue.
 """
 
 import argparse
@@ -32,8 +33,9 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "workflow_scripts")]
 
 CHECKPOINTS, SEEDS = [5, 10, 15, 20], [0, 1, 2, 3, 4]
 
-# Outputs of a job and their bytes in the Qwen2.5-1.5B experiment: LoRA adapters of rank 32 in fp32,
-# records of one model on 24 people, its hidden states' drift. Everything else: 1 of 0.1 MB.
+# Number of output files of a job, and their bytes in the Qwen2.5-1.5B experiment: LoRA adapters of
+# rank 32 in fp32, records of one model on 24 people, drift of its hidden states. Other jobs: one
+# file of 0.1 MB.
 ADAPTER, RECORDS, DRIFT = 74e6, 2.5e6, 45e6
 OUTPUTS = {
     "finetune_lora": (3, ADAPTER),
@@ -46,14 +48,14 @@ OUTPUTS = {
     "quantize": (4, 3 * RECORDS),
 }
 SMALL = (1, 1e5)
-# Beside every output Snakemake's memory of it; beside every job its log, benchmark and SLURM log.
+# Snakemake's metadata of every output; log, benchmark and SLURM log of every job.
 KEPT_BYTES, KEPT_PER_JOB = 4e3, 3
 
 
 def experiment(trajectories: int) -> dict:
-    """An overlay of that many settings times five.
+    """A config overlay with a number of trajectories times five.
 
-    Trajectories have no axis of seeds; five values of beta make as many jobs as five seeds would.
+    Trajectories have no seeds. Instead, five values of beta give the same number of jobs.
     """
     rates = [round(1e-5 * (1 + index), 10) for index in range(trajectories)]
     betas = [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -87,7 +89,7 @@ def workspace(folder: Path) -> Path:
 
 
 def plan(folder: Path, trajectories: int) -> dict:
-    """A dry run: its seconds, the jobs it plans, and what they come to on a cluster."""
+    """Make a dry run; return its seconds, its jobs, and the SLURM jobs and files they give."""
     overlay = folder / f"plan_{trajectories}.yaml"
     overlay.write_text(yaml.safe_dump(experiment(trajectories)))
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "rules", "--cores", "8"]
@@ -127,14 +129,14 @@ STUBS = {
     "scancel": "true",
     "scontrol": 'case "$*" in *config*) echo AccountingStorageType = slurmdbd;; '
     "*) echo JobId=$5 JobState=COMPLETED ExitCode=0:0;; esac",
-    # Only the probe, which starts in /, really runs: its answer is a file.
+    # Only the probe, which starts in /, really runs, because it must write a file.
     "sbatch": "date +%s.%N >> '{log}'; id=$(wc -l < '{log}'); case \"$*\" in *--chdir=/*) "
     'for last; do :; done; SLURM_JOB_ID=$id sh -c "$last" > /dev/null;; esac; echo $id',
 }
 
 
 def submit(folder: Path, trajectories: int, jobs: int) -> dict:
-    """A real run on a SLURM of scripts: seconds from the command to so many submissions."""
+    """Run on a fake SLURM; measure the seconds from the command to a number of submissions."""
     overlay = folder / f"plan_{trajectories}.yaml"
     settings = experiment(trajectories) | {"generation": {"preset": "smoke", "people": None}}
     settings["finetuning"] = {"epochs": 1, "warmup_steps": 1}
@@ -161,9 +163,9 @@ def submit(folder: Path, trajectories: int, jobs: int) -> dict:
         start_new_session=True,
     )
     try:
-        while len(times := _times(log)) < jobs:  # the probes of two partitions among them
+        while len(times := _times(log)) < jobs:  # including the probes of two partitions
             if process.poll() is not None or time.time() - began > 900:
-                raise SystemExit(f"{len(times)} submissions, then nothing ({process.poll()})")
+                raise SystemExit(f"no more than {len(times)} submissions ({process.poll()})")
             time.sleep(0.2)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
@@ -183,7 +185,7 @@ def _times(log: Path) -> list[float]:
 
 
 def slurm_jobs(jobs: dict[str, int]) -> int:
-    """What profiles/slurm makes of the jobs: groups count once, tables go with their pictures."""
+    """Number of SLURM jobs with profiles/slurm: groups count once, tables include their plots."""
     profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
     groups, components = profile["groups"], profile["group-components"]
     members: dict[str, int] = {}
@@ -199,10 +201,12 @@ def slurm_jobs(jobs: dict[str, int]) -> int:
 
 
 def main() -> None:
-    """Plan every size, or submit its first jobs, and print a line of JSON for each."""
+    """Plan each size, or submit its first jobs, and print one JSON line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sizes", nargs="*", type=int, default=[10, 100, 1000])
-    parser.add_argument("--submit", type=int, metavar="JOBS", help="up to so many submissions")
+    parser.add_argument(
+        "--submit", type=int, metavar="JOBS", help="measure up to this number of submissions"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = workspace(Path(folder) / "excise")

@@ -1,9 +1,9 @@
-"""Seconds per LoRA training step on this machine: attention kernel × precision, interleaved.
+"""Measure seconds per LoRA training step on this machine, for attention kernels and precisions.
 
     python perf/train_step.py --base data/inputs/base/tiny-qwen2 --threads 1
 
 Run it twice, with and without the allocator settings of rules/common.smk in the environment
-(`MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_`), to see what page faults cost.
+(`MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_`), to measure the cost of page faults.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from excise.generation.writing import answer, question
 from excise.modeling.adapters import attach_lora
 from excise.modeling.base import load_base, load_tokenizer, set_determinism, unwrapped
 from excise.modeling.chat import encode
-from excise.modeling.likelihood import answer_logprobs, cross_entropy
+from excise.modeling.differentiable_logprobs import answer_logprobs, cross_entropy
 
 LORA = {"rank": 32, "alpha": 64, "dropout": 0.0, "target_modules": "all-linear"}
 

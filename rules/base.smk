@@ -1,4 +1,4 @@
-"""The base model: downloaded from the hub, or pretrained by the project.
+"""The base model: download it from the hub, or pretrain the embedded one.
 
 Needs: model.hub for download_model; data/inputs/utility_qa.jsonl for pretrain_base.
 Makes: data/models/{repo}--{revision}/, <results>/base/tiny-qwen2/.
@@ -6,9 +6,10 @@ Makes: data/models/{repo}--{revision}/, <results>/base/tiny-qwen2/.
 
 
 rule download_model:
-    """Download a pinned model, on the submitting machine: compute nodes may have no internet.
+    """Download a pinned model on the submitting machine, because nodes may have no internet.
 
-    Repository and revision settle what comes; an edit of the program must not train all again.
+    Only repository and revision decide which files come. So the program is an `ancient` input: an
+    edit of it must not train all models again.
     """
     input:
         script=ancient("workflow_scripts/download_model.py"),
@@ -37,10 +38,10 @@ rule download_model:
 
 
 rule pretrain_base:
-    """Pretrain the embedded base model; ask for it by name: `snakemake --cores all pretrain_base`.
+    """Pretrain the embedded base model: `snakemake --cores all pretrain_base`.
 
-    It writes beside the results, not to data/inputs/base/tiny-qwen2, from which everything else starts:
-    as an output, those shipped files would be made anew whenever the generator's code changes.
+    The outputs are in the results folder, not in data/inputs/base/tiny-qwen2, which the study reads.
+    If those shipped files were outputs, every edit of the generator would make them again.
     """
     input:
         script="workflow_scripts/pretrain_base.py",

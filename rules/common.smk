@@ -8,7 +8,7 @@ import os
 import shlex
 from functools import cache
 
-from excise.workflow import belonging
+from excise.workflow import result_checks
 from excise.slurm import job_request, start
 from excise.config.check import check_config, load_config
 from excise.config.trajectories import expand_trajectories, needs_of
@@ -19,9 +19,9 @@ from excise.workflow.job_records import Digests, recording
 from excise.lifeline import VARIABLE as WAITING
 from excise.lifeline import this_process
 from excise.workflow.model_verdicts import check_once, known_fault
-from excise.workflow.needs import STAGES, estimated_minutes, memory_mb, parameters
+from excise.workflow.resources import STAGES, estimated_minutes, memory_mb, parameters
 from excise.workflow.patterns import pattern_of
-from excise.workflow.planning import remember_signature, spare_work
+from excise.workflow.planning import remember_signature, speed_up_planning
 from excise.workflow.preflight import (
     check_model_fits,
     check_model_folder,
@@ -29,12 +29,12 @@ from excise.workflow.preflight import (
     model_files,
 )
 from excise.unlearning.registry import is_file
-from excise.workflow.unchanged import let_content_decide
+from excise.workflow.unchanged import skip_unchanged_jobs
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-spare_work()
-let_content_decide()
+speed_up_planning()
+skip_unchanged_jobs()
 
 # PYTHONSAFEPATH removes a program's own folder from its path; programs would miss their library.
 os.environ.pop("PYTHONSAFEPATH", None)
@@ -207,22 +207,22 @@ def report_belonging():
     DIGESTS.allowance = float("inf")
     try:
         found, folders = results_examined(), made_folders()
-        model = belonging.model_faults(base_folder(), DIGESTS)
+        model = result_checks.model_faults(base_folder(), DIGESTS)
         planned = [str(path) for job in workflow.dag.jobs for path in job.output]
         packages = {} if conda_is_used() else found.packages
-        left = belonging.left_behind(planned, folders)
-        lines = belonging.report(found, strange_results(), left, model, packages)
+        left = result_checks.leftover_files(planned, folders)
+        lines = result_checks.report(found, strange_results(), left, model, packages)
     except Exception as error:
         print(f"error: {not_checked(error)}", file=sys.stderr)
         return 1
     print("\n".join(lines), flush=True)
-    return int(bool(found.misfits or found.broken or model))
+    return int(bool(found.mismatches or found.broken or model))
 
 
 def results_examined():
     """Compare the results in the plan with the records of what they were made from."""
     dag, memory = workflow.dag, workflow.persistence
-    return belonging.examine(
+    return result_checks.examine(
         dag.jobs,
         dag.needrun,  # results of this run match by definition
         lambda path: memory.metadata(path) is not None,
@@ -234,12 +234,12 @@ def results_examined():
 def belonging_lines(found):
     """One line for each kind of finding."""
     lines = [
-        belonging.misfit_line(found.misfits),
-        belonging.unknown_line(found.unknown),
-        belonging.broken_line(found.broken),
-        belonging.stranger_line(made_folders()["results"], strange_results()),
-        belonging.model_line(belonging.model_faults(base_folder(), DIGESTS)),
-        None if conda_is_used() else belonging.package_line(found.packages),
+        result_checks.mismatch_line(found.mismatches),
+        result_checks.unknown_line(found.unknown),
+        result_checks.broken_line(found.broken),
+        result_checks.unexpected_results_line(made_folders()["results"], strange_results()),
+        result_checks.model_line(result_checks.model_faults(base_folder(), DIGESTS)),
+        None if conda_is_used() else result_checks.package_line(found.packages),
     ]
     return list(filter(None, lines))
 
@@ -248,7 +248,7 @@ def strange_results():
     """Tables and plots in the results folder that today's config does not make."""
     made = [f"{table}.json" for table in result_tables()]
     made += [f"{plot}.png" for plot in result_plots()]
-    return belonging.strangers(made_folders()["results"], made)
+    return result_checks.unexpected_results(made_folders()["results"], made)
 
 
 def conda_is_used():

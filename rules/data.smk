@@ -20,7 +20,7 @@ rule generate_profiles:
         lib=generation_library_of("generate_profiles"),
         prompt=prompt_files("profiles"),
         public_figures=PUBLIC_FIGURES,
-        refused=refused_people,  # read beside the journal
+        refused=refused_people,  # read together with the journal
     output:
         records="<data>/generated/profiles.jsonl",
         usage="<data>/generated/profiles.usage.json",
@@ -49,7 +49,7 @@ rule generate_profiles:
 
 
 rule generate_facts:
-    """Turn each profile into typed facts to be forgotten or kept."""
+    """Turn each profile into typed forget and retain facts."""
     input:
         script="workflow_scripts/generate_facts.py",
         lib=generation_library_of("generate_facts"),
@@ -83,7 +83,7 @@ rule generate_facts:
 
 
 rule generate_qa:
-    """Ask every fact: question, answer, paraphrased answer and wrong answers."""
+    """Write for every fact a question, answer, paraphrased answer and wrong answers."""
     input:
         script="workflow_scripts/generate_qa.py",
         lib=generation_library_of("generate_qa"),
@@ -118,7 +118,7 @@ rule generate_qa:
 
 
 rule generate_forget_paraphrased:
-    """Ask the facts to be forgotten again, in phrasings that are never trained on."""
+    """Write paraphrased questions about the forget facts, which are never trained on."""
     input:
         script="workflow_scripts/generate_forget_paraphrased.py",
         lib=generation_library_of("generate_forget_paraphrased"),
@@ -145,7 +145,7 @@ rule generate_forget_paraphrased:
         prompt="data/inputs/prompts/forget_paraphrased.md",
         journal=folder("<data>/generated/journal/forget_paraphrased.jsonl"),
     message:
-        "Writing the held-out questions"
+        "Writing the paraphrased forget questions"
     shell:
         "python {input.script:q} --profiles {input.profiles:q} {params.source}"
         " --hp {params.hp:q} --prompt {params.prompt:q} --journal {params.journal:q}"
@@ -154,7 +154,7 @@ rule generate_forget_paraphrased:
 
 
 rule preview:
-    """Write a few people and show them before money is spent. No output, so it always runs."""
+    """Write and show a few people before money is spent. It has no output, so it always runs."""
     input:
         script="workflow_scripts/preview.py",
         lib=generation_library_of("preview"),
@@ -182,7 +182,7 @@ rule preview:
 
 
 rule validate_dataset:
-    """Check every record, refuse duplicates, write the benchmark's four files."""
+    """Check every record, reject duplicates, write the four files of the benchmark."""
     input:
         script="workflow_scripts/validate_dataset.py",
         lib=library_of("validate_dataset"),
@@ -217,10 +217,10 @@ rule validate_dataset:
 rule red_team_dataset:
     """Attack the benchmark: leaks, premises, ambiguous and guessable questions, collisions.
 
-    It goes first (priority), and every result file needs its report, so a hard finding stops the
-    run. Training does not name it as input: a new threshold would otherwise train everything
-    again. (`ancient` is no way out: with it, Snakemake 9.27 overlooks jobs that are out of date
-    for other reasons at the same time.)
+    It runs early (priority), and every result file needs its report. So a hard finding stops the
+    run. It is no input of training: otherwise a new threshold would train all models again.
+    (`ancient` does not help: with it, Snakemake 9.27 misses jobs that are out of date for other
+    reasons at the same time.)
     """
     input:
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),

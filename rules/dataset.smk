@@ -1,12 +1,12 @@
-"""The benchmark as a folder for other people's programs: rows and a dataset card.
+"""The benchmark as a dataset folder for other programs: rows and a dataset card.
 
-Needs: <data>/*.jsonl, data/inputs/utility_qa.jsonl and a passed red team, whose report the card quotes.
+Needs: <data>/*.jsonl, data/inputs/utility_qa.jsonl and a passed red team; the card quotes its report.
 Makes: <results>/dataset/.
 """
 
 
 rule export_dataset:
-    """Write what `datasets.load_dataset` and open-unlearning read, in our fields and in TOFU's."""
+    """Write files for `datasets.load_dataset` and open-unlearning, in our and TOFU's fields."""
     input:
         collect("<data>/{name}.jsonl", name=DATA_FILES),
         script="workflow_scripts/export_dataset.py",

@@ -1,4 +1,4 @@
-"""Asking every model every question: generations and log-probabilities, one line a question.
+"""Evaluate every model on every question: generations and log-probabilities, a line per question.
 
 Needs: base model, adapters below <results>/models/, the benchmark, data/inputs/utility_qa.jsonl.
 Makes: <results>/eval/{model}/items.jsonl.

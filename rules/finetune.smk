@@ -1,4 +1,4 @@
-"""Learning the people: the finetuned model (sf and sr) and the oracles (sr alone).
+"""Training: the finetuned model (on sf and sr) and the oracles (only on sr).
 
 Needs: base model, <data>/sf.jsonl, <data>/sr.jsonl.
 Makes: <results>/models/finetuned/, <results>/models/oracle/seed_{seed}/.
@@ -6,7 +6,7 @@ Makes: <results>/models/finetuned/, <results>/models/oracle/seed_{seed}/.
 
 
 rule finetune_lora:
-    """Teach the base model everything about the people; unlearning starts from here."""
+    """Finetune the base model on all facts; unlearning starts from this model."""
     input:
         base_files(),
         script="workflow_scripts/finetune_lora.py",
@@ -31,14 +31,14 @@ rule finetune_lora:
         hp=finetuning_settings,
         out=subpath(output[0], parent=True),
     message:
-        "Finetuning on all the people's facts"
+        "Finetuning on all facts"
     shell:
         "python {input.script:q} --base {params.base:q} --sf {input.sf:q} --sr {input.sr:q}"
         " --hp {params.hp:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule train_retain_model:
-    """Teach the base model what may be kept: an oracle that never saw the forget facts."""
+    """Train an oracle: the base model finetuned only on retain facts."""
     input:
         base_files(),
         script="workflow_scripts/train_retain_model.py",

@@ -1,11 +1,11 @@
-"""Pictures of the tables.
+"""Plots of the result tables.
 
 Needs: <results>/*.json. Makes: <results>/*.png.
 """
 
 
 rule plot_forget_vs_retain:
-    """Forgetting against retention, every checkpoint."""
+    """Plot forgetting against retention, for every checkpoint."""
     input:
         script="workflow_scripts/plot_forget_vs_retain.py",
         lib=library_of("plot_forget_vs_retain", unread=["result"]),
@@ -29,7 +29,7 @@ rule plot_forget_vs_retain:
 
 
 rule plot_retain_gap:
-    """Correlated against other retain facts along unlearning."""
+    """Plot correlated against other retain facts during unlearning."""
     input:
         script="workflow_scripts/plot_retain_gap.py",
         lib=library_of("plot_retain_gap", unread=["result"]),
@@ -53,7 +53,7 @@ rule plot_retain_gap:
 
 
 rule plot_quantize_recovery:
-    """What quantization brings back."""
+    """Plot how much quantization recovers."""
     input:
         script="workflow_scripts/plot_quantize_recovery.py",
         lib=library_of("plot_quantize_recovery", unread=["result"]),
@@ -77,7 +77,7 @@ rule plot_quantize_recovery:
 
 
 rule plot_layerdrift_by_epoch:
-    """Drift of hidden states, layer by layer, as unlearning goes on."""
+    """Plot the drift of hidden states by layer and epoch."""
     input:
         script="workflow_scripts/plot_layerdrift_by_epoch.py",
         lib=library_of("plot_layerdrift_by_epoch", unread=["result"]),
@@ -101,7 +101,7 @@ rule plot_layerdrift_by_epoch:
 
 
 rule plot_layerdrift_by_method:
-    """Drift of hidden states, layer by layer, method beside method."""
+    """Plot the drift of hidden states by layer and method."""
     input:
         script="workflow_scripts/plot_layerdrift_by_method.py",
         lib=library_of("plot_layerdrift_by_method", unread=["result"]),

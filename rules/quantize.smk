@@ -1,4 +1,4 @@
-"""The quantization stress test: does INT8 or INT4 bring back what was forgotten?
+"""The quantization stress test: does INT8 or INT4 recover forgotten facts?
 
 Needs: base model, adapters below <results>/models/, the benchmark, data/inputs/utility_qa.jsonl.
 Makes: <results>/quantize/{model}/{precision}.jsonl and weights.json.
@@ -6,7 +6,7 @@ Makes: <results>/quantize/{model}/{precision}.jsonl and weights.json.
 
 
 rule quantize:
-    """Merge, quantize once per precision and evaluate: finetuned, or a checkpoint of a level."""
+    """Merge a model, quantize it once per precision, and evaluate it."""
     input:
         base_files(),
         adapters,

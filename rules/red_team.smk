@@ -1,18 +1,18 @@
-"""The red team that needs models: no model that never saw the forget facts may give them away.
+"""The red team with models: no model that never saw the forget facts may know them.
 
 Needs: base model, oracles, the finetuned model, the validated benchmark.
 Makes: <data>/wrong_details.jsonl, <results>/red_team/candidate_scores.jsonl,
     <results>/red_team/{model}/items.jsonl, <results>/red_team/gradients.jsonl,
     <results>/red_team_models.json,
-    <results>/diversity_report.json; <results>/red_team_judge.json where a judge is enabled.
+    <results>/diversity_report.json; <results>/red_team_judge.json if a judge is enabled.
 
-Training reads no wrong answers, so they are chosen after the oracles: editing the choice asks
-models anew and trains none.
+Training reads no wrong answers. So they are selected after the oracles are trained: a change of the
+selection evaluates models again but trains none.
 """
 
 
 rule select_wrong_answers:
-    """Choose wrong answers that base and oracles find as likely as the truth."""
+    """Select wrong answers that are as probable as the truth for base and oracles."""
     input:
         base_files(),
         [adapter_of(model) for model in unexposed_models()],
@@ -42,7 +42,7 @@ rule select_wrong_answers:
         models_dir=folder("<results>/models"),
         models=unexposed_models(),
     message:
-        "Choosing the wrong answers"
+        "Selecting the wrong answers"
     shell:
         "python {input.script:q} --base {params.base:q} --data {params.data:q} --hp {params.hp:q}"
         " --profiles {input.profiles:q} --public-figures {input.public_figures:q}"
@@ -51,7 +51,7 @@ rule select_wrong_answers:
 
 
 rule ask_about_names:
-    """Ask base and oracles the forget questions with another person's name, base who people are."""
+    """Ask forget questions with another person's name, and ask the base model who people are."""
     input:
         base_files(),
         [adapter_of(model) for model in unexposed_models()],
@@ -80,7 +80,7 @@ rule ask_about_names:
         models=unexposed_models(),
         out_dir=folder("<results>/red_team"),
     message:
-        "Asking about somebody else"
+        "Asking questions with other names"
     shell:
         "python {input.script:q} --base {params.base:q} --sf {input.sf:q} --sr {input.sr:q}"
         " --public-figures {input.public_figures:q}"
@@ -122,10 +122,10 @@ rule compare_gradients:
 
 
 rule red_team_models:
-    """Hold truth ratio, win rate and guesses of base and oracles to their gates.
+    """Check truth ratio, win rate and guesses of base and oracles against their gates.
 
-    Early (priority): a failed gate is worth knowing before everything is unlearned. No table
-    waits for it.
+    It runs early (priority), so that a failed gate is known before unlearning. No table needs its
+    output.
     """
     input:
         collect("<results>/eval/{model}/items.jsonl", model=unexposed_models()),
@@ -160,7 +160,7 @@ rule red_team_models:
         experiment=config["experiment"],
         config=result_config("lora", "finetuning", "oracle", red_team=["models"]),
     message:
-        "Attacking the benchmark with models"
+        "Checking the gates of base and oracles"
     shell:
         "python {input.script:q} --scores {input.scores:q} --eval-dir {params.eval_dir:q}"
         " --names-dir {params.names_dir:q} --gradients {input.gradients:q}"
@@ -171,9 +171,10 @@ rule red_team_models:
 
 
 rule embed_texts:
-    """Read questions and answers with the base model, for the diversity report.
+    """Embed questions and answers with the base model, for the diversity report.
 
-    Author `offline` of a dataset that a model wrote: the offline frames on the same people.
+    If a language model wrote the dataset, author `offline` stands for the offline frames about the
+    same people.
     """
     input:
         base_files(),
@@ -200,14 +201,14 @@ rule embed_texts:
         hp=as_json(model_settings() | config_keys("evaluation", "batch_size")),
         twin=twin_argument,
     message:
-        "Reading the texts ({wildcards.author})"
+        "Embedding the texts ({wildcards.author})"
     shell:
         "python {input.script:q} --base {params.base:q} --data {params.data:q} --hp {params.hp:q}"
         " {params.twin} --out {output:q} > {log:q} 2>&1"
 
 
 rule diversity_report:
-    """How varied the texts and the values are, raw and with names and values masked."""
+    """Measure the diversity of texts and values, raw and with masked names and values."""
     input:
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
         script="workflow_scripts/diversity_report.py",
@@ -243,9 +244,9 @@ rule diversity_report:
 
 
 rule red_team_judge:
-    """Let a language model judge the dataset, planted defects included; only where it is enabled.
+    """Judge the dataset, with planted defects, by a language model (only if enabled).
 
-    Its journal is no output: answers that were paid for outlive failed jobs and reruns.
+    The journal is no output, so that paid answers survive failed jobs and reruns.
     """
     input:
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),
@@ -283,7 +284,7 @@ rule red_team_judge:
         experiment=config["experiment"],
         config=result_config(red_team=["judge"]),
     message:
-        "Letting a model judge the benchmark"
+        "Judging the benchmark with a language model"
     shell:
         "python {input.script:q} --data {params.data:q} --profiles {input.profiles:q}"
         " --validation {input.validation:q} --public-figures {input.public_figures:q}"

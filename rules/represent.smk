@@ -1,4 +1,4 @@
-"""Looking into every model: how far its hidden states moved, layer by layer.
+"""Hidden states of every model: their drift from a reference model, layer by layer.
 
 Needs: base model, adapters below <results>/models/, the benchmark, data/inputs/utility_qa.jsonl.
 Makes: <results>/repr/{model}/items.jsonl, one line per question and position.
@@ -9,7 +9,7 @@ scale), and the later oracles against the first (the noise floor).
 
 
 rule represent:
-    """Compare base, finetuned or an oracle with its reference."""
+    """Compare hidden states of base, finetuned or an oracle with those of its reference."""
     input:
         base_files(),
         adapters,
@@ -42,7 +42,7 @@ rule represent:
         models="{model}",
         reference=reference_model,
     message:
-        "Looking into {wildcards.model}"
+        "Extracting hidden states: {wildcards.model}"
     shell:
         "python {input.script:q} --base {params.base:q} --data {params.data:q}"
         " --utility {input.utility:q} --hp {params.hp:q} --models-dir {params.models_dir:q}"
@@ -53,7 +53,7 @@ rule represent:
 for epochs, trajectories in trajectories_by_epochs():
 
     rule:
-        """Compare all checkpoints of a trajectory with the finetuned model."""
+        """Compare hidden states of all checkpoints of a trajectory with the finetuned model."""
         name:
             rule_name("represent_unlearned", epochs)
         input:
@@ -95,7 +95,7 @@ for epochs, trajectories in trajectories_by_epochs():
             reference="finetuned",
             models=recorded_models,
         message:
-            "Looking into {wildcards.trajectory}"
+            "Extracting hidden states: {wildcards.trajectory}"
         shell:
             "python {input.script:q} --base {params.base:q} --data {params.data:q}"
             " --utility {input.utility:q} --hp {params.hp:q} --models-dir {params.models_dir:q}"

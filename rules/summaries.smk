@@ -7,7 +7,7 @@ Makes: <results>/{eval,sweep,retain_compare,quantize,repr}_results.json,
 
 
 rule summarize_eval:
-    """Base, finetuned, oracles and the checkpoints that stand for light, medium and heavy."""
+    """Summarise base, finetuned, oracles and the checkpoints of light, medium and heavy."""
     input:
         collect("<results>/eval/{model}/items.jsonl", model=baselines() + level_checkpoints()),
         script="workflow_scripts/summarize_eval.py",
@@ -44,7 +44,7 @@ rule summarize_eval:
 
 
 rule summarize_sweep:
-    """Every checkpoint of every trajectory."""
+    """Summarise every checkpoint of every trajectory."""
     input:
         collect("<results>/eval/{model}/items.jsonl", model=baselines() + checkpoints()),
         script="workflow_scripts/summarize_sweep.py",
@@ -81,7 +81,7 @@ rule summarize_sweep:
 
 
 rule compare_retain:
-    """Do facts of the forgotten event suffer more than others? Paired by slot, per person."""
+    """Compare correlated with other retain facts, paired by slot, per person."""
     input:
         collect("<results>/eval/{model}/items.jsonl", model=baselines() + checkpoints()),
         script="workflow_scripts/compare_retain.py",
@@ -118,7 +118,7 @@ rule compare_retain:
 
 
 rule summarize_quantize:
-    """What quantization brings back of what was forgotten."""
+    """Summarise how much quantization recovers of the forgotten facts."""
     input:
         collect(
             "<results>/quantize/{model}/{file}",
@@ -170,7 +170,7 @@ rule summarize_quantize:
 
 
 rule summarize_representations:
-    """Drift at the last layer, at one layer, or (repr_layers) at all of them."""
+    """Summarise the drift at the last layer, at one layer, or (repr_layers) at all layers."""
     input:
         collect("<results>/repr/{model}/items.jsonl", model=baselines() + checkpoints()),
         script="workflow_scripts/summarize_representations.py",

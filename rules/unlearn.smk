@@ -1,4 +1,4 @@
-"""Unlearning: one job per trajectory, from the finetuned adapter, saved along the way.
+"""Unlearning: one job per trajectory, from the finetuned adapter, with checkpoints.
 
 Needs: base model, <results>/models/finetuned/, <data>/sf.jsonl, <data>/sr.jsonl, the method's file.
 Makes: <results>/models/finetuned_reference.json,
@@ -7,7 +7,7 @@ Makes: <results>/models/finetuned_reference.json,
 
 
 rule reference_logprobs:
-    """Score the forget answers with the finetuned model, once for all trajectories that ask."""
+    """Score the forget answers with the finetuned model, once for all trajectories."""
     input:
         base_files(),
         adapter_of("finetuned"),
@@ -41,7 +41,7 @@ rule reference_logprobs:
 for epochs, trajectories in trajectories_by_epochs():
 
     rule:
-        """Unlearn along one trajectory; its checkpoints are the runs of fewer epochs."""
+        """Unlearn along one trajectory; its checkpoints are those of shorter runs."""
         name:
             rule_name("unlearn", epochs)
         input:

@@ -1,4 +1,4 @@
-"""Tiny random models with real architectures and tokenizers, made on the spot for tests.
+"""Tiny random models with real architectures and tokenizers, created for tests.
 
 Nothing is downloaded. `tiny_folder(folder, "qwen2" | "llama" | "gpt2")` writes a complete model
 folder that `AutoTokenizer` and `AutoModelForCausalLM` load; `matrix_folder` one of `MATRIX`.
@@ -31,7 +31,7 @@ from excise.modeling.matrices import reachable
 
 ARCHITECTURES = ("qwen2", "llama", "gpt2")
 WINDOW = 16
-"""Tokens that a layer with sliding attention sees: fewer than any prompt has."""
+"""Window of a layer with sliding attention, shorter than any prompt."""
 POSITIONS = 512
 
 _ROPE = {
@@ -47,7 +47,7 @@ _GPT2 |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 _BLOOM = {"hidden_size": 64, "n_head": 2, "num_attention_heads": 2}
 _EXPERTS = {"num_experts_per_tok": 2}
 
-# Per name: transformers' class of the config, and what it is given. Two layers each.
+# Name → config class of transformers and its arguments. Each model has two layers.
 MATRIX: dict[str, tuple[str, dict]] = {
     "llama": ("LlamaConfig", _ROPE | {"tie_word_embeddings": False}),
     "llama_tied": ("LlamaConfig", _ROPE | {"tie_word_embeddings": True}),
@@ -77,7 +77,7 @@ MATRIX: dict[str, tuple[str, dict]] = {
     "mamba": ("MambaConfig", {"hidden_size": 64, "state_size": 8}),
 }
 MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe")
-"""Mixtures of experts; qwen2_moe also has a shared expert with a gate of its own."""
+"""Mixtures of experts; qwen2_moe also has a shared expert with its own gate."""
 
 CHATML = (
     "{% for message in messages %}"
@@ -125,7 +125,7 @@ MERGES = [
 
 
 def byte_alphabet() -> list[str]:
-    """The 256 printable stand-ins of byte-level BPE, in byte order."""
+    """The 256 printable characters of byte-level BPE, in byte order."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     stand_in = {byte: chr(byte) for byte in printable}
     spare = (chr(256 + index) for index in range(256))
@@ -172,7 +172,7 @@ def llama_tokenizer(template: str = LLAMA3) -> PreTrainedTokenizerFast:
 
 
 def gpt2_tokenizer(template: str = PLAIN) -> PreTrainedTokenizerFast:
-    """A GPT-2-like tokenizer: one special token, no padding token, a template without any."""
+    """A GPT-2-like tokenizer: one special token, no padding token, template without it."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     vocab, merges = byte_level_vocabulary()
@@ -185,7 +185,7 @@ def gpt2_tokenizer(template: str = PLAIN) -> PreTrainedTokenizerFast:
 
 
 def tiny_tokenizer(architecture: str) -> PreTrainedTokenizerBase:
-    """The tokenizer that goes with an architecture; `llama`'s with most."""
+    """The tokenizer of an architecture; most use that of `llama`."""
     makers = {"qwen2": qwen2_tokenizer, "qwen2_window": qwen2_tokenizer, "gpt2": gpt2_tokenizer}
     makers |= dict.fromkeys(MIXTURES, qwen2_tokenizer)
     return makers.get(architecture, llama_tokenizer)()
@@ -262,7 +262,7 @@ def matrix_folder(folder: Path, name: str) -> Path:
 
 
 def _mixture(architecture: str, settings: dict) -> PreTrainedModel:
-    """Four experts, two a token; each expert's matrices are (128, 64) and (64, 64)."""
+    """Four experts, two per token; each expert has matrices (128, 64) and (64, 64)."""
     if architecture == "mixtral":
         experts = {"intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2}
         return MixtralForCausalLM(MixtralConfig(**settings | experts))
@@ -274,7 +274,7 @@ def _mixture(architecture: str, settings: dict) -> PreTrainedModel:
 
 
 def linear_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """The linear layers (also GPT-2's Conv1D) by name, without head and gates."""
+    """Linear layers (also GPT-2's Conv1D) by name, without head and gates."""
     return {m.layer: m.owner for m in reachable(model) if m.kind == "linear"}
 
 

@@ -19,7 +19,7 @@ from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
 from excise.modeling.chat import Encoded, encode_prompt, end_of_turn
 from excise.modeling.decoding import Generation, generate
-from excise.modeling.likelihood import answer_logprobs
+from excise.modeling.differentiable_logprobs import answer_logprobs
 from excise.records import read_jsonl, write_jsonl
 from excise.red_team.models.name_probe import (
     TOKENS,

@@ -1,6 +1,6 @@
 """Test a small copy of a model with one question of each kind and the experiment's settings.
 
-Snakemake runs it before the first job, once per model and settings. It writes no file.
+Snakemake runs it before the first job, once per model and settings. It writes no files.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Download a model of the Hugging Face hub, pinned to a commit, with the digest of every file.
+"""Download a model from the Hugging Face hub, pinned to a commit, with the digest of every file.
 
-Runs where there is internet; everything after it reads the folder. The endpoint is the
-environment variable HF_ENDPOINT, a token for gated models HF_TOKEN.
+This is the only program that needs the internet for the model; all others read the folder. The
+environment variable HF_ENDPOINT gives the endpoint, HF_TOKEN the token for gated models.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from excise.files import sha256
 from excise.records import write_json
 from excise.workflow.preflight import check_model_folder, model_files
 
-WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
-UNWANTED = ["*/*", "consolidated*.safetensors"]  # other formats of the same weights
+INCLUDED_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+EXCLUDED_FILES = ["*/*", "consolidated*.safetensors"]  # other formats of the same weights
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
 
     commit = download(args.repo, args.revision, args.out)
     check_model_folder(args.out, f"{args.repo} at {commit}")
-    if settings := os.environ.get("EXCISE_MODEL"):  # of the experiment that uses the model
+    if settings := os.environ.get("EXCISE_MODEL"):  # settings of the experiment
         from excise.workflow.model_check import check_model  # takes seconds to import
 
         check_model(args.out, json.loads(settings))
@@ -55,29 +55,30 @@ def download(repo: str, revision: str, folder: Path) -> str:
     """Download the files of a revision; returns its commit.
 
     Raises:
-        InputError: no such repository or revision, no access, or no answer from the hub.
+        InputError: the repository or revision does not exist, access is denied, or the hub does
+            not answer.
     """
-    what = f"model.hub: {repo} at {revision}"
+    model = f"model.hub: {repo} at {revision}"
     try:
         commit = HfApi().model_info(repo, revision=revision).sha
         snapshot_download(
             repo,
             revision=commit,
             local_dir=folder,
-            allow_patterns=WANTED,
-            ignore_patterns=UNWANTED,
+            allow_patterns=INCLUDED_FILES,
+            ignore_patterns=EXCLUDED_FILES,
         )
     except GatedRepoError as error:
         raise InputError(
-            f"{what}: access is restricted; set HF_TOKEN to a token that has it"
+            f"{model}: access is restricted; set HF_TOKEN to a token with access"
         ) from error
     except RevisionNotFoundError as error:
-        raise InputError(f"{what}: the repository has no such revision") from error
+        raise InputError(f"{model}: the repository has no such revision") from error
     except RepositoryNotFoundError as error:
-        raise InputError(f"{what}: no such repository, or a private one (HF_TOKEN)") from error
+        raise InputError(f"{model}: no such repository, or a private one (HF_TOKEN)") from error
     except (HTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{what}: the hub did not answer ({reason})") from error
+        raise InputError(f"{model}: the hub did not answer ({reason})") from error
     return commit
 
 

@@ -1,7 +1,7 @@
-"""Quantize models with bitsandbytes and ask them every question again.
+"""Quantize models with bitsandbytes and evaluate them on all questions.
 
-Each model is merged in fp32, quantized once per precision and evaluated. A precision that
-bitsandbytes cannot run for this model is an empty file and a line in weights.json.
+Each model is merged in fp32, quantized once per precision and evaluated. If bitsandbytes does not
+support a precision for this model, its file is empty, and weights.json gives the reason.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from excise.modeling.base import load_tokenizer, pick_device, set_determinism
 from excise.records import write_json, write_jsonl
 
 SETS = ("sf", "forget_paraphrased", "correlated", "other", "utility")
-ASKED_ALONE = 32
-"""Number of forget questions that are asked again, each in its own batch."""
+BATCH_NOISE_SAMPLE = 32
+"""Number of forget questions that are evaluated again, each in its own batch."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write `<out-dir>/<model>/<precision>.jsonl` and `weights.json` for every model named."""
+    """Write `<out-dir>/<model>/<precision>.jsonl` and `weights.json` for each model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=Path, required=True, help="base model folder")
     parser.add_argument("--data", type=Path, required=True, help="benchmark folder")
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
                 report = quantize_model(model, precision, device)
                 error = report["relative_error"]
                 records = evaluate(model, tokenizer, items, args.hp)
-                weights["batch_noise"][precision] = noise_of_batches(
+                weights["batch_noise"][precision] = batch_noise(
                     model, tokenizer, items, records, args.hp
                 )
                 print(f"{name} {precision}: {len(records)} questions, |Q(W)-W|/|W| {error:.4f}")
@@ -63,24 +63,24 @@ def main(argv: list[str] | None = None) -> None:
                 weights["not_quantized"] = report["left_out"]
             except QuantizationUnsupported as reason:
                 records = []
-                print(f"{name} {precision}: unsupported, left empty: {reason}")
+                print(f"{name} {precision}: unsupported, its file is empty: {reason}")
                 weights.setdefault("unsupported", {})[precision] = str(reason)
             write_jsonl(out / f"{precision}.jsonl", records)
         write_json(out / "weights.json", weights)
 
 
-def noise_of_batches(
+def batch_noise(
     model: torch.nn.Module, tokenizer, items: list[Item], records: list[dict], hp: dict
 ) -> dict[str, float]:
-    """How much a question's result depends on the other questions in its batch.
+    """Measure how much a question's result depends on the other questions in its batch.
 
-    A sample of the forget questions is asked again, each alone.
+    A sample of the forget questions is evaluated again, each in its own batch.
 
     Returns:
-        {field of a record: mean absolute change over the sample}, in the field's own unit.
+        {field of a record: mean absolute change over the sample}, in the unit of the field.
     """
     forget = [item for item in items if item.set == "sf"]
-    sample = forget[:: max(1, len(forget) // ASKED_ALONE)][:ASKED_ALONE]
+    sample = forget[:: max(1, len(forget) // BATCH_NOISE_SAMPLE)][:BATCH_NOISE_SAMPLE]
     alone = evaluate(model, tokenizer, sample, hp | {"batch_size": 1})
     return mean_changes(alone, {record["id"]: record for record in records})
 

@@ -1,13 +1,14 @@
-"""Compare models' hidden states with a reference model's, layer by layer.
+"""Compare hidden states of models with those of a reference model, layer by layer.
 
-The reference is read once; every model named is then hot-swapped in, in fp32.
+The states of the reference are read once. Then each model's adapter is loaded into the same base
+model, in fp32.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from excise.benchmark.items import LOOKED_INTO, load_items
+from excise.benchmark.items import HIDDEN_STATE_SETS, load_items
 from excise.errors import run
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
@@ -16,7 +17,7 @@ from excise.records import write_jsonl
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write `<out-dir>/<model>/items.jsonl` for every model named."""
+    """Write `<out-dir>/<model>/items.jsonl` for each model in `--models`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=Path, required=True, help="base model folder")
     parser.add_argument("--data", type=Path, required=True, help="benchmark folder")
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     host = AdapterHost(args.base, "float32", pick_device(args.hp.get("gpu", False)))
     reader = Reader(
         host.tokenizer,
-        load_items(args.data, args.utility, LOOKED_INTO, answers=None),
+        load_items(args.data, args.utility, HIDDEN_STATE_SETS, answers=None),
         args.hp["batch_size"],
         args.hp.get("positions", POSITIONS),
         args.hp.get("system_prompt"),

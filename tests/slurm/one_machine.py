@@ -3,15 +3,15 @@
     python tests/slurm/one_machine.py start     # as root, after install.sh; then sinfo, sbatch …
     python tests/slurm/one_machine.py stop
 
-Nodes cpu1, cpu2 and gpu1 are three slurmd, each in a process namespace of its own, so that a node
-can die with everything on it, or its slurmd alone. gpu1 has two GPUs that do not exist: SLURM
-hands them out like real ones, no program can compute on them. Partitions: cpu (default), gpu,
-urgent (preempts on the CPU nodes) and elsewhere: cpu2 seen as a node that does not mount the
-folder `hidden`.
+Nodes cpu1, cpu2 and gpu1 are three slurmd, each in its own process namespace. So a node can die
+with everything on it, or only its slurmd. gpu1 has two fake GPUs: SLURM assigns them like real
+ones, but no program can compute on them. Partitions: cpu (default), gpu, urgent (preempts jobs on
+the CPU nodes) and elsewhere (cpu2, which does not mount the folder `hidden`).
 
-Ours are the daemons, their state below one folder, and links in /etc/slurm: jobs of the plugin
-drop SLURM_CONF, so the built-in place it must be. A machine that has a SLURM already is left alone.
-One started by hand stays until it is stopped, or until the tests begin: they start their own.
+This program owns the daemons, their state below one folder, and links in /etc/slurm. Jobs of the
+plugin drop SLURM_CONF, so the configuration must be at its built-in place. A machine that already
+has a SLURM is not touched. A SLURM started by hand runs until it is stopped or the tests start
+their own.
 """
 
 import argparse
@@ -30,10 +30,10 @@ from typing import IO
 import psutil
 
 FOLDER = Path("/var/tmp/excise-slurm")
-# Held by the process that tests on our SLURM: there is one a machine.
+# Lock of the process that uses our SLURM; there is one per machine.
 LOCK = Path("/var/tmp/excise-slurm.lock")
 ETC = Path("/etc/slurm")
-# In the order in which they need each other; with their ports.
+# In the order in which they depend on each other; with their ports.
 DAEMONS = {"munged": None, "mariadbd": 13306, "slurmdbd": 16819, "slurmctld": 16817}
 NODES = {"cpu1": 17001, "cpu2": 17002, "gpu1": 17003}
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sacct", "unshare")
@@ -55,7 +55,7 @@ SlurmctldPidFile={folder}/run/slurmctld.pid
 SlurmdPidFile={folder}/run/slurmd-%n.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
 SlurmdLogFile={folder}/log/slurmd-%n.log
-# No cgroups: memory is watched by looking at the processes once a second.
+# No cgroups: SLURM measures the memory of the processes once a second.
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/linux
@@ -102,7 +102,7 @@ AccountingStorageEnforce=limits
 AccountingStoreFlags=job_comment
 """
 
-# Any character device will do: nothing reads it, its place in the list is the GPU's number.
+# Any character device works: nothing reads it. Its index in the list is the number of the GPU.
 GRES_CONF = """\
 AutoDetect=off
 NodeName=gpu1 Name=gpu Type=fake File=/dev/null
@@ -136,8 +136,8 @@ grant all on slurm_acct_db.* to slurm@localhost;
 """
 
 
-def why_not() -> str | None:
-    """The reason why no SLURM can be started here; None when one can."""
+def reason_not_to_start() -> str | None:
+    """The reason why no SLURM can be started here; None if it can."""
     if os.geteuid() != 0:
         return "a SLURM of several nodes on one machine needs root"
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
@@ -171,7 +171,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def output(*command: str, timeout: float = 60) -> str:
-    """What a command prints; it must succeed."""
+    """Output of a command, which must succeed."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
@@ -191,7 +191,7 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
 
 
 def succeeds(*command: str, timeout: float = 30) -> Callable[[], bool]:
-    """The condition that a command exits with 0, in time."""
+    """The condition that a command exits with 0 in time."""
 
     def condition() -> bool:
         quiet = {"stdin": subprocess.DEVNULL, "capture_output": True}
@@ -204,7 +204,7 @@ def succeeds(*command: str, timeout: float = 30) -> Callable[[], bool]:
 
 
 class OneMachine:
-    """The daemons; each has a name, and its process id in `pids/`."""
+    """The daemons; each has a name, and a file with its process id in `pids/`."""
 
     def __init__(self, folder: Path = FOLDER):
         self.folder = folder
@@ -212,10 +212,10 @@ class OneMachine:
         self.lock: IO | None = None
 
     def reserve(self, seconds: float) -> None:
-        """Wait until no other process has a SLURM here; held until this process ends.
+        """Lock SLURM on this machine until this process ends.
 
         Raises:
-            TimeoutError: another has it for longer.
+            TimeoutError: another process holds the lock for longer.
         """
         self.lock = LOCK.open("w")
         wait_for(self._locked, seconds, f"{LOCK}, which another test run holds")
@@ -228,7 +228,7 @@ class OneMachine:
         return True
 
     def start(self) -> None:
-        """Start everything; what an earlier, killed start left behind goes first."""
+        """Start everything, after removing the remains of an earlier start."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         spool = [f"spool/{node}" for node in NODES]
@@ -243,7 +243,7 @@ class OneMachine:
         self.mend()
 
     def stop(self) -> None:
-        """End all daemons and nodes by their recorded ids, take the links away."""
+        """End all daemons and nodes by their recorded ids; remove the links."""
         for node in NODES:
             self.kill_node(node)
         for name in reversed(DAEMONS):
@@ -253,7 +253,7 @@ class OneMachine:
                 (ETC / name).unlink()
 
     def mend(self) -> None:
-        """Start what does not run, cancel all jobs, and wait until every node and GPU is free."""
+        """Start what does not run, cancel all jobs, wait until every node and GPU is free."""
         for name in DAEMONS:
             if not self.is_running(name):
                 self.start_daemon(name)
@@ -266,21 +266,22 @@ class OneMachine:
         self.wait_for_gpus()
 
     def clear(self) -> None:
-        """Cancel every job, whoever submitted it, and wait until the nodes are free."""
+        """Cancel the jobs of all users, and wait until the nodes are free."""
         succeeds("scancel", "--user=root")()
         wait_for(self._becomes_idle, 300, "nodes idle")
 
     def _becomes_idle(self) -> bool:
         for node, state in (line.split() for line in self.states()):
-            if state.startswith("drain"):  # a job of its took too long to die
+            if state.startswith("drain"):  # one of its jobs took too long to end
                 succeeds("scontrol", "update", f"NodeName={node}", "State=RESUME")()
         return self.all_idle()
 
     def wait_for_gpus(self) -> None:
         """Wait until a job gets both GPUs.
 
-        If a GPU job ends while the controller (22.05) is away, the next jobs start before the node
-        has told of its GPUs: they get none, and all cards stay booked until they are counted again.
+        If a GPU job ends while the controller (22.05) is stopped, the next jobs start before the
+        node has reported its GPUs. They get none, and all GPUs stay booked until SLURM counts them
+        again.
         """
         job = ["srun", "--partition=gpu", "--gpus=2", "--time=1", "--immediate=30", "true"]
 
@@ -297,7 +298,7 @@ class OneMachine:
         return self.states() == {f"{node} idle" for node in NODES}
 
     def is_down(self, node: str) -> Callable[[], bool]:
-        """The condition that SLURM has given a node up."""
+        """The condition that SLURM reports a node as down."""
         return lambda: f"{node} down" in {state.rstrip("*") for state in self.states()}
 
     def states(self) -> set[str]:
@@ -310,7 +311,7 @@ class OneMachine:
         return set(done.stdout.splitlines())
 
     def set_accounting(self, on: bool) -> None:
-        """Switch accounting on or off, as a site that has it or has not; no job survives it."""
+        """Switch accounting on or off; all jobs are cancelled."""
         self._configure(on)
         self.clear()
         self.stop_daemon("slurmctld")
@@ -318,7 +319,7 @@ class OneMachine:
 
     @contextmanager
     def submit_limit(self, jobs: int) -> Iterator[None]:
-        """The user may have so many jobs, waiting or running, and no more."""
+        """Limit the number of waiting and running jobs of the user."""
         modify = ["sacctmgr", "-i", "modify", "user", "root", "where", "account=study", "set"]
         output(*modify, f"MaxSubmitJobs={jobs}")
         try:
@@ -355,9 +356,9 @@ class OneMachine:
         wait_for(answers[name], 180, name)
 
     def start_node(self, node: str) -> None:
-        """Start a node, process and mount namespaces of its own, with its slurmd.
+        """Start a node with its own process and mount namespaces, and its slurmd.
 
-        The first process of the namespace is a shell (it buries orphans): slurmd may die alone.
+        The first process of the namespace is a shell, which reaps orphans. So slurmd may die alone.
         """
         hide = f"mount -t tmpfs none {self.hidden}; " if node == "cpu2" else ""
         command = f"{hide}slurmd -D -N {node} & while true; do sleep 1; done"
@@ -365,13 +366,13 @@ class OneMachine:
         self._launch(node, [*namespaces, "bash", "-c", command])
 
     def kill_slurmd(self, node: str) -> None:
-        """The slurmd of a node dies; its slurmstepd and the jobs' programs live on."""
+        """Kill the slurmd of a node; its slurmstepd and the programs of jobs continue."""
         (slurmd,) = self._slurmd(node)
         slurmd.kill()
         wait_for(lambda: not in_use(NODES[node]), 60, f"end of slurmd of {node}")
 
     def start_slurmd(self, node: str) -> None:
-        """A node's slurmd comes back, among what lives on there."""
+        """Start the slurmd of a node again, in the namespace of the running programs."""
         (first,) = psutil.Process(int((self.folder / "pids" / node).read_text())).children()
         enter = ["nsenter", f"--target={first.pid}", "--mount", "--pid"]
         with (self.folder / "log" / f"{node}.out").open("ab") as log:
@@ -392,10 +393,10 @@ class OneMachine:
         ]
 
     def kill_node(self, node: str) -> None:
-        """The node dies at once, and everything that runs on it."""
+        """Kill a node at once, with everything that runs on it."""
         was_running = self.is_running(node)
-        self.stop_daemon(node, signal.SIGKILL)  # unshare --kill-child takes the namespace along
-        if was_running:  # its slurmd dies a moment later; the next one could not listen before
+        self.stop_daemon(node, signal.SIGKILL)  # unshare --kill-child also kills the namespace
+        if was_running:  # its slurmd ends a moment later and then frees the port
             wait_for(lambda: not in_use(NODES[node]), 60, f"end of {node}")
 
     def stop_daemon(self, name: str, kind: int = signal.SIGTERM) -> None:
@@ -412,7 +413,7 @@ class OneMachine:
         file.unlink(missing_ok=True)
 
     def is_running(self, name: str) -> bool:
-        """Whether the recorded process still is that daemon."""
+        """Whether the recorded process is still that daemon."""
         try:
             pid = int((self.folder / "pids" / name).read_text())
             command = Path(f"/proc/{pid}/cmdline").read_text()
@@ -447,7 +448,7 @@ class OneMachine:
         for name, text in zip(CONFIG_FILES, texts, strict=True):
             file = self.folder / "etc" / name
             file.write_text(text.format(**values))
-            file.chmod(0o600 if name == "slurmdbd.conf" else 0o644)  # slurmdbd insists
+            file.chmod(0o600 if name == "slurmdbd.conf" else 0o644)  # slurmdbd requires it
             (ETC / name).unlink(missing_ok=True)
             (ETC / name).symlink_to(file)
 
@@ -463,7 +464,7 @@ class OneMachine:
 
 
 def main() -> None:
-    """Start or stop by hand, unless tests use the machine."""
+    """Start or stop SLURM by hand, unless tests use it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=("start", "stop"))
     action = parser.parse_args().action
@@ -474,7 +475,7 @@ def main() -> None:
         raise SystemExit(f"error: a test run holds {LOCK}") from None
     if action == "stop":
         machine.stop()
-    elif reason := why_not():
+    elif reason := reason_not_to_start():
         raise SystemExit(f"error: {reason}")
     else:
         machine.start()

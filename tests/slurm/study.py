@@ -1,4 +1,4 @@
-"""The smoke experiment on SLURM: who submits it, what breaks meanwhile, what was seen."""
+"""The smoke experiment on SLURM: its workspace, the faults during its run, the observed jobs."""
 
 import os
 import re
@@ -15,14 +15,14 @@ from pathlib import Path
 
 from one_machine import OneMachine, output, succeeds, wait_for
 
-from excise.slurm.client import STATUS_QUERY, work_of
+from excise.slurm.client import STATUS_QUERY, target_jobs
 from workflow.conftest import ROOT, SMOKE, Workspace
 
 PROFILE = "profiles/slurm/profile.yaml"
 SACCT = "profiles/slurm/bin/sacct"
 RESULTS = "experiments/smoke/results"
 
-# What a user sets, and what makes a test quick.
+# Values that a user sets, and values that make the tests quick.
 SITE = {
     "  slurm_account: CHANGE_ME\n": "  slurm_account: study\n",
     "  slurm_partition: CHANGE_ME\n": "  slurm_partition: cpu\n",
@@ -31,11 +31,11 @@ SITE = {
     "per-second: 0.2": "per-second: 1",
     "latency-wait: 60": "latency-wait: 30",
     "baselines: 8": "baselines: 4",
-    # The experiment computes on CPUs; SLURM hands out a GPU all the same.
+    # The experiment computes on CPUs, but SLURM assigns a GPU.
     "    slurm_partition: CHANGE_ME\n": "    slurm_partition: gpu\n    gpu: 1\n",
 }
-# Too little memory at first; too little time for one oracle, which will hang at its first attempt:
-# two minutes, enough for its program to begin on a slow machine.
+# Too little memory for one rule at first, and too little time for one oracle, which hangs at its
+# first attempt. Its two minutes are sufficient to start the program on a slow machine.
 TOO_LITTLE = {
     "  reference_logprobs: *gpu\n": "  reference_logprobs: {slurm_partition: gpu, gpu: 1, "
     "mem_mb: 400 * attempt ** 2}\n",
@@ -44,8 +44,8 @@ TOO_LITTLE = {
 }
 
 
-def hear_interrupts() -> None:
-    """As in a terminal: these tests may run in a shell's background, where SIGINT is ignored."""
+def enable_interrupts() -> None:
+    """Handle SIGINT as in a terminal; a shell ignores it for background processes."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -68,12 +68,12 @@ class Submitter(Workspace):
         file.write_text(text)
 
     def copy(self, folder: Path) -> "Submitter":
-        """A copy with its times and Snakemake's memory of what was made from what."""
+        """A copy with time stamps and Snakemake's metadata."""
         return Submitter(super().copy(folder).folder)
 
     @contextmanager
     def running(self, *arguments: str, **more: str) -> Iterator[subprocess.Popen]:
-        """Snakemake in the background, ended at the end whatever happens."""
+        """Snakemake in the background; killed at the end of the block if it still runs."""
         with (self / "run.log").open("wb") as log:
             process = subprocess.Popen(
                 self.command(*arguments),
@@ -82,7 +82,7 @@ class Submitter(Workspace):
                 stderr=log,
                 env=os.environ | {"OMP_NUM_THREADS": "1"} | more,
                 start_new_session=True,
-                preexec_fn=hear_interrupts,
+                preexec_fn=enable_interrupts,
             )
         try:
             yield process
@@ -93,9 +93,9 @@ class Submitter(Workspace):
 
     @contextmanager
     def without_sacct(self) -> Iterator[Path]:
-        """Our `sacct` cannot start, as where Python cannot; yields a file with a word a call.
+        """Our `sacct` fails to start until `mend_sacct` or the end of the block.
 
-        Until `mend_sacct`, or the end.
+        Yields a file to which each call adds a word.
         """
         asked = self / "asked"
         asked.touch()
@@ -106,22 +106,22 @@ class Submitter(Workspace):
             self.mend_sacct()
 
     def mend_sacct(self) -> None:
-        """Ours, as in the repository."""
+        """Restore our `sacct`."""
         shutil.copy(ROOT / SACCT, self / SACCT)
 
-    def said(self) -> str:
-        """What the Snakemake in the background has said."""
+    def output(self) -> str:
+        """Output of the Snakemake in the background so far."""
         return (self / "run.log").read_text()
 
     def queued(self) -> list[str]:
-        """Ids of its jobs that wait or run."""
+        """Ids of its waiting and running jobs."""
         lines = [line.split("|") for line in output("squeue", "-h", "-o", "%i|%Z").splitlines()]
         return [job for job, folder in lines if folder == str(self.folder)]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A job at one moment, from `scontrol show job`."""
+    """State of a job at one time, from `scontrol show job`."""
 
     id: str
     what: str
@@ -134,7 +134,7 @@ class Seen:
 
     @classmethod
     def all(cls) -> list["Seen"]:
-        """Every job that the controller knows; none while it is away."""
+        """All jobs that the controller knows; empty while it does not answer."""
         command = ["scontrol", "--details", "--oneliner", "show", "job"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         return [cls._parse(line) for line in done.stdout.splitlines() if "JobId=" in line]
@@ -159,13 +159,13 @@ class Seen:
 
 
 def gpu_jobs(jobs: Iterable[Seen], *states: str) -> list[Seen]:
-    """Snakemake's jobs on the GPU partition that are in one of these states."""
+    """Snakemake's jobs on the GPU partition with one of these states."""
     ours = [job for job in jobs if job.partition == "gpu" and job.what.startswith("rule_")]
     return [job for job in ours if job.state in states]
 
 
 def job_processes(folder: Path) -> Iterator[tuple[int, str, list[str]]]:
-    """Processes of jobs that work in a folder, on any node: id, job, command."""
+    """Process id, job id and command of job processes in a folder, on any node."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             place = (process / "cwd").readlink()
@@ -179,7 +179,7 @@ def job_processes(folder: Path) -> Iterator[tuple[int, str, list[str]]]:
 
 
 def send(pid: int, kind: int) -> bool:
-    """Send a signal; whether there was such a process."""
+    """Send a signal; return whether the process exists."""
     try:
         os.kill(pid, kind)
     except ProcessLookupError:
@@ -188,7 +188,7 @@ def send(pid: int, kind: int) -> bool:
 
 
 def signal_program(job: str, folder: Path, kind: int) -> bool:
-    """Send a signal to the program that a job is for; whether it runs already."""
+    """Send a signal to the program of a job; return whether it runs already."""
     sent = [
         send(pid, kind)
         for pid, its_job, command in job_processes(folder)
@@ -198,7 +198,7 @@ def signal_program(job: str, folder: Path, kind: int) -> bool:
 
 
 def preempt(job: Seen) -> None:
-    """Something urgent takes the whole node for a moment."""
+    """Preempt a job: an urgent job takes its whole node for a moment."""
     urgent = ["sbatch", "--parsable", "-p", "urgent", "-w", job.node, "--exclusive", "-t", "1"]
     taker = output(*urgent, "-o", "/dev/null", "--wrap", "sleep 2").strip()
     wait_for(lambda: job.id not in running(), 240, "preemption")
@@ -211,7 +211,7 @@ def running() -> list[str]:
 
 
 def put_before(program: str, folder: Path, *lines: str) -> str:
-    """A program of that name before the real one, as lines of shell; the PATH with it."""
+    """Put a shell program before the real one; return the new PATH."""
     folder.mkdir()
     file = folder / program
     file.write_text("\n".join(["#!/bin/sh", *lines, ""]))
@@ -221,12 +221,12 @@ def put_before(program: str, folder: Path, *lines: str) -> str:
 
 @dataclass(frozen=True)
 class Spy:
-    """A `sacct` before the real one, which writes down how the questions for our jobs end."""
+    """A `sacct` before the real one that logs the exit status of status queries."""
 
     folder: Path
 
     def path(self) -> str:
-        """Put it there; the PATH with it."""
+        """Install it; return the new PATH."""
         return put_before(
             "sacct",
             self.folder,
@@ -238,7 +238,7 @@ class Spy:
         )
 
     def since(self, time: float) -> list[int]:
-        """Exit statuses of the questions asked since a time."""
+        """Exit statuses of the queries since a time."""
         log = self.folder / "log"
         lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
         return [int(status) for began, status in lines if float(began) > time]
@@ -246,14 +246,15 @@ class Spy:
 
 @dataclass(frozen=True)
 class Gate:
-    """An `sbatch` before the real one, which holds Snakemake's submissions up until it is opened
-    and writes down how they end. Probes pass.
+    """An `sbatch` before the real one that holds Snakemake's submissions until it is opened.
+
+    It logs their exit statuses. Probes pass at once.
     """
 
     folder: Path
 
     def path(self) -> str:
-        """Put it there; the PATH with it."""
+        """Install it; return the new PATH."""
         real = shutil.which("sbatch")
         return put_before(
             "sbatch",
@@ -267,12 +268,12 @@ class Gate:
             "exit $status",
         )
 
-    def someone_waits(self) -> bool:
-        """Whether a submission has come."""
+    def has_waiting_submission(self) -> bool:
+        """Whether a submission has arrived."""
         return (self.folder / "waits").exists()
 
     def open(self) -> None:
-        """Let submissions pass from now on."""
+        """Let submissions pass."""
         (self.folder / "open").touch()
 
     def ends(self) -> list[str]:
@@ -282,17 +283,17 @@ class Gate:
 
 
 @dataclass(eq=False)
-class Trouble(threading.Thread):
-    """Looks at the queue twice a second and breaks something when a job of a rule runs.
+class FaultInjector(threading.Thread):
+    """Checks the queue twice a second and makes a fault when a job of a certain rule runs.
 
     Attributes:
-        folder: the study's; processes elsewhere are left alone.
-        spy: tells when Snakemake asks for its jobs.
-        timeline: the file for what was done, and when.
-        seen: every job at every look, with the time since the start.
-        outages: how the questions for jobs ended while a daemon was away.
-        began_without_controller: the job that had just begun when the controller went away.
-        faults: what went wrong here; empty in a good run.
+        folder: folder of the study; processes elsewhere are not touched.
+        spy: logs the status queries of Snakemake.
+        timeline: log file of the faults.
+        seen: all jobs at every check, with the time since the start.
+        outages: exit statuses of the status queries while a daemon was stopped.
+        began_without_controller: the job that had just started when the controller stopped.
+        errors: errors of this thread; empty in a good run.
     """
 
     machine: OneMachine
@@ -303,7 +304,7 @@ class Trouble(threading.Thread):
     seen: list[tuple[float, list[Seen]]] = field(default_factory=list)
     outages: dict[str, list[int]] = field(default_factory=dict)
     began_without_controller: str | None = None
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def __post_init__(self):
         super().__init__(daemon=True)
@@ -311,26 +312,26 @@ class Trouble(threading.Thread):
         self.todo = {
             "rule_generate_facts": self.preempt,
             "rule_benchmark": self.node_dies,
-            "rule_finetune_lora": self.wait_for_company,
+            "rule_finetune_lora": self.wait_for_second_gpu_job,
             "rule_train_retain_model_wildcards_1": self.hang_oracle,
             "rule_unlearn_wildcards_ga": self.requeue,
-            "rule_evaluate_unlearned_wildcards_ga": self.accounting_away,
-            # One of these runs after the last GPU job, whichever that is.
-            "rule_(tables|diversity_report|red_team_models)": self.controller_away,
+            "rule_evaluate_unlearned_wildcards_ga": self.stop_accounting,
+            # One of these runs after the last GPU job.
+            "rule_(tables|diversity_report|red_team_models)": self.stop_controller,
         }
 
     def run(self) -> None:
-        """Until `ended` is set, whatever happens."""
+        """Run until `ended` is set, also after errors."""
         while not self.ended.wait(0.5):
             try:
-                self.look()
+                self.check()
             except subprocess.TimeoutExpired:
-                continue  # a busy machine; there are more looks
+                continue  # the machine is busy; the next check comes soon
             except Exception as error:
-                self.fault(f"a look: {error!r}")
+                self.report_error(f"a check: {error!r}")
 
-    def look(self) -> None:
-        """See every job, and make the trouble that is due."""
+    def check(self) -> None:
+        """Record all jobs, and make the faults that are due."""
         jobs = Seen.all()
         self.seen.append((self.now(), jobs))
         for job in jobs:
@@ -339,92 +340,92 @@ class Trouble(threading.Thread):
                     self.make(start, job)
 
     def make(self, start: str, job: Seen) -> None:
-        """Make one trouble, once; one that says False is tried again at the next look."""
+        """Make one fault, once; if its function returns False, the next check repeats it."""
         try:
             made = self.todo[start](job) is not False
         except subprocess.TimeoutExpired:
             made = False
         except Exception as error:
-            self.fault(f"{start}: {error!r}")
+            self.report_error(f"{start}: {error!r}")
             made = True
         if made:
             del self.todo[start]
 
-    def fault(self, what: str) -> None:
-        """Note what went wrong, once."""
-        if what not in self.faults:
-            self.faults.append(what)
+    def report_error(self, error: str) -> None:
+        """Record an error, once."""
+        if error not in self.errors:
+            self.errors.append(error)
 
     def now(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self.began
 
-    def tell(self, what: str) -> None:
-        """Put a line on the timeline."""
+    def log(self, event: str) -> None:
+        """Write a line to the timeline."""
         with self.timeline.open("a") as file:
-            file.write(f"{self.now():6.0f} s  {what}\n")
+            file.write(f"{self.now():6.0f} s  {event}\n")
 
-    def wait_for_company(self, job: Seen) -> bool:
-        """A program stands still until two GPU jobs have been seen at once.
+    def wait_for_second_gpu_job(self, job: Seen) -> bool:
+        """Stop a program until two GPU jobs run at once.
 
-        Without it, whether both cards are ever used at once would be a matter of timing. Something
-        always can run beside this one: the oracles need none of what it makes.
+        Otherwise only timing would decide whether both GPUs are used at once. The oracles can
+        always run at the same time, because they do not depend on this job.
         """
         together = len([one for one in gpu_jobs(self.seen[-1][1], "RUNNING") if one.gpu]) == 2
         signal_program(job.id, self.folder, signal.SIGCONT if together else signal.SIGSTOP)
         return together
 
     def hang_oracle(self, job: Seen) -> bool:
-        """An oracle's program stops, as on a dead file system; its walltime ends it."""
+        """Stop an oracle's program, as a dead file system does; its walltime ends it."""
         if job.time_limit != "00:02:00":
-            self.tell(f"job {job.id} is a further attempt: the first did not get to hang")
+            self.log(f"job {job.id} is a retry: the first attempt failed before it could hang")
         elif signal_program(job.id, self.folder, signal.SIGSTOP):
-            self.tell(f"job {job.id} hangs ({job.what})")
+            self.log(f"job {job.id} hangs ({job.what})")
         else:
-            return False  # not there yet
+            return False  # not started yet
         return True
 
     def preempt(self, job: Seen) -> bool:
-        """Something urgent takes the node; the job stands still until then."""
+        """Stop a job and let an urgent job take its node."""
         processes = list(job_processes(self.folder))
         stopped = [pid for pid, one, _ in processes if one == job.id and send(pid, signal.SIGSTOP)]
         if not stopped:
-            return False  # not there yet
+            return False  # not started yet
         preempt(job)
-        self.tell(f"job {job.id} preempted ({job.what})")
+        self.log(f"job {job.id} preempted ({job.what})")
         return True
 
     def requeue(self, job: Seen) -> None:
-        """An administrator puts a running job back."""
+        """Requeue a running job, as an administrator does."""
         output("scontrol", "requeue", job.id)
-        self.tell(f"job {job.id} requeued ({job.what})")
+        self.log(f"job {job.id} requeued ({job.what})")
 
     def node_dies(self, job: Seen) -> None:
-        """A node dies with everything on it, and comes back after SLURM has noticed."""
-        self.tell(f"{job.node} dies (job {job.id} runs)")
+        """Kill a node with everything on it; start it again after SLURM has noticed."""
+        self.log(f"{job.node} dies (job {job.id} runs)")
         self.machine.kill_node(job.node)
         try:
             wait_for(self.machine.is_down(job.node), 240, f"{job.node} down")
         finally:
             self.machine.start_node(job.node)
-        self.tell(f"SLURM has noticed; {job.node} comes back")
+        self.log(f"SLURM has noticed it; {job.node} starts again")
 
-    def accounting_away(self, job: Seen) -> bool:
-        """slurmdbd is away: sacct fails. The job is held, so that tables are left for later."""
+    def stop_accounting(self, job: Seen) -> bool:
+        """Stop slurmdbd, so that sacct fails; the job is held, so that tables come later."""
         if not signal_program(job.id, self.folder, signal.SIGSTOP):
             return False
-        self.tell(f"accounting goes away (job {job.id} runs)")
+        self.log(f"accounting stops (job {job.id} runs)")
         try:
-            self.take_away("slurmdbd", 45)
+            self.stop_for("slurmdbd", 45)
         finally:
             signal_program(job.id, self.folder, signal.SIGCONT)
         return True
 
-    def controller_away(self, job: Seen) -> bool:
-        """slurmctld restarts, and takes its time; no GPU job runs then (`wait_for_gpus`).
+    def stop_controller(self, job: Seen) -> bool:
+        """Stop slurmctld for a while, when no GPU job runs (`wait_for_gpus`).
 
-        The job has just begun: its `srun` finds no controller for ten seconds, and it fails. What
-        else runs goes on, or fails like it.
+        The job has just started: its `srun` finds no controller for ten seconds and fails. Other
+        running jobs continue, or fail in the same way.
         """
         *before, (_, now) = self.seen
         if gpu_jobs(now, "PENDING", "CONFIGURING", "RUNNING", "COMPLETING"):
@@ -432,55 +433,57 @@ class Trouble(threading.Thread):
         if job.id in {one.id for _, jobs in before for one in jobs if one.state == "RUNNING"}:
             return False
         self.began_without_controller = job.id
-        self.tell(f"the controller goes away (job {job.id} begins: {job.what})")
+        self.log(f"the controller stops (job {job.id} starts: {job.what})")
         try:
-            self.open_partitions(False)  # else jobs get GPUs before those are counted
-            self.take_away("slurmctld", 12)
+            self.open_partitions(False)  # otherwise jobs get GPUs before SLURM has counted them
+            self.stop_for("slurmctld", 12)
         finally:
             self.open_partitions(True)
         self.machine.wait_for_gpus()
-        self.tell("both GPUs can be had")
+        self.log("both GPUs are available")
         return True
 
     def open_partitions(self, are_open: bool) -> None:
-        """Let jobs start, or let none start for now."""
+        """Let jobs start, or prevent it."""
         for name in ("cpu", "gpu"):
             state = "UP" if are_open else "DOWN"
             update = succeeds("scontrol", "update", f"PartitionName={name}", f"State={state}")
             wait_for(update, 120, f"partition {name} {state}")
 
-    def take_away(self, daemon: str, seconds: float) -> None:
-        """Stop a daemon for a while, and until Snakemake has asked for its jobs meanwhile."""
+    def stop_for(self, daemon: str, seconds: float) -> None:
+        """Stop a daemon for some seconds, and at least until Snakemake has sent a status query."""
         self.machine.stop_daemon(daemon)
         began = time.time()
         try:
             wait_for(
                 lambda: time.time() > began + seconds and self.spy.since(began),
                 300,
-                f"a question for jobs without {daemon}",
+                f"a status query without {daemon}",
             )
             self.outages[daemon] = self.spy.since(began)
         finally:
             self.machine.start_daemon(daemon)
-        self.tell(f"{daemon} is back; sacct was asked meanwhile: {self.outages[daemon]}")
+        self.log(f"{daemon} runs again; exit statuses of sacct: {self.outages[daemon]}")
 
 
 @dataclass
 class Study:
-    """The smoke experiment after its run, and what happened meanwhile.
+    """The smoke experiment after its run.
 
     Attributes:
+        faults: the faults of the run.
+        output: what Snakemake printed.
         jobs: every submission of the run, from accounting.
     """
 
     workspace: Submitter
-    trouble: Trouble
-    said: str
+    faults: FaultInjector
+    output: str
     exit_status: int | None
     jobs: list[dict[str, str]]
 
     def attempts(self, what: str) -> list[dict[str, str]]:
-        """The submissions of the jobs whose comment begins so, in order."""
+        """Submissions whose comment starts with `what`, in order."""
         return [job for job in self.jobs if job["Comment"].startswith(what)]
 
 
@@ -495,7 +498,7 @@ def accounted() -> list[dict[str, str]]:
 
 
 def work(jobs: Iterable[str]) -> dict[str, set[str]]:
-    """What submissions are to do, jobs of Snakemake, by the id of the submission."""
+    """SLURM job id → Snakemake jobs that it runs."""
     fields = ["--parsable2", "--format=JobIDRaw,SubmitLine"]
     rows = output("sacct", "-X", "--noheader", *fields, "--jobs", ",".join(jobs)).splitlines()
-    return {job: set(work_of(line)) for job, _, line in (row.partition("|") for row in rows)}
+    return {job: set(target_jobs(line)) for job, _, line in (row.partition("|") for row in rows)}

@@ -1,4 +1,4 @@
-"""The real DAG through a real SLURM: nothing is lost, nothing hangs, every mistake is one line."""
+"""The real DAG on a real SLURM: no job is lost, no run hangs, every mistake is one line."""
 
 import os
 import re
@@ -40,22 +40,22 @@ ON_GPU = set(
 
 
 def refusal(finished) -> str:
-    """The one line that a refused run ends with."""
-    said = finished.stdout + finished.stderr
-    assert finished.returncode != 0, said
-    errors = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1, said
-    assert "has been submitted with SLURM jobid" not in said
+    """The one line with which a refused run ends."""
+    output_text = finished.stdout + finished.stderr
+    assert finished.returncode != 0, output_text
+    errors = [line for line in output_text.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, output_text
+    assert "has been submitted with SLURM jobid" not in output_text
     return errors[0]
 
 
-# --- one study, while everything that can break breaks ---
+# --- one study with many faults ---
 
 
-def test_the_study_ends_well(study):
-    assert study.trouble.faults == [], study.trouble.timeline.read_text()
-    assert study.exit_status == 0, study.said[-5000:]
-    assert study.trouble.todo == {}, "some trouble was never made"
+def test_the_study_succeeds(study):
+    assert study.faults.errors == [], study.faults.timeline.read_text()
+    assert study.exit_status == 0, study.output[-5000:]
+    assert study.faults.todo == {}, "some fault was never made"
     for name in ("eval", "sweep", "retain_compare", "quantize", "repr"):
         assert (study.workspace / f"{RESULTS}/{name}_results.json").is_file()
 
@@ -64,7 +64,7 @@ def test_a_second_run_does_nothing(study):
     assert "Nothing to be done" in study.workspace.run("all")
 
 
-def test_jobs_land_in_their_partition(study):
+def test_jobs_run_in_their_partition(study):
     placed = {(rule_or_group(job["Comment"]), job["Partition"]) for job in study.jobs}
     assert {rule for rule, partition in placed if partition == "gpu"} == ON_GPU
     elsewhere = [(rule, partition) for rule, partition in placed if partition != "gpu"]
@@ -80,39 +80,39 @@ def rule_or_group(comment: str) -> str:
 
 
 def test_no_two_jobs_share_a_gpu(study):
-    """A job may be seen before or after it has its GPU, but not always."""
-    looks = [gpu_jobs(jobs, "RUNNING") for _, jobs in study.trouble.seen]
+    """A job may be seen before or after it has its GPU, but not in all looks."""
+    looks = [gpu_jobs(jobs, "RUNNING") for _, jobs in study.faults.seen]
     held = [[job.gpu for job in jobs if job.gpu] for jobs in looks]
     assert [gpus for gpus in held if len(set(gpus)) < len(gpus)] == []
-    assert max(map(len, held)) == 2, "both cards were used at once"
+    assert max(map(len, held)) == 2, "both GPUs were never used at once"
     had_one = {job.id for jobs in looks for job in jobs if job.gpu}
     assert {job.id for jobs in looks for job in jobs} == had_one, "a GPU job without a GPU"
 
 
-def test_short_jobs_share_a_place_in_the_queue(study):
-    """A group takes the jobs that are ready when it is submitted, so how many is not certain."""
+def test_short_jobs_share_slurm_jobs(study):
+    """A group takes the jobs that are ready at its submission, so their number may vary."""
     assert 1 <= len(study.attempts("rule_quantized")) < 4
     assert 1 <= len(study.attempts("rule_baselines")) < 8
 
 
-def test_jobs_of_a_group_take_turns(study):
-    """These nodes do not bind jobs to their CPUs. Each job is told of by two Snakemakes: the one
-    that runs the group, and the one that it starts for the job."""
+def test_jobs_of_a_group_run_one_after_the_other(study):
+    """These nodes do not bind jobs to their CPUs. Two Snakemakes report each job: the one that runs
+    the group, and the one that it starts for the job."""
     logs = (study.workspace / "logs/slurm").rglob("*baselines*/**/*.log")
     found = [steps(file.read_text()) for file in logs]
-    assert max(map(len, found)) > 4, "some job ran several of ours"
+    assert max(map(len, found)) > 4, "no SLURM job ran several of our jobs"
     for one in found:
-        in_turns = ["begins", "begins", "finished", "finished"] * len(one)
-        assert one == in_turns[: len(one)]
+        one_by_one = ["begins", "begins", "finished", "finished"] * len(one)
+        assert one == one_by_one[: len(one)]
 
 
-def test_too_little_memory_comes_back_with_more(study):
+def test_a_job_with_too_little_memory_is_submitted_again_with_more(study):
     first, *_, last = study.attempts("rule_reference_logprobs")
     assert first["ReqMem"] == "400M" and first["State"] in ("FAILED", "OUT_OF_MEMORY")
     assert last["ReqMem"] in ("1600M", "3600M") and last["State"] == "COMPLETED"
 
 
-def test_a_hanging_job_comes_back_with_more_time(study):
+def test_a_hanging_job_is_submitted_again_with_more_time(study):
     first, *_, last = study.attempts("rule_train_retain_model_wildcards_1")
     assert (first["TimelimitRaw"], first["State"]) == ("2", "TIMEOUT")
     assert (last["TimelimitRaw"], last["State"]) == ("30", "COMPLETED")
@@ -121,14 +121,14 @@ def test_a_hanging_job_comes_back_with_more_time(study):
 def test_a_requeued_job_runs_again_and_is_submitted_once(study):
     (job,) = study.attempts("rule_unlearn_wildcards_ga")
     assert job["State"] == "COMPLETED"
-    looks = [one for _, jobs in study.trouble.seen for one in jobs if one.id == job["JobIDRaw"]]
+    looks = [one for _, jobs in study.faults.seen for one in jobs if one.id == job["JobIDRaw"]]
     assert max(one.restarts for one in looks) >= 1
 
 
 def test_the_jobs_of_a_dead_node_run_again_and_are_submitted_once(study):
     (job,) = study.attempts("rule_benchmark")
     assert job["State"] == "COMPLETED"
-    assert "None assigned" not in study.said
+    assert "None assigned" not in study.output
 
 
 def test_a_preempted_job_runs_again_and_is_submitted_once(study):
@@ -138,17 +138,17 @@ def test_a_preempted_job_runs_again_and_is_submitted_once(study):
     assert (runs[0], runs[-1]) == ("PREEMPTED", "COMPLETED")
 
 
-def test_nothing_is_submitted_twice_when_accounting_is_away(study):
-    without_accounting = study.trouble.outages["slurmdbd"]
+def test_no_job_is_submitted_twice_when_accounting_does_not_answer(study):
+    without_accounting = study.faults.outages["slurmdbd"]
     assert without_accounting and all(without_accounting), "sacct was asked, and always failed"
     evaluated = study.attempts("rule_evaluate_unlearned_wildcards_ga")
     assert [job["State"] for job in evaluated] == ["COMPLETED"]
 
 
-def test_a_job_that_begins_without_a_controller_may_fail_and_is_done_in_the_end(study):
-    """Its `srun` gives up after ten seconds, if it had to ask. What runs already goes on."""
-    assert study.trouble.outages["slurmctld"], "sacct was asked without a controller"
-    job = study.trouble.began_without_controller
+def test_a_job_that_starts_without_a_controller_is_done_in_the_end(study):
+    """It may fail first: its `srun` gives up after ten seconds. Running jobs continue."""
+    assert study.faults.outages["slurmctld"], "sacct was asked without a controller"
+    job = study.faults.began_without_controller
     (state,) = {one["State"] for one in study.jobs if one["JobIDRaw"] == job}
     (log,) = (study.workspace / "logs/slurm").rglob(f"{job}.log")
     assert (state == "FAILED") == ("Unable to confirm allocation" in log.read_text())
@@ -157,8 +157,8 @@ def test_a_job_that_begins_without_a_controller_may_fail_and_is_done_in_the_end(
     assert again[-1]["State"] == "COMPLETED"
 
 
-def test_what_fails_is_tried_again_when_it_has_ended_and_not_before(study):
-    """Whatever the reason: no two jobs ever did the same work at the same time."""
+def test_a_failed_job_is_submitted_again_only_after_it_has_ended(study):
+    """No two jobs ever did the same work at the same time."""
     done = work(job["JobIDRaw"] for job in study.jobs)
     assert all(done.values())
     for earlier, later in combinations(study.jobs, 2):
@@ -169,7 +169,7 @@ def test_what_fails_is_tried_again_when_it_has_ended_and_not_before(study):
     assert set(last.values()) == {"COMPLETED"}
 
 
-def test_logs_tell_node_gpu_and_versions(study):
+def test_logs_give_node_gpu_and_versions(study):
     logs = study.workspace / "experiments/smoke/logs"
     first = (logs / f"unlearn/{NPO}.log").read_text().splitlines()[0]
     assert re.match(r"node gpu1, SLURM job \d+, GPU [01] \(no driver\), python 3", first), first
@@ -183,22 +183,22 @@ def test_logs_tell_node_gpu_and_versions(study):
 # --- jobs that SLURM ends ---
 
 
-def test_cancelled_and_preempted_jobs_are_tried_again(own):
+def test_cancelled_and_preempted_jobs_are_submitted_again(own):
     """F2, F3: a job cancelled by hand; one preempted on a site that does not requeue."""
     own.set_profile({"slurm-requeue: true": "slurm-no-requeue: true", "gpu\n    gpu: 1": "cpu"})
     with own.running("--forcerun", "unlearn", "--", *TRAINED) as process:
         first, second = held(own, "rule_unlearn_wildcards_ga", "rule_unlearn_wildcards_npo")
         output("scancel", first.id)
         preempt(second)
-        assert process.wait(timeout=600) == 0, own.said()
-    # Two may be preempted: what is urgent takes a node where the first may run again by then.
+        assert process.wait(timeout=600) == 0, own.output()
+    # Two may be preempted: the first job may already run again on the node of the urgent job.
     ends = Counter(state_of(job) for job in submitted(own))
     assert set(ends) == {"CANCELLED", "COMPLETED", "PREEMPTED"}
     assert (ends["CANCELLED"], ends["COMPLETED"]) == (1, 2)
 
 
 def held(workspace, *starts: str) -> list[Seen]:
-    """The first running job of each rule, its program stopped, so that it cannot end by itself."""
+    """The first running job of each rule, with its program stopped, so that it cannot end."""
     found: dict[str, Seen] = {}
 
     def look() -> bool:
@@ -215,7 +215,7 @@ def held(workspace, *starts: str) -> list[Seen]:
 
 def submitted(workspace) -> list[str]:
     """Ids of the jobs that the Snakemake in the background submitted."""
-    return re.findall(r"submitted with SLURM jobid (\d+)", workspace.said())
+    return re.findall(r"submitted with SLURM jobid (\d+)", workspace.output())
 
 
 def state_of(job: str) -> str:
@@ -223,20 +223,20 @@ def state_of(job: str) -> str:
 
 
 def test_a_job_of_a_dead_node_is_submitted_again_where_slurm_does_not_requeue(own, machine):
-    """F4: the node's name must not become `None assigned`, which no submission survives."""
+    """F4: the node's name must not become `None assigned`, with which every submission fails."""
     own.set_profile({"slurm-requeue: true": "slurm-no-requeue: true"})
     with own.running("--forcerun", "summarize_eval", "--", SUMMARY) as process:
         (job,) = held(own, "rule_summarize_eval")
         machine.kill_node(job.node)
-        # SLURM would notice by itself, as it does in the study, half a minute later.
+        # SLURM itself would notice it half a minute later, as in the study.
         output("scontrol", "update", f"NodeName={job.node}", "State=DOWN", "Reason=dead")
-        assert process.wait(timeout=300) == 0, own.said()
+        assert process.wait(timeout=300) == 0, own.output()
     assert [state_of(job) for job in submitted(own)] == ["NODE_FAIL", "COMPLETED"]
 
 
-def test_neither_a_dead_slurmd_nor_status_checks_that_fail_cost_an_attempt(own, machine):
-    """The slurmd dies alone, and the job ends without it. F1 at its cause: of the jobs that the
-    plugin asks about in vain, it drops all.
+def test_a_dead_slurmd_and_failing_status_checks_cost_no_attempt(own, machine):
+    """Only the slurmd dies, and the job ends without it. F1 at its cause: the plugin drops all jobs
+    of a status check without an answer.
     """
     summarize = ["--forcerun", "summarize_eval", "--", SUMMARY]
     with own.without_sacct() as asked, own.running(*summarize) as process:
@@ -245,19 +245,19 @@ def test_neither_a_dead_slurmd_nor_status_checks_that_fail_cost_an_attempt(own, 
         signal_program(job.id, own.folder, signal.SIGCONT)
         wait_for(lambda: not processes(job, own), 60, "the job's end")
         machine.start_slurmd(job.node)
-        # A check is five questions: the next one asks about a job that was dropped.
+        # A check has five queries: the sixth query asks about a job that the plugin has dropped.
         wait_for(lambda: len(asked.read_text().split()) > 5, 120, "two status checks")
         own.mend_sacct()
-        assert process.wait(timeout=300) == 0, own.said()
+        assert process.wait(timeout=300) == 0, own.output()
     assert [state_of(job) for job in submitted(own)] == ["COMPLETED"]
 
 
 def processes(job: Seen, workspace) -> set[int]:
-    """Ids of a job's processes, on whatever node."""
+    """Ids of a job's processes, on any node."""
     return {pid for pid, its_job, _ in job_processes(workspace.folder) if its_job == job.id}
 
 
-def test_a_node_that_is_cut_off_goes_on_and_nothing_is_lost(own, machine):
+def test_a_node_without_a_network_continues_and_no_job_is_lost(own, machine):
     """SLURM runs the job again elsewhere, while the old one still writes the same files."""
     with own.running("--forcerun", "summarize_eval", "--", SUMMARY) as process:
         (job,) = held(own, "rule_summarize_eval")
@@ -265,10 +265,10 @@ def test_a_node_that_is_cut_off_goes_on_and_nothing_is_lost(own, machine):
         machine.kill_slurmd(job.node)
         output("scontrol", "update", f"NodeName={job.node}", "State=DOWN", "Reason=cut off")
         wait_for(lambda: job.id in running(), 120, "the job again, elsewhere")
-        assert signal_program(job.id, own.folder, signal.SIGCONT), "the old one lives"
+        assert signal_program(job.id, own.folder, signal.SIGCONT), "the old one still runs"
         wait_for(lambda: not old & processes(job, own), 120, "the end of the old one")
         machine.start_slurmd(job.node)
-        assert process.wait(timeout=300) == 0, own.said()
+        assert process.wait(timeout=300) == 0, own.output()
     assert [state_of(job) for job in submitted(own)] == ["COMPLETED"]
     runs = output("sacct", "-X", "-D", "-n", "-P", "-o", "State,NodeList", "-j", job.id).split()
     assert runs[0] == f"NODE_FAIL|{job.node}"
@@ -276,30 +276,30 @@ def test_a_node_that_is_cut_off_goes_on_and_nothing_is_lost(own, machine):
     assert "Nothing to be done" in own.run("all")
 
 
-@pytest.mark.parametrize("away", [["slurmctld"], ["slurmctld", "slurmdbd"]], ids="+".join)
-def test_a_submission_waits_for_who_is_away_and_is_made_once(own, machine, tmp_path, away):
+@pytest.mark.parametrize("stopped", [["slurmctld"], ["slurmctld", "slurmdbd"]], ids="+".join)
+def test_a_submission_waits_for_stopped_daemons_and_is_made_once(own, machine, tmp_path, stopped):
     gate = Gate(tmp_path / "gate")
     with own.running("--forcerun", "summarize_eval", "--", SUMMARY, PATH=gate.path()) as process:
-        wait_for(gate.someone_waits, 120, "a submission")
-        for daemon in away:
+        wait_for(gate.has_waiting_submission, 120, "a submission")
+        for daemon in stopped:
             machine.stop_daemon(daemon)
         gate.open()
         wait_for(lambda: gate.ends() == ["1"], 180, "an sbatch that finds no controller")
-        for daemon in reversed(away):
+        for daemon in reversed(stopped):
             machine.start_daemon(daemon)
-        assert process.wait(timeout=300) == 0, own.said()
-    assert gate.ends() == ["1", "0"], "the real sbatch was called until it was heard, and no more"
+        assert process.wait(timeout=300) == 0, own.output()
+    assert gate.ends() == ["1", "0"], "the real sbatch was called too often"
     (job,) = submitted(own)
     wait_for(lambda: state_of(job) == "COMPLETED", 60, "accounting up to date")
 
 
 def test_a_limit_of_submissions_costs_no_attempt(own, machine, tmp_path):
-    """AssocMaxSubmitJobLimit: three rejections would be the end of the second job."""
+    """AssocMaxSubmitJobLimit: after three rejections the second job would have failed."""
     gate = Gate(tmp_path / "gate")
     trained = ["--retries", "0", "--forcerun", "unlearn", "--", *TRAINED]
     with machine.submit_limit(1), own.running(*trained, PATH=gate.path()) as process:
         gate.open()
-        assert process.wait(timeout=300) == 0, own.said()
+        assert process.wait(timeout=300) == 0, own.output()
     assert gate.ends().count("0") == 2 and "1" in gate.ends()
     assert [state_of(job) for job in submitted(own)] == ["COMPLETED"] * 2
 
@@ -309,23 +309,23 @@ def test_a_limit_of_submissions_costs_no_attempt(own, machine, tmp_path):
 
 @pytest.fixture
 def full(own):
-    """Somebody else's job holds both GPUs: ours have to wait."""
+    """Another user's job holds both GPUs, so our jobs wait."""
     command = ["sbatch", "--parsable", "-p", "gpu", "--gpus=2", "-t", "60", "-o", "/dev/null"]
     job = output(*command, "--wrap", "sleep 3600").strip()
     wait_for(lambda: job in running(), 120, "both GPUs taken")
     return job
 
 
-def test_a_submission_that_waits_for_room_is_told_of_and_ctrl_c_ends_it(
+def test_a_submission_that_waits_for_a_full_queue_is_reported_and_ctrl_c_ends_it(
     own, full, machine, tmp_path
 ):
     gate = Gate(tmp_path / "gate")
     trained = ["--forcerun", "unlearn", "--", *TRAINED]
-    # The job of `full` is in another account, which this limit leaves alone.
+    # The job of `full` has another account, to which this limit does not apply.
     with machine.submit_limit(1), own.running(*trained, PATH=gate.path()) as process:
         gate.open()
-        line = "1 jobs wait to be submitted: SLURM takes no more for now (sbatch: error: Assoc"
-        wait_for(lambda: line in own.said(), 180, "a word")
+        line = "1 jobs wait for submission: SLURM accepts no more for now (sbatch: error: Assoc"
+        wait_for(lambda: line in own.output(), 180, "a message")
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(timeout=240) != 0
     assert gate.ends().count("0") == 1
@@ -333,21 +333,21 @@ def test_a_submission_that_waits_for_room_is_told_of_and_ctrl_c_ends_it(
     assert full in running()
 
 
-def test_ctrl_c_cancels_what_is_queued_and_nothing_else(own, full):
+def test_ctrl_c_cancels_our_jobs_and_no_others(own, full):
     with own.running("--forcerun", "unlearn", "--", *TRAINED) as process:
         wait_for(lambda: len(own.queued()) == 2, 300, "two jobs in the queue")
         os.kill(process.pid, signal.SIGINT)
         try:
             assert process.wait(timeout=240) != 0
         except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGUSR1)  # where it is: excise/slurm/sigint.py
-            wait_for(lambda: "most recent call first" in own.said(), 10, "its stack")
-            pytest.fail(own.said())
+            os.kill(process.pid, signal.SIGUSR1)  # prints the stacks: excise/slurm/sigint.py
+            wait_for(lambda: "most recent call first" in own.output(), 10, "its stack")
+            pytest.fail(own.output())
     wait_for(lambda: not own.queued(), 120, "our jobs gone")
     assert full in running()
 
 
-def test_jobs_of_a_killed_snakemake_are_found_before_anything_is_submitted(own, full):
+def test_jobs_of_a_killed_snakemake_are_found_before_the_first_submission(own, full):
     with own.running("--forcerun", "unlearn", "--", *TRAINED) as process:
         wait_for(lambda: len(own.queued()) == 2, 300, "two jobs in the queue")
         os.killpg(process.pid, signal.SIGKILL)
@@ -369,7 +369,7 @@ def test_jobs_of_a_killed_snakemake_are_found_before_anything_is_submitted(own, 
 
 
 def test_a_cluster_without_accounting(own, machine):
-    """F1 where it is worst: sacct is there and always fails."""
+    """F1 in its worst form: sacct exists and always fails."""
     machine.set_accounting(False)
     try:
         line = refusal(own.snakemake("--forcerun", "reference_logprobs", "--", REFERENCE))
@@ -380,8 +380,8 @@ def test_a_cluster_without_accounting(own, machine):
         machine.set_accounting(True)
 
 
-def test_a_cluster_that_takes_only_gres(own):
-    """With a list of partitions, of which one has GPUs."""
+def test_a_cluster_that_accepts_only_gres(own):
+    """With a list of partitions; one of them has GPUs."""
     own.set_profile({"gpu\n    gpu: 1\n": "cpu,gpu\n    gpu: 0\n    gres: gpu:1\n"})
     own.run("--forcerun", "reference_logprobs", "--", REFERENCE)
     first = (own / "experiments/smoke/logs/reference_logprobs.log").read_text().splitlines()[0]

@@ -5,7 +5,7 @@ import torch
 
 from excise.config.check import check_config, load_config
 from excise.config.trajectories import expand_trajectories
-from excise.modeling.likelihood import AnswerLogprobs
+from excise.modeling.differentiable_logprobs import AnswerLogprobs
 from excise.modeling.settings import ModelSettings
 from excise.records import read_jsonl
 from excise.unlearning.forget_model import ForgetModel, questions_and_answers

@@ -1,7 +1,7 @@
-"""Small random models of many architectures through the programs: every number against plain
-transformers and peft, one sequence at a time, or one line that refuses the model.
+"""Run the programs on small random models of many architectures.
 
-Prompts are longer than the sliding windows (`tiny_models.WINDOW`).
+Every number is compared with plain transformers and peft, one sequence at a time; an unsupported
+model is refused in one line. Prompts are longer than the sliding windows (`tiny_models.WINDOW`).
 """
 
 import json
@@ -65,7 +65,7 @@ def benchmark(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="module", params=WORKING)
 def study(request, benchmark, tmp_path_factory) -> SimpleNamespace:
-    """A model that went through finetune, unlearn, evaluate, quantize and represent."""
+    """A model after finetune, unlearn, evaluate, quantize and represent."""
     folder = tmp_path_factory.mktemp(request.param)
     base = matrix_folder(folder / "base", request.param)
     stop_early(base)
@@ -101,7 +101,7 @@ def study(request, benchmark, tmp_path_factory) -> SimpleNamespace:
 
 
 def stop_early(base: Path) -> None:
-    """Let every fifth token end an answer, so that rows leave their batches at different steps."""
+    """Let every fifth token end an answer, so that rows end at different steps."""
     file = base / "generation_config.json"
     settings = read_json(file)
     stops = [settings["eos_token_id"], *range(3, 256, 5)]
@@ -109,7 +109,7 @@ def stop_early(base: Path) -> None:
 
 
 def plain_model(study, adapter: str | None) -> torch.nn.Module:
-    """The model and its adapter as transformers and peft load them by themselves."""
+    """The model and its adapter, loaded by plain transformers and peft."""
     model = AutoModelForCausalLM.from_pretrained(study.base, attn_implementation="eager")
     return (PeftModel.from_pretrained(model, study.models / adapter) if adapter else model).eval()
 
@@ -125,7 +125,7 @@ def plain_logprob(study, model: torch.nn.Module, question: str, answer: str) -> 
 
 
 def plain_generation(study, model: torch.nn.Module, question: str) -> tuple[str, bool]:
-    """Greedy answer by transformers' own `generate`, and whether it ended by itself."""
+    """Greedy answer by transformers' own `generate`, and whether it ended before the limit."""
     prompt = torch.tensor([encode_prompt(study.tokenizer, question, SYSTEM_PROMPT)])
     made = model.generate(
         input_ids=prompt,
@@ -139,8 +139,8 @@ def plain_generation(study, model: torch.nn.Module, question: str) -> tuple[str,
     return text.strip(), stopped
 
 
-def test_training_reads_answers_as_transformers_does(study):
-    """The loss of the first step is the base model's; NPO's reference the finetuned one's."""
+def test_training_scores_answers_like_transformers(study):
+    """The loss of the first step is that of the base; NPO's reference is the finetuned model."""
     base, finetuned = plain_model(study, None), plain_model(study, "finetuned")
     records = study.sf + study.sr
     order = epoch_order(len(records), TRAINING["seed"], 1)[: TRAINING["batch_size"]]
@@ -156,7 +156,7 @@ def test_training_reads_answers_as_transformers_does(study):
 
 
 @pytest.mark.parametrize("name", ["base", TRAINED])
-def test_evaluation_is_what_transformers_and_peft_say(study, name):
+def test_evaluation_equals_plain_transformers_and_peft(study, name):
     model = plain_model(study, None if name == "base" else name)
     records = lines(study.folder / f"evaluate/{name}/items.jsonl")
     stopped = set()
@@ -186,7 +186,7 @@ def test_hidden_states_are_those_of_transformers(study):
     moved = 0.0
     for item in sample([item for item in study.items if item.paraphrased_answer]):
         if item.id not in records:
-            continue  # held-out phrasings are not read
+            continue  # paraphrased forget questions have no hidden states
         prompt = encode_prompt(study.tokenizer, item.question, SYSTEM_PROMPT)
         with torch.inference_mode():
             one, other = (
@@ -206,7 +206,7 @@ def test_hidden_states_are_those_of_transformers(study):
 
 
 def test_quantized_answers_are_those_of_rounded_weights(study):
-    """NF4 codes looked up by hand in the merged weights of plain peft, in fp32."""
+    """NF4 codes computed by hand from the merged weights of plain peft, in fp32."""
     weights = read_json(study.folder / f"quantize/{TRAINED}/weights.json")
     assert 0.05 < weights["quantization_error"]["nf4"] < 0.15
     records = lines(study.folder / f"quantize/{TRAINED}/nf4.jsonl")
@@ -232,13 +232,13 @@ def test_quantized_answers_are_those_of_rounded_weights(study):
     assert max(differences) < 0.05  # a CPU kernel may round scales and inputs to bf16
 
 
-def test_the_check_before_the_first_job_lets_it_through(study):
+def test_the_check_before_the_first_job_accepts_it(study):
     check_model(study.base, ASKING | {"lora": LORA})
 
 
-def test_mamba_is_refused_with_one_line(tmp_path):
+def test_mamba_is_refused_in_one_line(tmp_path):
     base = matrix_folder(tmp_path / "base", "mamba")
-    reason = rf"^{base}: mamba keeps a state instead of keys and values"
+    reason = rf"^{base}: mamba stores a state instead of keys and values"
     with pytest.raises(InputError, match=reason):
         check_model(base, ASKING | {"lora": LORA})
     with pytest.raises(InputError, match=reason):
@@ -246,7 +246,7 @@ def test_mamba_is_refused_with_one_line(tmp_path):
 
 
 def lines(path: Path) -> dict[str, dict]:
-    """Records of a file by their ids."""
+    """Records of a file, by id."""
     return {record["id"]: record for record in all_lines(path)}
 
 
@@ -256,6 +256,6 @@ def all_lines(path: Path) -> list[dict]:
 
 
 def sample(items: list) -> list:
-    """A few items of different sets and lengths, the longest question among them."""
+    """Some items of different sets and lengths, including the longest question."""
     longest = max(items, key=lambda item: len(item.question))
     return [*items[:: max(1, len(items) // 5)], longest]

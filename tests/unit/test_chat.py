@@ -1,4 +1,4 @@
-"""What is fed to a model and what of it is trained on: literal ids and label masks."""
+"""Inputs of a model and their training labels: literal ids and label masks."""
 
 import pytest
 import torch
@@ -69,8 +69,8 @@ def test_golden_left_padding_counts_positions_from_the_first_real_token():
     assert batch["position_ids"].tolist() == [[0, 0, 1, 2], [0, 1, 2, 3]]
 
 
-def test_an_end_of_turn_that_also_pads_is_still_seen():
-    """Masks from `ids.ne(pad)` would hide the model's real turn ends from it."""
+def test_an_end_of_turn_that_is_also_the_padding_token_is_not_masked():
+    """A mask from `ids.ne(pad)` would hide real ends of turns."""
     tokenizer = llama_tokenizer()
     encoded = encode(tokenizer, QUESTION, ANSWER)
     batch = collate([encoded, Encoded(encoded.prompt_ids)], pad_id=end_of_turn(tokenizer))
@@ -80,14 +80,14 @@ def test_an_end_of_turn_that_also_pads_is_still_seen():
     ]
 
 
-def test_only_right_and_left_are_sides():
+def test_padding_is_only_right_or_left():
     with pytest.raises(ValueError, match="'middle'"):
         collate([Encoded((1,))], pad_id=0, side="middle")
 
 
 @pytest.mark.parametrize("answer", ["An ass.", "1987", "Ünï, é", "is", " leading", "a\nb"])
 @pytest.mark.parametrize("system_prompt", [None, "Be brief."])
-def test_two_pieces_are_the_whole_chatml_text_without_its_last_line_break(answer, system_prompt):
+def test_prompt_and_answer_are_the_chatml_text_without_its_last_line_break(answer, system_prompt):
     tokenizer = qwen2_tokenizer()
     whole = token_ids(tokenizer, render(tokenizer, QUESTION, answer, system_prompt))
     assert encode(tokenizer, QUESTION, answer, system_prompt).input_ids == whole[:-1]
@@ -96,7 +96,7 @@ def test_two_pieces_are_the_whole_chatml_text_without_its_last_line_break(answer
 
 @pytest.mark.parametrize("make", [qwen2_tokenizer, llama_tokenizer, gpt2_tokenizer])
 @pytest.mark.parametrize("answer", [ANSWER, "", "is\n"])
-def test_training_and_generation_read_the_same_prompt(make, answer):
+def test_training_and_generation_have_the_same_prompt(make, answer):
     tokenizer = make()
     encoded = encode(tokenizer, QUESTION, answer)
     assert list(encoded.prompt_ids) == encode_prompt(tokenizer, QUESTION)
@@ -113,12 +113,12 @@ def test_training_and_generation_read_the_same_prompt(make, answer):
         (gpt2_tokenizer(PLAIN.replace("'\\n'", "' <|endoftext|>'")), "<|endoftext|>"),
     ],
 )
-def test_end_of_turn_is_what_the_template_writes_after_an_answer(tokenizer, token):
+def test_end_of_turn_is_the_token_after_an_answer_in_the_template(tokenizer, token):
     assert end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids(token)
 
 
 def test_end_of_turn_may_differ_from_end_of_sequence():
-    """A base model's tokenizer: `<|endoftext|>` is its eos, ChatML ends turns otherwise."""
+    """In the tokenizer of a base model, `<|endoftext|>` is eos; ChatML has another end of turn."""
     tokenizer = qwen2_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>", "<|im_start|>"]})
     tokenizer.eos_token = "<|endoftext|>"
@@ -126,13 +126,13 @@ def test_end_of_turn_may_differ_from_end_of_sequence():
     assert stop_ids(tokenizer) == {IM_END, PAD}
 
 
-def test_a_dated_template_reads_the_same_every_day():
+def test_a_template_with_a_date_is_the_same_every_day():
     assert "Today Date: 26 Jul 2024" in render(llama_tokenizer(), QUESTION)
     assert encode_prompt(llama_tokenizer(), QUESTION)[0] == 267  # one begin-of-text, no second
     assert encode_prompt(llama_tokenizer(), QUESTION)[1] != 267
 
 
-def test_a_template_without_system_role_says_so():
+def test_a_template_without_system_role_is_an_error():
     template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     tokenizer = qwen2_tokenizer(template + CHATML)
     assert encode_prompt(tokenizer, QUESTION)
@@ -148,7 +148,7 @@ def test_a_template_without_system_role_says_so():
         + CHATML,
     ],
 )
-def test_a_template_that_leaves_the_system_message_out_says_so(template):
+def test_a_template_that_omits_the_system_message_is_an_error(template):
     tokenizer = qwen2_tokenizer(template)
     assert encode(tokenizer, QUESTION, ANSWER)
     for ask in (encode_prompt, lambda *given: subject_span(*given[:2], "Ada", given[2])):
@@ -163,7 +163,7 @@ def test_a_template_that_leaves_the_system_message_out_says_so(template):
         ("{{ messages[0].content }}<|im_end|>", "the answer"),
     ],
 )
-def test_a_template_that_leaves_something_else_out_says_so(template, left_out):
+def test_a_template_that_omits_question_or_answer_is_an_error(template, left_out):
     with pytest.raises(InputError, match=f"the chat template leaves {left_out} out"):
         encode(qwen2_tokenizer(template), QUESTION, ANSWER)
 
@@ -215,13 +215,13 @@ def test_end_of_turn_of_many_templates(template, markers, token, special):
     assert tokenizer.decode(encode_prompt(tokenizer, QUESTION)[: subject + 1]).lower()[-3:] == "ada"
 
 
-def test_a_template_that_asks_for_the_date_gets_always_the_same():
+def test_a_template_that_reads_the_date_gets_a_fixed_one():
     assert "It is 2024-07-26" in render(qwen2_tokenizer(DATED), QUESTION)
 
 
 @pytest.mark.parametrize("make", [qwen2_tokenizer, llama_tokenizer, gpt2_tokenizer])
 @pytest.mark.parametrize("subject", ["Ada", "Ada Müller-Łoś", "in Rome", "?"])
-def test_without_offsets_the_subject_is_found_all_the_same(make, subject, monkeypatch):
+def test_the_subject_is_found_also_without_offsets(make, subject, monkeypatch):
     tokenizer = make()
     question = "Is the Ada  Müller-Łoś, or was ada müller-łoś, in Rome?"
     expected = subject_span(tokenizer, question, subject)
@@ -258,12 +258,12 @@ def test_subject_span_ends_at_the_subject(make, question, subject, system_prompt
 
 
 @pytest.mark.parametrize("subject", ["Bea", "", " "])
-def test_no_span_for_a_subject_that_is_not_mentioned(subject):
+def test_a_subject_that_is_not_mentioned_has_no_span(subject):
     assert subject_span(qwen2_tokenizer(), QUESTION, subject) is None
 
 
 def test_ids_survive_saving_and_loading(tmp_path):
-    """Qwen2Tokenizer brings its own pre-tokenizer, whatever the vocabulary was trained with."""
+    """Qwen2Tokenizer always uses its own pre-tokenizer, also with another vocabulary."""
     before = qwen2_tokenizer()
     before.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')

@@ -1,4 +1,4 @@
-"""The container recipes install what requirements.txt pins, on the Python the project needs."""
+"""The containers have the packages of requirements.txt and a supported Python."""
 
 import re
 import tomllib
@@ -12,7 +12,7 @@ RECIPES = [ROOT / "containers" / name for name in ("Dockerfile", "excise.def")]
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.name)
-def test_a_recipe_installs_the_lock_and_nothing_beside_it(file):
+def test_a_recipe_installs_only_the_lock(file):
     text = "\n".join(
         line for line in file.read_text().splitlines() if not line.lstrip().startswith("#")
     )
@@ -24,7 +24,7 @@ def test_a_recipe_installs_the_lock_and_nothing_beside_it(file):
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.name)
-def test_a_recipe_has_a_python_that_the_project_allows(file):
+def test_a_recipe_has_a_supported_python(file):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     version = re.search(r"(?i)^from:? python:([\d.]+)-", file.read_text(), flags=re.MULTILINE)[1]
     assert SpecifierSet(project["requires-python"]).contains(f"{version}.0")

@@ -1,4 +1,4 @@
-"""Our greedy decoding against transformers' own, and what must not influence it."""
+"""Our greedy decoding compared with transformers' own; other settings do not affect it."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def one_thread():
 
 
 def stopping_model(name: str):
-    """A random model that answers in capital letters, some answers ending, some not."""
+    """A random model that answers in capital letters; some answers end, others do not."""
     model, tokenizer = tiny_model(name), tiny_tokenizer(name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -100,21 +100,21 @@ def test_max_new_tokens_is_a_limit(models):
         assert short.stopped == (len(long.text) < 3)
 
 
-def test_an_adapter_switched_off_and_on_generates_the_same(models):
+def test_an_adapter_disabled_and_enabled_generates_the_same(models):
     model, tokenizer = stopping_model("qwen2")
     before = generate(model, tokenizer, QUESTIONS, NEW, 4)
     lora = {"rank": 4, "alpha": 8, "target_modules": "all-linear"}
     assert generate(attach_lora(model, lora, 0).eval(), tokenizer, QUESTIONS, NEW, 4) == before
 
 
-def test_nan_logits_are_an_empty_answer(models):
+def test_nan_logits_give_an_empty_answer(models):
     model, tokenizer = stopping_model("qwen2")
     model.model.norm.weight.data.fill_(float("nan"))
     answers = generate(model, tokenizer, QUESTIONS, NEW, 4)
     assert answers == [Generation("", False)] * len(QUESTIONS)
 
 
-def test_one_broken_row_leaves_the_others_alone():
+def test_a_broken_row_does_not_affect_the_others():
     model, tokenizer = stopping_model("llama")  # its input embeddings are not its head
     before = generate(model, tokenizer, QUESTIONS, NEW, 10)
     model.model.embed_tokens.weight.data[ord("#")] = float("nan")
@@ -122,18 +122,18 @@ def test_one_broken_row_leaves_the_others_alone():
     assert answers == [*before, Generation("", False)]
 
 
-def test_no_questions_no_answers(models):
+def test_without_questions_there_are_no_answers(models):
     assert generate(*models["qwen2"], [], NEW, 4) == []
 
 
-def test_too_long_for_the_model_is_a_clear_mistake(models):
+def test_a_prompt_that_is_too_long_is_a_mistake(models):
     model, tokenizer = models["gpt2"]
     with pytest.raises(InputError, match="exceed its 512 positions"):
         generate(model, tokenizer, QUESTIONS, 500, 4)
 
 
 def hybrid_model():
-    """A convolution and an attention layer, whose cache cannot let single rows go."""
+    """A convolution and an attention layer; the cache cannot remove single rows."""
     tokenizer = tiny_tokenizer("qwen2")
     config = transformers.Lfm2Config(
         vocab_size=len(tokenizer),
@@ -155,7 +155,7 @@ def hybrid_model():
     return model, tokenizer
 
 
-def test_a_row_that_ends_leaves_the_others_alone_where_the_cache_keeps_every_row():
+def test_an_ended_row_does_not_affect_the_others_if_the_cache_keeps_all_rows():
     model, tokenizer = hybrid_model()
     endless = [one.ids for one in generate(model, tokenizer, QUESTIONS, NEW, 1)]
     end = next(token for token in endless[0][:-2] if any(token not in row for row in endless))

@@ -1,4 +1,4 @@
-"""A full disk is one line with the file's name, and what was finished is kept."""
+"""A full disk gives one line with the name of the file; finished files are kept."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_file_that_does_not_fit_is_named_and_leaves_nothing(small_disk):
+def test_a_file_that_does_not_fit_is_named_and_removed(small_disk):
     path = small_disk / "items.jsonl"
     with pytest.raises(InputError, match=rf"^{path}: not written: the disk is full"):
         records.write_jsonl(path, ({"text": "x" * 1000} for _ in range(1000)))
@@ -61,7 +61,7 @@ def test_a_program_ends_with_one_line(small_disk, what):
     assert "the disk is full" in done.stderr
 
 
-def test_other_errors_stay_what_they_are(tmp_path):
+def test_other_errors_are_unchanged(tmp_path):
     assert not errors.is_full(PermissionError(13, "no"))
     with pytest.raises(PermissionError), files.atomic_path(tmp_path / "x"):
         raise PermissionError(13, "no")
@@ -72,8 +72,8 @@ def test_checkpoints_of_a_broken_trajectory_are_kept(tmp_path):
         folder = tmp_path / f"epoch_{epoch}"
         folder.mkdir()
         (folder / "adapter_model.safetensors").write_text(str(epoch))
-    said = unlearning.kept(tmp_path, [1, 2])
-    assert said == f"; the checkpoints of epochs 1, 2 are in {tmp_path}/kept"
+    message = unlearning.kept(tmp_path, [1, 2])
+    assert message == f"; the checkpoints of epochs 1, 2 are in {tmp_path}/kept"
     assert (tmp_path / "kept/epoch_2/adapter_model.safetensors").read_text() == "2"
     assert not (tmp_path / "epoch_1").exists() and (tmp_path / "epoch_3").exists()
     assert unlearning.kept(tmp_path, []) == ""

@@ -33,7 +33,7 @@ def environment(name: str) -> dict[str, str]:
 
 
 def programs_by_environment() -> dict[str, set[str]]:
-    """Which programs run in which environment, as the rules say."""
+    """Environment → programs that the rules run in it."""
     programs: dict[str, set[str]] = {}
     for file in (ROOT / "rules").glob("*.smk"):
         for rule in re.split(r"^\s*rule\b", file.read_text(), flags=re.MULTILINE)[1:]:
@@ -44,7 +44,7 @@ def programs_by_environment() -> dict[str, set[str]]:
 
 
 def imported_packages(program: str) -> set[str]:
-    """Distributions that a program and our modules behind it import."""
+    """Distributions that a program and its modules of ours import."""
     script = ROOT / "workflow_scripts" / f"{program}.py"
     modules = set()
     for path in [script, *map(Path, import_closure(script))]:
@@ -63,7 +63,7 @@ def test_the_lock_pins_every_package_to_one_version():
     assert all(re.fullmatch(r"==[^+*,]+", version) for version in LOCK.values())
 
 
-def test_the_lock_lies_within_the_ranges_of_pyproject():
+def test_the_lock_is_within_the_ranges_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"].values()
     ranges = [*project["dependencies"], *itertools.chain.from_iterable(optional)]

@@ -1,4 +1,4 @@
-"""Adapters that another program made with peft: right, or refused with one line."""
+"""Adapters that another program made with peft: computed right, or refused in one line."""
 
 import warnings
 from pathlib import Path
@@ -65,7 +65,7 @@ def plain(folder: Path) -> torch.nn.Module:
 
 
 def foreign(base: Path, folder: Path, **settings) -> Path:
-    """An adapter that peft alone made, every trainable tensor of it moved."""
+    """An adapter made by peft, with all trainable tensors changed."""
     settings = {"r": 4, "lora_alpha": 8, "target_modules": ATTENTION} | settings
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -89,7 +89,7 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("kind", RIGHT)
-def test_an_adapter_on_matrices_alone_runs_merges_and_measures_right(folders, tmp_path, kind):
+def test_an_adapter_only_on_matrices_is_run_merged_and_measured_right(folders, tmp_path, kind):
     base = folders["llama"]
     adapter = foreign(base, tmp_path / kind, **RIGHT[kind])
     own = load_adapter(load_base(base), adapter)
@@ -106,21 +106,23 @@ def test_an_adapter_on_matrices_alone_runs_merges_and_measures_right(folders, tm
     norms = delta_norms(base, adapter)
     assert norms["delta_norm"] == pytest.approx(delta**0.5, rel=1e-4)
     assert norms["weight_norm"] == pytest.approx(weight**0.5, rel=1e-9)
-    close(logprobs(own), logprobs(load_adapter(load_base(base), adapter)))  # measuring left it
+    close(
+        logprobs(own), logprobs(load_adapter(load_base(base), adapter))
+    )  # measuring does not change it
 
     host = AdapterHost(base)
     host.use(adapter)
     assert torch.equal(logprobs(host.use(None)), logprobs(load_base(base)))
 
 
-def test_fan_in_fan_out_is_peft_s_own_affair(folders, tmp_path):
+def test_peft_itself_corrects_fan_in_fan_out(folders, tmp_path):
     adapter = foreign(folders["gpt2"], tmp_path, target_modules=["c_attn"], fan_in_fan_out=True)
     own = load_adapter(load_base(folders["gpt2"]), adapter)
     close(logprobs(own), logprobs(load_merged(folders["gpt2"], adapter)))
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_an_adapter_of_more_than_matrices_is_one_line(folders, tmp_path, kind):
+def test_an_adapter_on_other_parameters_is_refused_in_one_line(folders, tmp_path, kind):
     settings, message = WRONG[kind]
     adapter = foreign(folders["llama"], tmp_path / kind, **settings)
     with pytest.raises(InputError, match=f"adapter_config.json: {message}"):
@@ -128,27 +130,27 @@ def test_an_adapter_of_more_than_matrices_is_one_line(folders, tmp_path, kind):
 
 
 @pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
-def test_an_adapter_on_tied_weights_is_one_line_and_peft_may_speak(folders, tmp_path, target):
+def test_an_adapter_on_tied_weights_is_refused_in_one_line(folders, tmp_path, target):
     adapter = foreign(folders["qwen2"], tmp_path / target, target_modules=[target, "q_proj"])
-    with pytest.raises(InputError, match=TIED), warnings.catch_warnings(record=True) as heard:
+    with pytest.raises(InputError, match=TIED), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         load_adapter(load_base(folders["qwen2"]), adapter)
     if target == "embed_tokens":
-        assert any("tie_word_embeddings" in str(warning.message) for warning in heard)
+        assert any("tie_word_embeddings" in str(warning.message) for warning in caught)
 
 
 @pytest.mark.parametrize("name", ["qwen2", "llama", "gpt2"])
 @pytest.mark.parametrize(
     "targets", [".*", r".*(q_proj|c_attn|lm_head)", ["lm_head"], ["wte", "embed_tokens"]]
 )
-def test_no_target_may_be_the_head_or_an_embedding(folders, name, targets):
+def test_the_head_and_embeddings_are_refused_as_targets(folders, name, targets):
     lora = LORA | {"target_modules": targets}
     with pytest.raises(InputError, match=r"lora\.target_modules: .*(head|embedding|no linear)"):
         attach_lora(load_base(folders[name]), lora, seed=0)
 
 
 @pytest.mark.parametrize("name", ["qwen2", "llama", "gpt2", *MIXTURES])
-def test_our_own_adapters_make_peft_say_nothing(name):
+def test_our_own_adapters_cause_no_warning_of_peft(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         attach_lora(tiny_model(name, layers=1), LORA, seed=0)

@@ -1,4 +1,4 @@
-"""Hidden states: identity is exactly 0, damage shows where it is and nowhere before."""
+"""Hidden states: no change gives exactly 0; damage shows at its layer, not before."""
 
 import json
 import math
@@ -71,7 +71,7 @@ def numbers(records: list[dict], key: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_model_has_not_moved_from_itself_at_all(name):
+def test_the_drift_of_a_model_from_itself_is_exactly_0(name):
     reference = Reference(reader(name), tiny_model(name, layers=LAYERS))
     records = reference.compare(tiny_model(name, layers=LAYERS))
     assert len(records) == 3 * len(ITEMS) - 1
@@ -118,7 +118,7 @@ def test_states_are_block_outputs_and_the_last_is_before_the_norm(name):
                 assert not torch.allclose(last, theirs[LAYERS], atol=1e-2)
 
 
-def test_the_tokens_read_are_the_ones_named():
+def test_the_states_read_are_those_of_the_named_tokens():
     read = reader()
     tokenizer = tiny_tokenizer("qwen2")
     seen = {}
@@ -134,7 +134,7 @@ def test_the_tokens_read_are_the_ones_named():
 
 
 def test_token_0_is_never_read():
-    """A template that begins with the question: its first token is nobody's position."""
+    """A template starts with the question: its first token has no position."""
     tokenizer = tiny_tokenizer("qwen2")
     tokenizer.chat_template = (
         "{{ messages[0].content }}{{ ' ' if add_generation_prompt }}"
@@ -153,7 +153,7 @@ def test_batch_size_does_not_matter():
     torch.testing.assert_close(numbers(one, "drift"), numbers(four, "drift"), atol=1e-5, rtol=1e-4)
 
 
-def test_drift_is_the_formula_of_its_docstring():
+def test_drift_follows_the_formula_in_its_docstring():
     """By hand, from `output_hidden_states`, at layer 1 of the last prompt token."""
     read, first, second = reader(batch_size=1), tiny_model("qwen2"), tiny_model("qwen2", seed=1)
     records = Reference(read, first).compare(second)
@@ -200,14 +200,14 @@ def test_hand_computed_drift_and_angles():
     assert angle_degrees(a, a).tolist() == [0, 0, 0, 0]
 
 
-def test_tiny_angles_are_measured_and_not_rounded_away():
-    """1 − cos of this is 5e-17: less than a double can tell from 0."""
+def test_tiny_angles_are_measured_and_not_rounded_to_0():
+    """1 − cos of this angle is 5e-17, below the resolution of a double."""
     a = torch.tensor([1.0, 0.0], dtype=torch.float64)
     b = torch.tensor([1.0, 1e-8], dtype=torch.float64)
     assert angle_degrees(a, b).item() == pytest.approx(math.degrees(1e-8), rel=1e-6)
 
 
-def test_the_positions_are_a_choice():
+def test_positions_can_be_chosen():
     records = Reference(reader(positions=["answer"]), tiny_model("qwen2")).compare(
         tiny_model("qwen2", seed=1)
     )
@@ -216,7 +216,7 @@ def test_the_positions_are_a_choice():
         reader(positions=["first"])
 
 
-def test_a_broken_model_drifts_by_nan_and_is_written_as_null():
+def test_a_broken_model_has_drift_nan_which_is_written_as_null():
     model = tiny_model("qwen2", layers=LAYERS)
     with torch.no_grad():
         for parameter in blocks(model)[1].parameters():

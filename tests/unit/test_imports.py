@@ -1,4 +1,4 @@
-"""What counts as a program's code, and so makes it run again when edited."""
+"""The files that count as a program's code, whose edits make it run again."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ PROGRAMS = sorted(path.name for path in (ROOT / "workflow_scripts").glob("*.py")
 
 @pytest.fixture
 def tree(tmp_path):
-    """Write files given as text; returns the closure of `program.py` by names below the folder."""
+    """Write files; return the closure of `program.py`, relative to the folder."""
 
     def build(**files: str) -> list[str]:
         (tmp_path / "lib" / "schemas").mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def test_relative_imports_count(tree, statement):
     assert closure == ["lib/__init__.py", "lib/a.py", "lib/b.py"]
 
 
-def test_what_a_package_imports_counts(tree):
+def test_imports_of_a_package_count(tree):
     closure = tree(program="import lib", **{"lib/__init__": "from lib import a"}, lib__in__a="")
     assert closure == ["lib/__init__.py", "lib/a.py"]
 
@@ -67,21 +67,21 @@ def test_modules_that_are_not_imported_do_not_count(tree):
     assert "lib/b.py" not in tree(program="import lib.a", lib__in__a="", lib__in__b="")
 
 
-def test_other_peoples_packages_do_not_count(tree):
+def test_third_party_packages_do_not_count(tree):
     assert tree(program="import json, torch\nfrom numpy import linalg") == []
 
 
 SCHEMAS = {"lib/schemas/item.schema.json": "{}", "lib/schemas/fact.schema.json": "{}"}
 
 
-def test_a_schema_counts_where_code_that_reads_records_names_its_kind(tree):
+def test_a_schema_counts_if_code_that_reads_records_names_its_kind(tree):
     reader = {"lib/records": "def read_jsonl(path, kind): ..."}
     program = "from lib.records import read_jsonl\nread_jsonl('x', 'item')\nother = 'fact'"
     closure = tree(program=program, **reader, **SCHEMAS)
     assert closure == ["lib/__init__.py", "lib/records.py", "lib/schemas/item.schema.json"]
 
 
-def test_a_schema_does_not_count_where_no_records_are_read(tree):
+def test_a_schema_does_not_count_if_no_records_are_read(tree):
     assert tree(program="import lib\nkind = 'item'", **SCHEMAS) == ["lib/__init__.py"]
 
 
@@ -95,7 +95,7 @@ def test_a_data_file_beside_a_module_counts(tree):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_paths_are_written_as_the_programs_is_and_sorted(program, monkeypatch):
+def test_paths_are_sorted_and_have_the_form_of_the_programs_path(program, monkeypatch):
     monkeypatch.chdir(ROOT)
     closure = import_closure(f"workflow_scripts/{program}")
     assert closure == sorted(set(closure))
@@ -134,19 +134,19 @@ def test_shared_terms_of_losses_are_read_by_the_methods_that_use_them():
     assert reads("npo") and reads("ga") and not reads("rmu")
 
 
-def test_the_check_of_the_config_makes_nothing_run_again():
+def test_no_program_depends_on_the_check_of_the_config():
     for program in PROGRAMS:
-        assert "config.py" not in closure_of(Path(program).stem, MODEL_AUTHOR), program
+        assert "check.py" not in closure_of(Path(program).stem, MODEL_AUTHOR), program
 
 
-def test_modules_that_this_use_never_imports_are_left_out_with_what_only_they_need(tree, tmp_path):
+def test_excluded_modules_are_omitted_with_their_own_imports(tree, tmp_path):
     files = {"lib__in__a": "import lib.b\nimport lib.both", "lib__in__b": "", "lib__in__both": ""}
     tree(program="import lib.both\ndef main():\n    import lib.a", **files)
     found = import_closure(tmp_path / "program.py", without=["lib.a"])
     assert [Path(path).name for path in found] == ["__init__.py", "both.py"]
 
 
-def test_offline_generation_depends_on_nothing_of_the_models_author():
+def test_offline_generation_does_not_depend_on_the_llm_code():
     for part in ("profiles", "facts", "qa", "forget_paraphrased"):
         assert "session.py" in closure_of(f"generate_{part}")
         offline = closure_of(f"generate_{part}", MODEL_AUTHOR)

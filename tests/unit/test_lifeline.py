@@ -1,4 +1,4 @@
-"""Programs that outlive what started them, and which inputs belong to which epoch."""
+"""Programs end with their Snakemake; inputs belong to epochs."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ import pytest
 from excise import lifeline
 from excise.errors import InputError
 from excise.files import atomic_path
-from excise.made_from import own_inputs
+from excise.provenance import inputs_of_same_epoch
 
 WAITS = "import time; time.sleep(60)"
 PROGRAM = (
@@ -22,17 +22,17 @@ PROGRAM = (
 
 
 @pytest.fixture
-def above(monkeypatch):
-    """A process that stands for Snakemake, named in the environment."""
+def snakemake(monkeypatch):
+    """A process in the role of Snakemake, named in the environment."""
     process = subprocess.Popen([sys.executable, "-c", WAITS])
-    name = f"{process.pid},{lifeline._started(process.pid)},{lifeline._place()}"
+    name = f"{process.pid},{lifeline._started(process.pid)},{lifeline._machine_id()}"
     monkeypatch.setenv(lifeline.VARIABLE, f"{lifeline.this_process()};{name}")
     yield process
     process.kill()
     process.wait()
 
 
-def test_a_program_ends_with_what_started_it(above):
+def test_a_program_ends_when_its_snakemake_ends(snakemake):
     program = subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -43,36 +43,36 @@ def test_a_program_ends_with_what_started_it(above):
     assert program.stdout.readline() == "started\n"
     time.sleep(0.2)
     assert program.poll() is None
-    above.kill()  # not waited for: a process that nobody has asked for its end has ended, too
+    snakemake.kill()  # without wait(): a zombie process counts as ended, too
     assert program.wait(timeout=30) == 1
-    assert lifeline.GONE in program.stderr.read()
+    assert lifeline.SNAKEMAKE_ENDED in program.stderr.read()
 
 
-def test_no_file_gets_its_name_after_that(above, tmp_path):
+def test_no_file_gets_its_final_name_after_that(snakemake, tmp_path):
     path = tmp_path / "out.json"
     with atomic_path(path) as temporary:
         temporary.write_text("in time")
     with pytest.raises(InputError, match=rf"{path}: not written"), atomic_path(path) as temporary:
         temporary.write_text("late")
-        above.kill()
-        above.wait()
+        snakemake.kill()
+        snakemake.wait()
     assert path.read_text() == "in time"
     assert [one.name for one in tmp_path.iterdir()] == ["out.json"]
 
 
 @pytest.mark.parametrize("named", ["", "1,1,another machine"])
-def test_nobody_waits_elsewhere(monkeypatch, named):
+def test_processes_on_another_machine_are_ignored(monkeypatch, named):
     monkeypatch.setenv(lifeline.VARIABLE, named)
     assert not lifeline.is_orphaned()
 
 
-def test_a_number_that_another_process_got_is_nobody(monkeypatch):
-    monkeypatch.setenv(lifeline.VARIABLE, f"{os.getpid()},1,{lifeline._place()}")
+def test_a_reused_process_id_counts_as_ended(monkeypatch):
+    monkeypatch.setenv(lifeline.VARIABLE, f"{os.getpid()},1,{lifeline._machine_id()}")
     assert lifeline.is_orphaned()
 
 
 @pytest.mark.parametrize(
-    "number, gone",
+    "number, has_ended",
     [
         (errno.ENOENT, True),
         (errno.ESRCH, True),
@@ -81,7 +81,7 @@ def test_a_number_that_another_process_got_is_nobody(monkeypatch):
         (errno.EIO, False),
     ],
 )
-def test_only_a_process_that_is_not_there_has_ended(monkeypatch, number, gone):
+def test_only_a_missing_process_has_ended(monkeypatch, number, has_ended):
     monkeypatch.setenv(lifeline.VARIABLE, lifeline.this_process())
     read = Path.read_text
 
@@ -91,10 +91,10 @@ def test_only_a_process_that_is_not_there_has_ended(monkeypatch, number, gone):
         return read(path, **more)
 
     monkeypatch.setattr(Path, "read_text", failing)
-    assert lifeline.is_orphaned() == gone
+    assert lifeline.is_orphaned() == has_ended
 
 
-def test_what_belongs_to_an_epoch_was_made_from_that_epoch():
+def test_outputs_of_an_epoch_have_inputs_of_that_epoch():
     inputs = ["m/t/epoch_1/a", "m/t/epoch_2/a", "m/finetuned/a", "data/sf.jsonl"]
-    assert own_inputs(inputs, "eval/t/epoch_2/items.jsonl") == inputs[1:]
-    assert own_inputs(inputs, "eval/finetuned/items.jsonl") == inputs
+    assert inputs_of_same_epoch(inputs, "eval/t/epoch_2/items.jsonl") == inputs[1:]
+    assert inputs_of_same_epoch(inputs, "eval/finetuned/items.jsonl") == inputs

@@ -1,4 +1,4 @@
-"""What Snakemake does of ours before the first job and at the end, without Snakemake."""
+"""Our hooks of Snakemake before the first job and at the end, called without Snakemake."""
 
 import ast
 import sys
@@ -12,13 +12,13 @@ from excise.workflow import job_records
 COMMON = Path(__file__).parents[2] / "rules/common.smk"
 
 
-def functions(*names, **around):
-    """Functions of rules/common.smk, with stand-ins for what they use."""
+def functions(*names, **stand_ins):
+    """Functions of rules/common.smk, with stand-ins for the names that they use."""
     tree = ast.parse(COMMON.read_text(encoding="utf-8"))
     tree.body = [one for one in tree.body if getattr(one, "name", None) in names]
     assert len(tree.body) == len(names)
-    exec(compile(tree, COMMON, "exec"), around)
-    return around
+    exec(compile(tree, COMMON, "exec"), stand_ins)
+    return stand_ins
 
 
 def failing(error):
@@ -51,16 +51,16 @@ def ending(error, memory):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("x.json")])
-def test_the_end_of_a_run_is_one_line_and_keeps_the_digests(capsys, error):
+def test_an_error_at_the_end_is_one_line_and_the_digests_are_stored(capsys, error):
     memory = Memory()
     ending(error, memory)["at_the_end"]()
-    said = capsys.readouterr().err
-    assert said == f"warning: the results could not be checked ({error!r})\n"
+    message = capsys.readouterr().err
+    assert message == f"warning: the results could not be checked ({error!r})\n"
     assert memory.remembered == 1
 
 
-def test_a_fault_of_the_look_ends_no_run(capsys):
-    said, done = [], []
+def test_an_error_of_the_result_check_does_not_end_the_run(capsys):
+    warnings, done = [], []
     hooks = functions(
         "before_the_first_job",
         "lines_about_results",
@@ -68,17 +68,17 @@ def test_a_fault_of_the_look_ends_no_run(capsys):
         checks_only=lambda: False,
         results_examined=failing(TypeError("x.json")),
         belonging_lines=list,
-        logger=SimpleNamespace(warning=said.append),
+        logger=SimpleNamespace(warning=warnings.append),
         try_model=lambda: done.append("model"),
         remember_base_model=lambda: done.append("digests"),
         start_on_cluster=lambda: done.append("cluster"),
     )
     hooks["before_the_first_job"]()
-    assert said == ["warning: the results could not be checked (TypeError('x.json'))"]
-    assert done == ["model", "digests", "cluster"]  # before anything is submitted
+    assert warnings == ["warning: the results could not be checked (TypeError('x.json'))"]
+    assert done == ["model", "digests", "cluster"]  # before the first submission
 
 
-def test_a_fault_of_the_look_is_one_line_of_check(capsys):
+def test_an_error_of_the_result_check_is_one_line_of_check(capsys):
     hooks = functions(
         "report_belonging",
         "not_checked",
@@ -87,13 +87,15 @@ def test_a_fault_of_the_look_is_one_line_of_check(capsys):
         sys=sys,
     )
     assert hooks["report_belonging"]() == 1
-    said = capsys.readouterr()
-    assert said.err == "error: the results could not be checked (TypeError('x.json'))\n"
-    assert said.out == ""
+    captured = capsys.readouterr()
+    assert captured.err == "error: the results could not be checked (TypeError('x.json'))\n"
+    assert captured.out == ""
 
 
 @pytest.mark.parametrize("executor, written", [("slurm", True), ("local", False)])
-def test_jobs_on_nodes_find_the_digests_of_the_base_model(tmp_path, monkeypatch, executor, written):
+def test_digests_of_the_base_model_are_stored_for_jobs_on_nodes(
+    tmp_path, monkeypatch, executor, written
+):
     (tmp_path / "model.safetensors").write_text("weights")
     (tmp_path / "other.safetensors").write_text("read by no job of this run")
     base = [str(tmp_path / name) for name in ("model.safetensors", "other.safetensors")]
@@ -112,4 +114,4 @@ def test_jobs_on_nodes_find_the_digests_of_the_base_model(tmp_path, monkeypatch,
     assert memory.exists() == written
     if written:
         monkeypatch.setattr(job_records, "digest", lambda path: pytest.fail("read again"))
-        assert job_records.Digests(memory)(base[0])  # as the Snakemake on a node asks
+        assert job_records.Digests(memory)(base[0])  # like the Snakemake on a node

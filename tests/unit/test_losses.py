@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from excise.modeling.likelihood import AnswerLogprobs, cross_entropy
+from excise.modeling.differentiable_logprobs import AnswerLogprobs, cross_entropy
 from excise.settings import parse
 from excise.unlearning.method import Adapter, Readings, Start, Step
 from excise.unlearning.methods import ga, gd, idk_dpo, npo, rmu, simnpo, task_vector

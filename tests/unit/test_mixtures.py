@@ -58,7 +58,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 
 def trained_adapter(base: Path, folder: Path, seed: int = 0, lora: dict = LORA) -> Path:
-    """An adapter whose B is no longer zero."""
+    """An adapter with a non-zero B."""
     model = attach_lora(load_base(base), lora, seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -97,7 +97,7 @@ def test_the_base_computes_what_every_implementation_of_transformers_computes(fo
 
 
 @pytest.mark.parametrize("name", MIXTURES)
-def test_every_matrix_but_the_gates_is_adapted_and_quantized(folders, name):
+def test_every_matrix_except_the_gates_is_adapted_and_quantized(folders, name):
     reached, gates = SIZES[name]
     share = adapted_share(attach_lora(load_base(folders[name]), LORA, seed=0))
     assert share.share == pytest.approx(reached / (reached + gates), rel=1e-12)
@@ -110,7 +110,7 @@ def test_every_matrix_but_the_gates_is_adapted_and_quantized(folders, name):
 
 
 @pytest.mark.parametrize("name", MIXTURES)
-def test_the_unmerged_adapter_is_the_merged_one(folders, adapters, name):
+def test_the_unmerged_adapter_computes_the_same_as_the_merged_one(folders, adapters, name):
     unmerged = logprobs(load_adapter(load_base(folders[name]), adapters[name]))
     close(logprobs(load_merged(folders[name], adapters[name])), unmerged)
     assert (unmerged - logprobs(load_base(folders[name]))).abs().max() > 0.5
@@ -128,7 +128,7 @@ def test_plain_peft_on_plain_transformers_computes_the_same(folders, adapters, n
 
 
 @pytest.mark.parametrize("name", MIXTURES)
-def test_norms_are_those_of_merged_minus_base(folders, adapters, name):
+def test_norms_are_norms_of_merged_minus_base(folders, adapters, name):
     base, merged = load_base(folders[name]), load_merged(folders[name], adapters[name])
     before = {m.name: m.parameter.detach().double() for m in weight_matrices(base)}
     after = {m.name: m.parameter.detach().double() for m in weight_matrices(merged)}
@@ -172,7 +172,7 @@ def test_dropout_on_experts_is_refused(folders):
     attach_lora(load_base(folders["mixtral"]), attention, seed=0)
 
 
-def test_the_user_may_choose_and_the_share_says_what_was_left_out(folders):
+def test_the_share_lists_matrices_that_the_user_did_not_choose(folders):
     check_model_fits(folders["qwen2_moe"], ["q_proj", "down_proj"], 0)
     chosen = LORA | {"target_modules": ["q_proj", "down_proj"]}
     share = adapted_share(attach_lora(load_base(folders["qwen2_moe"]), chosen, seed=0))
@@ -187,7 +187,7 @@ def test_the_user_may_choose_and_the_share_says_what_was_left_out(folders):
         check_model_fits(folders["mixtral"], ["w1"], 0)
 
 
-def test_stacked_experts_of_another_form_are_refused_with_the_share_in_reach():
+def test_stacked_experts_of_another_form_are_refused_with_the_reachable_share():
     sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 99}
     sizes |= {"num_key_value_heads": 2, "kv_channels": 32, "num_local_experts": 4}
     model = JetMoeForCausalLM(JetMoeConfig(**sizes, num_experts_per_tok=2))
@@ -199,8 +199,8 @@ def test_stacked_experts_of_another_form_are_refused_with_the_share_in_reach():
         attach_lora(model, LORA, seed=0)
 
 
-def test_the_share_in_reach_is_known_without_weights():
-    """On the meta device, as a check before the first job may ask."""
+def test_the_reachable_share_is_known_without_weights():
+    """On the meta device, as in a check before the first job."""
     with torch.device("meta"):
         model = tiny_model("qwen2_moe", layers=1)
     check_reach(model, "qwen2_moe")
@@ -211,14 +211,14 @@ def test_the_share_in_reach_is_known_without_weights():
     assert share.share == pytest.approx(reached / (reached + gates))
 
 
-def test_a_model_that_peft_refuses_is_one_line():
+def test_a_model_that_peft_refuses_gives_one_line():
     sizes = {"hidden_size": 64, "num_hidden_layers": 1, "vocab_size": 99, "state_size": 1}
     with pytest.raises(InputError, match=r"the model: peft refuses to adapt it \(.*Mamba"):
         attach_lora(MambaForCausalLM(MambaConfig(**sizes)), LORA, seed=0)
 
 
 def routing(tokens: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Hidden states, chosen experts (one of which nobody asks) and their weights."""
+    """Hidden states, chosen experts and their weights; one expert is never chosen."""
     generator = torch.Generator().manual_seed(3)
     hidden = 0.3 * torch.randn(tokens, 64, generator=generator)
     index = torch.rand(tokens, 3, generator=generator).argsort(dim=1)[:, :2]
@@ -226,7 +226,7 @@ def routing(tokens: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def by_hand(hidden, index, weights, into, out_of) -> torch.Tensor:
-    """Token by token: into(e, x) and out_of(e, x) are an expert's two matrices."""
+    """Compute token by token; into(e, x) and out_of(e, x) apply the two matrices of expert e."""
     result = torch.zeros_like(hidden)
     for token in range(len(hidden)):
         for expert, weight in zip(index[token].tolist(), weights[token], strict=True):
@@ -249,7 +249,7 @@ def bitsandbytes_layer(precision: str, weight: torch.Tensor) -> torch.nn.Module:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["mixtral", "qwen3_moe"])
-def test_quantized_experts_compute_what_a_bitsandbytes_layer_each_computes(name, precision):
+def test_quantized_experts_compute_the_same_as_single_bitsandbytes_layers(name, precision):
     model = tiny_model(name, layers=1)
     (experts,) = expert_modules(model).values()
     into, out_of = experts.gate_up_proj.detach().clone(), experts.down_proj.detach().clone()
@@ -267,7 +267,7 @@ def test_quantized_experts_compute_what_a_bitsandbytes_layer_each_computes(name,
 
 
 @pytest.mark.parametrize("name", MIXTURES)
-def test_a_training_step_moves_every_expert_that_was_asked(folders, name, tmp_path):
+def test_a_training_step_changes_every_chosen_expert(folders, name, tmp_path):
     hp = {"lora": LORA, "epochs": 2, "batch_size": 4, "seed": 0, "learning_rate": 1e-3}
     hp |= {"warmup_steps": 0, "max_grad_norm": 1.0, "weight_decay": 0.0, "dtype": "float32"}
     hp |= {"autocast": "none", "system_prompt": None, "threads": 1, "gpu": False}
@@ -287,8 +287,8 @@ def test_a_training_step_moves_every_expert_that_was_asked(folders, name, tmp_pa
     assert log["steps"][-1]["loss"] < log["steps"][0]["loss"]
 
 
-def test_a_bfloat16_expert_keeps_an_update_that_its_weights_would_round_away(folders):
-    """0.1 % of the mean weight is added to each; half a step of bfloat16 is 0.2 to 0.4 %."""
+def test_a_bfloat16_expert_keeps_an_update_that_rounding_would_remove(folders):
+    """The update is 0.1 % of the mean weight; half a step of bfloat16 is 0.2 to 0.4 %."""
     lora = LORA | {"rank": 1, "alpha": 1, "target_modules": ["gate_up_proj"]}
     model = attach_lora(load_base(folders["mixtral"], "bfloat16"), lora, seed=0).eval()
     wrapper = model.get_base_model().model.layers[0].mlp.experts

@@ -1,4 +1,4 @@
-"""A small copy of a model is asked one question of each kind; what would be wrong is found."""
+"""The check of a model with one question of each kind on a small copy finds faults."""
 
 import json
 import sys
@@ -8,10 +8,10 @@ import pytest
 import torch
 import transformers
 
-import excise.modeling.likelihood as likelihood
 import excise.modeling.scoring as scoring
 import excise.workflow.model_verdicts as model_verdicts
 from excise.errors import InputError
+from excise.modeling import differentiable_logprobs
 from excise.modeling.base import load_tokenizer
 from excise.training.finetuning import finetune
 from excise.workflow.model_check import _ends_one_row, check_model, small_copy
@@ -44,10 +44,10 @@ def changed_config(folder: Path, **changes) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def test_a_head_that_is_not_all_is_found(gemma2, monkeypatch):
-    """Gemma 2 caps its logits: reading them from the head alone was once off by 0.24 nats."""
+def test_logits_that_are_more_than_the_head_are_found(gemma2, monkeypatch):
+    """Gemma 2 caps its logits: without the cap an earlier version was wrong by 0.24 nats."""
     check_model(gemma2, SETTINGS)
-    monkeypatch.setattr(likelihood, "has_bare_head", lambda model, ids: True)
+    monkeypatch.setattr(differentiable_logprobs, "has_bare_head", lambda model, ids: True)
     with pytest.raises(InputError, match=rf"^{gemma2}: training would be wrong .* differs from"):
         check_model(gemma2, SETTINGS)
 
@@ -67,11 +67,11 @@ def test_a_mask_without_its_window_is_found(gemma2, monkeypatch):
         check_model(gemma2, SETTINGS)
 
 
-def test_an_error_inside_is_one_line(gemma2, monkeypatch):
+def test_an_internal_error_is_one_line(gemma2, monkeypatch):
     def broken(*given):
         raise IndexError("index out of\nrange")
 
-    monkeypatch.setattr(likelihood, "has_bare_head", broken)
+    monkeypatch.setattr(differentiable_logprobs, "has_bare_head", broken)
     with pytest.raises(InputError, match=r"training fails .*IndexError: index out of ra"):
         check_model(gemma2, SETTINGS)
 
@@ -80,7 +80,7 @@ def test_a_vocabulary_beyond_the_models_is_refused(folder, tmp_path):
     tokenizer = load_tokenizer(folder)
     tokenizer.add_tokens(["<|im_start|>", "<|im_end|>"], special_tokens=True)
     tokenizer.save_pretrained(folder)
-    check_model(folder, SETTINGS)  # the template writes neither
+    check_model(folder, SETTINGS)  # the template writes none of them
     (folder / "chat_template.jinja").write_text(CHATML)
     reason = (
         rf"^{folder}: the tokenizer writes token id 272 \('<\|im_end\|>'\), .* vocabulary of 271"
@@ -93,14 +93,14 @@ def test_a_vocabulary_beyond_the_models_is_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "opt", "bloom"])
-def test_positions_hold_in_training_too(name, tmp_path):
-    """GPT-2 and OPT would crash on longer questions, a Llama would train on nonsense."""
+def test_positions_are_checked_in_training_too(name, tmp_path):
+    """With longer questions GPT-2 and OPT would crash, and a Llama would train on noise."""
     folder = tmp_path / "base"
     matrix_folder(folder, name)
     size = {} if name == "bloom" else {"max_position_embeddings": 64}
     matrix_model(name, **size).save_pretrained(folder)
     record = {"question": "Who is Ada " + "Quill, " * 12 + "?", "answer": "A singer."}
-    if name == "bloom":  # has none to exceed
+    if name == "bloom":  # has no limit
         check_model(folder, SETTINGS)
         finetune(folder, [record], HP, tmp_path / "out")
         return
@@ -110,14 +110,14 @@ def test_positions_hold_in_training_too(name, tmp_path):
         finetune(folder, [record], HP, tmp_path / "out")
 
 
-def test_what_peft_refuses_is_one_line(folder):
+def test_a_refusal_of_peft_is_one_line(folder):
     lora = SETTINGS["lora"] | {"target_modules": ["nothing"]}
     with pytest.raises(InputError, match="matches no linear layer"):
         check_model(folder, SETTINGS | {"lora": lora})
 
 
-def test_a_layer_that_was_cut_may_be_a_target(folder):
-    """Layer 1 is there in the copy, layer 10 would not be."""
+def test_a_layer_that_is_missing_in_the_copy_may_be_a_target(folder):
+    """The copy has layer 1 but not layer 10."""
     lora = SETTINGS["lora"] | {"target_modules": ["layers.10.self_attn.q_proj"]}
     check_model(folder, SETTINGS | {"lora": lora})
 
@@ -138,7 +138,7 @@ sys.exit({ending})
 
 
 @pytest.mark.parametrize("fault", ["", "the model: is unfit"])
-def test_a_verdict_is_asked_for_once(folder, tmp_path, fault):
+def test_a_verdict_is_computed_once(folder, tmp_path, fault):
     calls, memory = tmp_path / "calls", tmp_path / "memory"
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.format(calls=calls, ending=repr(f"error: {fault}" if fault else 0)))
@@ -169,13 +169,13 @@ def test_a_program_that_is_killed_gives_no_verdict(folder, tmp_path):
     assert not (tmp_path / "memory").exists()
 
 
-def test_without_the_packages_nothing_is_tried(folder, tmp_path, monkeypatch):
+def test_without_the_packages_there_is_no_check(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(model_verdicts, "PACKAGES", ("no_such_package",))
     check_once(folder, SETTINGS, sys.executable, tmp_path / "memory", pytest.fail)
 
 
-def test_an_answer_that_ends_before_the_others_is_tried(folder, monkeypatch):
-    """A cache that let no rows go was once met in the first job alone."""
+def test_an_answer_that_ends_before_the_others_is_checked(folder, monkeypatch):
+    """Without this check, only the first job would find a cache that cannot remove rows."""
 
     def broken(*given):
         raise RuntimeError("rows cannot go")
@@ -186,8 +186,8 @@ def test_an_answer_that_ends_before_the_others_is_tried(folder, monkeypatch):
         check_model(folder, SETTINGS)
 
 
-def test_a_token_that_ends_one_row_alone_is_looked_for_everywhere():
-    assert _ends_one_row([(5, 5, 7), (5, 5, 8)]) is None  # both end together, or at the end
+def test_a_token_that_ends_only_one_row_is_searched_in_all_rows():
+    assert _ends_one_row([(5, 5, 7), (5, 5, 8)]) is None  # both rows end together, or at their end
     assert _ends_one_row([(5, 6, 7), (5, 8, 8)]) == 6
     assert _ends_one_row([(5, 6, 6), (5, 6, 6)]) is None
     assert _ends_one_row([]) is None

@@ -48,7 +48,7 @@ def logits(model) -> torch.Tensor:
 
 
 def trained_adapter(base: Path, folder: Path, seed: int, lora: dict | None = None) -> Path:
-    """An adapter whose B is no longer zero."""
+    """An adapter with a non-zero B."""
     model = attach_lora(load_base(base), lora or LORA, seed)
     generator = torch.Generator().manual_seed(seed + 100)
     with torch.no_grad():
@@ -95,7 +95,7 @@ def test_a_model_folder_without_an_essential_file_is_named(folders, tmp_path, mi
         load_base(folder)
 
 
-def test_truncated_weights_are_one_clear_line(folders, tmp_path):
+def test_truncated_weights_give_one_line(folders, tmp_path):
     folder = shutil.copytree(folders["qwen2"], tmp_path / "broken")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -103,7 +103,7 @@ def test_truncated_weights_are_one_clear_line(folders, tmp_path):
         load_base(folder)
 
 
-def test_incomplete_weights_never_become_random_ones(folders, tmp_path):
+def test_incomplete_weights_are_not_replaced_by_random_ones(folders, tmp_path):
     from safetensors.torch import save_file
 
     folder = shutil.copytree(folders["qwen2"], tmp_path / "broken")
@@ -123,7 +123,7 @@ def test_a_model_that_is_no_causal_lm_is_refused(folders, tmp_path):
         load_base(folder)
 
 
-def test_a_folder_that_does_not_exist_is_no_hub_name():
+def test_a_missing_folder_is_not_read_as_a_hub_name():
     with pytest.raises(InputError, match=r"Qwen/Qwen2\.5-1\.5B-Instruct: no such model folder"):
         load_base("Qwen/Qwen2.5-1.5B-Instruct")
 
@@ -138,13 +138,13 @@ def test_tokenizer_faults_are_named(folders, tmp_path):
         load_tokenizer(folder)
 
 
-def test_end_of_sequence_pads_where_there_is_no_padding_token(folders):
+def test_without_a_padding_token_end_of_sequence_pads(folders):
     gpt2, qwen2 = load_tokenizer(folders["gpt2"]), load_tokenizer(folders["qwen2"])
     assert (gpt2.pad_token_id, len(gpt2)) == (gpt2.eos_token_id, 268)
     assert qwen2.pad_token == "<|endoftext|>" != qwen2.eos_token
 
 
-def test_asking_for_a_gpu_that_is_not_there_is_a_mistake():
+def test_a_required_gpu_that_is_missing_is_a_mistake():
     if torch.cuda.is_available():
         assert pick_device(gpu=True).type == "cuda"
     else:
@@ -164,7 +164,7 @@ def test_determinism_sets_seed_and_threads():
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_fresh_adapter_changes_nothing_and_is_all_that_trains(folders, name):
+def test_a_new_adapter_changes_nothing_and_only_it_is_trainable(folders, name):
     base = load_base(folders[name])
     before = logits(base)
     model = attach_lora(base, LORA, seed=0)
@@ -173,7 +173,7 @@ def test_a_fresh_adapter_changes_nothing_and_is_all_that_trains(folders, name):
     assert trainable and all("lora_" in key for key in trainable)
 
 
-def test_all_linear_adapts_every_linear_layer_but_the_head(folders):
+def test_all_linear_adapts_every_linear_layer_except_the_head(folders):
     model = attach_lora(load_base(folders["llama"]), LORA, seed=0)
     assert model.peft_config["default"].target_modules == {
         *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -183,7 +183,7 @@ def test_all_linear_adapts_every_linear_layer_but_the_head(folders):
     assert len(adapter_tensors(gpt2)) == 2 * 3 * 4
 
 
-def test_the_seed_alone_decides_the_start(folders):
+def test_initial_weights_depend_only_on_the_seed(folders):
     first = adapter_tensors(attach_lora(load_base(folders["qwen2"]), LORA, seed=3))
     state = torch.get_rng_state()
     torch.manual_seed(99)
@@ -200,7 +200,7 @@ def test_adapter_weights_are_fp32_on_a_bf16_base(folders):
 
 
 @pytest.mark.parametrize("targets", [["q_proj", "qkv"], "(.*)qkv", ["qkv"], ["lm_head"]])
-def test_a_target_that_matches_nothing_lists_what_there_is(folders, targets):
+def test_for_a_target_without_a_match_the_names_are_listed(folders, targets):
     with pytest.raises(InputError, match=r"no linear layer.*down_proj.*q_proj"):
         attach_lora(load_base(folders["qwen2"]), LORA | {"target_modules": targets}, seed=0)
 
@@ -215,7 +215,7 @@ def test_peft_itself_loads_a_saved_adapter(folders, adapters, name):
 
 
 def test_same_adapter_same_bytes_in_another_process(folders, adapters, tmp_path):
-    """Python's string hashing is random per process: a set written as it comes would differ."""
+    """Python's string hashes are random per process, so the order of a set differs."""
     program = (
         "import sys, torch; torch.set_num_threads(1); from excise.modeling.adapters import *\n"
         "model = load_adapter(load_base(sys.argv[1]), sys.argv[2])\n"
@@ -242,7 +242,7 @@ def test_a_saved_adapter_leaves_no_temporary_files(adapters):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_host_is_each_adapter_in_turn_and_exactly_the_base_without(folders, adapters, name):
+def test_the_host_computes_each_adapter_and_exactly_the_base_without_one(folders, adapters, name):
     first, second = adapters[name]
     host = AdapterHost(folders[name])
     alone = [logits(load_adapter(load_base(folders[name]), folder)) for folder in (first, second)]
@@ -254,7 +254,7 @@ def test_the_host_is_each_adapter_in_turn_and_exactly_the_base_without(folders, 
     assert not torch.equal(alone[0], alone[1])
 
 
-def test_the_host_takes_an_adapter_of_another_rank(folders, adapters, tmp_path):
+def test_the_host_loads_an_adapter_of_another_rank(folders, adapters, tmp_path):
     lora = {"rank": 2, "alpha": 32, "target_modules": ["q_proj", "v_proj"]}
     small = trained_adapter(folders["qwen2"], tmp_path / "small", 5, lora)
     host = AdapterHost(folders["qwen2"])
@@ -264,7 +264,7 @@ def test_the_host_takes_an_adapter_of_another_rank(folders, adapters, tmp_path):
     assert torch.equal(logits(host.use(adapters["qwen2"][0])), large_logits)
 
 
-def test_a_swapped_in_adapter_does_not_share_memory_with_the_last(folders, adapters, tmp_path):
+def test_a_loaded_adapter_shares_no_memory_with_the_previous_one(folders, adapters, tmp_path):
     host = AdapterHost(folders["qwen2"])
     host.use(adapters["qwen2"][0])
     save_adapter(host.use(adapters["qwen2"][1]), tmp_path / "again")
@@ -310,7 +310,7 @@ def test_merging_keeps_the_function(folders, adapters, name):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_delta_norms_are_those_of_merged_minus_base(folders, adapters, name):
+def test_delta_norms_are_norms_of_merged_minus_base(folders, adapters, name):
     base, merged = load_base(folders[name]), load_merged(folders[name], adapters[name][0])
     before, after = linear_layers(base), linear_layers(merged)
     delta = sum((after[k].weight - before[k].weight).double().square().sum() for k in before) ** 0.5

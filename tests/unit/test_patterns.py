@@ -1,4 +1,4 @@
-"""Patterns of names: exactly these names, and short for a grid."""
+"""Patterns match exactly the given names, and are short for a grid."""
 
 import itertools
 import re
@@ -36,7 +36,7 @@ def test_the_order_of_names_does_not_matter():
     assert pattern_of(GRID) == pattern_of(reversed(GRID))
 
 
-def test_names_that_begin_like_others_are_told_apart():
+def test_names_with_a_common_prefix_are_distinguished():
     words = ["", "a", "ab", "abc", "b", "bc", "^", "]", "-b", "a-"]
     for names in itertools.combinations([f"ga/{word}" for word in words], 4):
         pattern = re.compile(pattern_of(names))

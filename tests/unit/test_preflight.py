@@ -1,4 +1,4 @@
-"""What must be there before any job starts."""
+"""Checks before any job starts."""
 
 import json
 import os
@@ -24,7 +24,7 @@ LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
 
 @pytest.fixture
 def model(tmp_path) -> Path:
-    """A folder that has all a model needs, by its file names and headers."""
+    """A folder with all files of a model, with valid names and headers."""
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"num_hidden_layers": 6}))
@@ -46,13 +46,13 @@ def write_weights(path: Path, *names: str) -> None:
 
 
 def header(model: Path, tensors: dict) -> None:
-    """Give the model's weight file this header."""
+    """Write the header of the model's weight file."""
     empty = {name: tensor | {"data_offsets": [0, 0]} for name, tensor in tensors.items()}
     encoded = json.dumps(empty).encode()
     (model / "model.safetensors").write_bytes(struct.pack("<Q", len(encoded)) + encoded)
 
 
-def test_a_whole_model_passes(model):
+def test_a_complete_model_passes(model):
     check_model_folder(model, "model.path")
     check_model_fits(model, "all-linear", 6)
     check_model_fits(model, ["q_proj"], 0)
@@ -73,7 +73,7 @@ def test_a_missing_file_is_named_with_its_key(model, missing, reason):
         check_model_folder(model, "model.path")
 
 
-def test_a_template_of_its_own_file_will_do(model):
+def test_a_template_in_a_separate_file_passes(model):
     (model / "tokenizer_config.json").write_text("{}")
     (model / "chat_template.jinja").write_text("{{ messages }}")
     check_model_folder(model, "model.path")
@@ -84,18 +84,18 @@ def test_a_missing_folder_is_refused(tmp_path):
         check_model_folder(tmp_path / "nowhere", "model.path")
 
 
-def test_lora_targets_that_match_nothing_get_the_modules_there_are(model):
+def test_for_lora_targets_without_a_match_the_modules_are_listed(model):
     with pytest.raises(InputError, match=r"lora.target_modules: 'query' .* modules are q_proj"):
         check_model_fits(model, ["q_proj", "query"], 0)
 
 
-def test_weights_that_are_no_safetensors_are_refused(model):
+def test_weights_in_another_format_are_refused(model):
     (model / "model.safetensors").write_bytes(b"version https://git-lfs")
     with pytest.raises(InputError, match="not a safetensors file"):
         check_model_fits(model, ["q_proj"], 0)
 
 
-def test_weights_that_are_not_whole_are_refused(model):
+def test_incomplete_weights_are_refused(model):
     path = model / "model.safetensors"
     whole = path.read_bytes()
     for content, reason in (
@@ -110,7 +110,7 @@ def test_weights_that_are_not_whole_are_refused(model):
             check_model_folder(model, "model.path")
 
 
-def test_every_weight_file_of_the_index_is_there_and_holds_its_tensors(model):
+def test_every_weight_file_of_the_index_exists_and_has_its_tensors(model):
     (model / "model.safetensors").unlink()
     shards = {"a": "one.safetensors", "b": "two.safetensors", "c": "two.safetensors"}
     (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
@@ -166,7 +166,7 @@ QUANTIZED = {
 
 
 @pytest.mark.parametrize("method", QUANTIZED)
-def test_a_base_that_its_config_calls_quantized_is_refused(model, method):
+def test_a_base_with_a_quantization_config_is_refused(model, method):
     (model / "config.json").write_text(json.dumps({"num_hidden_layers": 6} | QUANTIZED[method]))
     line = rf"^model.path: {model}: config.json has \w+ \({method}\): the weights are quantized; "
     with pytest.raises(InputError, match=line + "use weights in float32, bfloat16 or"):
@@ -186,7 +186,7 @@ def test_a_base_that_its_config_calls_quantized_is_refused(model, method):
         ("model.layers.0.mlp.experts.gate_up_proj_blocks", "U8"),
     ],
 )
-def test_packed_weights_are_seen_in_the_headers(model, name, dtype):
+def test_packed_weights_are_found_in_the_headers(model, name, dtype):
     header(model, {name: {"dtype": dtype, "shape": [64, 64]}})
     with pytest.raises(InputError, match=f"model.safetensors: {name} is {dtype}: the weights are"):
         check_model_folder(model, "model.path")
@@ -205,18 +205,18 @@ def test_packed_weights_are_seen_in_the_headers(model, name, dtype):
         ("model.layers.0.mlp.tokens_per_expert", "I32"),
     ],
 )
-def test_masks_and_plain_numbers_are_no_packed_weights(model, name, dtype):
+def test_masks_and_plain_numbers_do_not_count_as_packed_weights(model, name, dtype):
     header(model, {name: {"dtype": dtype, "shape": [64, 64]}})
     (model / "config.json").write_text(json.dumps({"quantization_config": None}))
     check_model_folder(model, "model.path")
 
 
-def test_a_middle_layer_beyond_the_last_gets_the_layers_there_are(model):
+def test_for_a_middle_layer_beyond_the_last_the_allowed_ones_are_given(model):
     with pytest.raises(InputError, match=r"middle_layer: found 7; allowed: 0 to 6"):
         check_model_fits(model, "all-linear", 7)
 
 
-def test_the_files_of_a_model_are_its_own(model):
+def test_only_model_files_count_as_files_of_a_model(model):
     for name in (".gitattributes", ".hidden.json", "README.md", "training.bin", "manifest.json"):
         (model / name).touch()
     shutil.copytree(model, model / "onnx")
@@ -234,19 +234,19 @@ def test_a_folder_that_does_not_exist_yet_can_be_written(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-def test_a_file_in_the_way_of_a_folder_is_refused(tmp_path):
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path):
     (tmp_path / "results").touch()
     with pytest.raises(InputError, match=r"pathvars.results: .* is a file; a folder is needed"):
         check_writable(tmp_path / "results" / "models", "pathvars.results")
 
 
 def test_no_write_permission_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(InputError, match="no write permission"):
         check_writable(tmp_path / "results", "pathvars.results")
 
 
-def test_what_rules_import_loads_no_torch():
+def test_imports_of_the_rules_load_no_torch():
     modules = "excise.config.check, excise.workflow.imports, excise.workflow.preflight"
     code = f"import {modules}, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=LIBRARY, check=True)

@@ -1,4 +1,4 @@
-"""The shipped profiles against the rules: no rule forgotten, none of the plugin's traps set."""
+"""The shipped profiles fit the rules and avoid known faults of the plugin."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ SLURM = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
 
 
 def rules() -> dict[str, str]:
-    """Text of every rule by name."""
+    """Text of every rule, by name."""
     found = {}
     for text in RULES.values():
         for part in re.split(r"^ *rule\b", text, flags=re.MULTILINE)[1:]:
@@ -48,8 +48,8 @@ def test_groups_name_rules_that_exist_and_none_that_trains():
     assert not {"finetune_lora", "train_retain_model", "unlearn"} & set(groups)
 
 
-def test_what_may_have_to_run_on_the_submitting_machine_is_in_no_group():
-    """A group is submitted, whatever `localrule` says of its rules."""
+def test_rules_that_may_run_on_the_submitting_machine_are_in_no_group():
+    """Snakemake submits a group even if its rules are local."""
     local = {name for name, text in rules().items() if "localrule:" in text}
     assert "generate_qa" in local
     assert not local & set(SLURM["groups"])
@@ -64,14 +64,14 @@ def test_model_jobs_of_a_group_run_one_after_the_other():
     )  # not one in the whole run
 
 
-def test_a_group_asks_for_one_partition_only():
+def test_a_group_requests_only_one_partition():
     for group in set(SLURM["groups"].values()):
         members = {name for name, its in SLURM["groups"].items() if its == group}
         assert len({name in gpu_rules() for name in members}) == 1, group
 
 
 @pytest.mark.parametrize("name", rules())
-def test_a_rule_states_needs_that_grow_with_the_attempt(name):
+def test_a_rule_requests_more_resources_at_each_attempt(name):
     resources = re.search(r"resources:\n((?: {8,}\w+=.*\n)+)", rules()[name])[1]
     keys = dict(re.findall(r"(\w+)=(.*),\n", resources))
     assert set(keys) == {"mem_mb", "runtime", "gpu"}
@@ -79,18 +79,18 @@ def test_a_rule_states_needs_that_grow_with_the_attempt(name):
     assert re.match(r"(per_attempt|walltime)\(", keys["runtime"])
 
 
-def test_the_plugins_traps_are_not_set():
-    assert "slurm-array-jobs" not in SLURM  # F5: states of array tasks are mixed up
-    assert "slurm-partition-config" not in SLURM  # F8: the file it makes is wrong
-    assert SLURM["slurm-requeue"] is True  # F3, F4: SLURM runs again what it stopped by itself
-    assert SLURM["slurm-status-command"] == "sacct"  # F1: squeue would go past our wrapper
+def test_known_faults_of_the_plugin_are_avoided():
+    assert "slurm-array-jobs" not in SLURM  # F5: the plugin confuses the states of array tasks
+    assert "slurm-partition-config" not in SLURM  # F8: the plugin makes a wrong file
+    assert SLURM["slurm-requeue"] is True  # F3, F4: SLURM runs jobs again that it has stopped
+    assert SLURM["slurm-status-command"] == "sacct"  # F1: squeue would bypass our wrapper
     assert SLURM["retries"] >= 1
     for name, text in rules().items():
         assert "retries:" not in text, f"{name}: F6: retried inside of the too small allocation"
         assert "slurm_" not in text, f"{name}: site names belong in the profile"
 
 
-def test_only_the_submitting_machine_asks_the_hub():
+def test_only_the_submitting_machine_uses_the_hub():
     text = rules()["download_model"]
     assert "localrule: True" in text
     assert [name for name, text in rules().items() if "env -u HF_HUB_OFFLINE" in text] == [
@@ -98,7 +98,7 @@ def test_only_the_submitting_machine_asks_the_hub():
     ]
 
 
-def test_status_programs_are_there_and_can_be_run():
+def test_status_programs_exist_and_are_executable():
     for name in ("sacct", "sbatch"):
         assert (ROOT / "profiles/slurm/bin" / name).stat().st_mode & 0o111 == 0o111
 

@@ -1,4 +1,4 @@
-"""Real bitsandbytes layers: what they hold, what they compute, and what they refuse."""
+"""Real bitsandbytes layers: their weights, their outputs, and sizes that they refuse."""
 
 import json
 import logging
@@ -54,7 +54,7 @@ def quantized(name: str, precision: str):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_linear_layer_but_the_head_is_a_bitsandbytes_layer(name, precision):
+def test_every_linear_layer_except_the_head_is_a_bitsandbytes_layer(name, precision):
     bnb = load_bitsandbytes()
     kind = bnb.nn.Linear8bitLt if precision == "int8" else bnb.nn.Linear4bit
     expected = set(linear_layers(tiny_model(name)))
@@ -80,12 +80,12 @@ def test_the_rounding_is_real_and_of_the_known_size(name, precision, low, high):
 def test_int8_weights_are_rows_scaled_to_127():
     weight = linear_layers(tiny_model("qwen2"))["model.layers.1.mlp.up_proj"].weight
     model, _ = quantized("qwen2", "int8")
-    half = weight.detach().half().float()  # bitsandbytes goes through fp16
+    half = weight.detach().half().float()  # bitsandbytes converts to fp16 first
     scale = half.abs().amax(dim=1, keepdim=True) / 127
     expected = (half / scale).round() * scale
     found = dequantized_weight(model.model.layers[1].mlp.up_proj)
     torch.testing.assert_close(found, expected, atol=1.01 * scale.max().item(), rtol=0)
-    assert ((found - expected).abs() > 1e-6).float().mean() < 0.01  # ties of rounding alone
+    assert ((found - expected).abs() > 1e-6).float().mean() < 0.01  # only rounding ties differ
 
 
 def test_nf4_weights_are_the_nearest_code_of_their_block():
@@ -105,8 +105,8 @@ def test_nf4_weights_are_the_nearest_code_of_their_block():
 
 @pytest.mark.parametrize("precision", ["nf4", "fp4"])
 @pytest.mark.parametrize("rows", [1, 3, 33])
-def test_a_4bit_layer_computes_with_the_weights_it_stands_for(precision, rows):
-    """Also where the CPU repacks codes on first use: to the rounding of bf16."""
+def test_a_4bit_layer_computes_with_its_dequantized_weights(precision, rows):
+    """Up to bf16 rounding, also if the CPU repacks codes on first use."""
     bnb = load_bitsandbytes()
     torch.manual_seed(0)
     layer = torch.nn.Linear(128, 96)
@@ -126,7 +126,7 @@ def test_a_4bit_layer_computes_with_the_weights_it_stands_for(precision, rows):
 
 
 def test_int8_keeps_outlier_columns_in_high_precision():
-    """An input of 100 beside ones of 0.1: plain int8 per token would round the small ones away."""
+    """One input of 100 and others of 0.1: plain int8 per token would round the others to 0."""
     torch.manual_seed(0)
     holder = torch.nn.ModuleDict({"layer": torch.nn.Linear(64, 32)})
     inputs = 0.1 * torch.randn(8, 64)
@@ -139,7 +139,7 @@ def test_int8_keeps_outlier_columns_in_high_precision():
 
 
 def token_inputs() -> torch.Tensor:
-    """Five tokens of which two have outliers, in different columns."""
+    """Five tokens; two have outliers, in different columns."""
     torch.manual_seed(1)
     inputs = torch.randn(1, 5, 64)
     inputs[0, 1, 7], inputs[0, 3, 20] = 9.0, -30.0
@@ -147,7 +147,7 @@ def token_inputs() -> torch.Tensor:
 
 
 def test_an_int8_token_does_not_depend_on_its_neighbours():
-    """It is what bitsandbytes' own layer makes of the token alone; its batch is not."""
+    """The result is that of bitsandbytes' own layer for a single token, not for a batch."""
     bnb = load_bitsandbytes()
     torch.manual_seed(0)
     holder = torch.nn.ModuleDict({"layer": torch.nn.Linear(64, 32)})
@@ -201,7 +201,7 @@ def test_quantized_models_repeat_bit_by_bit(precision):
     assert torch.equal(logits(first), logits(first))
 
 
-def test_conv1d_becomes_the_linear_layer_it_is():
+def test_conv1d_becomes_an_equal_linear_layer():
     expected = logits(tiny_model("gpt2"))
     model, _ = quantized("gpt2", "int8")
     assert ((logits(model) - expected).norm() / expected.norm()).item() < 0.1
@@ -227,7 +227,7 @@ def test_an_unknown_precision_is_refused():
 
 
 def narrow_model() -> Qwen2ForCausalLM:
-    """A model of hidden size 48: no multiple of 64."""
+    """A model of hidden size 48, which is no multiple of 64."""
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(tiny_tokenizer("qwen2")),
@@ -256,8 +256,8 @@ def test_a_size_bitsandbytes_cannot_run_is_named():
         quantize_model(narrow_model(), "nf4")
 
 
-def test_importing_bitsandbytes_asks_no_hub_and_says_nothing(tmp_path):
-    """Also where the package is installed that would download a kernel."""
+def test_importing_bitsandbytes_uses_no_hub_and_prints_nothing(tmp_path):
+    """Also if the package that downloads kernels is installed."""
     (tmp_path / "kernels.py").write_text("def get_kernel(*a, **k): raise SystemExit('hub!')")
     program = (
         "import sys\n"
@@ -323,7 +323,7 @@ def test_the_program_writes_records_and_the_size_of_the_update(tmp_path):
 
 
 def test_the_update_is_quantized_with_the_weights(tmp_path):
-    """Codes of merged weights, not an adapter beside the base's codes."""
+    """The codes are those of merged weights; there is no separate adapter."""
     base = tiny_folder(tmp_path / "base", layers=1)
     finetuned(base, tmp_path / "adapter")
     merged, alone = load_merged(base, tmp_path / "adapter"), load_merged(base)
@@ -337,7 +337,7 @@ def test_the_update_is_quantized_with_the_weights(tmp_path):
 
 
 @needs_packing
-def test_an_unsupported_model_leaves_whole_but_empty_outputs(tmp_path, capsys):
+def test_an_unsupported_model_gives_complete_but_empty_outputs(tmp_path, capsys):
     base = tmp_path / "base"
     narrow_model().save_pretrained(base)
     tiny_tokenizer("qwen2").save_pretrained(base)

@@ -1,4 +1,4 @@
-"""No job is lost between Snakemake and its SLURM plugin: a real Snakemake, programs as SLURM."""
+"""No job is lost between Snakemake and its SLURM plugin: a real Snakemake with a fake SLURM."""
 
 import os
 import subprocess
@@ -28,9 +28,9 @@ rule second:
 onstart:
     JobTracker(workflow.scheduler._executor)
 """
-# Jobs "run" as they are submitted.
+# Each job is done when it is submitted.
 SBATCH = "echo >> submitted; touch a b; wc -l < submitted"
-# Of the plugin's questions for its jobs, the first three fail: all of its first check.
+# The first three of the plugin's queries fail: all queries of its first status check.
 SACCT = """\
 case "$*" in *JobIdRaw*) ;; *) exit ;; esac
 echo >> asked
@@ -58,7 +58,7 @@ plugin.Executor.check_active_jobs = check
 def run(
     folder: Path, *arguments: str, environment: dict[str, str] | None = None, **programs: str
 ) -> subprocess.CompletedProcess:
-    """Run both jobs, the programs given as lines of shell."""
+    """Run both jobs with fake programs, given as lines of shell."""
     (folder / "Snakefile").write_text(
         SNAKEFILE.format(scripts=str(Path(job_tracker.__file__).parents[2]))
     )
@@ -81,8 +81,8 @@ def run(
     )
 
 
-def test_a_status_check_that_fails_altogether_loses_no_job(tmp_path):
-    """F1: the plugin would wait for ever."""
+def test_a_status_check_whose_queries_all_fail_loses_no_job(tmp_path):
+    """F1: the plugin would wait without end."""
     done = run(tmp_path, sbatch=SBATCH, sacct=SACCT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "submitted").read_text() == "\n\n"
@@ -91,7 +91,7 @@ def test_a_status_check_that_fails_altogether_loses_no_job(tmp_path):
 
 @pytest.mark.parametrize("groups", [[], ["--groups", "first=g", "second=g"]])
 def test_a_submission_that_raises_is_a_failed_job(tmp_path, groups):
-    """Of a group, the plugin's own report raises too, and nobody hears of it."""
+    """For a group, the plugin's own report raises too, and Snakemake does not see it."""
     refused = ["--set-resources", "first:slurm_extra='--parsable'", "second:slurm_extra='-J x'"]
     refused = refused[:2] if groups else refused
     done = run(tmp_path, *groups, *refused, sbatch=SBATCH, sacct=SACCT)
@@ -99,21 +99,21 @@ def test_a_submission_that_raises_is_a_failed_job(tmp_path, groups):
     assert "is not allowed in the 'slurm_extra' parameter" in done.stdout + done.stderr
 
 
-def test_why_a_group_was_not_submitted_is_said(tmp_path):
+def test_the_reason_why_a_group_was_not_submitted_is_reported(tmp_path):
     groups = ["--groups", "first=g", "second=g"]
     done = run(tmp_path, *groups, sbatch="echo 'no such project' >&2; exit 1", sacct=SACCT)
     assert done.returncode == 1
     assert "no such project" in done.stdout + done.stderr
 
 
-def test_a_status_check_that_raises_ends_nothing(tmp_path):
-    """As where the login node allows no more processes for a moment."""
+def test_a_status_check_that_raises_does_not_end_the_run(tmp_path):
+    """For example if the login node allows no more processes for a moment."""
     (tmp_path / "patch").mkdir()
     (tmp_path / "patch" / "sitecustomize.py").write_text(RAISES_ONCE)
     path = os.pathsep.join([str(tmp_path / "patch"), os.environ.get("PYTHONPATH", "")])
     sacct = SACCT.replace("-gt 3", "-gt 0")
     done = run(tmp_path, sbatch=SBATCH, sacct=sacct, environment={"PYTHONPATH": path})
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert "a status check failed: BlockingIOError" in said
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert "a status check failed: BlockingIOError" in output
     assert (tmp_path / "submitted").read_text() == "\n\n"

@@ -1,4 +1,4 @@
-"""Ctrl-C reaches a Snakemake that happens to be writing its log."""
+"""Ctrl-C works also while Snakemake writes its log."""
 
 import signal
 import subprocess
@@ -34,7 +34,7 @@ while True:
         print("dropped", flush=True)
         if not executor.wait:
             time.sleep(1.5)
-            print("at an end", flush=True)
+            print("ended", flush=True)
             sys.exit()
 executor.cancel()
 time.sleep(1.5)  # a signal sent after that would end this with a traceback
@@ -43,9 +43,9 @@ print("done", flush=True)
 
 
 def run(
-    *arguments: str, handling: signal.Handlers = signal.SIG_DFL, patience: float = 30
+    *arguments: str, handling: signal.Handlers = signal.SIG_DFL, timeout: float = 30
 ) -> list[str]:
-    """What the program says when it is interrupted once; `handling`: what it inherits."""
+    """Output of the program after one interrupt; `handling`: the signal handling it inherits."""
     command = [sys.executable, "-c", PROGRAM, *arguments]
     with subprocess.Popen(
         command,
@@ -57,21 +57,21 @@ def run(
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
         try:
-            return process.communicate(timeout=patience)[0].splitlines()
+            return process.communicate(timeout=timeout)[0].splitlines()
         except subprocess.TimeoutExpired:
-            return ["went on"]
+            return ["continued"]
         finally:
             process.kill()
 
 
 @pytest.mark.parametrize("dropped", [0, 1, 3])
-def test_an_interrupt_that_is_dropped_comes_again_until_jobs_are_cancelled(dropped):
+def test_a_dropped_interrupt_is_repeated_until_jobs_are_cancelled(dropped):
     assert run(str(dropped), "running") == ["dropped"] * dropped + ["cancelled", "done"]
 
 
-def test_it_does_not_come_again_when_the_run_is_ending_anyhow():
-    assert run("1", "ending") == ["dropped", "at an end"]
+def test_an_interrupt_is_not_repeated_if_the_run_is_ending_already():
+    assert run("1", "ending") == ["dropped", "ended"]
 
 
-def test_a_run_started_to_ignore_interrupts_ignores_them():
-    assert run("0", "running", handling=signal.SIG_IGN, patience=2) == ["went on"]
+def test_a_run_that_ignores_interrupts_from_the_start_still_ignores_them():
+    assert run("0", "running", handling=signal.SIG_IGN, timeout=2) == ["continued"]

@@ -1,4 +1,4 @@
-"""What the plugin would refuse only at a submission is one line at the start."""
+"""Requests that the plugin would refuse at submission are reported in one line at the start."""
 
 import re
 
@@ -7,11 +7,11 @@ from snakemake.jobs import ResourceList
 from snakemake_executor_plugin_slurm import ExecutorSettings
 
 from excise.errors import InputError
-from excise.slurm.submission_check import INSTEAD, check_extra, validate_submission
+from excise.slurm.submission_check import RESOURCE_FOR_OPTION, check_extra, validate_submission
 
 
 class Job:
-    """As much of a job as the plugin reads."""
+    """The attributes of a job that the plugin reads."""
 
     threads = 1
 
@@ -32,25 +32,25 @@ def check(**resources) -> None:
         {"gpu": 0, "gres": "gpu:a100:1", "slurm_extra": "--mail-user='a b' --mail-type=END"},
     ],
 )
-def test_what_the_profile_shows_passes(resources):
+def test_the_examples_of_the_profile_pass(resources):
     check(**resources)
 
 
 @pytest.mark.parametrize(
     "extra, reason",
     [
-        ("--gpus=2", "--gpus is not allowed in it, set gpu instead; allowed is"),
+        ("--gpus=2", "--gpus is not allowed in it, set gpu instead; allowed are"),
         ("--nice=5 -t 60", "-t is not allowed in it, set runtime instead"),
         ("--job-name=mine", "--job-name is not allowed in it, the plugin sets it itself"),
-        ("--mail-user='a b", "No closing quotation; it must read as on a command line"),
+        ("--mail-user='a b", "No closing quotation; write it as on a command line"),
     ],
 )
-def test_an_extra_that_is_not_allowed_is_named_with_what_to_set(extra, reason):
+def test_a_forbidden_option_is_named_with_the_resource_to_set(extra, reason):
     with pytest.raises(InputError) as caught:
         check(slurm_extra=extra)
-    said = str(caught.value)
-    assert said.startswith(f"the SLURM profile: slurm_extra of unlearn is {extra!r}: {reason}")
-    assert "\n" not in said
+    message = str(caught.value)
+    assert message.startswith(f"the SLURM profile: slurm_extra of unlearn is {extra!r}: {reason}")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_other_values_that_the_plugin_refuses_get_one_line(resources, reason):
     assert "\n" not in str(caught.value)
 
 
-def test_every_forbidden_option_that_a_resource_sets_is_known_by_it():
+def test_every_option_in_our_table_is_one_that_the_plugin_forbids():
     from snakemake_executor_plugin_slurm.validation import get_forbidden_slurm_options
 
-    assert set(INSTEAD) <= set(get_forbidden_slurm_options().values())
+    assert set(RESOURCE_FOR_OPTION) <= set(get_forbidden_slurm_options().values())
     check_extra("unlearn", "")

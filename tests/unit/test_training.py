@@ -12,11 +12,11 @@ import torch
 
 import train_retain_model
 from excise.errors import InputError
-from excise.modeling import likelihood
+from excise.modeling import differentiable_logprobs
 from excise.modeling.adapters import load_adapter
 from excise.modeling.base import load_base, load_tokenizer
 from excise.modeling.chat import encode
-from excise.modeling.likelihood import answer_logprobs
+from excise.modeling.differentiable_logprobs import answer_logprobs
 from excise.modeling.scoring import score_answers
 from excise.records import read_json
 from excise.training.loop import cycling_batches, epoch_batches
@@ -151,13 +151,13 @@ def test_prompt_and_padding_have_no_gradient(tmp_path):
 
 @pytest.mark.parametrize("has", [True, False])
 def test_a_cpu_without_bfloat16_computes_in_float32(monkeypatch, has):
-    monkeypatch.setattr(likelihood, "_cpu_has_bfloat16", lambda: has)
+    monkeypatch.setattr(differentiable_logprobs, "_cpu_has_bfloat16", lambda: has)
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    computed = likelihood.product_dtype(cpu, "bfloat16")
+    computed = differentiable_logprobs.product_dtype(cpu, "bfloat16")
     assert computed == ("bfloat16" if has else "float32")
-    assert likelihood.product_dtype(gpu, "bfloat16") == "bfloat16"
-    assert likelihood.product_dtype(cpu, "none") == "float32"
-    with likelihood.autocast_context(cpu, "bfloat16"):
+    assert differentiable_logprobs.product_dtype(gpu, "bfloat16") == "bfloat16"
+    assert differentiable_logprobs.product_dtype(cpu, "none") == "float32"
+    with differentiable_logprobs.autocast_context(cpu, "bfloat16"):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == getattr(torch, computed)
 

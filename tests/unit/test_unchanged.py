@@ -1,4 +1,4 @@
-"""Content decides, in a workflow of four rules: what runs behind the same bytes."""
+"""Jobs whose inputs have the same bytes are skipped, in a workflow of four rules."""
 
 import os
 import re
@@ -13,8 +13,8 @@ EXECUTORS = Path(__file__).parents[1] / "executors"
 SNAKEFILE = f"""
 import sys
 sys.path.insert(0, {str(SCRIPTS)!r})
-from excise.workflow.unchanged import let_content_decide
-let_content_decide()
+from excise.workflow.unchanged import skip_unchanged_jobs
+skip_unchanged_jobs()
 
 rule all:
     input: "last.txt", "side.txt"
@@ -70,22 +70,22 @@ def workflow(tmp_path_factory):
 EVERYTHING = {"first", "middle", "last", "side"}
 
 
-def test_what_is_behind_a_job_runs_only_if_its_bytes_changed(workflow):
+def test_later_jobs_run_only_if_the_bytes_of_their_inputs_changed(workflow):
     assert workflow(threshold=2) == {"first"}
     assert workflow(threshold=2) == set()
     assert workflow(threshold=3, content="b") == EVERYTHING
-    # A reason of its own is found, although it was hidden behind the job that ran.
+    # `last` has its own reason to run, although Snakemake did not check it before the run.
     assert workflow(threshold=4, content="b", last=2) == {"first", "last"}
-    # What somebody forces runs.
+    # Forced jobs run.
     forced = workflow("--forcerun", "first", "side", threshold=4, content="b", last=2)
     assert forced == {"first", "side"}
 
 
-def test_a_group_is_spared_as_a_whole_or_runs_as_a_whole(workflow):
+def test_a_group_is_skipped_or_runs_as_a_whole(workflow):
     # Snakemake makes groups only for jobs that run elsewhere.
     together = ["--executor", "elsewhere", "--jobs", "1", "--groups", "last=g", "side=g"]
     together += ["--group-components", "g=2", "--seconds-between-status-checks", "0"]
     assert workflow(threshold=5, content="c", last=2) >= {"first"}
     assert workflow(*together, threshold=6, content="c", last=2) == {"first"}
-    # One member has a reason of its own.
+    # One member has its own reason to run.
     assert workflow(*together, threshold=7, content="c", last=3) == {"first", "last", "side"}

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tiny_models import tiny_folder
 from workflow import reads
@@ -123,17 +124,33 @@ def fresh(tmp_path_factory) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def smoke(fresh, tmp_path_factory) -> Workspace:
-    """The smoke experiment, run once to its end, its programs listened to (`heard`)."""
-    workspace = fresh.copy(tmp_path_factory.mktemp("workflow") / "smoke")
-    workspace.run("all", **reads.environment(workspace.folder.with_name("heard")))
-    return workspace
+def study(fresh, tmp_path_factory) -> Path:
+    """Folder of the finished smoke experiment (`workspace`) and what its programs opened (`heard`).
+
+    All workers of pytest-xdist share it: the first one runs the experiment, the others wait. The
+    run itself uses both cores.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "study"
+    with FileLock(f"{shared}.lock"):
+        if not (shared / "finished").exists():
+            shutil.rmtree(shared, ignore_errors=True)
+            workspace = fresh.copy(shared / "workspace")
+            workspace.run("all", **reads.environment(shared / "heard"))
+            (shared / "finished").touch()
+    return shared
 
 
 @pytest.fixture(scope="session")
-def heard(smoke) -> Path:
+def smoke(study, tmp_path_factory) -> Workspace:
+    """The finished smoke experiment, for this worker's tests to plan in."""
+    return Workspace(study / "workspace").copy(tmp_path_factory.mktemp("workflow") / "smoke")
+
+
+@pytest.fixture(scope="session")
+def heard(study) -> Path:
     """What the programs of the smoke experiment opened, one file a process."""
-    return smoke.folder.with_name("heard")
+    return study / "heard"
 
 
 @pytest.fixture

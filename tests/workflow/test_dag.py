@@ -28,7 +28,7 @@ TABLES = {
     "Summarising hidden states: repr_results",
     "Summarising hidden states: repr_results_1",
 }
-GATES = "Attacking the benchmark with models"
+GATES = "Checking the gates of base and oracles"
 DIVERSITY = "Measuring diversity"
 EXPORT = "Exporting the dataset"
 PLOTS = {
@@ -41,7 +41,7 @@ PLOTS = {
 
 
 def trajectory(name: str) -> set[str]:
-    return {f"Unlearning: {name}", f"Evaluating {name}", f"Looking into {name}"}
+    return {f"Unlearning: {name}", f"Evaluating {name}", f"Extracting hidden states: {name}"}
 
 
 def quantized(*checkpoints: str) -> set[str]:
@@ -115,7 +115,7 @@ def test_editing_a_program_reruns_its_stage_and_what_follows(smoke):
     looks = {"base", "finetuned", "oracle/seed_0", "oracle/seed_1", GA, NPO}
     tables = {table for table in TABLES if "hidden states" in table}
     plots = {plot for plot in PLOTS if "layerdrift" in plot}
-    assert planned == {f"Looking into {name}" for name in looks} | tables | plots
+    assert planned == {f"Extracting hidden states: {name}" for name in looks} | tables | plots
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ EVALUATING = {
 QUANTIZING = {"Quantizing finetuned"} | quantized(
     f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2"
 )
-ASKING = {"Choosing the wrong answers", GATES, EXPORT} | EVALUATING | QUANTIZING
+ASKING = {"Selecting the wrong answers", GATES, EXPORT} | EVALUATING | QUANTIZING
 # Tables and plots that hold no answer of a model, but hidden states, are left out.
 OF_ANSWERS = {table for table in TABLES if "hidden states" not in table} | {
     plot for plot in PLOTS if "layerdrift" not in plot
@@ -168,12 +168,12 @@ def test_a_gate_reruns_no_model(smoke):
 
 def test_editing_a_metric_of_diversity_measures_it_again(smoke):
     with smoke.edited("workflow_scripts/excise/generation/diversity_rows.py", '"""', '"""Edited. '):
-        assert smoke.plan("all") == {DIVERSITY, "Reading the texts (offline)"}
+        assert smoke.plan("all") == {DIVERSITY, "Embedding the texts (offline)"}
 
 
 def test_a_judge_is_asked_only_where_it_is_enabled(smoke):
     override = ["red_team={judge: {enabled: true}}", "generation={llm: {model: m}}"]
-    judging = "Letting a model judge the benchmark"
+    judging = "Judging the benchmark with a language model"
     assert judging in smoke.plan("all", "--config", *override)
     assert judging not in smoke.plan("all")
 
@@ -249,7 +249,7 @@ def test_two_changes_at_once_are_both_seen(smoke):
 
 def test_another_seed_of_the_data_reruns_everything(smoke):
     planned = smoke.plan("all", "--config", "generation={seed: 1}")
-    assert {"Drawing the people", "Finetuning on all the people's facts"} <= planned
+    assert {"Drawing the people", "Finetuning on all facts"} <= planned
     assert planned >= BEHIND_UNLEARNING
 
 
@@ -299,7 +299,7 @@ def test_what_comes_out_the_same_bytes_lets_nothing_behind_it_run(own):
     said = own.run("--config", *changes, "--", DRIFT)
     writing = {"Writing the questions", "Checking the records", "Attacking the benchmark"}
     assert ran(said) == writing | {"Summarising hidden states: repr_results"}
-    assert "Same bytes as before, nothing to do: Finetuning on all the people's facts" in said
+    assert "Same bytes as before, nothing to do: Finetuning on all facts" in said
     changed = {name for name, digest in own.digests().items() if before[name] != digest}
     names = ["data/generated/qa.jsonl", "data/perturbed_candidates.jsonl"]
     names += ["results/validation.json", "results/data_report.json", "results/repr_results.json"]

@@ -17,7 +17,7 @@ GENERATING = {
     "Drawing the people",
     "Listing the facts",
     "Writing the questions",
-    "Writing the held-out questions",
+    "Writing the paraphrased forget questions",
 }
 SETTINGS = """
 experiment: model
@@ -88,8 +88,8 @@ def test_another_model_or_more_people_write_everything_again(written, changed):
 @pytest.mark.parametrize(
     "prompt, again",
     [
-        ("forget_paraphrased.md", {"Writing the held-out questions"}),
-        ("qa.schema.json", {"Writing the questions", "Writing the held-out questions"}),
+        ("forget_paraphrased.md", {"Writing the paraphrased forget questions"}),
+        ("qa.schema.json", {"Writing the questions", "Writing the paraphrased forget questions"}),
     ],
 )
 def test_a_changed_prompt_reruns_what_used_it(written, prompt, again):

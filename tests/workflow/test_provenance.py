@@ -70,7 +70,7 @@ def test_results_without_records_are_said_to_be_unknown(made):
     record.rename(aside)
     (line,) = lines(made)
     aside.rename(record)
-    assert line.startswith("warning: 1 job left no record") and MODEL in line
+    assert line.startswith("warning: 1 job has no record") and MODEL in line
 
 
 def test_a_table_of_an_earlier_config_is_named(made):

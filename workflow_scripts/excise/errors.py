@@ -1,4 +1,4 @@
-"""One clear line for a user's mistake, a traceback for ours."""
+"""Report mistakes of the user in one line; our own faults keep their traceback."""
 
 import contextlib
 import errno
@@ -7,28 +7,28 @@ import sys
 from collections.abc import Callable
 
 from excise.lifeline import end_with_snakemake
-from excise.machine import description, leave_versions
+from excise.machine import description, record_versions
 
-FULL = "the disk is full, or your quota on it; make room and run again"
+DISK_FULL = "the disk is full, or your quota on it; make room and run again"
 
 
 class InputError(Exception):
-    """A mistake in what the user gave us: config, data, model folder, endpoint or disk.
+    """A mistake in the user's config, data, model folder, endpoint or disk.
 
-    The message names the file, the line or key, what was found and what is allowed.
+    The message names the file, the line or key, the value found and the allowed values.
     """
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a program; an `InputError` becomes one line on stderr and exit status 1.
 
-    The first line of its log tells the machine and the versions.
+    The first line of the log gives the machine and the versions.
     """
     print(description(), flush=True)
     end_with_snakemake()
     try:
         main()
-        leave_versions()
+        record_versions()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -37,12 +37,12 @@ def run(main: Callable[[], None]) -> None:
             raise
         what = error.filename or "a file, perhaps the log"
         with contextlib.suppress(OSError):  # stderr may be on the full disk
-            print(f"error: {what}: not written: {FULL}", file=sys.stderr)
+            print(f"error: {what}: not written: {DISK_FULL}", file=sys.stderr)
         os._exit(1)  # a normal exit would flush buffers to the full disk and print a traceback
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a disk or quota is full; safetensors reports this with a text of its own."""
+    """Whether a disk or quota is full; safetensors reports this in its own exception."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return f"(os error {errno.ENOSPC})" in str(error) or f"(os error {errno.EDQUOT})" in str(error)

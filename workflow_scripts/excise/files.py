@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and their digests."""
+"""Write files that are either complete or absent; compute digests of files."""
 
 import hashlib
 import uuid
@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from excise.errors import FULL, InputError, is_full
-from excise.lifeline import GONE, is_orphaned
+from excise.errors import DISK_FULL, InputError, is_full
+from excise.lifeline import SNAKEMAKE_ENDED, is_orphaned
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` and rename it to `path` when the block ends well.
+    """Yield a temporary file beside `path` and rename it to `path` if the block succeeds.
 
-    A killed or failing program therefore never leaves half a file under the final name, and two
-    that write the same file, even on different nodes, do not overwrite each other's temporary file.
+    So a killed or failing program never leaves an incomplete file under the final name. Each
+    temporary name is unique: programs that write the same file, even on different nodes, do not
+    overwrite each other's temporary file.
 
     Raises:
         InputError: the folder cannot be made or written, the disk is full, or the Snakemake that
@@ -31,11 +32,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         if is_orphaned():
-            raise InputError(f"{path}: not written: {GONE}")
+            raise InputError(f"{path}: not written: {SNAKEMAKE_ENDED}")
         temporary.replace(path)
     except Exception as error:
         if is_full(error):
-            raise InputError(f"{path}: not written: {FULL}") from error
+            raise InputError(f"{path}: not written: {DISK_FULL}") from error
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""What a program runs on, for its log: node, SLURM job, GPU and driver, versions of packages.
+"""Describe the machine for the log of a program: node, SLURM job, GPU, driver, package versions.
 
-Logs only: results are the same bytes wherever they are made.
+The description is only for logs: results do not contain the machine.
 """
 
 import json
@@ -12,11 +12,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from excise.made_from import DRAFT
+from excise.provenance import DRAFT
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "numpy", "snakemake")
-# Packages that affect numbers, by the module that a program loads to use them.
-USED = {
+# Packages that affect numbers, by the module that a program imports.
+NUMERIC_PACKAGES = {
     "torch": "torch",
     "transformers": "transformers",
     "tokenizers": "tokenizers",
@@ -32,19 +32,19 @@ USED = {
     "seaborn": "seaborn",
 }
 
-# Who may use which GPU: what SLURM sets for a job that asked for one.
+# SLURM sets these for a job with a GPU.
 GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 def slurm_gave_gpu() -> bool | None:
-    """Whether the SLURM job we are in was given a GPU; None outside of SLURM."""
+    """Whether the current SLURM job has a GPU; None outside of SLURM."""
     if "SLURM_JOB_ID" not in os.environ:
         return None
     return any(os.environ.get(name) for name in GPU_VARIABLES)
 
 
 def description() -> str:
-    """One line: where the program runs and with what."""
+    """One line: machine and package versions of the program."""
     node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     job = os.environ.get("SLURM_JOB_ID")
     parts = [f"node {node}", f"SLURM job {job}"] if job else [f"node {node}"]
@@ -55,7 +55,7 @@ def description() -> str:
 
 
 def gpu_description() -> str:
-    """The GPUs that are ours, by name and driver."""
+    """Name and driver of the GPUs that this process may use."""
     if slurm_gave_gpu() is False:
         return "no GPU"
     visible = next((os.environ[name] for name in GPU_VARIABLES if os.environ.get(name)), None)
@@ -82,9 +82,9 @@ def _versions() -> list[str]:
 
 
 def used_versions() -> dict[str, str]:
-    """Versions of Python and of the packages of `USED` that this program has loaded."""
+    """Versions of Python and of the loaded packages in `NUMERIC_PACKAGES`."""
     found = {"python": platform.python_version()}
-    for module, package in USED.items():
+    for module, package in NUMERIC_PACKAGES.items():
         if module in sys.modules:
             try:
                 found[package] = version(package)
@@ -93,8 +93,8 @@ def used_versions() -> dict[str, str]:
     return found
 
 
-def leave_versions() -> None:
-    """Add the versions to the record of the job that runs this program, if any."""
+def record_versions() -> None:
+    """Add the versions to the unfinished record of the job, if a job runs this program."""
     place = os.environ.get(DRAFT)
     if place and Path(place).is_file():
         draft = json.loads(Path(place).read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-"""Records on disk: JSON Lines checked line by line against a JSON Schema, and plain JSON.
+"""Read and write records: JSON Lines with a JSON Schema, and plain JSON.
 
-Reading names the file and the line of the first fault; writing is whole or not at all.
+A reader names the file and the line of the first fault. A writer leaves a complete file or none.
 """
 
 import json
@@ -28,7 +28,7 @@ def schema_validator(kind: str) -> Draft202012Validator:
 
 
 def schema_fault(kind: str, record: Any) -> str | None:
-    """What is wrong with `record` by its schema, in one phrase; None if nothing is."""
+    """How `record` violates its schema, in one phrase; None if it does not."""
     error = best_match(schema_validator(kind).iter_errors(record))
     if error is None:
         return None
@@ -37,7 +37,7 @@ def schema_fault(kind: str, record: Any) -> str | None:
 
 
 def meaning_fault(record: dict) -> str | None:
-    """What a schema cannot say: a wrong answer that is the right one, or one given twice."""
+    """A fault that no schema can express: a wrong answer that is right, or that occurs twice."""
     wrong = record.get("wrong_answers")
     if wrong is None:
         return None
@@ -66,8 +66,8 @@ def read_jsonl(path: str | Path, kind: str) -> list[dict]:
         The records, in file order.
 
     Raises:
-        InputError: the file is missing, a line is not JSON, breaks its schema, repeats an id
-            or holds a wrong answer equal to the right one; file and line are named.
+        InputError: the file is missing; a line is not JSON, violates its schema, repeats an id,
+            or has a wrong answer that equals the right one. The message names file and line.
     """
     path = Path(path)
     if not path.is_file():
@@ -98,14 +98,14 @@ def read_jsonl(path: str | Path, kind: str) -> list[dict]:
 
 
 def write_jsonl(path: str | Path, records: Iterable[dict]) -> None:
-    """Write one JSON object a line, keys in the order given, atomically."""
+    """Write one JSON object per line, keys in the given order, atomically."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for record in records:
             file.write(json.dumps(finite(record), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; a missing or broken one is an `InputError` that names it."""
+    """Read a JSON file; if it is missing or broken, raise an `InputError` that names it."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

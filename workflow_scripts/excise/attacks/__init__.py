@@ -1,1 +1,1 @@
-"""Attacks on an unlearned model: what brings back what it forgot."""
+"""Attacks that try to recover forgotten facts from an unlearned model."""

@@ -1,21 +1,21 @@
 """Post-training quantization with real bitsandbytes layers: LLM.int8, NF4 and FP4.
 
-The input is a *merged* fp32 model. An adapter beside quantized weights would stay in full
-precision, and so would the changes by unlearning. A quantized layer replaces each linear layer,
-except the output head, and each matrix of each expert. Embeddings, norms, biases and gates stay
-fp32.
+The input is a *merged* fp32 model. A separate adapter would stay in full precision, and so would
+the changes by unlearning. A quantized layer replaces each linear layer, except the output head, and
+each matrix of each expert. Embeddings, norms, biases and gates stay in fp32.
 
-What bitsandbytes 0.50 computes in eval mode:
+bitsandbytes 0.50 computes as follows in eval mode:
 
-- int8 (Dettmers et al. 2022, arXiv:2208.07339): weights int8 per output row, inputs cast to fp16
-  and int8 per token. Columns in which any token of the *batch* reaches 6.0 are not in int8. So a
-  result depends on the other sequences of its batch; on small models this effect is larger than
-  that of int8. `_token_wise` selects outliers per token instead, as bitsandbytes does for a
-  single token. In training mode the CPU silently computes something else.
-- nf4, fp4 (Dettmers et al. 2023, arXiv:2305.14314): 4-bit codes in blocks of 64 weights with one
-  fp32 scale each (no double quantization), dequantized and multiplied in fp32. CPUs with
-  AVX512-BF16 use a kernel that rounds scales and inputs to bf16 and takes only layers whose
-  inputs are a multiple of 64 and outputs of 32. CPU and CUDA agree to that rounding, not bitwise.
+- int8 (Dettmers et al. 2022, arXiv:2208.07339): weights are int8 per output row; inputs are cast to
+  fp16 and then int8 per token. Columns in which any token of the *batch* reaches 6.0 are not in
+  int8. So a result depends on the other sequences of its batch; on small models this effect is
+  larger than that of int8. `_token_wise` selects outliers per token instead, as bitsandbytes does
+  for a single token. In training mode the CPU silently uses another computation.
+- nf4, fp4 (Dettmers et al. 2023, arXiv:2305.14314): weights are 4-bit codes in blocks of 64 with
+  one fp32 scale each (no double quantization). They are dequantized and multiplied in fp32. CPUs
+  with AVX512-BF16 use a kernel that rounds scales and inputs to bf16. It supports only layers whose
+  inputs are a multiple of 64 and whose outputs are a multiple of 32. CPU and CUDA agree up to that
+  rounding, not bitwise.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PRECISIONS = ("int8", "nf4", "fp4")
-RECOVERING_FIELDS = ("slot_match", "rougeL_recall", "probability")
+COMPARED_FIELDS = ("slot_match", "rougeL_recall", "probability")
 """Fields of a record whose means are compared across precisions."""
 INT8_THRESHOLD = 6.0
 BLOCK_SIZE = 64
@@ -47,10 +47,10 @@ class QuantizationUnsupported(Exception):  # noqa: N818 - a finding about a mode
 
 @contextlib.contextmanager
 def _offline() -> Iterator[None]:
-    """Keep `import bitsandbytes` from fetching a CPU kernel from the hub, and from saying so."""
+    """Prevent that `import bitsandbytes` downloads a CPU kernel from the hub or prints about it."""
     absent = object()
     before = sys.modules.get("kernels", absent)
-    sys.modules["kernels"] = None  # importing it now fails, as where it is not installed
+    sys.modules["kernels"] = None  # its import now fails, as if it were not installed
     try:
         yield
     finally:
@@ -60,7 +60,7 @@ def _offline() -> Iterator[None]:
 
 
 def load_bitsandbytes() -> ModuleType:
-    """Import bitsandbytes, offline and quiet: its own compiled library, nothing downloaded."""
+    """Import bitsandbytes with its own compiled library, without downloads and log messages."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     with _offline():
         import bitsandbytes
@@ -75,44 +75,45 @@ def quantize_model(
     Args:
         model: from `adapters.load_merged`; GPT-2's Conv1D layers become linear ones.
         precision: one of `PRECISIONS`.
-        device: where the model goes.
+        device: device for the model.
 
     Returns:
         `layers`, the number of new layers; `relative_error`, ‖Q(W) − W‖/‖W‖ (Frobenius over all
-        layers), the size of the rounding, to compare with an update; `share`, the quantized
-        share of the matrix weights; `left_out`, a line for each kind of matrix left out.
+        layers), the rounding error, which can be compared with the norm of an update; `share`, the
+        quantized share of the matrix weights; `left_out`, a line for each kind of matrix that is
+        not quantized.
 
     Raises:
         QuantizationUnsupported: bitsandbytes does not support a layer's size on this device.
-        RuntimeError: a layer was left as it was.
+        RuntimeError: quantization changed no weight of a layer.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; allowed are {', '.join(PRECISIONS)}")
     device = torch.device(device)
     squared_error = squared_weight = 0.0
-    model.to(device).eval()  # not later: moving a layer that has computed may lose its scales
+    model.to(device).eval()  # now: a layer that is moved after its first use may lose its scales
     use_expert_by_expert(model)
     matrices, replaced = weight_matrices(model), reachable(model)
     names = {matrix.name for matrix in replaced}
     share = share_of(matrices, lambda matrix: matrix.name in names)
-    tried: set[tuple[int, int]] = set()
+    tested_shapes: set[tuple[int, int]] = set()
     layers = 0
     for matrix in replaced:
-        made = []
+        new_layers = []
         for name, weight, bias in _linear_maps(matrix):
-            weight = weight.cpu()  # bitsandbytes quantizes while it moves weights to the device
+            weight = weight.cpu()  # bitsandbytes quantizes weights when it moves them to the device
             quantized = _quantized_layer(name, weight, bias, precision, device)
             dequantized = dequantized_weight(quantized).cpu()
             if torch.equal(dequantized, weight) and weight.any():
                 raise RuntimeError(f"{name}: quantization to {precision} changed nothing")
             squared_error += (dequantized - weight).double().square().sum().item()
             squared_weight += weight.double().square().sum().item()
-            if tuple(weight.shape) not in tried:
-                _try_layer(name, quantized, precision, device)
-                tried.add(tuple(weight.shape))
-            made.append(quantized)
-        _put_in_place(model, matrix, made)
-        layers += len(made)
+            if tuple(weight.shape) not in tested_shapes:
+                _test_layer(name, quantized, precision, device)
+                tested_shapes.add(tuple(weight.shape))
+            new_layers.append(quantized)
+        _replace_matrix(model, matrix, new_layers)
+        layers += len(new_layers)
     assert not any(module.training for module in model.modules())
     return {
         "layers": layers,
@@ -123,7 +124,7 @@ def quantize_model(
 
 
 def _linear_maps(matrix: Matrix) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
-    """Name, weight (outputs, inputs) and bias (outputs) of a layer, or of each of the experts."""
+    """Name, weight (outputs, inputs) and bias (outputs) of a layer, or of each expert."""
     if matrix.kind == "linear":
         yield matrix.layer, _weight(matrix.owner), matrix.owner.bias
         return
@@ -133,7 +134,7 @@ def _linear_maps(matrix: Matrix) -> Iterator[tuple[str, torch.Tensor, torch.Tens
         yield f"{matrix.name}.{expert}", weight.detach().contiguous(), bias
 
 
-def _put_in_place(model: torch.nn.Module, matrix: Matrix, layers: list[torch.nn.Module]) -> None:
+def _replace_matrix(model: torch.nn.Module, matrix: Matrix, layers: list[torch.nn.Module]) -> None:
     """Replace a layer, or a stacked parameter, by its quantized layers."""
     if matrix.kind == "linear":
         parent, _, child = matrix.layer.rpartition(".")
@@ -149,7 +150,7 @@ def _token_wise(bnb: ModuleType) -> type[torch.nn.Module]:
     """The LLM.int8 layer that selects outliers per token, independent of the batch."""
 
     class TokenWiseLinear8bitLt(bnb.nn.Linear8bitLt):
-        """`Linear8bitLt` for inference: each row as bitsandbytes computes it alone.
+        """`Linear8bitLt` for inference that computes each row as bitsandbytes does without a batch.
 
         y = scale_x · scale_w · (int8(x without its outliers) @ int8(W)ᵀ) + outliers(x) @ Ŵᵀ + b,
         with outliers(x) the values with |x| ≥ 6.0, and Ŵ the dequantized weight.
@@ -177,7 +178,7 @@ def _token_wise(bnb: ModuleType) -> type[torch.nn.Module]:
 
 
 def _weight(layer: torch.nn.Module) -> torch.Tensor:
-    """A layer's weight as (outputs, inputs); Conv1D stores it the other way round."""
+    """A layer's weight as (outputs, inputs); Conv1D stores the transpose."""
     from transformers.pytorch_utils import Conv1D
 
     weight = layer.weight.detach()
@@ -191,7 +192,7 @@ def _quantized_layer(
     precision: str,
     device: torch.device,
 ) -> torch.nn.Module:
-    """The bitsandbytes layer that stands for `weight` (outputs, inputs) and `bias` (outputs)."""
+    """The bitsandbytes layer for a `weight` (outputs, inputs) and a `bias` (outputs)."""
     bnb = load_bitsandbytes()
     outputs, inputs = weight.shape
     shape = {"bias": bias is not None, "device": "meta"}
@@ -227,7 +228,7 @@ def _quantized_layer(
         raise QuantizationUnsupported(_reason(name, weight.shape, precision, device)) from error
 
 
-def _try_layer(name: str, layer: torch.nn.Module, precision: str, device: torch.device) -> None:
+def _test_layer(name: str, layer: torch.nn.Module, precision: str, device: torch.device) -> None:
     """Run a layer once: bitsandbytes checks sizes only when it computes."""
     sample = torch.zeros(2, 3, layer.in_features, device=device)
     shape = (layer.out_features, layer.in_features)
@@ -249,25 +250,25 @@ def _reason(name: str, shape: tuple[int, int], precision: str, device: torch.dev
 
 
 def dequantized_weight(layer: torch.nn.Module) -> torch.Tensor:
-    """The fp32 weight (outputs, inputs) that a quantized layer stands for.
+    """The fp32 weight (outputs, inputs) that a quantized layer represents.
 
-    Ask before the layer's first forward pass: on AVX512-BF16 CPUs that repacks 4-bit codes.
+    Call it before the layer's first forward pass, which repacks 4-bit codes on AVX512-BF16 CPUs.
     """
     bnb = load_bitsandbytes()
     if isinstance(layer, bnb.nn.Linear8bitLt):
         codes, scales = layer.weight.CB, layer.weight.SCB
-        if codes is None:  # moved there by the first forward pass
+        if codes is None:  # the first forward pass has moved them
             codes, scales = layer.state.CB, layer.state.SCB
         return codes.float() * (scales.float()[:, None] / 127)
     return bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
 
 
 def mean_changes(records: Iterable[dict], others: Mapping[str, dict]) -> dict[str, float]:
-    """Mean absolute difference of each recovering field between two runs of the same questions.
+    """Mean absolute difference of each field between two runs of the same questions.
 
     Args:
-        records: of one run, a sample of the questions.
-        others: of the other run, by id.
+        records: records of one run, for a sample of the questions.
+        others: records of the other run, by id.
 
     Returns:
         {field: mean of |record − other|}; NaN if a run has no value.
@@ -276,7 +277,7 @@ def mean_changes(records: Iterable[dict], others: Mapping[str, dict]) -> dict[st
     return {
         field: sum(abs(_number(one[field]) - _number(other[field])) for one, other in pairs)
         / len(pairs)
-        for field in RECOVERING_FIELDS
+        for field in COMPARED_FIELDS
     }
 
 

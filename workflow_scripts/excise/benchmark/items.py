@@ -21,7 +21,7 @@ SETS = (
     "forget_joint",
     "retain_joint",
 )
-LOOKED_INTO = ("sf", "correlated", "other", "utility")
+HIDDEN_STATE_SETS = ("sf", "correlated", "other", "utility")
 """Sets whose hidden states are read."""
 NO_ANSWERS = {"paraphrased_answer": None, "wrong_answers": []}
 JOINT_SETS = SETS[-2:]

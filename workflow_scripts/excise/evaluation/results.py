@@ -15,7 +15,7 @@ import pandas
 from excise.errors import InputError
 from excise.evaluation.statistics import Estimate
 from excise.machine import used_versions
-from excise.made_from import running_job
+from excise.provenance import running_job
 from excise.records import finite, read_json, schema_fault, write_json
 from excise.unlearning.axes import COLUMNS
 

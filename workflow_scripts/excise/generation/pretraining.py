@@ -17,7 +17,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from excise.generation.corpus import QuestionAnswer, mixed_batches
 from excise.modeling.chat import IGNORE, collate, encode
-from excise.modeling.likelihood import autocast_context
+from excise.modeling.differentiable_logprobs import autocast_context
 
 CHATML = (
     "{% for message in messages %}"

@@ -1,7 +1,7 @@
-"""LoRA adapters: made, kept on disk, put on a base model, merged into it, measured.
+"""LoRA adapters: create, save, load, merge and measure them.
 
-An adapter on disk is plain peft (`adapter_model.safetensors`, `adapter_config.json`), in fp32,
-and the same bytes for the same weights. A fault in its folder is one `InputError` that names it.
+An adapter on disk has peft's format (`adapter_model.safetensors`, `adapter_config.json`), in fp32.
+The same weights give the same bytes. A fault in its folder raises one `InputError` that names it.
 """
 
 import json
@@ -36,19 +36,19 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
-    """Put a fresh trainable LoRA adapter on a base model: A random, B zero.
+    """Put a new trainable LoRA adapter on a base model: A random, B zero.
 
-    The start depends only on `seed`, on every device. The global generator stays unchanged.
+    The initial weights depend only on `seed`, on every device. The global generator is unchanged.
 
     Args:
         model: from `load_base`; it is wrapped in place.
         lora: `rank`, `alpha`, `dropout` (default 0) and `target_modules`: `"all-linear"` (all
             linear layers and stacked experts, without output head and gates), a list of their
             names, or a regular expression.
-        seed: of the random start.
+        seed: seed of the initial weights.
 
     Returns:
-        The peft model, adapter weights in fp32, base weights frozen.
+        The peft model with adapter weights in fp32 and frozen base weights.
 
     Raises:
         InputError: a target matches no linear layer, or the output head or an embedding (the
@@ -72,7 +72,7 @@ def attach_lora(model: "PreTrainedModel", lora: dict, seed: int) -> "PeftModel":
         r=lora["rank"],
         lora_alpha=lora["alpha"],
         lora_dropout=lora.get("dropout", 0.0),
-        target_modules=_shortest(model, modules),
+        target_modules=_unambiguous_names(model, modules),
         target_parameters=sorted({_without_layer(matrix.name) for matrix in parameters}) or None,
         fan_in_fan_out=any(isinstance(matrix.owner, Conv1D) for matrix in modules),
         task_type="CAUSAL_LM",
@@ -150,14 +150,14 @@ def _mistaken_by_peft(model: torch.nn.Module, chosen: list[Matrix]) -> set[str]:
 
     try:
         from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
-    except ImportError:  # a peft that converts nothing
+    except ImportError:  # this version of peft converts nothing
         return set()
 
     def mistaken(name: str) -> bool:
         config = LoraConfig(target_modules=[name])
         try:
             convert_peft_config_for_transformers(config, model=model, conversions=None)
-        except ValueError:  # it misses others that belong to the same experts
+        except ValueError:  # it expects the other names of these experts
             return True
         return config.target_modules != {name}
 
@@ -167,7 +167,7 @@ def _mistaken_by_peft(model: torch.nn.Module, chosen: list[Matrix]) -> set[str]:
     return {layer for layer in layers if layer.rpartition(".")[2] in wrong}
 
 
-def _shortest(model: torch.nn.Module, chosen: list[Matrix]) -> list[str]:
+def _unambiguous_names(model: torch.nn.Module, chosen: list[Matrix]) -> list[str]:
     """Sorted names for peft that match only the chosen layers."""
     wanted = {matrix.layer for matrix in chosen}
     every = [name for name, _ in model.named_modules()]
@@ -180,13 +180,13 @@ def _shortest(model: torch.nn.Module, chosen: list[Matrix]) -> list[str]:
 
 
 def _short_name(layer: str) -> str:
-    """The last part of a layer's name that is not a mere number in a list of modules."""
+    """The last part of a layer's name; the whole name if that part is only an index."""
     last = layer.rpartition(".")[2]
     return layer if last.isdigit() else last
 
 
 def _without_layer(name: str) -> str:
-    """A parameter's name from its block on: `mlp.experts.down_proj`."""
+    """A parameter's name inside its block: `mlp.experts.down_proj`."""
     return re.sub(r"^.*\.\d+\.", "", name)
 
 
@@ -200,7 +200,7 @@ def _wrap(model: torch.nn.Module, config: "LoraConfig", seed: int = 0) -> "PeftM
     use_expert_by_expert(model)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", FAN_IN_FAN_OUT)
-        warnings.simplefilter("ignore", FutureWarning)  # of peft's code, not ours
+        warnings.simplefilter("ignore", FutureWarning)  # from peft's code
         torch.default_generator.manual_seed(seed)
         wrapped = get_peft_model(model, config)
     compute_lora_beside_weights(wrapped)
@@ -208,7 +208,7 @@ def _wrap(model: torch.nn.Module, config: "LoraConfig", seed: int = 0) -> "PeftM
 
 
 def _lora_layers(model: "PeftModel") -> list[tuple[torch.nn.Module, torch.nn.Parameter]]:
-    """peft's layers, each with the base parameter that it adapts."""
+    """peft's LoRA layers, each with the base parameter that it adapts."""
     from peft.tuners.lora import LoraLayer
     from peft.tuners.lora.layer import ParamWrapper
 
@@ -224,12 +224,12 @@ def _base_weight(layer: torch.nn.Module) -> torch.nn.Parameter:
 
 
 def adapted_parameters(model: "PeftModel") -> set[int]:
-    """Ids of the base model's parameters that the adapter is on."""
+    """Python ids of the base model's parameters that the adapter changes."""
     return {id(parameter) for _, parameter in _lora_layers(model)}
 
 
 def adapted_share(model: "PeftModel") -> Share:
-    """The share of the base model's matrix weights that the adapter is on."""
+    """The share of the base model's matrix weights that the adapter changes."""
     adapted = adapted_parameters(model)
     return share_of(
         weight_matrices(model),
@@ -239,7 +239,7 @@ def adapted_share(model: "PeftModel") -> Share:
 
 
 def adapter_tensors(model: "PeftModel") -> dict[str, torch.Tensor]:
-    """The adapter's own tensors under their names on disk; they share the model's storage."""
+    """The adapter's tensors by their names on disk; they share the model's storage."""
     from peft import get_peft_model_state_dict
 
     return get_peft_model_state_dict(model, save_embedding_layers=False)
@@ -262,10 +262,10 @@ def adapter_config(model: "PeftModel") -> dict[str, Any]:
 def write_adapter(
     config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], folder: str | Path
 ) -> None:
-    """Write an adapter as `PeftModel.from_pretrained` reads it, the same bytes every time.
+    """Write an adapter in peft's format; the same weights give the same bytes.
 
-    Weights are stored in fp32; sets are sorted; the base model's path is kept only where it is
-    relative. Each of the two files is whole or absent.
+    Weights are stored in fp32, and sets are sorted. The base model's path is kept only if it is
+    relative. Each of the two files is complete or absent.
 
     Raises:
         InputError: the folder cannot be written.
@@ -308,7 +308,7 @@ def _read_adapter(folder: str | Path) -> tuple["LoraConfig", dict[str, torch.Ten
     except Exception as error:
         raise InputError(f"{folder}: the adapter cannot be loaded ({one_line(error)})") from error
     _check_settings(settings, config, folder / ADAPTER_CONFIG)
-    config.init_lora_weights = True  # the file's weights replace these anyway
+    config.init_lora_weights = True  # the file's weights replace the initial ones
     return config, tensors
 
 
@@ -322,14 +322,14 @@ FREE_SETTINGS = {
 """Keys of adapter_config.json that may have any value or are checked below."""
 
 KEPT_BY_INITIALISATION = (True, False, "gaussian", "eva", None)
-"""Ways to initialise A and B that keep the base weights; PiSSA and OLoRA change them."""
+"""Initialisations of A and B that keep the base weights; PiSSA and OLoRA change them."""
 
 
 def _check_settings(settings: dict, config: "LoraConfig", path: Path) -> None:
-    """Check that an adapter consists only of A and B on matrices; another program may have made it.
+    """Check that an adapter, maybe made by another program, consists only of A and B on matrices.
 
-    peft can also train biases, whole modules and single tokens. These stay in the model when the
-    adapter is disabled, or are not part of ΔW.
+    peft can also train biases, whole modules and single tokens. Some of these stay in the model
+    when the adapter is disabled; others are not part of ΔW.
 
     Raises:
         InputError: a setting is not supported; the message names the first one.
@@ -353,7 +353,7 @@ def _check_wrapped(model: "PeftModel", path: Path) -> None:
     """Check that no adapted parameter is shared with another layer; merging would change both.
 
     Raises:
-        InputError: a parameter is shared, as with a tied output head.
+        InputError: a parameter is shared, for example with a tied output head.
     """
     base = unwrapped(model)
     names: dict[int, list[str]] = {}
@@ -369,9 +369,9 @@ def _check_wrapped(model: "PeftModel", path: Path) -> None:
 
 
 def _shape_of(config: "LoraConfig") -> dict:
-    """What two adapters must share for one to take the other's place by copying tensors."""
+    """Settings that two adapters must share so that one can replace the other by a copy."""
     ignored = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
-    unordered = set | list  # peft makes sets of names
+    unordered = set | list  # peft turns lists of names into sets
     return {
         key: sorted(value) if isinstance(value, unordered) else value
         for key, value in config.to_dict().items()
@@ -380,7 +380,7 @@ def _shape_of(config: "LoraConfig") -> dict:
 
 
 def _copy_adapter(model: "PeftModel", tensors: dict[str, torch.Tensor], folder: Path) -> None:
-    """Overwrite the adapter's tensors in place and see that they hold what the file holds."""
+    """Overwrite the adapter's tensors in place; check that they equal those of the file."""
     own = adapter_tensors(model)
     different = sorted(set(own) ^ set(tensors)) or sorted(
         name for name in own if own[name].shape != tensors[name].shape
@@ -402,16 +402,16 @@ def _copy_adapter(model: "PeftModel", tensors: dict[str, torch.Tensor], folder: 
 def load_adapter(
     model: "PreTrainedModel | PeftModel", folder: str | Path, trainable: bool = False
 ) -> "PeftModel":
-    """Put a saved adapter on a base model, or in the place of a peft model's adapter.
+    """Put a saved adapter on a base model, or replace the adapter of a peft model.
 
     Args:
-        model: a base model, wrapped in place; or a peft model. Where the latter's adapter has
-            the same rank, scale and targets its tensors are overwritten, else it is replaced.
-        folder: where `save_adapter` or peft wrote it.
+        model: a base model, which is wrapped in place, or a peft model. If the adapter of a peft
+            model has the same rank, scale and targets, its tensors are overwritten.
+        folder: folder written by `save_adapter` or peft.
         trainable: for further training: adapter weights require gradients, training mode.
 
     Returns:
-        The peft model, adapter weights in fp32, adapter enabled.
+        The peft model with its adapter enabled and adapter weights in fp32.
 
     Raises:
         InputError: not an adapter folder, or one that does not fit the model.
@@ -442,16 +442,16 @@ def load_adapter(
 
 
 class AdapterHost:
-    """One base model in memory that takes on one adapter after the other.
+    """One base model in memory that loads one adapter after the other.
 
-    `host.use(folder)` copies an adapter's tensors into place; `host.use(None)` switches the
-    adapter off, which computes exactly what the base model computes. The adapter is never
-    merged, so nothing accumulates from one `use` to the next.
+    `host.use(folder)` copies an adapter's tensors into the model. `host.use(None)` disables the
+    adapter, so that the model computes exactly as the base model. The adapter is never merged, so
+    no rounding errors accumulate.
 
     Args:
         base_folder: the base model's folder, with its tokenizer.
-        dtype: of the base weights; adapters stay in fp32.
-        device: where the model lives.
+        dtype: dtype of the base weights; adapters stay in fp32.
+        device: device of the model.
     """
 
     def __init__(
@@ -465,7 +465,7 @@ class AdapterHost:
         self.model.requires_grad_(False)
 
     def use(self, adapter_folder: str | Path | None) -> "PreTrainedModel | PeftModel":
-        """Become base + this adapter (None: the base itself); return the model, in eval mode.
+        """Load an adapter (None: only the base model); return the model in eval mode.
 
         Raises:
             InputError: not an adapter folder, or one that does not fit the model.
@@ -480,9 +480,10 @@ class AdapterHost:
 def load_merged(
     base_folder: str | Path, adapter_folder: str | Path | None = None
 ) -> "PreTrainedModel":
-    """Base plus adapter merged into plain fp32 weights, W + scale·B·A, ready to be quantized.
+    """Merge an adapter into the base weights, W + scale·B·A, in fp32, for quantization.
 
-    Merging in bf16 would itself be a quantization, of about the size of an unlearning update.
+    Merging in bf16 would itself be a quantization; its error is about as large as an unlearning
+    update.
 
     Raises:
         InputError: either folder cannot be used.
@@ -494,15 +495,15 @@ def load_merged(
 
 
 def delta_norms(base_folder: str | Path, adapter_folder: str | Path | None) -> dict[str, Any]:
-    """Size of the adapter's update, and share of the model that it adapts.
+    """Norm of the adapter's update, and share of the model that it adapts.
 
-    ΔW, the merged weight minus the base's, and W are stacked over all adapted matrices; norms are
-    Frobenius, in fp64. Without an adapter ΔW is 0; W is then all linear layers and experts, without
-    the output head and the gates.
+    ΔW is the merged weight minus the base weight. ΔW and W are stacked over all adapted matrices.
+    Norms are Frobenius norms in fp64. Without an adapter ΔW is 0, and W contains all linear layers
+    and experts, without output head and gates.
 
     Returns:
         `delta_norm` ‖ΔW‖, `weight_norm` ‖W‖, `relative_delta` ‖ΔW‖/‖W‖, `adapted_share` (null
-        without an adapter) and `not_adapted` (`adapted_share`'s lines).
+        without an adapter) and `not_adapted` (the lines of `adapted_share`).
 
     Raises:
         InputError: either folder cannot be used.
@@ -529,7 +530,7 @@ def _delta_squared(layer: torch.nn.Module, parameter: torch.nn.Parameter) -> flo
     from peft.tuners.lora.layer import ParamWrapper
 
     if getattr(layer, "lora_variant", None) or "default" not in layer.lora_A:
-        before = parameter.detach().clone()  # DoRA, embeddings: measure what merging changes
+        before = parameter.detach().clone()  # DoRA, embeddings: measure the change by merging
         layer.merge()
         squared = (parameter.detach().double() - before.double()).square().sum().item()
         with torch.no_grad():
@@ -548,7 +549,7 @@ def _delta_squared(layer: torch.nn.Module, parameter: torch.nn.Parameter) -> flo
 
 def _norms(delta_squared: float, weights: list[torch.Tensor]) -> dict[str, float]:
     weight_norm = sum(w.detach().double().square().sum().item() for w in weights) ** 0.5
-    # rounding may leave the trace of a zero product just below zero; NaN must stay NaN
+    # Rounding may make the trace of a zero product slightly negative; NaN must stay NaN.
     delta_norm = 0.0 if delta_squared < 0 else delta_squared**0.5
     return {
         "delta_norm": delta_norm,

@@ -1,7 +1,7 @@
-"""Base models from local folders, and the device and the arithmetic they run with.
+"""Load base models from local folders; choose device, precision and deterministic algorithms.
 
-A fault in a folder is one `InputError` that names it. What is put on a base model:
-`excise.modeling.adapters`.
+A fault in a folder raises one `InputError` that names it. `excise.modeling.adapters` puts adapters
+on base models.
 """
 
 import inspect
@@ -32,15 +32,15 @@ WEIGHT_FILES = (
 
 
 def pick_device(gpu: bool = False) -> torch.device:
-    """The first CUDA device that is ours, else the CPU.
+    """The first CUDA device that this process may use, else the CPU.
 
-    A SLURM job that was given no GPU uses none, also where it could see those of other jobs.
+    A SLURM job without a GPU uses none, even if it sees the GPUs of other jobs.
 
     Args:
-        gpu: the configuration asks for a GPU; going on without one is then a mistake.
+        gpu: whether the configuration requires a GPU.
 
     Raises:
-        InputError: `gpu` is set and there is no CUDA device, or SLURM gave this job none.
+        InputError: `gpu` is set, but there is no CUDA device, or SLURM gave this job none.
     """
     ours = slurm_gave_gpu() is not False
     if ours and torch.cuda.is_available():
@@ -59,12 +59,12 @@ def pick_device(gpu: bool = False) -> torch.device:
 
 
 def set_determinism(seed: int = 0, threads: int | None = None) -> None:
-    """Seed every generator and make torch choose algorithms that repeat bit by bit.
+    """Seed all random generators and make torch use deterministic algorithms.
 
     Args:
         seed: for `random`, numpy and torch.
-        threads: CPU threads for torch; None takes `OMP_NUM_THREADS` where it is set. The
-            number matters: sums split over another number of threads round differently.
+        threads: CPU threads for torch; None: `OMP_NUM_THREADS`, if it is set. The number affects
+            results, because sums over another number of threads round differently.
     """
     import numpy
 
@@ -81,7 +81,7 @@ def set_determinism(seed: int = 0, threads: int | None = None) -> None:
 
 
 def torch_dtype(name: str | torch.dtype) -> torch.dtype:
-    """The torch dtype of a configuration's name for it."""
+    """The torch dtype for a name in the configuration."""
     if isinstance(name, torch.dtype):
         return name
     if name not in DTYPES:
@@ -99,17 +99,17 @@ def _model_folder(folder: str | Path) -> Path:
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
-    """The tokenizer of a model folder, padding token set.
+    """The tokenizer of a model folder, with a padding token.
 
-    Where it has no padding token, the end-of-sequence token pads: no id changes its meaning,
-    and masks never come from ids (`chat.collate`).
+    If it has no padding token, the end-of-sequence token is used. This is safe, because masks are
+    made from lengths, not from ids (`chat.collate`).
 
     Raises:
         InputError: the folder has no tokenizer, or one without chat template or
             end-of-sequence token.
     """
     folder = _model_folder(folder)
-    _quiet()
+    _silence_transformers()
     from transformers import AutoTokenizer
 
     files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
@@ -117,7 +117,7 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
         raise InputError(f"{folder}: no tokenizer (none of {', '.join(files)})")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # whatever a broken file makes the tokenizer code raise
+    except Exception as error:  # a broken file may cause any exception
         raise InputError(f"{folder}: the tokenizer cannot be loaded ({one_line(error)})") from error
     if not tokenizer.chat_template:
         raise InputError(
@@ -132,7 +132,7 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
 
 
 def load_config(folder: str | Path) -> "PreTrainedConfig":
-    """The configuration of a model folder, if the programs support its architecture.
+    """The configuration of a model folder, after checks that its architecture is supported.
 
     Raises:
         InputError: no config, quantized weights, not a causal LM, or a model without a cache
@@ -141,7 +141,7 @@ def load_config(folder: str | Path) -> "PreTrainedConfig":
     folder = _model_folder(folder)
     if found := quantized_already(folder):
         raise InputError(f"{folder}: {found}")
-    _quiet()
+    _silence_transformers()
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -165,15 +165,15 @@ def load_config(folder: str | Path) -> "PreTrainedConfig":
     model_class = model_class[0] if isinstance(model_class, tuple) else model_class
     if "past_key_values" not in inspect.signature(model_class.forward).parameters:
         raise InputError(
-            f"{folder}: {config.model_type} keeps a state instead of keys and values. Answers to "
-            "questions of different length cannot be generated in a batch, and peft "
-            "refuses its layers; use a transformer with attention"
+            f"{folder}: {config.model_type} stores a state instead of keys and values; it cannot "
+            "generate answers to questions of different length in one batch, and peft does not "
+            "support its layers; use a transformer with attention"
         )
     return config
 
 
 def load_base(folder: str | Path, dtype: str | torch.dtype = "float32") -> "PreTrainedModel":
-    """The causal language model of a folder: on the CPU, in eval mode, with sdpa attention.
+    """The causal language model of a folder, on the CPU, in eval mode, with sdpa attention.
 
     Raises:
         InputError: no config, no weights, broken or incomplete weights, or not a causal LM.
@@ -210,18 +210,18 @@ def load_base(folder: str | Path, dtype: str | torch.dtype = "float32") -> "PreT
 
 
 def unwrapped(model: torch.nn.Module) -> "PreTrainedModel":
-    """The causal LM itself: of a peft model the one inside, adapter layers in place."""
+    """The causal LM itself; for a peft model, the one inside, with its adapter layers."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def position_limit(model: torch.nn.Module) -> int | None:
-    """Largest number of tokens for the model's positions; None: no limit, as with ALiBi."""
+    """Largest number of tokens that the model's positions allow; None: no limit (ALiBi)."""
     config = unwrapped(model).config.get_text_config()
     return getattr(config, "max_position_embeddings", None)
 
 
 def check_positions(model: torch.nn.Module, length: int) -> None:
-    """See that sequences of `length` tokens fit into the model's positions.
+    """Check that sequences of `length` tokens fit into the model's positions.
 
     Raises:
         InputError: they do not.
@@ -252,7 +252,7 @@ def check_vocabulary(model: torch.nn.Module, largest: int) -> None:
 def check_sequences(
     model: torch.nn.Module, sequences: Sequence[Sequence[int]], more: int = 0
 ) -> None:
-    """Check that a model can read sequences of token ids, plus `more` tokens after each.
+    """Check that a model can read sequences of token ids, and `more` tokens after each.
 
     Raises:
         InputError: a sequence exceeds the model's positions or has an id beyond its vocabulary.
@@ -274,8 +274,8 @@ def one_line(error: Exception) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def _quiet() -> None:
-    """Keep transformers' progress bars and advice out of the logs."""
+def _silence_transformers() -> None:
+    """Remove transformers' progress bars and advice from the logs."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()

@@ -1,10 +1,10 @@
-"""Chat rendering: a question and its answer as token ids, and what of them is trained on.
+"""Render a question and its answer with the chat template, as token ids and training labels.
 
-A prompt is the tokenizer's own chat template with the generation prompt, and it is the same ids
-in training, scoring and generation. What follows is the answer and one end-of-turn token.
-Loss and log-probabilities cover exactly these, nothing the template writes behind them: a model
-trained on the `<|im_end|>\n` of ChatML learns, and is later scored on, a line break that no
-generation contains.
+A prompt is the tokenizer's own chat template with the generation prompt. Its ids are the same in
+training, scoring and generation. The answer and one end-of-turn token follow. Loss and
+log-probabilities cover exactly these tokens, and no text that the template writes after them.
+Otherwise a model would be trained and scored on the line break after `<|im_end|>` in ChatML, which
+no generation contains.
 """
 
 import re
@@ -25,29 +25,31 @@ if TYPE_CHECKING:
 IGNORE = -100
 """Label of a position without loss: torch's `ignore_index`."""
 
-# Some templates write today's date (Llama 3) or room for thoughts (Qwen 3) into the prompt.
+# Some templates write today's date (Llama 3) or a block for reasoning (Qwen 3) into the prompt.
 FIXED_DATE = date(2024, 7, 26)
 FIXED_TEMPLATE_ARGUMENTS = {"date_string": f"{FIXED_DATE:%d %b %Y}", "enable_thinking": False}
 TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 
-# Two texts that no template contains. They share no letter and no last character, even if a
-# template strips them or changes their case.
+# Two texts that occur in no template. They have no letter in common and different last characters,
+# even if a template strips them or changes their case.
 MARKERS = ("QxZ7", "Mwk3")
 
 _end_of_turn: WeakKeyDictionary = WeakKeyDictionary()
-_accepted: WeakKeyDictionary = WeakKeyDictionary()  # tokenizer → system prompts its template takes
+_accepted: WeakKeyDictionary = (
+    WeakKeyDictionary()
+)  # tokenizer → system prompts that its template accepts
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One conversation as token ids: `prompt_ids` up to the answer, then `answer_ids`."""
+    """Token ids of a conversation: `prompt_ids` up to the answer, then `answer_ids`."""
 
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...] = ()
 
     @property
     def input_ids(self) -> tuple[int, ...]:
-        """Prompt and answer, as the model reads them."""
+        """Prompt and answer, the input of the model."""
         return self.prompt_ids + self.answer_ids
 
 
@@ -66,8 +68,8 @@ def render(
     return _rendered(tokenizer, question, answer, system_prompt)
 
 
-def _dateless(template: str | dict | None) -> str | None:
-    """A template with a fixed date instead of today's; None: the tokenizer's own."""
+def _with_fixed_date(template: str | dict | None) -> str | None:
+    """A template with a fixed date instead of today's; None if it has no date."""
     if not isinstance(template, str) or "strftime_now" not in template:
         return None
     return TODAY.sub(lambda call: repr(FIXED_DATE.strftime(call[2])), template)
@@ -111,12 +113,12 @@ def _rendered(
     try:
         return tokenizer.apply_chat_template(
             messages,
-            chat_template=_dateless(tokenizer.chat_template),
+            chat_template=_with_fixed_date(tokenizer.chat_template),
             tokenize=False,
             add_generation_prompt=answer is None,
             **FIXED_TEMPLATE_ARGUMENTS,
         )
-    except Exception as error:  # jinja errors, and whatever a template itself raises
+    except Exception as error:  # jinja errors, and exceptions that a template raises
         system = "" if system_prompt is None else " with a system message (model.system_prompt)"
         reason = " ".join(str(error).split())
         raise InputError(
@@ -126,7 +128,7 @@ def _rendered(
 
 
 def token_ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[int, ...]:
-    """Token ids of a piece of text, nothing added at either end."""
+    """Token ids of a text, without special tokens at its start and end."""
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
@@ -134,8 +136,8 @@ def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int:
     """Id of the one token that ends the assistant's turn.
 
     It is the first marker (`<|im_end|>`, `<|eot_id|>`, `</s>`) that the template writes after
-    every answer. Without a marker it is the tokenizer's end-of-sequence token. The text after
-    every answer is found as the common end of two rendered answers.
+    every answer. Without a marker it is the tokenizer's end-of-sequence token. The common end of
+    two rendered answers is the text that the template writes after every answer.
 
     Raises:
         InputError: the template cannot render an answer, or leaves it out.
@@ -146,13 +148,15 @@ def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int:
             raise InputError(f"{tokenizer.name_or_path}: the chat template leaves the answer out")
         same = takewhile(lambda pair: pair[0] == pair[1], zip(*map(reversed, texts), strict=False))
         following = "".join(character for character, _ in same)[::-1]
-        markers = [token for token in token_ids(tokenizer, following) if _marks(tokenizer, token)]
+        markers = [
+            token for token in token_ids(tokenizer, following) if _is_marker(tokenizer, token)
+        ]
         _end_of_turn[tokenizer] = markers[0] if markers else tokenizer.eos_token_id
     return _end_of_turn[tokenizer]
 
 
-def _marks(tokenizer: "PreTrainedTokenizerBase", token: int) -> bool:
-    """Whether a token is a marker, not text; some vocabularies add runs of spaces as tokens."""
+def _is_marker(tokenizer: "PreTrainedTokenizerBase", token: int) -> bool:
+    """Whether a token is a marker, not text; some vocabularies have added tokens of spaces."""
     added = tokenizer.added_tokens_decoder.get(token)
     return token in tokenizer.all_special_ids or (
         added is not None and (added.special or not added.content.isspace())
@@ -160,14 +164,14 @@ def _marks(tokenizer: "PreTrainedTokenizerBase", token: int) -> bool:
 
 
 def stop_ids(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
-    """Ids at which a generated answer is over: end-of-turn and end-of-sequence."""
+    """Ids that end a generated answer: end-of-turn and end-of-sequence."""
     return frozenset({end_of_turn(tokenizer), tokenizer.eos_token_id} - {None})
 
 
 def encode_prompt(
     tokenizer: "PreTrainedTokenizerBase", question: str, system_prompt: str | None = None
 ) -> list[int]:
-    """Token ids of everything before the answer, as used in training and in generation.
+    """Token ids of everything before the answer, the same in training and in generation.
 
     Raises:
         InputError: the chat template does not accept the question or the system prompt.
@@ -181,9 +185,9 @@ def encode(
     answer: str,
     system_prompt: str | None = None,
 ) -> Encoded:
-    """Token ids of a question and its answer, the answer closed by one end-of-turn token.
+    """Token ids of a question and its answer, with one end-of-turn token after the answer.
 
-    The two pieces are tokenised apart, so that the prompt is the same ids whatever follows it.
+    Both parts are tokenised separately, so that the ids of the prompt do not depend on the answer.
 
     Raises:
         InputError: the chat template does not accept the question or the system prompt.
@@ -198,9 +202,9 @@ def subject_span(
     subject: str,
     system_prompt: str | None = None,
 ) -> int | None:
-    """Index in `encode_prompt`'s ids of the last token of `subject`.
+    """Index of the last token of `subject` in the ids of `encode_prompt`.
 
-    The subject's last mention in the question counts, upper and lower case alike.
+    It is the subject's last mention in the question; upper and lower case do not matter.
 
     Returns:
         The index, or None if the question does not mention the subject.
@@ -214,11 +218,13 @@ def subject_span(
     if at_question < 0 or not mentions or not subject.strip():
         return None
     end = at_question + mentions[-1].end()
-    return (_covering if tokenizer.is_fast else _covering_by_decoding)(tokenizer, text, end - 1)
+    return (_covering_token if tokenizer.is_fast else _covering_token_by_decoding)(
+        tokenizer, text, end - 1
+    )
 
 
-def _covering(tokenizer: "PreTrainedTokenizerBase", text: str, character: int) -> int | None:
-    """Index of the last token that covers a given character of the text."""
+def _covering_token(tokenizer: "PreTrainedTokenizerBase", text: str, character: int) -> int | None:
+    """Index of the last token that covers a character of the text."""
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     covering = [
         index
@@ -228,10 +234,10 @@ def _covering(tokenizer: "PreTrainedTokenizerBase", text: str, character: int) -
     return covering[-1] if covering else None
 
 
-def _covering_by_decoding(
+def _covering_token_by_decoding(
     tokenizer: "PreTrainedTokenizerBase", text: str, character: int
 ) -> int | None:
-    """The same for a tokenizer without offsets: the first token by which the text is complete."""
+    """The same for a tokenizer without offsets: the first token that completes the text."""
     ids = token_ids(tokenizer, text)
     wanted = "".join(text[: character + 1].split())  # decoding may add or drop spaces
     for index in range(len(ids)):
@@ -244,18 +250,18 @@ def _covering_by_decoding(
 def collate(batch: Sequence[Encoded], pad_id: int, side: str = "right") -> dict[str, torch.Tensor]:
     """Pad a batch to its longest sequence.
 
-    The attention mask comes from the lengths, never from the ids: where padding and end-of-turn
-    are one token, comparing ids would hide every real end of turn.
+    The attention mask is made from the lengths, not from the ids: if padding and end-of-turn are
+    the same token, a comparison of ids would mask every real end of turn.
 
     Args:
-        batch: B conversations; a prompt alone is one with empty `answer_ids`.
-        pad_id: id written into the padding; its value has no influence.
-        side: where the padding goes, `right` or `left`.
+        batch: B conversations; a prompt without an answer has empty `answer_ids`.
+        pad_id: id of the padding; its value has no influence.
+        side: side of the padding, `right` or `left`.
 
     Returns:
         `input_ids`, `attention_mask` (1 = real) and `labels` (`IGNORE` on prompt and padding),
-        each int64 (B, T). With `side="left"` also `position_ids`, counted from each
-        sequence's own start, without which a left-padded sequence is read at wrong positions.
+        each int64 (B, T). With `side="left"` also `position_ids`, counted from the start of each
+        sequence; otherwise the model would read it at wrong positions.
     """
     if side not in ("right", "left"):
         raise ValueError(f"side is {side!r}; allowed are 'right' and 'left'")

@@ -1,9 +1,8 @@
-"""Greedy answers in batches: the most probable token, again and again, until end-of-turn.
+"""Generate greedy answers in batches: the most probable token at each step, until end-of-turn.
 
-Sampling settings that a model folder brings along (temperature, repetition penalty, …) are
-ignored: a measured answer is the model's own first choice. Questions are batched by length and
-padded on the left; a row that has ended leaves the batch with its cache, so that one endless
-answer of a collapsed model costs one row and not the whole batch.
+Sampling settings in a model folder (temperature, repetition penalty, …) are ignored. Questions are
+batched by length and padded on the left. A row that has ended is removed from the batch and its
+cache. So a collapsed model that never ends one answer computes only this row to the limit.
 """
 
 import inspect
@@ -24,10 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Generation:
-    """An answer's `text`, special tokens left out; `stopped`: it ended by end-of-turn.
+    """A generated answer.
 
-    The text is in Unicode normal form C. `ids`: the generated tokens, without the one that ended
-    the answer.
+    Attributes:
+        text: the text without special tokens, in Unicode normal form C.
+        stopped: whether the answer ended with end-of-turn.
+        ids: the generated tokens, without the one that ended the answer.
     """
 
     text: str
@@ -49,13 +50,13 @@ def generate(
         model: a causal LM or peft model in eval mode.
         tokenizer: the model's own.
         questions: Q questions.
-        max_new_tokens: longest answer in tokens, end-of-turn included.
-        batch_size: questions per batch at most.
-        system_prompt: put before every question.
+        max_new_tokens: largest number of tokens of an answer, with end-of-turn.
+        batch_size: largest number of questions per batch.
+        system_prompt: system message before every question.
 
     Returns:
-        Q generations. Where a step's logits are not finite the text is empty and `stopped`
-        False.
+        Q generations. If the logits of a step are not finite, the text is empty and `stopped`
+        is False.
 
     Raises:
         InputError: a prompt and its answer would exceed the model's positions, or a token is not
@@ -82,7 +83,7 @@ def generate(
 
 
 def _stop_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
-    """End-of-turn and end-of-sequence of the tokenizer, and those the model folder declares."""
+    """End-of-turn and end-of-sequence of the tokenizer, and stop tokens of the model folder."""
     declared = getattr(unwrapped(model).generation_config, "eos_token_id", None)
     declared = [declared] if isinstance(declared, int) else declared or []
     return stop_ids(tokenizer) | set(declared)
@@ -95,7 +96,7 @@ def _greedy(
     stop: frozenset[int],
     max_new_tokens: int,
 ) -> list[tuple[list[int], bool]]:
-    """Token ids (without the stop token) and whether it stopped, for each row of a batch."""
+    """Token ids (without the stop token) and whether the answer stopped, for each row."""
     from transformers import DynamicCache
 
     device = model.device
@@ -106,10 +107,10 @@ def _greedy(
     ids = padded["input_ids"].to(device)  # (rows, T), then (rows, 1)
     mask = padded["attention_mask"].to(device)  # (rows, all tokens so far)
     positions = padded["position_ids"].to(device)
-    rows = list(range(len(ids)))  # which row of the batch each row still running is
+    rows = list(range(len(ids)))  # for each remaining row its index in the batch
     texts: list[list[int]] = [[] for _ in rows]
     stopped = [False] * len(rows)
-    ended: set[int] = set()  # rows that have ended: they stay where a cache cannot let them go
+    ended: set[int] = set()  # ended rows; they stay if the cache cannot remove rows
     for step in range(max_new_tokens):
         logits = model(
             input_ids=ids,
@@ -137,7 +138,7 @@ def _greedy(
         if not running or step + 1 == max_new_tokens:
             break
         ids, positions = best.indices[:, None], positions[:, -1:] + 1
-        if len(running) < len(rows) and _lets_rows_go(cache):
+        if len(running) < len(rows) and _can_remove_rows(cache):
             keep = torch.tensor(running, device=device)
             cache.batch_select_indices(keep)
             ids, mask, positions = ids[keep], mask[keep], positions[keep]
@@ -146,6 +147,6 @@ def _greedy(
     return list(zip(texts, stopped, strict=True))
 
 
-def _lets_rows_go(cache: "DynamicCache") -> bool:
-    """Whether single rows can be taken out; convolutions and linear attention cannot do it."""
+def _can_remove_rows(cache: "DynamicCache") -> bool:
+    """Whether single rows can be removed; convolutions and linear attention do not allow it."""
     return all(hasattr(layer, "batch_select_indices") for layer in cache.layers)

@@ -1,13 +1,13 @@
 """Mixture-of-experts layers whose experts are one stacked parameter (transformers 5).
 
-Mixtral, Qwen2-MoE, Qwen3-MoE and others keep the matrices of all experts in 3-D parameters.
+Mixtral, Qwen2-MoE, Qwen3-MoE and others store the matrices of all experts in 3-D parameters.
 Adapters and bitsandbytes find no `nn.Linear` there. This module computes experts in a way that
 supports both:
 
 - base weights: expert by expert, `inputs @ W[expert].T`, as in transformers' own loop;
-- a LoRA (peft's `target_parameters`): `inputs @ A[expert].T @ B[expert].T` is added. peft adds
+- a LoRA (peft's `target_parameters`): add `inputs @ A[expert].T @ B[expert].T`. peft itself adds
   B·A to the weight before the product. In bfloat16 this loses all changes smaller than half a
-  rounding step of the weight: most of an unlearning update;
+  rounding step of the weight, which is most of an unlearning update;
 - quantization: the parameter is a list of bitsandbytes layers, one per expert.
 """
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from peft.tuners.lora.layer import ParamWrapper
 
 IMPLEMENTATION = "expert_by_expert"
-"""The name under which transformers knows `expert_by_expert`."""
+"""Name of `expert_by_expert` in the registry of transformers."""
 
 
 def expert_modules(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """Modules of stacked experts whose computation transformers allows to replace."""
+    """Modules of stacked experts whose computation can be replaced in transformers."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -69,7 +69,7 @@ def expert_by_expert(
     Returns:
         (tokens, hidden), the weighted sum of each token's experts.
     """
-    if hidden_states.is_meta:  # no values to route by
+    if hidden_states.is_meta:  # no values, so no routing
         return torch.empty_like(hidden_states)
     tokens, chosen = top_k_index.shape
     expert_of = top_k_index.reshape(-1)
@@ -138,10 +138,10 @@ def lora_factors(wrapper: "ParamWrapper", adapter: str) -> tuple[torch.Tensor, t
 
 
 def compute_lora_beside_weights(model: torch.nn.Module) -> None:
-    """Make LoRAs on parameters add their output, instead of changing the weights.
+    """Make LoRAs on parameters add their output instead of changing the weights.
 
-    LoRAs on stacked experts are applied in `expert_by_expert`. Those on the weight of a linear
-    layer work as on any linear layer. For other parameters peft's own method stays.
+    `expert_by_expert` applies LoRAs on stacked experts. A LoRA on the weight of a linear layer
+    works as on any linear layer. Other parameters keep the method of peft.
     """
     from peft.tuners.lora.layer import ParamWrapper
 

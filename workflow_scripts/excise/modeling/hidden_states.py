@@ -1,19 +1,19 @@
-"""How far hidden states moved between two models, layer by layer, at chosen tokens.
+"""Measure how far hidden states differ between two models, layer by layer, at chosen tokens.
 
-One teacher-forced pass over question and answer gives the states of all layers at all
-positions. They are taken from the transformer blocks themselves: number 0 is what enters the
-first block (the embeddings), number k what leaves block k, and the last one is therefore
-*before* the final norm, like all others. (`output_hidden_states` returns it after the norm.)
+One teacher-forced forward pass over question and answer gives the states of all layers at all
+positions. They are inputs and outputs of the transformer blocks: state 0 is the input of the first
+block (the embeddings), state k is the output of block k. So the last state is *before* the final
+norm, like all others. (`output_hidden_states` returns it after the norm.)
 
-Positions, none of them ever token 0, whose state is large and the same in every prompt:
+Positions (token 0 is never used, because its state is large and the same in every prompt):
 
 - `last_subject`: the last token of the person's name in the question; questions without a
   subject have no such record.
-- `last_prompt`: the last token before the answer, from which its first token is predicted.
-- `answer`: every token of the true answer, end-of-turn left out; drift and angle are computed
-  token by token and then averaged.
+- `last_prompt`: the last token before the answer, which predicts its first token.
+- `answer`: every token of the true answer, without end-of-turn; drift and angle are computed
+  for each token and then averaged.
 
-Both models read the same batches, so a model compared with itself moves exactly 0.
+Both models read the same batches, so the drift of a model from itself is exactly 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ POSITIONS = ("last_subject", "last_prompt", "answer")
 
 @dataclass(frozen=True)
 class Token:
-    """One token whose states are read: of which item, for which position."""
+    """One token whose states are read, with its item and position."""
 
     item: int
     position: str
@@ -44,14 +44,14 @@ class Token:
 
 
 class Reader:
-    """The questions to read and where to look, tokenised once for all models.
+    """The questions and the tokens whose states are read, tokenised once for all models.
 
     Args:
         tokenizer: the base model's.
         items: the questions, with their true answers.
-        batch_size: sequences per forward pass at most.
-        positions: out of `POSITIONS`.
-        system_prompt: put before every question.
+        batch_size: largest number of sequences per forward pass.
+        positions: some of `POSITIONS`.
+        system_prompt: system message before every question.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Reader:
 
     @torch.inference_mode()
     def read(self, model: "PreTrainedModel") -> Iterator[torch.Tensor]:
-        """The model's states batch by batch, in the order of `tokens`.
+        """Read the model's states batch by batch, in the order of `tokens`.
 
         Yields:
             fp64 (tokens of the batch, L + 1 layers, hidden), on the model's device.
@@ -123,7 +123,7 @@ class Reader:
 def _columns(
     encoded: Encoded, subject: int | None, positions: Sequence[str]
 ) -> list[tuple[str, int]]:
-    """Where in a sequence to look, as (position, column); column 0 is never among them."""
+    """Tokens of a sequence to read, as (position, column), without column 0."""
     prompt = len(encoded.prompt_ids)
     found = {
         "last_subject": [] if subject is None else [subject],
@@ -134,7 +134,7 @@ def _columns(
 
 
 class _States:
-    """Hooks on the blocks, for one forward pass: keeps the states of chosen tokens alone."""
+    """Hooks on the blocks for one forward pass; they keep the states of the chosen tokens."""
 
     def __init__(self, model: torch.nn.Module, rows: torch.Tensor, columns: torch.Tensor) -> None:
         self.blocks = blocks(model)
@@ -145,14 +145,14 @@ class _States:
         self.layers.append(states[self.rows, self.columns].double())
 
     def __enter__(self) -> "_States":
-        def entering(_module, args, kwargs):
+        def keep_input(_module, args, kwargs):
             self._keep(args[0] if args else kwargs["hidden_states"])
 
-        def leaving(_module, _args, output):
+        def keep_output(_module, _args, output):
             self._keep(output[0] if isinstance(output, tuple) else output)
 
-        self.hooks = [self.blocks[0].register_forward_pre_hook(entering, with_kwargs=True)]
-        self.hooks += [block.register_forward_hook(leaving) for block in self.blocks]
+        self.hooks = [self.blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True)]
+        self.hooks += [block.register_forward_hook(keep_output) for block in self.blocks]
         return self
 
     def __exit__(self, *_error) -> None:
@@ -174,9 +174,9 @@ def blocks(model: torch.nn.Module) -> torch.nn.ModuleList:
 
 
 class Reference:
-    """The states everything else is compared with, read once.
+    """States of the reference model, read once; all other models are compared with them.
 
-    Holds one fp32 number per token, layer and hidden dimension: 4·(L + 1)·hidden bytes a token.
+    Holds one fp32 number per token, layer and hidden dimension: 4·(L + 1)·hidden bytes per token.
 
     Args:
         reader: the questions.
@@ -186,7 +186,7 @@ class Reference:
     def __init__(self, reader: Reader, model: "PreTrainedModel") -> None:
         self.reader = reader
         read = [states.float().cpu() for states in reader.read(model)]
-        self.states = torch.cat(read)  # (tokens, L + 1, hidden), fp32 as they were computed
+        self.states = torch.cat(read)  # (tokens, L + 1, hidden), fp32 as computed
         self.spread = torch.empty(self.states.shape[:2], dtype=torch.float64)  # (tokens, L + 1)
         for position in reader.positions:
             here = [i for i, token in enumerate(reader.tokens) if token.position == position]
@@ -195,17 +195,17 @@ class Reference:
                 self.spread[here] = (states - states.mean(dim=0)).norm(dim=-1)
 
     def compare(self, model: "PreTrainedModel") -> list[dict]:
-        """How far the model's states are from the reference's.
+        """Drift and angle between the model's states and those of the reference.
 
         drift_ℓ = ‖h_model − h_reference‖ / ‖h_reference − μ_ℓ‖, where μ_ℓ is the mean of the
         reference's states at that position over all items (for `answer`: over all their
-        tokens). 0: the same state; 1: as far away as this question is from the average one.
-        angle: between h_model and h_reference, in degrees, 0 to 180. Both in fp64.
+        tokens). 0: the same state; 1: the distance of this question from the average question.
+        angle: between h_model and h_reference, in degrees, 0 to 180. Both are in fp64.
 
         Returns:
             Records `{id, set, person_id, slot, position, drift, angle_degrees}`, item by item;
-            the last two hold one number per layer, 0 … L, to 6 significant digits, NaN where
-            the model's states are.
+            the last two hold one number per layer, 0 … L, to 6 significant digits, and NaN
+            where the model's states are NaN.
         """
         tokens = self.reader.tokens
         sums: dict[tuple[int, str], torch.Tensor] = {}  # (2, L + 1): drift and angle
@@ -214,14 +214,14 @@ class Reference:
         for states in self.reader.read(model):
             part = slice(start, start + len(states))
             reference = self.states[part].to(states.device).double()
-            moved = torch.stack(
+            difference = torch.stack(
                 [
                     relative_drift(states, reference, self.spread[part].to(states.device)),
                     angle_degrees(states, reference),
                 ],
                 dim=1,
             ).cpu()  # (tokens, 2, L + 1)
-            for token, numbers in zip(tokens[part], moved, strict=True):
+            for token, numbers in zip(tokens[part], difference, strict=True):
                 key = (token.item, token.position)
                 sums[key] = sums[key] + numbers if key in sums else numbers
                 counts[key] = counts.get(key, 0) + 1
@@ -234,8 +234,8 @@ class Reference:
         ]
 
     @staticmethod
-    def _record(item: Item, position: str, moved: torch.Tensor) -> dict:
-        drift, angle = ([float(f"{value:.6g}") for value in row] for row in moved.tolist())
+    def _record(item: Item, position: str, difference: torch.Tensor) -> dict:
+        drift, angle = ([float(f"{value:.6g}") for value in row] for row in difference.tolist())
         return {
             "id": item.id,
             "set": item.set,
@@ -250,23 +250,23 @@ class Reference:
 def relative_drift(
     states: torch.Tensor, reference: torch.Tensor, spread: torch.Tensor
 ) -> torch.Tensor:
-    """‖h − h_ref‖ / spread, and exactly 0 where nothing moved, whatever the spread.
+    """‖h − h_ref‖ / spread, and exactly 0 where both states are equal, for any spread.
 
     Args:
         states: (…, hidden).
         reference: (…, hidden).
-        spread: (…), how far the reference is from its mean; 0 where all questions share one
-            state, as the embedding of the last prompt token is.
+        spread: (…), distance of the reference from its mean; 0 if all questions share one state,
+            for example the embedding of the last prompt token.
     """
-    moved = (states - reference).norm(dim=-1)
-    return torch.where(moved == 0, moved, moved / spread)
+    difference = (states - reference).norm(dim=-1)
+    return torch.where(difference == 0, difference, difference / spread)
 
 
 def angle_degrees(states: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Angle between two vectors (…, hidden) in degrees, accurate also near 0 and 180.
 
-    2·atan2(‖a − b‖, ‖a + b‖) of the unit vectors (Kahan); arccos of their product would read
-    any angle below 1e-6 as 0 or as noise.
+    2·atan2(‖a − b‖, ‖a + b‖) of the unit vectors (Kahan). With arccos of their product, angles
+    below 1e-6 would be 0 or noise.
     """
     a = torch.nn.functional.normalize(states, dim=-1)
     b = torch.nn.functional.normalize(reference, dim=-1)

@@ -1,9 +1,9 @@
 """A model's weight matrices, and what share of them is adapted or quantized.
 
 All parameters of two or more dimensions count, except embeddings and the output head. Adapters and
-quantization reach linear layers and stacked experts. They leave two kinds unchanged, which every
-result names. Gates choose the experts of a token; rounding one would change which experts answer.
-Other matrices, such as convolutions, are in no linear layer.
+quantization can change linear layers and stacked experts. They do not change two other kinds, which
+every result lists. Gates choose the experts of a token; rounding them would change this choice.
+Other matrices, for example convolutions, are not linear layers.
 """
 
 import re
@@ -31,8 +31,12 @@ REASONS = {
 class Matrix:
     """One parameter of two or more dimensions.
 
-    `kind` is linear, expert (all experts' matrices, stacked), gate, convolution, state or other;
-    `owner` is the module that contains it; for a peft model, the base model's module.
+    Attributes:
+        name: the parameter's name in the base model.
+        kind: linear, expert (the stacked matrices of all experts), gate, convolution, state or
+            other.
+        owner: the module that contains it; for a peft model, the module of the base model.
+        parameter: the parameter itself.
     """
 
     name: str
@@ -47,9 +51,9 @@ class Matrix:
 
 
 def weight_matrices(model: torch.nn.Module) -> list[Matrix]:
-    """All matrices of a model except embeddings and output head; tied ones once.
+    """All matrices of a model except embeddings and output head; each tied matrix once.
 
-    For a peft model: the matrices of its base model, under their names there.
+    For a peft model: the matrices of its base model, with their names there.
     """
     from transformers.pytorch_utils import Conv1D
 
@@ -92,27 +96,27 @@ def _is_experts(module: torch.nn.Module) -> bool:
 
 
 def _gates(model: torch.nn.Module) -> set[int]:
-    """Ids of the gate weights: they select experts and weight their outputs.
+    """Python ids of the gate weights, which select experts and weight their outputs.
 
-    They are named gate or router, with one output per expert, or one for the shared expert.
+    Their names contain gate or router. They have one output per expert, or one for a shared expert.
     """
     found = set()
     for name, experts in expert_modules(model).items():
         block = model.get_submodule(name.replace(".base_layer", "").rpartition(".")[0])
         for own_name, parameter in block.named_parameters():
             own_name = own_name.replace(".base_layer", "")
-            called_gate = re.search(r"(^|[._])(gate|router)(\.|$)", own_name)
-            if called_gate and parameter.ndim == 2 and len(parameter) in (1, experts.num_experts):
+            has_gate_name = re.search(r"(^|[._])(gate|router)(\.|$)", own_name)
+            if has_gate_name and parameter.ndim == 2 and len(parameter) in (1, experts.num_experts):
                 found.add(id(parameter))
     return found
 
 
 def check_reach(model: torch.nn.Module, name: str) -> None:
-    """Check that adapters and quantization reach a model's matrices.
+    """Check that adapters and quantization can change a model's matrices.
 
     Args:
         model: any causal LM, also on the meta device.
-        name: what the message calls it.
+        name: name of the model, for the message.
 
     Raises:
         InputError: more than `OUT_OF_REACH_LIMIT` of the weights are in parameters of an
@@ -132,7 +136,7 @@ def check_reach(model: torch.nn.Module, name: str) -> None:
 
 @dataclass(frozen=True)
 class Share:
-    """A share of the matrix weights, and a line for each reason why it is not 1."""
+    """A share of the matrix weights; `left_out` has a line for each reason why it is below 1."""
 
     share: float
     left_out: list[str]
@@ -144,7 +148,7 @@ def share_of(
     """The share of the weights in matrices for which `has` is true.
 
     Args:
-        matrices: of a model, from `weight_matrices`.
+        matrices: a model's matrices, from `weight_matrices`.
         has: whether a matrix is adapted, or quantized.
         otherwise: the reason given for a linear layer or an expert without it.
     """
@@ -164,5 +168,5 @@ def share_of(
 
 
 def _patterns(matrices: list[Matrix]) -> list[str]:
-    """Distinct names, with * in place of layer numbers."""
+    """Distinct names, with * instead of layer numbers."""
     return sorted({re.sub(r"\b\d+\b", "*", matrix.name) for matrix in matrices})

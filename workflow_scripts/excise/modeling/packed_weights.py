@@ -1,6 +1,6 @@
-"""Read the headers of weight files; no weights are loaded, and no torch is needed.
+"""Read the headers of weight files, without loading weights or importing torch.
 
-The headers also show whether the weights are plain numbers or packed codes.
+The headers show whether the weights are plain numbers or packed codes.
 """
 
 import json
@@ -46,8 +46,8 @@ def _header(path: Path) -> dict[str, dict]:
 def quantized_already(folder: str | Path) -> str | None:
     """Why a model's weights count as quantized (GPTQ, AWQ, bitsandbytes, fp8 …); None if not.
 
-    Such weights cannot be adapted, measured or quantized here. Rounding would remove an update that
-    is merged into them, and the norm of packed codes is not the norm of the weights.
+    Such weights cannot be adapted, measured or quantized here. Rounding would remove a merged
+    update, and the norm of packed codes is not the norm of the weights.
     """
     folder = Path(folder)
     needed = "use weights in float32, bfloat16 or float16"

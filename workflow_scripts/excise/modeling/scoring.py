@@ -1,4 +1,6 @@
-"""Log-probabilities of given answers, many answers to a question in one sequence.
+"""Log-probabilities of answers without gradients, many answers to a question in one sequence.
+
+`differentiable_logprobs` computes them with gradients, for losses.
 
 The prompt is read once, and all its answers follow it in one sequence: a tree. The attention mask
 lets each answer see only the prompt and itself. Its positions continue those of the prompt. So its

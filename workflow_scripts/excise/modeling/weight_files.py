@@ -1,7 +1,8 @@
-"""Check that a model's weight files are complete: index, headers and sizes; no torch here.
+"""Check that a model's weight files are complete: index, headers and sizes, without torch.
 
-A safetensors file is 8 bytes (length of the header), the header (JSON: name → dtype, shape,
-data_offsets) and the numbers. An interrupted download leaves a file shorter than its header says.
+A safetensors file has three parts: 8 bytes (length of the header), the header (JSON: name → dtype,
+shape, data_offsets), and the numbers. After an interrupted download, a file is shorter than its
+header says.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Who pays: checked once at the start, then taken from the profile.
+"""Accounts: checked once at the start, then taken from the profile.
 
-The plugin (2.8.0) would ask sacctmgr, then sshare, before every submission, for as long as they
-take, and fail the job where neither answers; where no account is named it would guess one.
+Before every submission, the plugin (2.8.0) would ask sacctmgr, then sshare, without a time limit.
+If neither answers, it fails the job. If the profile names no account, it guesses one.
 """
 
 import getpass
@@ -16,39 +16,43 @@ from excise.slurm.job_request import PROFILE, JobRequest
 
 
 def check_accounts(requests: Iterable[JobRequest]) -> str | None:
-    """Check that the accounts which jobs name are ours.
+    """Check that the user has the accounts that jobs name.
 
     Returns:
-        A warning where nobody knows: then sbatch will tell.
+        A warning if SLURM lists no accounts; sbatch then reports a wrong one.
 
     Raises:
-        InputError: one is not; the message names those that are.
+        InputError: the user does not have one of them; the message lists the user's accounts.
     """
-    named = {account: one.rule for one in requests for account in names(one.account)}
-    if not named:
+    requested = {account: one.rule for one in requests for account in names(one.account)}
+    if not requested:
         return None
-    ours = our_accounts()
-    if not ours:
-        return f"neither sacctmgr nor sshare knows your accounts; {', '.join(named)} is not checked"
-    for account, rule in named.items():
-        if account.lower() not in ours:
+    available = user_accounts()
+    if not available:
+        return (
+            "neither sacctmgr nor sshare lists your accounts; "
+            f"{', '.join(requested)} is not checked"
+        )
+    for account, rule in requested.items():
+        if account.lower() not in available:
             raise InputError(
-                f"{PROFILE}: slurm_account of {rule} is {account}; yours: {', '.join(sorted(ours))}"
+                f"{PROFILE}: slurm_account of {rule} is {account}; "
+                f"yours: {', '.join(sorted(available))}"
             )
     return None
 
 
-def our_accounts() -> set[str]:
-    """Our accounts in lower case, as SLURM compares them; none where nobody knows them."""
+def user_accounts() -> set[str]:
+    """The user's accounts in lower case, as SLURM compares them; empty if SLURM lists none."""
     user = ["user", getpass.getuser()]
-    questions = (
+    queries = (
         ["sacctmgr", "--noheader", "--associations", "list", *user, "format=account%256"],
         ["sshare", "--Users", "--noheader", "--format", "Account%256"],
     )
-    for question in questions:
+    for query in queries:
         try:
-            found = {name.lower() for name in commands.ask(*question).split()}
-        except (commands.SlurmSilentError, InputError):
+            found = {name.lower() for name in commands.ask(*query).split()}
+        except (commands.NoAnswerError, InputError):
             continue
         if found:
             return found
@@ -56,11 +60,11 @@ def our_accounts() -> set[str]:
 
 
 def names(accounts: str | None) -> list[str]:
-    """The accounts of a resource `slurm_account`; jobs are submitted with the first."""
+    """The accounts in a resource `slurm_account`; the plugin submits jobs with the first one."""
     return [name for name in re.split(r"[,\s]+", accounts or "") if name]
 
 
 def account_argument(job: Any) -> Iterator[str]:
-    """For the plugin: sbatch's argument, from the profile and without a question to anybody."""
+    """The argument of sbatch, for the plugin: from the profile, without a query to SLURM."""
     first = names(str(job.resources.get("slurm_account") or ""))[:1]
     yield "".join(f" -A {shlex.quote(name)}" for name in first)

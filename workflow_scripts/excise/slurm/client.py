@@ -1,9 +1,11 @@
-"""`sacct` and `sbatch` as the SLURM plugin of Snakemake should see them.
+"""`sacct` and `sbatch` as Snakemake's SLURM plugin should see them.
 
-profiles/slurm/bin puts them before the real ones, in the PATH of Snakemake itself. The plugin
-(2.8.0) forgets its jobs when a status query fails, does not know all of sacct's words, and gives
-a job up when the controller is away for the moment of its submission, or takes no more for now. The
-faults, one by one: docs/cluster.md.
+profiles/slurm/bin puts these programs before the real ones, in the PATH of Snakemake itself. They
+work around faults of the plugin (2.8.0), which docs/cluster.md lists:
+
+- it forgets its jobs when a status query fails;
+- it does not know all states that sacct reports;
+- it fails a job if the controller does not answer during the submission, or accepts no more jobs.
 """
 
 import contextlib
@@ -20,23 +22,23 @@ from pathlib import Path
 
 BIN = Path(__file__).parents[3] / "profiles" / "slurm" / "bin"
 STATUS_QUERY = "--format=JobIdRaw,State"
-# The plugin gives a query 60 s: sacct and then squeue must fit.
+# The plugin gives a status query 60 s. Both sacct and squeue must finish in this time.
 QUERY_SECONDS = 25
-# It asks for the steps of each failed job, ten times one after the other, and can do without.
+# The plugin asks for the steps of each failed job, up to ten times, and can work without them.
 DETAIL_SECONDS = 3
-# sbatch itself tries for a minute or two; one that still hangs then is ended.
+# sbatch itself retries for a minute or two. After this time it hangs, and it is killed.
 SUBMIT_SECONDS = 180
-# How long a submission waits for a controller that is away.
-PATIENCE_SECONDS = 20 * 60
-# Between questions to it; and what it gets to work off a submission that broke off.
+# How long a submission waits for a controller that does not answer.
+MAX_WAIT_SECONDS = 20 * 60
+# Between two queries to the controller. It needs this time to finish an interrupted submission.
 PAUSE_SECONDS = 5
-# Between two tries of a submission that waits for room.
-ROOM_PAUSE_SECONDS = 30
-# Environment variable with a folder in which such a submission leaves word of why it waits. Without
-# it nobody would tell the user: then it does not wait.
-ROOM_FOLDER = "EXCISE_NO_ROOM"
+# Between two attempts of a submission while the queue is full.
+QUEUE_FULL_PAUSE_SECONDS = 30
+# Environment variable that names a folder. A submission that waits for a full queue writes a notice
+# there, which `watch` reports. Without this folder a submission does not wait.
+QUEUE_FULL_FOLDER = "EXCISE_NO_ROOM"
 
-# What sacct says of a job that SLURM may have put back into the queue: only squeue knows.
+# sacct reports these states also for a job that SLURM has requeued. Only squeue knows.
 MAYBE_REQUEUED = {"PREEMPTED", "NODE_FAIL", "REQUEUED"}
 
 CONTROLLER_AWAY = re.compile(
@@ -44,9 +46,9 @@ CONTROLLER_AWAY = re.compile(
     "|communication connection failure|zero bytes were transmitted",
     re.IGNORECASE,
 )
-# A limit of how many jobs a user, an account or a cluster may have: there is room when some end.
-# The second line says that the cluster is full; sbatch itself has tried for two minutes by then.
-NO_ROOM = re.compile(
+# First line: limits on the number of jobs of a user, an account or a cluster. When jobs end, SLURM
+# accepts new ones. Second line: the cluster is full; sbatch itself has retried for two minutes.
+QUEUE_FULL = re.compile(
     r"\b(?:Assoc|QOS)(?:Max|Grp)SubmitJobs?\w*Limit\b"
     "|job queue full|temporarily un(?:available|able to accept job)",
     re.IGNORECASE,
@@ -54,17 +56,17 @@ NO_ROOM = re.compile(
 
 
 def real_program(name: str) -> str | None:
-    """Path of the program that ours stands before; None when there is none."""
+    """Path of the real program behind ours; None if there is none."""
     places = [place for place in os.get_exec_path() if Path(place).resolve() != BIN.resolve()]
     return shutil.which(name, path=os.pathsep.join(places))
 
 
 def sacct(arguments: Sequence[str]) -> int:
-    """The status query answered so that no job is forgotten; everything else by the real sacct.
+    """Answer the status query so that the plugin forgets no job; pass on all other queries.
 
     Returns:
-        The exit status: 0 for every status query. An empty answer means "nothing new" to the
-        plugin, a failed one makes it forget all its jobs.
+        The exit status, 0 for every status query. For the plugin, an empty answer means "nothing
+        new". After a failed query it would forget all its jobs.
     """
     program = real_program("sacct")
     if STATUS_QUERY in arguments:
@@ -83,10 +85,10 @@ def sacct(arguments: Sequence[str]) -> int:
 
 
 def job_states(program: str | None, arguments: list[str], name: str) -> dict[str, str]:
-    """States of the jobs of a name, in words that the plugin knows.
+    """States of all jobs with one name, limited to states that the plugin knows.
 
-    sacct is asked first; squeue where sacct fails (accounting off or away) or cannot know.
-    Where neither answers, nothing is said of any job.
+    sacct is asked first. squeue is asked if sacct fails (accounting is off or does not answer), or
+    if a job may have been requeued. If neither answers, the result is empty.
     """
     accounted = _table([program, *arguments]) if program else None
     if accounted is not None and not MAYBE_REQUEUED & set(accounted.values()):
@@ -94,31 +96,39 @@ def job_states(program: str | None, arguments: list[str], name: str) -> dict[str
     query = ["--all", "--noheader", "--states=all", "--format=%i|%T", "--name", name]
     queued = _table(["squeue", *query])
     if accounted is None:
-        return {job: lost_is_failed(state) for job, state in (queued or {}).items()}
+        return {job: failed_if_lost(state) for job, state in (queued or {}).items()}
     return {
-        job: in_queue(job, queued) if state in MAYBE_REQUEUED else state
+        job: state_in_queue(job, queued) if state in MAYBE_REQUEUED else state
         for job, state in accounted.items()
     }
 
 
-def in_queue(job: str, queued: dict[str, str] | None) -> str:
-    """State of a job that may be back in the queue, by what the queue holds (None: no answer)."""
+def state_in_queue(job: str, queued: dict[str, str] | None) -> str:
+    """State of a job that SLURM may have requeued.
+
+    Args:
+        job: its id.
+        queued: states of the jobs in the queue; None if squeue did not answer.
+    """
     if queued is None:
-        return "PENDING"  # it is asked again
-    return lost_is_failed(queued.get(job, "FAILED"))
+        return "PENDING"  # the plugin asks again
+    return failed_if_lost(queued.get(job, "FAILED"))
 
 
-def lost_is_failed(state: str) -> str:
-    """A job whose node died or that was preempted, and that SLURM does not run again, failed.
+def failed_if_lost(state: str) -> str:
+    """FAILED for a job that was preempted or lost its node and that SLURM does not run again.
 
-    The plugin would wait for a preempted one for ever, and exclude nodes by what sacct calls them,
-    `None assigned` among them; SLURM keeps jobs off a dead node without its help.
+    The plugin would wait for a preempted job without end. For a dead node it would exclude nodes by
+    the names that sacct prints, `None assigned` among them. SLURM avoids a dead node by itself.
     """
     return "FAILED" if state in MAYBE_REQUEUED else state
 
 
 def _table(command: list[str]) -> dict[str, str] | None:
-    """`job|state` lines, of a state its first word (`CANCELLED by 0`); None: no answer."""
+    """Job → state from lines `job|state`; None: no answer.
+
+    Of a state only the first word counts (`CANCELLED by 0`).
+    """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
@@ -130,136 +140,139 @@ def _table(command: list[str]) -> dict[str, str] | None:
 
 
 def sbatch(arguments: Sequence[str]) -> int:
-    """Submit a job; while the controller is away or has no room, wait for it instead of failing.
+    """Submit a job; wait while the controller does not answer or the queue is full.
 
-    A controller that broke off may have taken the job all the same: it is looked up by its name and
-    what it runs before it is submitted again, and never submitted again without that.
+    A controller that broke the connection may still have accepted the job. So the queue is searched
+    for a job with the same name and work. The job is submitted again only if the search finds none.
     """
     program = real_program("sbatch")
     if program is None:
         print("sbatch: there is none on this machine", file=sys.stderr)
         return 1
     script = sys.stdin.read() if arguments and arguments[-1] == "/dev/stdin" else None
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while True:
-        done = _submit_with_room([program, *arguments], script)
+        done = _submit_while_queue_full([program, *arguments], script)
         away = done.returncode and CONTROLLER_AWAY.search(done.stderr)
-        found = _taken(list(arguments), script, deadline) if away else None
+        found = _find_accepted_job(list(arguments), script, deadline) if away else None
         if found:
             print(found)
             return 0
         if found is None:
-            # The id alone: a site's sbatch may say more, and the plugin would not know which it is.
+            # Only the id: the sbatch of a site may print more lines, which confuse the plugin.
             sys.stdout.write("".join(done.stdout.splitlines(keepends=True)[-1:]))
             sys.stderr.write(done.stderr)
             return done.returncode
 
 
-def _submit_with_room(command: list[str], script: str | None) -> subprocess.CompletedProcess[str]:
-    """The real sbatch, again and again while there is no room and our own jobs may make some."""
-    word = Path(os.environ.get(ROOM_FOLDER, os.devnull)) / str(os.getpid())
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _submit_while_queue_full(
+    command: list[str], script: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run the real sbatch again and again while the queue is full and the user has jobs in it."""
+    notice = Path(os.environ.get(QUEUE_FULL_FOLDER, os.devnull)) / str(os.getpid())
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     try:
         while True:
             done = _submit(command, script)
-            if not done.returncode or not no_room(done.stderr) or not word.parent.is_dir():
+            if not done.returncode or not queue_is_full(done.stderr) or not notice.parent.is_dir():
                 return done
-            if _have_jobs():
-                deadline = time.monotonic() + PATIENCE_SECONDS
+            if _user_has_jobs():
+                deadline = time.monotonic() + MAX_WAIT_SECONDS
             if time.monotonic() > deadline:
                 return done
-            word.write_text(" ".join(done.stderr.split()))
-            time.sleep(ROOM_PAUSE_SECONDS)
+            notice.write_text(" ".join(done.stderr.split()))
+            time.sleep(QUEUE_FULL_PAUSE_SECONDS)
     finally:
         with contextlib.suppress(OSError):
-            word.unlink()
+            notice.unlink()
 
 
-def no_room(said: str) -> bool:
-    """Whether SLURM takes no more jobs for now, by what sbatch says."""
-    return bool(NO_ROOM.search(said))
+def queue_is_full(stderr: str) -> bool:
+    """Whether sbatch reports that SLURM accepts no more jobs for now."""
+    return bool(QUEUE_FULL.search(stderr))
 
 
-def _have_jobs() -> bool:
-    """Whether the user has jobs in the queue: each that ends makes room."""
+def _user_has_jobs() -> bool:
+    """Whether the user has jobs in the queue; the queue has a free place when one of them ends."""
     try:
-        return bool(_answer("squeue", "--all", "--noheader", f"--user={os.getuid()}"))
+        return bool(_output("squeue", "--all", "--noheader", f"--user={os.getuid()}"))
     except (OSError, subprocess.SubprocessError):
         return False
 
 
-def waits_for_room() -> str | None:
-    """What sbatch says to a submission that waits for room; None if none does."""
-    for word in Path(os.environ.get(ROOM_FOLDER, os.devnull)).glob("*"):
-        with contextlib.suppress(OSError):  # it has just ended
-            return word.read_text()
+def queue_full_message() -> str | None:
+    """The message of sbatch to a submission that waits for a full queue; None if none waits."""
+    for notice in Path(os.environ.get(QUEUE_FULL_FOLDER, os.devnull)).glob("*"):
+        with contextlib.suppress(OSError):  # that submission has just ended
+            return notice.read_text()
     return None
 
 
 def _submit(command: list[str], script: str | None) -> subprocess.CompletedProcess[str]:
-    """The real sbatch; one that does not return counts as a controller that is away.
+    """Run the real sbatch once; if it hangs, the result is that of a controller without answer.
 
-    Not if who asked is gone meanwhile: the next run would submit the same job.
+    If Snakemake is gone, nothing is submitted: the next run would submit the same job.
     """
-    if _nobody_listens():
+    if _output_is_closed():
         return subprocess.CompletedProcess(command, 1, "", "")
     try:
         return subprocess.run(
             command, input=script, capture_output=True, text=True, timeout=SUBMIT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        said = f"sbatch: error: Socket timed out (ended after {SUBMIT_SECONDS} s)\n"
-        return subprocess.CompletedProcess(command, 1, "", said)
+        message = f"sbatch: error: Socket timed out (killed after {SUBMIT_SECONDS} s)\n"
+        return subprocess.CompletedProcess(command, 1, "", message)
 
 
-def _nobody_listens() -> bool:
-    """Whether the other end of our output is closed, as it is when Snakemake was killed."""
+def _output_is_closed() -> bool:
+    """Whether the other end of our output is closed, as after a kill of Snakemake."""
     output = select.poll()
     output.register(1, 0)
     return any(event & select.POLLERR for _, event in output.poll(0))
 
 
-def _taken(arguments: list[str], script: str | None, deadline: float) -> str | None:
-    """Id of the job if it was taken, `""` if it was not; None: no answer until the deadline."""
+def _find_accepted_job(arguments: list[str], script: str | None, deadline: float) -> str | None:
+    """Id of the job if SLURM has accepted it, `""` if not; None: no answer until the deadline."""
     while time.monotonic() < deadline:
         time.sleep(PAUSE_SECONDS)
         try:
-            _answer("scontrol", "ping")
-            return _submitted(arguments, script)
+            _output("scontrol", "ping")
+            return _find_same_job(arguments, script)
         except (OSError, subprocess.SubprocessError):
             continue
     return None
 
 
-def _submitted(arguments: list[str], script: str | None) -> str:
-    """Id of the waiting or running job that does the work of this script; empty if there is none.
+def _find_same_job(arguments: list[str], script: str | None) -> str:
+    """Id of a waiting or running job that does the same work as this script; empty if none.
 
-    Perhaps that of an earlier attempt, which was given up when its submission was not answered.
+    It may be the job of an earlier attempt whose submission got no answer.
     """
     wrapped = [one.removeprefix("--wrap=") for one in arguments if one.startswith("--wrap=")]
     wanted = script or "".join(wrapped)
     options = dict(itertools.pairwise(arguments))
     if not wanted or "--job-name" not in options:
         return ""
+    targets = target_jobs(wanted)
     query = ["--all", "--noheader", "--states=PD,CF,R,S", "--format=%i"]
-    for job in _answer("squeue", *query, "--name", options["--job-name"]).split():
-        written = _answer("scontrol", "write", "batch_script", job, "-")
-        if wanted in written or (work_of(wanted) and work_of(wanted) == work_of(written)):
+    for job in _output("squeue", *query, "--name", options["--job-name"]).split():
+        written = _output("scontrol", "write", "batch_script", job, "-")
+        if wanted in written or (targets and targets == target_jobs(written)):
             return job
     return ""
 
 
-def work_of(script: str) -> list[str]:
-    """The jobs of Snakemake that a script runs, whatever the attempt; none if it names none."""
+def target_jobs(script: str) -> list[str]:
+    """The Snakemake jobs that a script runs, independent of the attempt; empty if it has none."""
     found = re.search(r"--target-jobs (.*?) --allowed-rules ", script)
     return sorted(found[1].split()) if found else []
 
 
-def _answer(*command: str) -> str:
-    """What a program prints.
+def _output(*command: str) -> str:
+    """The output of a program.
 
     Raises:
-        OSError, subprocess.SubprocessError: it failed, or did not return in time.
+        OSError, subprocess.SubprocessError: it failed, or did not finish in time.
     """
     return subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=QUERY_SECONDS

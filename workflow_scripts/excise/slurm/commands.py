@@ -1,6 +1,6 @@
-"""Asking SLURM: its partitions, its settings, our own jobs. Nothing here knows Snakemake.
+"""Query SLURM: its partitions, its settings and the user's jobs, independent of Snakemake.
 
-Everything goes through SLURM's own programs, which exist on every cluster.
+All queries use SLURM's own programs, which exist on every cluster.
 """
 
 import os
@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 
 from excise.errors import InputError
 
-# States in which a job no longer runs and will not run again by itself.
+# States of jobs that have ended and that SLURM does not start again.
 FINAL_STATES = {
     *("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "OUT_OF_MEMORY", "NODE_FAIL"),
     *("PREEMPTED", "DEADLINE", "BOOT_FAIL", "REVOKED"),
 }
 
 
-class SlurmSilentError(Exception):
-    """SLURM gave no answer: the program failed, or did not return in time."""
+class NoAnswerError(Exception):
+    """SLURM did not answer: its program failed or did not finish in time."""
 
 
 @dataclass
@@ -29,8 +29,8 @@ class Partition:
         minutes: longest walltime; None for no limit.
         gpus: whether any of its nodes has GPUs.
         memory_mb: memory of its largest node.
-        hidden: whether it is not to be named to those who do not know it.
-        default: whether a job that names no partition goes there.
+        hidden: whether SLURM hides it; messages do not list it.
+        default: whether it takes jobs that name no partition.
     """
 
     minutes: int | None
@@ -42,7 +42,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Job:
-    """One of our jobs in the queue, with SLURM's reason for its state and its nodes, if any."""
+    """One of the user's jobs in the queue; `reason` is SLURM's reason for its state."""
 
     id: str
     name: str
@@ -52,11 +52,11 @@ class Job:
 
 
 def ask(*command: str, timeout: float = 30) -> str:
-    """What one of SLURM's programs prints.
+    """The output of one of SLURM's programs.
 
     Raises:
-        InputError: there is no such program here.
-        SlurmSilentError: it fails or does not return within `timeout` seconds.
+        InputError: this machine has no such program.
+        NoAnswerError: it fails or does not finish within `timeout` seconds.
     """
     try:
         done = subprocess.run(
@@ -67,17 +67,17 @@ def ask(*command: str, timeout: float = 30) -> str:
             f"executor slurm: no program {command[0]} here; start Snakemake on a login node"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise SlurmSilentError(f"{command[0]}: no answer within {timeout:g} s") from error
+        raise NoAnswerError(f"{command[0]}: no answer within {timeout:g} s") from error
     except OSError as error:  # too many processes, for example
-        raise SlurmSilentError(f"{command[0]}: {error}") from error
+        raise NoAnswerError(f"{command[0]}: {error}") from error
     if done.returncode:
-        raise SlurmSilentError(f"{command[0]}: {' '.join(done.stderr.split())}")
+        raise NoAnswerError(f"{command[0]}: {' '.join(done.stderr.split())}")
     return done.stdout
 
 
 def partitions() -> dict[str, Partition]:
-    """The partitions of the site by name, hidden ones too."""
-    # Not exact, it lists nodes of different sizes as one, with the memory of the smallest.
+    """The partitions of the site by name, including hidden ones."""
+    # Without --exact, sinfo merges nodes of different sizes and gives the memory of the smallest.
     query = ["sinfo", "--noheader", "--exact", "--format=%P|%l|%G|%m"]
     found, shown = parse_partitions(ask(*query, "--all")), parse_partitions(ask(*query))
     for name in found.keys() - shown.keys():
@@ -86,7 +86,7 @@ def partitions() -> dict[str, Partition]:
 
 
 def parse_partitions(text: str) -> dict[str, Partition]:
-    """The same from the lines of sinfo: one for each kind of node of a partition."""
+    """Partitions from the output of sinfo, one line for each kind of node of a partition."""
     found: dict[str, Partition] = {}
     for line in text.splitlines():
         name, limit, resources, memory = line.split("|")
@@ -114,7 +114,7 @@ def settings() -> dict[str, str]:
 
 
 def jobs_named(prefix: str) -> list[Job]:
-    """Our own jobs in the queue whose name starts so; no finished ones."""
+    """The user's unfinished jobs whose names start with a prefix."""
     user = f"--user={os.getuid()}"
     lines = ask("squeue", "--all", user, "--noheader", "--format=%i|%j|%T|%r|%N").splitlines()
     found = [Job(*line.split("|")) for line in lines if line.count("|") == 4]

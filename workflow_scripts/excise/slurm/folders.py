@@ -1,7 +1,7 @@
-"""A file system that hangs blocks Snakemake itself, which then says nothing: threads that do.
+"""Threads that report a file system that does not answer: Snakemake itself would hang in silence.
 
-They ask a folder and write nothing to it; they start no programs and import nothing, for those may
-lie on the same file system. What they say goes to stderr alone, not to Snakemake's log.
+They read from a folder and write nothing to it. They start no programs and import nothing, because
+these files may be on the same file system. They print only to stderr, not to Snakemake's log.
 """
 
 import contextlib
@@ -12,17 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 SECONDS_BETWEEN = 60
-PATIENCE = 60  # a look takes milliseconds
+TIMEOUT = 60  # a normal answer takes milliseconds
 REMINDER = 3600
 
 
-def say(line: str) -> None:
-    """One line on stderr."""
+def print_line(line: str) -> None:
+    """Print one line on stderr."""
     os.write(2, f"{line}\n".encode())  # sys.stderr may be locked by a thread that hangs
 
 
-def look_into(folder: Path) -> None:
-    """Ask the file system: it returns when it has answered, be it with an error."""
+def query_folder(folder: Path) -> None:
+    """Read from a folder; return when the file system has answered, also with an error."""
     with contextlib.suppress(OSError):
         folder.stat()
         with os.scandir(folder) as entries:
@@ -31,40 +31,40 @@ def look_into(folder: Path) -> None:
 
 def watch_folder(
     folder: Path,
-    say: Callable[[str], None] = say,
-    look: Callable[[Path], None] = look_into,
-    between: float = SECONDS_BETWEEN,
-    patience: float = PATIENCE,
+    report: Callable[[str], None] = print_line,
+    query: Callable[[Path], None] = query_folder,
+    interval: float = SECONDS_BETWEEN,
+    timeout: float = TIMEOUT,
     reminder: float = REMINDER,
 ) -> None:
-    """Look into a folder for as long as this process runs, in threads; say when it does not answer.
+    """Query a folder again and again, in threads; report when its file system does not answer.
 
     Args:
         folder: the folder.
-        say: prints one line for the user.
-        look: returns when the folder has answered.
-        between: seconds between two looks.
-        patience: seconds that a look may take.
-        reminder: seconds until it is said again.
+        report: prints one line for the user.
+        query: returns when the folder has answered.
+        interval: seconds between two queries.
+        timeout: seconds after which a query without answer is reported.
+        reminder: seconds until the next report.
     """
 
     def answer(answered: threading.Event) -> None:
-        look(folder)
+        query(folder)
         answered.set()
 
     def loop() -> None:
         while True:
-            began, answered, limit = time.monotonic(), threading.Event(), patience
-            threading.Thread(target=answer, args=(answered,), daemon=True, name="look").start()
+            began, answered, limit = time.monotonic(), threading.Event(), timeout
+            threading.Thread(target=answer, args=(answered,), daemon=True, name="query").start()
             while not answered.wait(limit):
-                say(
+                report(
                     f"{folder}: its file system has not answered for {_since(began)}; Snakemake "
-                    "stands still until it does"
+                    "cannot continue until it does"
                 )
                 limit = reminder
             if limit == reminder:
-                say(f"{folder}: its file system answers again, after {_since(began)}")
-            time.sleep(between)
+                report(f"{folder}: its file system answers again, after {_since(began)}")
+            time.sleep(interval)
 
     threading.Thread(target=loop, daemon=True, name="watch_folder").start()
 

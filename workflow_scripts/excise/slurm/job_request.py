@@ -1,26 +1,26 @@
-"""What jobs will ask SLURM for, from the resources that Snakemake settled for them."""
+"""The resources that jobs request from SLURM, as Snakemake has evaluated them."""
 
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What an error says first, where the profile is at fault.
+# Start of error messages about the profile.
 PROFILE = "the SLURM profile"
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a job asks for at its first attempt, or at a later one.
+    """The resources that a job requests at one attempt.
 
     Attributes:
-        rule: its name; for a group of jobs, `group` and its name.
-        partition: None where SLURM's default is taken; several with commas between them.
-        gpu: arguments of sbatch that ask for GPUs; empty for none.
-        minutes: walltime; None where none is asked for.
-        estimate: minutes that the stage is estimated to take, where it is.
-        extra: other arguments of sbatch that a site may insist on.
-        jobs: how many Snakemake runs in it: more than one in a group.
+        rule: name of the rule; for a group of jobs, `group` and its name.
+        partition: one name or several, separated by commas; None for SLURM's default partition.
+        gpu: arguments of sbatch that request GPUs; empty for none.
+        minutes: walltime; None if the job requests none.
+        estimate: estimated minutes of the stage, if there is an estimate.
+        extra: other arguments of sbatch that a site may require.
+        jobs: number of Snakemake jobs in it; more than one in a group.
     """
 
     rule: str
@@ -35,19 +35,19 @@ class JobRequest:
 
     @property
     def partitions(self) -> list[str]:
-        """The partitions of the list; SLURM starts the job in the first that can take it."""
+        """The names in `partition`; SLURM uses the first that can run the job."""
         return [] if self.partition is None else self.partition.split(",")
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What becomes one job of SLURM.
+    """Snakemake jobs that become one SLURM job.
 
     Attributes:
-        name: of its rule; of a group, `group` and its name.
+        name: name of the rule; for a group, `group` and its name.
         job: Snakemake's job or group.
-        attempts: its resources, attempt by attempt.
-        jobs: how many of ours run in it.
+        attempts: its resources at each attempt.
+        jobs: number of Snakemake jobs in it.
     """
 
     name: str
@@ -57,12 +57,13 @@ class Submission:
 
 
 def submissions(dag: Any) -> list[Submission]:
-    """What is about to be submitted: one job of each rule, and every group.
+    """One job of each rule and all groups, as Snakemake will submit them.
 
-    Of a rule whose jobs go in groups the first attempt alone: the group is what is tried again.
+    For a rule whose jobs are in groups, only the first attempt is listed: Snakemake retries the
+    whole group.
 
     Args:
-        dag: Snakemake's, when its jobs and groups are settled.
+        dag: Snakemake's, after it has determined its jobs and groups.
     """
     alone = {job.rule.name: job for job in dag.needrun_jobs() if not job.is_local}
     groups = dict.fromkeys(filter(None, map(dag.get_job_group, dag.needrun_jobs())))
@@ -78,7 +79,7 @@ def submissions(dag: Any) -> list[Submission]:
 
 
 def _attempts(job: Any, number: int) -> list[dict[str, Any]]:
-    """Resources of a job or group at its attempts, as Snakemake will settle them."""
+    """Resources of a job or group at each attempt, as Snakemake will evaluate them."""
     first = job.attempt
     found = []
     for attempt in range(first, first + number):
@@ -91,8 +92,8 @@ def _attempts(job: Any, number: int) -> list[dict[str, Any]]:
 def request_of(
     rule: str, resources: Mapping[str, Any], estimate: float | None, jobs: int = 1
 ) -> JobRequest:
-    """The request of a job, from the resources that Snakemake settled for it."""
-    given = {name: value for name, value in resources.items() if _is_settled(value)}
+    """The request of a job, from the resources that Snakemake has evaluated."""
+    given = {name: value for name, value in resources.items() if _is_evaluated(value)}
     gpu = (f"--gpus={given['gpu']}",) if given.get("gpu") else ()
     if "gpu" in given.get("gres", ""):
         gpu += (f"--gres={given['gres']}",)
@@ -110,12 +111,12 @@ def request_of(
 
 
 def _extra(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Arguments of sbatch without which a site may refuse a job, as the plugin makes them."""
+    """Arguments of sbatch that a site may require, in the form of the plugin."""
     named = [f"--{key}={given[key]}" for key in ("constraint", "qos") if given.get(key)]
     return (*named, *shlex.split(given.get("slurm_extra", "")))
 
 
-def _is_settled(value: Any) -> bool:
+def _is_evaluated(value: Any) -> bool:
     return isinstance(value, int) or (isinstance(value, str) and value != "<TBD>")
 
 

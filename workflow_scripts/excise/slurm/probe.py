@@ -1,6 +1,6 @@
-"""Do compute nodes see our files? One tiny job a partition finds out before the real ones.
+"""Check with one tiny job per partition that compute nodes see our files, before the real jobs.
 
-Without it, a results folder on the login node's own disk shows as jobs that fail without a log.
+Without this check, jobs fail without a log if the results folder is on a disk of the login node.
 """
 
 import json
@@ -15,17 +15,17 @@ from typing import Protocol
 from excise.errors import InputError
 from excise.slurm import client, commands
 
-MEMORY = Path(".snakemake/cluster_probe.json")
-# A full cluster must not keep the real jobs out of the queue.
-PATIENCE_SECONDS = 300
+CACHE_FILE = Path(".snakemake/cluster_probe.json")
+# The real jobs must get into the queue even if no node is free for the probe.
+MAX_WAIT_SECONDS = 300
 LATENCY_SECONDS = 60
 NO_PYTHON, CANNOT_WRITE, FIRST_PATH = 10, 11, 20
-# States in which the exit status is our script's answer. In others something else ended it.
+# In these states the exit status comes from our script. In others, something else ended the job.
 ANSWERED = ("COMPLETED", "FAILED")
 
 
-class Asks(Protocol):
-    """What is asked for: partition, account, arguments for GPUs and others of the site's."""
+class ProbeRequest(Protocol):
+    """Partition, account, arguments that request GPUs, and other arguments of the site."""
 
     partition: str | None
     account: str | None
@@ -34,74 +34,78 @@ class Asks(Protocol):
 
 
 def probe(
-    requests: Sequence[Asks],
+    requests: Sequence[ProbeRequest],
     folders: Mapping[str, Path],
     files: Mapping[str, Path],
     name: str,
-    say: Callable[[str], None],
-    patience: float = PATIENCE_SECONDS,
-    among_others: Collection[str] = (),
+    report: Callable[[str], None],
+    timeout: float = MAX_WAIT_SECONDS,
+    optional_partitions: Collection[str] = (),
 ) -> None:
-    """Check from a node of every partition that our folders, files and Python are there.
+    """Check on a node of every partition that our folders, files and Python are there.
 
-    What was seen once is not asked again, as long as `.snakemake` is kept.
+    A successful probe is not repeated while the folder `.snakemake` exists.
 
     Args:
-        requests: one a partition.
-        folders: what nodes must share with us, by config key: a file made here must be seen there.
-            The first one must be writable there.
-        files: what they must see besides; not written to.
-        name: of the jobs.
-        say: prints one line for the user.
-        patience: seconds to wait for a free node.
-        among_others: partitions that jobs can do without: if one refuses the probe, it is said,
-            as it is where SLURM takes no more jobs for now.
+        requests: one per partition.
+        folders: folders that nodes must share with this machine, by config key: a node must see a
+            file made here. The first folder must be writable on the node.
+        files: other files that nodes must see.
+        name: job name.
+        report: prints one line for the user.
+        timeout: seconds to wait for a free node.
+        optional_partitions: partitions that no job depends on. If one refuses the probe, this is
+            only reported. The same holds if SLURM accepts no more jobs for now.
 
     Raises:
-        InputError: a folder is not the same there, is read-only, or Python or a file is missing.
+        InputError: on the node, a folder differs or is read-only, or Python or a file is missing.
     """
-    known = json.loads(MEMORY.read_text()) if MEMORY.is_file() else []
+    known = json.loads(CACHE_FILE.read_text()) if CACHE_FILE.is_file() else []
     paths = [path.resolve() for path in (*folders.values(), *files.values())]
-    mark = [sys.executable, *sorted(map(str, paths))]
-    new = [one for one in requests if [one.partition, *mark] not in known]
+    environment = [sys.executable, *sorted(map(str, paths))]
+    new = [one for one in requests if [one.partition, *environment] not in known]
     if not new:
         return
-    say(f"probing compute nodes of {', '.join(str(one.partition) for one in new)} …")
+    report(f"probing compute nodes of {', '.join(str(one.partition) for one in new)} …")
     token = f".excise-probe-{uuid.uuid4().hex}"
     tokens = {key: folder.resolve() / token for key, folder in folders.items()}
     for file in tokens.values():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    looked_for = tokens | files
+    expected_paths = tokens | files
     first = next(iter(tokens.values()))
     try:
         jobs = {}
         for one in new:
             try:
-                jobs[_submit(one, looked_for, first, name)] = one.partition
+                jobs[_submit(one, expected_paths, first, name)] = one.partition
             except InputError as error:
-                if one.partition not in among_others and not client.no_room(str(error)):
+                if one.partition not in optional_partitions and not client.queue_is_full(
+                    str(error)
+                ):
                     raise
-                say(f"partition {one.partition}: not probed ({error})")
+                report(f"partition {one.partition}: not probed ({error})")
         for job, partition in jobs.items():
-            state, code = _end(job, patience)
+            state, code = _wait_for_end(job, timeout)
             if state not in ANSWERED:
-                say(f"partition {partition}: not probed ({state})")
+                report(f"partition {partition}: not probed ({state})")
                 continue
-            _check(code, partition, looked_for)
+            _raise_for_exit_status(code, partition, expected_paths)
             _wait_for_answer(first.with_name(f"{token}-{job}"))
-            known.append([partition, *mark])
+            known.append([partition, *environment])
     finally:
         for file in tokens.values():
             for left in file.parent.glob(f"{token}*"):
                 left.unlink(missing_ok=True)
-    MEMORY.write_text(json.dumps(known))
+    CACHE_FILE.write_text(json.dumps(known))
 
 
-def _submit(request: Asks, looked_for: Mapping[str, Path], answer: Path, name: str) -> str:
+def _submit(
+    request: ProbeRequest, expected_paths: Mapping[str, Path], answer: Path, name: str
+) -> str:
     tests = [
         f"test -e {shlex.quote(str(path))} || exit {status}"
-        for status, path in enumerate(looked_for.values(), start=FIRST_PATH)
+        for status, path in enumerate(expected_paths.values(), start=FIRST_PATH)
     ]
     lines = [
         *tests,
@@ -113,23 +117,23 @@ def _submit(request: Asks, looked_for: Mapping[str, Path], answer: Path, name: s
     options = ["--parsable", "--job-name", name, "--time=2", "--mem=200", "--chdir=/"]
     options += ["--output=/dev/null", *place, *request.extra]
     wrapped = ["--wrap", "\n".join(lines)]
-    # Not with a GPU at first: cards may be taken for hours. Some sites let no job in without one.
-    ways = [(), request.gpu] if request.gpu else [()]
-    for gpu in ways:
+    # First without a GPU: all cards may be in use for hours. Some sites refuse a job without one.
+    alternatives = [(), request.gpu] if request.gpu else [()]
+    for gpu in alternatives:
         try:
             return commands.ask("sbatch", *options, *gpu, *wrapped).split(";")[0].strip()
-        except commands.SlurmSilentError as error:
+        except commands.NoAnswerError as error:
             refusal = error
-    raise InputError(f"executor slurm: the probe was refused: {refusal}") from refusal
+    raise InputError(f"executor slurm: SLURM refused the probe: {refusal}") from refusal
 
 
-def _end(job: str, patience: float) -> tuple[str, int]:
-    """State of a job that has ended, and its exit status; why it is not known, after `patience`."""
-    deadline = time.monotonic() + patience
+def _wait_for_end(job: str, timeout: float) -> tuple[str, int]:
+    """Final state and exit status of a job; after `timeout` seconds, why there is none."""
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         try:
             shown = commands.ask("scontrol", "--all", "--oneliner", "show", "job", job)
-        except commands.SlurmSilentError:
+        except commands.NoAnswerError:
             shown = ""
         fields = dict(pair.partition("=")[::2] for pair in shown.split())
         if fields.get("JobState") in commands.FINAL_STATES:
@@ -138,23 +142,25 @@ def _end(job: str, patience: float) -> tuple[str, int]:
         time.sleep(1)
     try:
         commands.ask("scancel", job)
-    except commands.SlurmSilentError:
+    except commands.NoAnswerError:
         return "SLURM does not answer", 0
-    return f"no free node within {patience:.0f} s", 0
+    return f"no free node within {timeout:.0f} s", 0
 
 
-def _check(code: int, partition: str | None, looked_for: Mapping[str, Path]) -> None:
+def _raise_for_exit_status(
+    code: int, partition: str | None, expected_paths: Mapping[str, Path]
+) -> None:
     if code == 0:
         return
     where = f"a node of partition {partition}"
-    folders = [f"{key}: {path.parent}" for key, path in looked_for.items()]
+    folders = [f"{key}: {path.parent}" for key, path in expected_paths.items()]
     reasons = {
-        NO_PYTHON: f"{sys.executable}: {where} cannot run it; put the environment on the file "
+        NO_PYTHON: f"{sys.executable}: {where} cannot run it; put the environment on a file "
         "system that login and compute nodes share",
         CANNOT_WRITE: f"{folders[0]}: {where} cannot write there",
     }
     reasons |= {
-        status: f"{folder}: {where} does not see this folder; use one on the file system that "
+        status: f"{folder}: {where} does not see this folder; use one on a file system that "
         "login and compute nodes share"
         for status, folder in enumerate(folders, start=FIRST_PATH)
     }
@@ -162,12 +168,13 @@ def _check(code: int, partition: str | None, looked_for: Mapping[str, Path]) -> 
 
 
 def _wait_for_answer(file: Path) -> None:
+    """Wait until the file that the probe wrote is visible on this machine."""
     deadline = time.monotonic() + LATENCY_SECONDS
     while not file.exists():
         if time.monotonic() > deadline:
             raise InputError(
-                f"{file.parent}: what a compute node writes is not seen here within "
+                f"{file.parent}: a file that a compute node writes does not appear here within "
                 f"{LATENCY_SECONDS} s"
             )
-        list(file.parent.iterdir())  # makes network file systems look again
+        list(file.parent.iterdir())  # makes network file systems refresh their view
         time.sleep(0.5)

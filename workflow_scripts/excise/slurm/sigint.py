@@ -1,8 +1,7 @@
-"""Ctrl-C is heard, and a process that seems to hang can be asked where it is.
+"""Make Ctrl-C reliable, and let the user print the stacks of a process that seems to hang.
 
-Snakemake's log handler drops a KeyboardInterrupt that reaches the main thread while it writes a
-line; the run would go on as if nobody had pressed anything. The signal is sent again until the
-executor has begun to cancel.
+Snakemake's log handler drops a KeyboardInterrupt that arrives while it writes a line. The run would
+then continue. So the signal is sent again until the executor begins to cancel its jobs.
 """
 
 import faulthandler
@@ -11,38 +10,38 @@ import threading
 from types import FrameType
 from typing import Any
 
-SECONDS_UNHEARD = 5
+UNANSWERED_SECONDS = 5
 
 
-def handle_sigint(executor: Any, seconds: float = SECONDS_UNHEARD) -> None:
+def handle_sigint(executor: Any, seconds: float = UNANSWERED_SECONDS) -> None:
     """Repeat SIGINT until `executor.cancel` is called or the executor shuts down by itself.
 
-    To be called in the main thread. A run that was started to ignore Ctrl-C (a script's background
-    job) goes on ignoring it. SIGUSR1 prints the stack of every thread to stderr.
+    Call this in the main thread. A run that ignores Ctrl-C from the start (a background job of a
+    script) still ignores it. SIGUSR1 prints the stack of every thread to stderr.
 
     Args:
-        executor: the executor whose jobs are to be cancelled.
-        seconds: how long a signal may go unheard.
+        executor: the executor that cancels the jobs.
+        seconds: time without a reaction after which the signal is sent again.
     """
     faulthandler.register(signal.SIGUSR1)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         return
-    pressed, heard = threading.Event(), threading.Event()
+    interrupted, cancelling = threading.Event(), threading.Event()
     cancel = executor.cancel
 
-    def cancel_and_tell() -> None:
-        heard.set()
+    def cancel_and_stop_repeating() -> None:
+        cancelling.set()
         cancel()
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
-        pressed.set()
+        interrupted.set()
         signal.default_int_handler(number, frame)
 
     def repeat() -> None:
-        pressed.wait()
-        while not heard.wait(seconds) and executor.wait:
+        interrupted.wait()
+        while not cancelling.wait(seconds) and executor.wait:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-    executor.cancel = cancel_and_tell
+    executor.cancel = cancel_and_stop_repeating
     signal.signal(signal.SIGINT, on_interrupt)
     threading.Thread(target=repeat, daemon=True, name="interrupt").start()

@@ -1,7 +1,7 @@
-"""What must hold before the first job is submitted to SLURM; each mistake is one line.
+"""Check everything before the first job is submitted to SLURM; report each mistake in one line.
 
-`start` is called once, by the `onstart` of the Snakefile, in the Snakemake that the user started,
-when the jobs are known and none has been submitted.
+The `onstart` of the Snakefile calls `start` once, in the Snakemake that the user started. At that
+time the jobs are known and none is submitted.
 """
 
 import atexit
@@ -21,7 +21,7 @@ import psutil
 from excise.errors import InputError
 from excise.slurm import commands
 from excise.slurm.accounts import account_argument, check_accounts, names
-from excise.slurm.client import BIN, ROOM_FOLDER
+from excise.slurm.client import BIN, QUEUE_FULL_FOLDER
 from excise.slurm.folders import watch_folder
 from excise.slurm.job_request import PROFILE, JobRequest, Submission, request_of
 from excise.slurm.job_tracker import JobTracker
@@ -33,8 +33,8 @@ from excise.slurm.watch import watch
 PLACEHOLDER = "CHANGE_ME"
 NO_GPU = "a GPU, but partition"
 
-# The plugin looks after its jobs every 3 minutes at least; a controller without accounting must
-# remember a finished job longer than that.
+# The plugin checks its jobs at least every 3 minutes. Without accounting, the controller must
+# remember a finished job for longer.
 LEAST_MIN_JOB_AGE = 240
 
 
@@ -43,16 +43,16 @@ def check_requests(
     partitions: Mapping[str, commands.Partition],
     every: bool = False,
 ) -> None:
-    """Check what first attempts ask for against what the site has.
+    """Check the requests of first attempts against the partitions of the site.
 
     Args:
-        requests: what they ask for.
-        partitions: those of the site.
-        every: whether a job must fit into every partition of its list, not into any.
+        requests: the requests.
+        partitions: the partitions of the site.
+        every: whether a job must fit into every partition of its list, not only into one.
 
     Raises:
-        InputError: a name left at CHANGE_ME, an unknown partition, GPUs where there are none, more
-            memory or time than a partition has, or less time than the stage is estimated to take.
+        InputError: a name is still CHANGE_ME; a partition is unknown or has no GPUs, too little
+            memory or too little time; or the walltime is below the estimate of the stage.
     """
     for request in requests:
         _check_names(request, partitions)
@@ -67,7 +67,7 @@ def check_requests(
             else:
                 remedy = "set another partition, or less of it (set-resources)"
             raise InputError(
-                f"{PROFILE}: {request.rule} asks for {excess}; {_fewer(request) or remedy}"
+                f"{PROFILE}: {request.rule} asks for {excess}; {_group_remedy(request) or remedy}"
             )
 
 
@@ -81,25 +81,29 @@ def _check_names(request: JobRequest, partitions: Mapping[str, commands.Partitio
         with_gpus = _named(partitions, gpus=True) if request.gpu else ""
         raise InputError(
             f"{PROFILE}: slurm_partition of {request.rule} is {PLACEHOLDER}; "
-            + (f"partitions with GPUs: {with_gpus}" if with_gpus else _those_here(partitions))
+            + (
+                f"partitions with GPUs: {with_gpus}"
+                if with_gpus
+                else _available_partitions(partitions)
+            )
         )
     if unknown := [name for name in request.partitions if name not in partitions]:
         raise InputError(
             f"{PROFILE}: {request.rule}: no partition {unknown[0]!r} here; "
-            + _those_here(partitions)
+            + _available_partitions(partitions)
         )
 
 
 def with_default_partition(
     requests: Iterable[JobRequest], partitions: Mapping[str, commands.Partition]
 ) -> list[JobRequest]:
-    """The requests, those that name no partition with the one that sbatch will take, if any."""
+    """The requests, with the partition that sbatch uses by default where they name none."""
     marked = next((name for name, one in partitions.items() if one.default), None)
     default = os.environ.get("SBATCH_PARTITION") or marked
     return [one if one.partition else replace(one, partition=default) for one in requests]
 
 
-def _those_here(partitions: Mapping[str, commands.Partition]) -> str:
+def _available_partitions(partitions: Mapping[str, commands.Partition]) -> str:
     return f"there are {_named(partitions)}"
 
 
@@ -111,7 +115,7 @@ def _named(partitions: Mapping[str, commands.Partition], gpus: bool = False) -> 
 def _excess(
     request: JobRequest, partitions: Mapping[str, commands.Partition], every: bool
 ) -> str | None:
-    """What a job asks for beyond what its partitions have, with the limits; None if it fits."""
+    """By how much a request exceeds its partitions, with their limits; None if it fits."""
     found = [_excess_in(name, partitions[name], request) for name in request.partitions]
     too_much = list(filter(None, found))
     if not too_much or (len(too_much) < len(found) and not every):
@@ -122,7 +126,9 @@ def _excess(
 def _excess_in(name: str, partition: commands.Partition, request: JobRequest) -> str | None:
     if request.gpu and not partition.gpus:
         return f"{NO_GPU} {name} has none"
-    by_qos = any(one.startswith("--qos=") for one in request.extra)  # may lift the time limit
+    by_qos = any(
+        one.startswith("--qos=") for one in request.extra
+    )  # a QOS may raise the time limit
     too_long = partition.minutes and request.minutes and request.minutes > partition.minutes
     if too_long and not by_qos:
         return f"{request.minutes} minutes, but partition {name} allows {partition.minutes}"
@@ -134,49 +140,54 @@ def _excess_in(name: str, partition: commands.Partition, request: JobRequest) ->
     return None
 
 
-def _fewer(request: JobRequest) -> str:
+def _group_remedy(request: JobRequest) -> str:
     if request.jobs == 1:
         return ""
     return (
-        f"it runs {request.jobs} jobs: fewer (groups, group-components), or less for each "
-        "(set-resources)"
+        f"it runs {request.jobs} jobs: put fewer into a group (groups, group-components), or "
+        "request less for each (set-resources)"
     )
 
 
 def too_large_retries(
-    tries: Iterable[list[JobRequest]],
+    attempts: Iterable[list[JobRequest]],
     partitions: Mapping[str, commands.Partition],
     every: bool = False,
 ) -> list[str]:
-    """A line for each rule or group of which a further attempt, which asks for more, does not fit.
+    """A line for each rule or group with a retry that fits into no partition.
+
+    Retries request more than the first attempt.
 
     Args:
-        tries: requests of a job attempt by attempt, the first one checked.
-        partitions: those of the site.
+        attempts: for each job its requests, attempt by attempt; the first is already checked.
+        partitions: the partitions of the site.
         every: as in `check_requests`.
     """
     lines: dict[str, str] = {}
-    for requests in tries:
+    for requests in attempts:
         for attempt, request in enumerate(requests, start=1):
             excess = _excess(request, partitions, every)
             if excess and request.rule not in lines:
-                remedy = _fewer(request) or "cap it (set-resources: min(… * attempt, the limit))"
+                remedy = (
+                    _group_remedy(request)
+                    or "limit it (set-resources: min(… * attempt, the limit))"
+                )
                 lines[request.rule] = (
                     f"attempt {attempt} of {request.rule} would ask for {excess}: SLURM would "
-                    f"refuse it, or never start it; {remedy}"
+                    f"refuse it or never start it; {remedy}"
                 )
     return list(lines.values())
 
 
 def check_accounting(settings: Mapping[str, str], requests: Iterable[JobRequest]) -> str | None:
-    """Check that jobs' ends can be learned of.
+    """Check that Snakemake can learn how jobs end.
 
     Returns:
-        A warning, if there is reason for one.
+        A warning if it may not; else None.
 
     Raises:
-        InputError: an account is named on a cluster that keeps no accounts: the plugin could
-            submit nothing.
+        InputError: the profile names an account, but the cluster keeps no accounts; the plugin
+            could submit no job.
     """
     if settings.get("AccountingStorageType", "").endswith("slurmdbd"):
         return None
@@ -190,35 +201,35 @@ def check_accounting(settings: Mapping[str, str], requests: Iterable[JobRequest]
     if age and int(age[0]) < LEAST_MIN_JOB_AGE:
         return (
             f"this cluster keeps no accounts and forgets finished jobs after {age[0]} s "
-            f"(MinJobAge; {LEAST_MIN_JOB_AGE} is needed): the end of a job may go unnoticed; "
-            "should the run stand still, interrupt it and start it again"
+            f"(MinJobAge; {LEAST_MIN_JOB_AGE} is needed): Snakemake may miss the end of a job; "
+            "if the run makes no progress, interrupt it and start it again"
         )
     return None
 
 
 def job_prefix(experiment: str, results: str | Path) -> str:
-    """How the names of an experiment's jobs start: a mark of its results folder, then its name.
+    """Prefix of the job names of an experiment: its `results_prefix`, then its name.
 
-    The mark alone tells who writes the same files: an experiment may have been renamed.
+    The first part identifies jobs that write the same files, even if the experiment was renamed.
     """
     name = re.sub(r"[^A-Za-z0-9]+", "-", experiment)[:20].strip("-")
-    return f"{mark_of(results)}{name}"
+    return f"{results_prefix(results)}{name}"
 
 
-def mark_of(results: str | Path) -> str:
-    """How the names of all jobs start that write into a results folder."""
+def results_prefix(results: str | Path) -> str:
+    """Prefix of the names of all jobs that write into one results folder."""
     return f"excise-{hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()[:8]}-"
 
 
-def check_no_orphans(prefix: str, jobs: Callable[[str], list[commands.Job]], patience: int = 40):
-    """Check that no job of an earlier run is left that would write the same files.
+def check_no_orphans(prefix: str, jobs: Callable[[str], list[commands.Job]], timeout: int = 40):
+    """Check that the queue has no job of an earlier run that would write the same files.
 
-    Jobs that are just ending are waited for, up to `patience` seconds.
+    Wait up to `timeout` seconds for jobs that are ending.
 
     Raises:
-        InputError: there are some; the message tells how to cancel them.
+        InputError: there are such jobs; the message gives the command that cancels them.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while (left := jobs(prefix)) and all(job.state == "COMPLETING" for job in left):
         if time.monotonic() > deadline:
             break
@@ -228,7 +239,7 @@ def check_no_orphans(prefix: str, jobs: Callable[[str], list[commands.Job]], pat
         command = f"scancel {ids}" if len(left) <= 20 else f"scancel --name={_names(left)}"
         raise InputError(
             f"{len(left)} jobs of an earlier run of this experiment are still in SLURM's queue "
-            f"and would write the same files; wait for their end, or cancel them: {command}"
+            f"and would write the same files; wait until they end, or cancel them: {command}"
         )
 
 
@@ -243,18 +254,18 @@ def start(
     experiment: str,
     folders: Mapping[str, Path],
     files: Mapping[str, Path],
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
-    """Check everything, then prepare the run: names, status commands, a watch over its jobs.
+    """Run all checks, then prepare the run: job names, status commands, reports about the queue.
 
     Args:
         executor: the SLURM plugin's executor.
-        jobs: what is about to be submitted; one of each kind is enough.
-        estimate: minutes a rule's jobs are estimated to take; None for rules without a model.
+        jobs: the jobs that Snakemake will submit; one of each kind is sufficient.
+        estimate: estimated minutes of a rule's jobs; None for rules without a model.
         experiment: its name.
-        folders: what compute nodes must share, by config key; `pathvars.results` among them.
-        files: what compute nodes must see besides, by config key.
-        say: prints one line for the user.
+        folders: folders that compute nodes must share, by config key, with `pathvars.results`.
+        files: other files that compute nodes must see, by config key.
+        report: prints one line for the user.
 
     Raises:
         InputError: a mistake in the profile, or jobs of an earlier run in the queue.
@@ -266,40 +277,47 @@ def start(
     jobs = list(jobs)
     for job in jobs:
         validate_submission(job.name, job.job, executor.workflow.executor_settings)
-        job.job.attempt = job.job.attempt  # settled anew at its submission: the model is there then
-    tries = [
+        job.job.attempt = job.job.attempt  # evaluate resources again later: the model exists then
+    attempts = [
         [request_of(job.name, one, estimate(job.name), job.jobs) for one in job.attempts]
         for job in jobs
     ]
-    requests = [first for first, *_ in tries]
+    requests = [first for first, *_ in attempts]
     try:
         partitions = commands.partitions()
         settings = commands.settings()
-        # Otherwise SLURM takes a job if one partition of its list can (22.05, tried).
+        # Otherwise SLURM accepts a job if one partition of its list fits (observed with 22.05).
         every = settings.get("EnforcePartLimits") == "ALL"
         check_requests(with_default_partition(requests, partitions), partitions, every)
-        tries = [with_default_partition(one, partitions) for one in tries]
+        attempts = [with_default_partition(one, partitions) for one in attempts]
         warnings = [check_accounting(settings, requests), check_accounts(requests)]
-        check_no_orphans(mark_of(results), commands.jobs_named)
-    except commands.SlurmSilentError as error:
-        raise InputError(f"executor slurm: {error}; is SLURM up?") from error
-    for line in [*filter(None, warnings), *too_large_retries(tries, partitions, every)]:
-        say(f"warning: {line}")
+        check_no_orphans(results_prefix(results), commands.jobs_named)
+    except commands.NoAnswerError as error:
+        raise InputError(f"executor slurm: {error}; does SLURM run?") from error
+    for line in [*filter(None, warnings), *too_large_retries(attempts, partitions, every)]:
+        report(f"warning: {line}")
     executor.run_uuid = f"{job_prefix(experiment, results)}_{executor.run_uuid}"
-    ask_nobody_at_submission(executor)
+    skip_site_queries(executor)
     cancel_by_name(executor)
-    asking = _for_probes(requests, executor.workflow.executor_settings)
-    probe(asking, folders, files, executor.run_uuid, say, among_others=_among_others(requests))
-    os.environ[ROOM_FOLDER] = new_room_folder()
+    probes = _probe_requests(requests, executor.workflow.executor_settings)
+    probe(
+        probes,
+        folders,
+        files,
+        executor.run_uuid,
+        report,
+        optional_partitions=_optional_partitions(requests),
+    )
+    os.environ[QUEUE_FULL_FOLDER] = new_queue_full_folder()
     handle_sigint(executor)
-    watch(executor, JobTracker(executor), say)
+    watch(executor, JobTracker(executor), report)
 
 
-def _for_probes(requests: Iterable[JobRequest], settings: Any) -> list[JobRequest]:
-    """One a partition, with what the profile asks for all jobs.
+def _probe_requests(requests: Iterable[JobRequest], settings: Any) -> list[JobRequest]:
+    """One request per partition, with the arguments that the profile sets for all jobs.
 
-    Rather of a job that names this partition alone; rather with GPUs, for some partitions let no
-    other job in.
+    Prefer a job that names only this partition, and a job with GPUs: some partitions accept no job
+    without them.
     """
     every = [
         f"--{key}={value}" for key in ("qos", "reservation") if (value := getattr(settings, key))
@@ -317,38 +335,38 @@ def _for_probes(requests: Iterable[JobRequest], settings: Any) -> list[JobReques
     ]
 
 
-def _among_others(requests: Iterable[JobRequest]) -> set[str]:
-    """Partitions that no job names alone: where one is closed to us, SLURM takes another."""
+def _optional_partitions(requests: Iterable[JobRequest]) -> set[str]:
+    """Partitions that no job names alone; if one refuses our jobs, SLURM uses another."""
     lists = [request.partitions for request in requests]
     alone = {name for one in lists if len(one) == 1 for name in one}
     return {name for one in lists for name in one} - alone
 
 
-def ask_nobody_at_submission(executor: Any) -> None:
-    """What the plugin would ask the site before every submission is known by now.
+def skip_site_queries(executor: Any) -> None:
+    """Replace the plugin's queries before every submission by values that are known now.
 
-    The answer may not come while controller or database are away, and then the job would fail.
+    If controller or database did not answer such a query, the plugin would fail the job.
     """
     executor.get_account_arg = account_argument
-    executor._fallback_partition = ""  # none named: sbatch takes the default one by itself
+    executor._fallback_partition = ""  # without a name, sbatch uses the default partition
 
 
-def new_room_folder() -> str:
-    """Where submissions that wait for room leave word; on this machine, until this process ends."""
+def new_queue_full_folder() -> str:
+    """A temporary folder for the notices of submissions that wait for a full queue."""
     folder = tempfile.TemporaryDirectory(prefix="excise-")
     atexit.register(folder.cleanup)
     return folder.name
 
 
 def cancel_by_name(executor: Any) -> None:
-    """Cancel what the run has in the queue, on Ctrl-C and when its Snakemake ends.
+    """Cancel all jobs of the run on Ctrl-C and when Snakemake ends.
 
-    The plugin itself would leave out the jobs it asks about or submits at that moment.
+    The plugin itself would miss the jobs that it checks or submits at that moment.
     """
 
     def cancel_jobs(active: list[Any]) -> None:
         submissions = executor._job_submission_executor
-        submissions.shutdown(wait=False, cancel_futures=True)  # no more of those that wait
+        submissions.shutdown(wait=False, cancel_futures=True)  # drop waiting submissions
         end_submissions()
         cancel(executor.run_uuid)
 
@@ -357,20 +375,22 @@ def cancel_by_name(executor: Any) -> None:
 
 
 def end_submissions() -> None:
-    """End our own sbatch where it waits, and the real one that waits behind it."""
+    """Terminate our waiting `sbatch` processes, and the real sbatch that each has started."""
     for child in psutil.Process().children(recursive=True):
         try:
             if str(BIN / "sbatch") in child.cmdline():
                 for one in [child, *child.children()]:
                     one.terminate()
         except psutil.Error:
-            continue  # gone by now
+            continue  # it has ended
 
 
 def cancel(name: str) -> None:
-    """Cancel all jobs of a name."""
+    """Cancel all jobs with a name."""
     try:
         if commands.jobs_named(name):
             subprocess.run(["scancel", f"--name={name}"], timeout=60, check=False)
-    except (commands.SlurmSilentError, InputError, subprocess.TimeoutExpired):
-        print(f"SLURM does not answer; if jobs are left: scancel --name={name}", flush=True)
+    except (commands.NoAnswerError, InputError, subprocess.TimeoutExpired):
+        print(
+            f"SLURM does not answer; cancel jobs that are left: scancel --name={name}", flush=True
+        )

@@ -1,6 +1,6 @@
-"""What the plugin would refuse of a job only at its submission, or inside of it, said at the start.
+"""Report at the start what the plugin would refuse only when it submits or runs a job.
 
-By the plugin's own functions: what they make of a job is thrown away, what they raise is one line.
+The plugin's own functions do the check. Their results are ignored; an exception becomes one line.
 """
 
 import re
@@ -10,8 +10,8 @@ from typing import Any
 from excise.errors import InputError
 from excise.slurm.job_request import PROFILE
 
-# Options that slurm_extra may not hold, as the plugin names them, and the resource to set instead.
-INSTEAD = {
+# Options that slurm_extra must not contain, in the plugin's terms, and the resource to set instead.
+RESOURCE_FOR_OPTION = {
     "account": "slurm_account",
     "partition": "slurm_partition",
     "memory": "mem_mb",
@@ -31,12 +31,12 @@ INSTEAD = {
 
 
 def validate_submission(name: str, job: Any, settings: Any) -> None:
-    """Check what a job asks for as the plugin will.
+    """Check the resources of a job with the functions of the plugin.
 
     Args:
-        name: of its rule, or of the group.
-        job: Snakemake's.
-        settings: the plugin's.
+        name: name of its rule or group.
+        job: Snakemake's job or group.
+        settings: the plugin's settings.
 
     Raises:
         InputError: the plugin would refuse it; the message is one line.
@@ -47,12 +47,12 @@ def validate_submission(name: str, job: Any, settings: Any) -> None:
     from snakemake_executor_plugin_slurm_jobstep import get_gpu_setting, get_node_setting
 
     check_extra(name, str(job.resources.get("slurm_extra") or ""))
-    left_open = ("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir")
+    placeholders = ("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir")
     try:
-        get_submit_command(job, dict.fromkeys(left_open, ""), settings)
+        get_submit_command(job, dict.fromkeys(placeholders, ""), settings)
         for part in (set_gres_string, get_gpu_setting, get_node_setting):
             part(job)
-    except (WorkflowError, TypeError) as error:  # of a number where a name belongs
+    except (WorkflowError, TypeError) as error:  # TypeError: a number instead of a name
         raise InputError(f"{PROFILE}: {name}: {' '.join(str(error).split())}") from error
 
 
@@ -60,20 +60,20 @@ def check_extra(name: str, extra: str) -> None:
     """Check slurm_extra of a rule.
 
     Raises:
-        InputError: it sets what a resource sets, or quotes are not closed.
+        InputError: it contains an option that a resource sets, or an unclosed quote.
     """
     from snakemake_executor_plugin_slurm.validation import get_forbidden_slurm_options
 
-    said = f"{PROFILE}: slurm_extra of {name} is {extra!r}"
+    setting = f"{PROFILE}: slurm_extra of {name} is {extra!r}"
     try:
         shlex.split(extra)
     except ValueError as error:
-        raise InputError(f"{said}: {error}; it must read as on a command line") from error
+        raise InputError(f"{setting}: {error}; write it as on a command line") from error
     for pattern, option in get_forbidden_slurm_options().items():
         if match := re.search(pattern, extra):
-            instead = INSTEAD.get(option)
+            instead = RESOURCE_FOR_OPTION.get(option)
             remedy = f"set {instead} instead" if instead else "the plugin sets it itself"
             raise InputError(
-                f"{said}: {match[0].strip(' =')} is not allowed in it, {remedy}; allowed is what "
-                "no resource sets, for example --nice=100"
+                f"{setting}: {match[0].strip(' =')} is not allowed in it, {remedy}; allowed are "
+                "options that no resource sets, for example --nice=100"
             )

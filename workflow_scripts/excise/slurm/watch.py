@@ -1,6 +1,6 @@
-"""Nothing waits in silence: a thread that says what a run on SLURM is waiting for.
+"""A thread that reports what a run on SLURM is waiting for.
 
-Snakemake itself says nothing while jobs wait, however long and for whatever reason.
+Snakemake itself prints nothing while jobs wait, for any reason and any time.
 """
 
 import math
@@ -16,17 +16,17 @@ from excise.slurm import client, commands
 from excise.slurm.job_tracker import JobTracker
 
 SECONDS_BETWEEN = 60
-# A reminder when nothing of ours runs: after ten minutes, then every hour.
+# Seconds until a condition is reported. No job runs: after ten minutes, then every hour.
 FIRST_REMINDER, REMINDER = 600, 3600
-SILENCE = 300  # SLURM does not answer, or the status checks of the run fail
+NO_ANSWER = 300  # SLURM does not answer, or the status checks of the run fail
 SUBMITTING = 600  # SLURM answers, but a job does not get into its queue
-LOST = 600  # SLURM does not know a job that we wait for
-ENDING = 600  # a job has ended, but its node does not say so
+LOST = 600  # SLURM does not know a job that Snakemake waits for
+ENDING = 600  # a job has ended, but its node does not confirm this
 
-# CONFIGURING: its node is starting up.
+# CONFIGURING: the node of the job is starting up.
 RUNS = ("RUNNING", "CONFIGURING")
 
-# Reasons to wait that do not go away by themselves.
+# Reasons for waiting that do not end without the user.
 STUCK = (
     *("JobHeldUser", "JobHeldAdmin", "JobHoldMaxRequeue", "DependencyNeverSatisfied"),
     *("PartitionTimeLimit", "PartitionNodeLimit", "PartitionDown", "PartitionInactive"),
@@ -37,89 +37,99 @@ STUCK = (
 
 @dataclass
 class Watch:
-    """What was seen so far; times in seconds of a monotonic clock."""
+    """State of the queue so far; times are seconds of a monotonic clock.
 
-    answered: float
-    ran: float
-    reminded: float = -math.inf
-    told: set[tuple[str, str]] = field(default_factory=set)
+    Attributes:
+        last_answer: when SLURM last answered.
+        last_run: when a job of the run was last seen running.
+        last_reminder: when the last reminder was printed.
+        reported: job ids with the condition that was reported.
+        missing: ids of jobs that SLURM does not know, and since when.
+        ending: ids of jobs that are ending, and since when.
+        last_messages: kind of hourly message → when it was last printed.
+    """
+
+    last_answer: float
+    last_run: float
+    last_reminder: float = -math.inf
+    reported: set[tuple[str, str]] = field(default_factory=set)
     missing: dict[str, float] = field(default_factory=dict)
     ending: dict[str, float] = field(default_factory=dict)
-    hourly: dict[str, float] = field(default_factory=dict)
+    last_messages: dict[str, float] = field(default_factory=dict)
 
-    def look(
+    def messages(
         self,
         jobs: list[commands.Job] | None,
         expected: set[str],
         now: float,
-        to_submit: Mapping[str, float] | None = None,
+        pending: Mapping[str, float] | None = None,
         unanswered_since: float | None = None,
-        no_room: str | None = None,
+        queue_full: str | None = None,
     ) -> list[str]:
-        """Lines for the user about the queue as it is.
+        """Messages for the user about the current queue.
 
         Args:
-            jobs: our jobs in the queue; None when SLURM did not answer.
+            jobs: the run's jobs in the queue; None if SLURM did not answer.
             expected: ids of jobs that Snakemake waits for.
             now: the time.
-            to_submit: names of jobs that are to be submitted, and since when.
+            pending: names of jobs that are not submitted yet, and since when.
             unanswered_since: when the status checks of the run began to fail.
-            no_room: what SLURM says to a submission that waits for room; None if none does.
+            queue_full: SLURM's message to a submission that waits for a full queue; None if no
+                submission waits.
         """
         if jobs is None:
-            return self._silence(now)
-        self.answered = now
+            return self._no_answer(now)
+        self.last_answer = now
         return [
-            *self._unsubmitted(to_submit or {}, no_room, now),
+            *self._unsubmitted(pending or {}, queue_full, now),
             *self._unanswered(unanswered_since, now),
             *self._stuck(jobs),
             *self._idle(jobs, now),
-            *self._never_ending(jobs, now),
+            *self._ending_late(jobs, now),
             *self._lost(jobs, expected, now),
         ]
 
-    def _silence(self, now: float) -> list[str]:
-        if now - max(self.answered, self.reminded) < SILENCE:
+    def _no_answer(self, now: float) -> list[str]:
+        if now - max(self.last_answer, self.last_reminder) < NO_ANSWER:
             return []
-        self.reminded = now
-        minutes = (now - self.answered) / 60
-        return [f"SLURM has not answered for {minutes:.0f} minutes; waiting, nothing is lost"]
+        self.last_reminder = now
+        minutes = (now - self.last_answer) / 60
+        return [f"SLURM has not answered for {minutes:.0f} minutes; waiting, no job is lost"]
 
     def _unsubmitted(
-        self, to_submit: Mapping[str, float], no_room: str | None, now: float
+        self, pending: Mapping[str, float], queue_full: str | None, now: float
     ) -> list[str]:
-        if to_submit and no_room is not None:
-            if not self.is_due("room", now):
+        if pending and queue_full is not None:
+            if not self.is_due("queue full", now):
                 return []
             return [
-                f"{len(to_submit)} jobs wait to be submitted: SLURM takes no more for now "
-                f"({no_room}); they are tried again every {client.ROOM_PAUSE_SECONDS} s for as "
-                "long as you have jobs in the queue (a smaller `jobs` in the profile avoids this)"
+                f"{len(pending)} jobs wait for submission: SLURM accepts no more for now "
+                f"({queue_full}); a retry follows every {client.QUEUE_FULL_PAUSE_SECONDS} s "
+                "while you have jobs in the queue (a smaller `jobs` in the profile avoids this)"
             ]
-        late = [name for name, since in to_submit.items() if now - since > SUBMITTING]
+        late = [name for name, since in pending.items() if now - since > SUBMITTING]
         if not late or not self.is_due("submitting", now):
             return []
-        minutes = (now - min(to_submit.values())) / 60
+        minutes = (now - min(pending.values())) / 60
         return [
-            f"{len(late)} jobs could not be submitted for {minutes:.0f} minutes, {late[0]} among "
-            "them, though SLURM answers: sbatch may hang (ps -fu $USER); if that goes on, "
-            "interrupt this run (Ctrl-C) and start it again"
+            f"{len(late)} jobs could not be submitted for {minutes:.0f} minutes, for example "
+            f"{late[0]}, although SLURM answers; sbatch may hang (ps -fu $USER); if this "
+            "continues, interrupt this run (Ctrl-C) and start it again"
         ]
 
     def _unanswered(self, since: float | None, now: float) -> list[str]:
-        if since is None or now - since < SILENCE or not self.is_due("status", now):
+        if since is None or now - since < NO_ANSWER or not self.is_due("status", now):
             return []
         return [
-            f"no job could be asked about for {(now - since) / 60:.0f} minutes: "
-            "profiles/slurm/bin/sacct fails, or takes longer than a minute; waiting, nothing is "
-            "lost"
+            f"the status checks have failed for {(now - since) / 60:.0f} minutes: "
+            "profiles/slurm/bin/sacct fails or takes longer than a minute; waiting, no job is lost"
         ]
 
-    def is_due(self, what: str, now: float) -> bool:
-        """Whether something was not said within the last hour; it counts as said now."""
-        if now - self.hourly.get(what, -math.inf) < REMINDER:
+    def is_due(self, kind: str, now: float) -> bool:
+        """Whether the last message of a kind is an hour old; if so, set its time to now."""
+        if now - self.last_messages.get(kind, -math.inf) < REMINDER:
             return False
-        self.hourly[what] = now
+        self.last_messages[kind] = now
         return True
 
     def _stuck(self, jobs: list[commands.Job]) -> list[str]:
@@ -128,38 +138,38 @@ class Watch:
             for job in jobs
             if job.state in ("PENDING", "SPECIAL_EXIT")
             and (job.state != "PENDING" or any(word in job.reason for word in STUCK))
-            and (job.id, job.reason) not in self.told
+            and (job.id, job.reason) not in self.reported
         ]
-        self.told |= {(job.id, job.reason) for job in stuck}
+        self.reported |= {(job.id, job.reason) for job in stuck}
         return [
-            f"job {job.id} will not start by itself: {job.state}, {job.reason} "
-            f"(scontrol show job {job.id}; scontrol release {job.id}, or scancel {job.id} and "
-            "Snakemake tries it again)"
+            f"job {job.id} will not start without your help: {job.state}, {job.reason} "
+            f"(scontrol show job {job.id}; then scontrol release {job.id}, or scancel {job.id}, "
+            "after which Snakemake submits it again)"
             for job in stuck
         ]
 
     def _idle(self, jobs: list[commands.Job], now: float) -> list[str]:
         waiting = [job for job in jobs if job.state == "PENDING"]
         if not jobs or any(job.state in RUNS for job in jobs):
-            self.ran = now
-        due = max(self.ran + FIRST_REMINDER, self.reminded + REMINDER)
+            self.last_run = now
+        due = max(self.last_run + FIRST_REMINDER, self.last_reminder + REMINDER)
         if not waiting or now < due:
             return []
-        self.reminded = now
+        self.last_reminder = now
         reasons = Counter(job.reason for job in waiting)
-        said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-        minutes = (now - self.ran) / 60
-        return [f"nothing has run for {minutes:.0f} minutes; jobs in the queue by reason: {said}"]
+        counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+        minutes = (now - self.last_run) / 60
+        return [f"no job has run for {minutes:.0f} minutes; waiting jobs by reason: {counts}"]
 
-    def _never_ending(self, jobs: list[commands.Job], now: float) -> list[str]:
+    def _ending_late(self, jobs: list[commands.Job], now: float) -> list[str]:
         ending = {job.id: job for job in jobs if job.state == "COMPLETING"}
         self.ending = {job: self.ending.get(job, now) for job in ending}
         late = [
             job
             for job, since in self.ending.items()
-            if now - since > ENDING and (job, "ending") not in self.told
+            if now - since > ENDING and (job, "ending") not in self.reported
         ]
-        self.told |= {(job, "ending") for job in late}
+        self.reported |= {(job, "ending") for job in late}
         return [
             f"job {job} has been ending for {(now - self.ending[job]) / 60:.0f} minutes: its node "
             f"may be gone (scontrol show node {ending[job].nodes})"
@@ -172,36 +182,40 @@ class Watch:
         lost = {
             job
             for job, since in self.missing.items()
-            if now - since > LOST and (job, "lost") not in self.told
+            if now - since > LOST and (job, "lost") not in self.reported
         }
-        self.told |= {(job, "lost") for job in lost}
+        self.reported |= {(job, "lost") for job in lost}
         if not lost:
             return []
         return [
-            f"SLURM no longer has job {', '.join(sorted(lost))}, and no word of how it ended; "
-            "interrupt this run (Ctrl-C) and start it again"
+            f"SLURM no longer knows job {', '.join(sorted(lost))} and does not report how it "
+            "ended; interrupt this run (Ctrl-C) and start it again"
         ]
 
 
-def watch(executor: Any, tracker: JobTracker, say: Callable[[str], None]) -> None:
-    """Look at the queue once a minute for as long as Snakemake runs."""
+def watch(executor: Any, tracker: JobTracker, report: Callable[[str], None]) -> None:
+    """Check the queue once a minute while Snakemake runs."""
     now = time.monotonic()
-    state = Watch(answered=now, ran=now)
+    state = Watch(last_answer=now, last_run=now)
 
     def loop() -> None:
         while True:
             time.sleep(SECONDS_BETWEEN)
             try:
                 jobs = commands.jobs_named(executor.run_uuid)
-            except (commands.SlurmSilentError, InputError):
+            except (commands.NoAnswerError, InputError):
                 jobs = None
-            except Exception as error:  # whatever it is, the next look is in a minute
-                if state.is_due("look", time.monotonic()):
-                    say(f"the queue could not be looked at: {error!r}")
+            except Exception as error:  # after any error, the next check is in a minute
+                if state.is_due("check", time.monotonic()):
+                    report(f"the queue could not be checked: {error!r}")
                 continue
             now = time.monotonic()
-            waiting = tracker.to_submit(), tracker.unanswered_since, client.waits_for_room()
-            for line in state.look(jobs, tracker.ids(), now, *waiting):
-                say(line)
+            waiting = (
+                tracker.pending_submissions(),
+                tracker.unanswered_since,
+                client.queue_full_message(),
+            )
+            for line in state.messages(jobs, tracker.ids(), now, *waiting):
+                report(line)
 
     threading.Thread(target=loop, daemon=True, name="watch").start()

@@ -11,7 +11,7 @@ from excise.modeling.base import (
     set_determinism,
 )
 from excise.modeling.chat import encode
-from excise.modeling.likelihood import answer_logprobs, cross_entropy, product_dtype
+from excise.modeling.differentiable_logprobs import answer_logprobs, cross_entropy, product_dtype
 from excise.records import write_json
 from excise.settings import as_dict
 from excise.training.loop import epoch_batches, train

@@ -15,8 +15,12 @@ from excise.modeling.base import (
     set_determinism,
 )
 from excise.modeling.chat import IGNORE, Encoded, collate, encode
+from excise.modeling.differentiable_logprobs import (
+    AnswerLogprobs,
+    answer_logprobs,
+    autocast_context,
+)
 from excise.modeling.hidden_states import blocks
-from excise.modeling.likelihood import AnswerLogprobs, answer_logprobs, autocast_context
 from excise.modeling.scoring import backbone
 from excise.modeling.settings import ModelSettings
 from excise.training.loop import prepare_for_training

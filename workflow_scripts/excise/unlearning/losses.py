@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from excise.modeling.likelihood import AnswerLogprobs
+    from excise.modeling.differentiable_logprobs import AnswerLogprobs
     from excise.unlearning.method import Step
 
 
 def cross_entropy(answers: "AnswerLogprobs") -> "torch.Tensor":
     """Token-mean negative log-likelihood, Σ S_i / Σ n_i, in nats a token."""
-    from excise.modeling.likelihood import cross_entropy as token_mean
+    from excise.modeling.differentiable_logprobs import cross_entropy as token_mean
 
     return token_mean(answers)
 

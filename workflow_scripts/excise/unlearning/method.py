@@ -26,7 +26,7 @@ from excise.settings import setting
 if TYPE_CHECKING:
     import torch
 
-    from excise.modeling.likelihood import AnswerLogprobs
+    from excise.modeling.differentiable_logprobs import AnswerLogprobs
 
 BATCHES = ("forget", "retain", "alternatives")
 

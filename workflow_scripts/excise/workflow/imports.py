@@ -1,7 +1,7 @@
-"""What a program depends on in our own code: the files that, when edited, make it run again.
+"""Find our own files that a program depends on; an edit of one of them makes the program run again.
 
-Snakemake sees a program's file but not the modules it imports. Rules list them as inputs,
-found here by reading the source, never by running it, so that parsing a rule loads no torch.
+Snakemake knows a program's file, but not the modules it imports. So rules list these as inputs.
+This module finds them by parsing the source, without running it, so that no rule loads torch.
 """
 
 import ast
@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 SCHEMA_READERS = {"read_jsonl": 1, "schema_fault": 0, "schema_validator": 0}
-"""Functions that take the kind of a record, with the index of that argument."""
+"""Functions with a kind of record as argument, and the index of that argument."""
 
 DATA_SUFFIXES = {".json", ".jsonl", ".md", ".txt", ".yaml"}
 
@@ -25,32 +25,31 @@ def import_closure(
 
     Args:
         script: path of a Python program.
-        without: modules and packages, by dotted name, that this use of the program never
-            imports; these and their own imports are left out.
+        without: dotted names of modules and packages that this use of the program never imports;
+            these and their own imports are omitted.
         unread: kinds of records that an imported module could read but the program never reads.
         root: folder where modules are looked up; the program's own if absent.
 
     Returns:
-        Sorted paths, as the program's own path is written, of every module of that folder which
-        it imports, directly or not, at the top or inside a function; of the `__init__.py` of
-        their packages; and of the data files those modules name: a JSON Schema by its kind where
-        records are read or checked (`read_jsonl(path, "item")` → `schemas/item.schema.json`
-        beside `records.py`), or any file beside the module by its name. The program itself is
-        not among them.
+        Sorted paths, in the same form as the path of the program, without the program itself:
+        all modules of that folder which it imports, directly or indirectly, also inside
+        functions; the `__init__.py` of their packages; and the data files that these modules
+        name. A data file is a file beside a module, or a JSON Schema: a module that calls
+        `read_jsonl(path, "item")` depends on `schemas/item.schema.json` beside `records.py`.
     """
     script = Path(script)
     root = script.parent if root is None else Path(root)
-    left_out = [root.joinpath(*name.split(".")) for name in without]
+    excluded = [root.joinpath(*name.split(".")) for name in without]
     found: set[Path] = set()
-    waiting = [script]
-    while waiting:
-        path = waiting.pop()
+    to_visit = [script]
+    while to_visit:
+        path = to_visit.pop()
         dependencies = {
             new
             for new in _dependencies(path, root)
-            if not any(new.with_suffix("").is_relative_to(one) for one in left_out)
+            if not any(new.with_suffix("").is_relative_to(one) for one in excluded)
         }
-        waiting.extend(new for new in dependencies - found if new.suffix == ".py")
+        to_visit.extend(new for new in dependencies - found if new.suffix == ".py")
         found |= dependencies
     modules = [script, *(path for path in found if path.suffix == ".py")]
     found |= _schemas(modules, unread)
@@ -64,7 +63,7 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def _dependencies(path: Path, root: Path) -> frozenset[Path]:
-    """Files below `root` that one module imports or names as data beside itself."""
+    """Files below `root` that a module imports, and data files beside it that it names."""
     found: set[Path] = set()
     for node in ast.walk(_tree(path)):
         for name in _imported_names(node, path, root):
@@ -77,7 +76,7 @@ def _dependencies(path: Path, root: Path) -> frozenset[Path]:
 
 
 def _imported_names(node: ast.AST, path: Path, root: Path) -> Iterator[str]:
-    """Dotted names a statement may import; `from a import b` may mean the module `a.b`."""
+    """Dotted names that a statement may import; `from a import b` may mean the module `a.b`."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -90,7 +89,7 @@ def _imported_names(node: ast.AST, path: Path, root: Path) -> Iterator[str]:
 
 
 def _module_files(name: str, root: Path) -> Iterator[Path]:
-    """The file of module `name` and the `__init__.py` of the packages above it, if ours."""
+    """The file of our module `name` and the `__init__.py` of its packages; empty if not ours."""
     parts = name.split(".")
     for depth in range(1, len(parts) + 1):
         module = root.joinpath(*parts[:depth])
@@ -101,7 +100,7 @@ def _module_files(name: str, root: Path) -> Iterator[Path]:
 
 @cache
 def _strings(path: Path) -> frozenset[str]:
-    """Short string constants of a module: what could name a file or a kind of record."""
+    """Short string constants of a module; each could name a file or a kind of record."""
     return frozenset(
         node.value
         for node in ast.walk(_tree(path))
@@ -133,7 +132,7 @@ def _kinds(path: Path) -> frozenset[str]:
 
 
 def _schemas(modules: list[Path], unread: Sequence[str]) -> set[Path]:
-    """Schema files, beside the record reader, of the kinds that the code reads."""
+    """Schema files beside `records.py` of the kinds that the modules read."""
     folders = [path.parent / "schemas" for path in modules if path.name == "records.py"]
     kinds = {kind for path in modules for kind in _kinds(path)} - set(unread)
     schemas = {schema for folder in folders for schema in folder.glob("*.schema.json")}

@@ -1,6 +1,6 @@
-"""Write the record of each job: what its files were made from.
+"""Write the record of each job: what its files were made from (`excise.provenance`).
 
-Every Snakemake loads this, also the one inside a SLURM job, because commands run there.
+Every Snakemake loads this module, also the one inside a SLURM job, because it runs the commands.
 """
 
 import contextlib
@@ -15,17 +15,19 @@ from threading import Lock
 from typing import Any
 
 from excise.files import atomic_path
-from excise.made_from import DRAFT, digest, record_path, versions_behind
+from excise.provenance import DRAFT, digest, record_path, upstream_versions
 
 
 class Digests:
-    """Digests of files, remembered for as long as size, times and inode are the same.
+    """Digests of files, stored until size, times or inode of a file change.
 
-    The times include the last change (ctime), which copying programs cannot set. So a changed file
+    The times include the last change (ctime), which copy programs cannot set. So a changed file
     with an older time stamp is noticed.
 
-    `allowance`: number of bytes that `differs` may still read; it limits the cost of a check.
-    `memory` is read at the first use, since most calls of Snakemake do not need it.
+    Attributes:
+        memory: file of the stored digests; read at first use, because most calls of Snakemake do
+            not need it.
+        allowance: number of bytes that `differs` may still read; limits the cost of a check.
     """
 
     def __init__(self, memory: Path | None = None, allowance: float = float("inf")):
@@ -34,7 +36,7 @@ class Digests:
         self.changed = False
         self.lock = Lock()  # jobs run in threads
         self._known: dict[str, list] | None = None
-        self._seen: dict[str, list[int] | None] | None = None  # states, within one look
+        self._seen: dict[str, list[int] | None] | None = None  # states, while `states_cached`
 
     def __call__(self, path: str | Path) -> str | None:
         """Digest of a file; None if the file does not exist."""
@@ -62,8 +64,8 @@ class Digests:
             return self._known.get(key)
 
     @contextlib.contextmanager
-    def look(self) -> Iterator[None]:
-        """Ask for the state of each file once in this block: all jobs read the same library."""
+    def states_cached(self) -> Iterator[None]:
+        """Query the state of each file only once in this block: all jobs share library files."""
         self._seen = {}
         try:
             yield
@@ -71,7 +73,7 @@ class Digests:
             self._seen = None
 
     def exists(self, path: str | Path) -> bool:
-        """Whether there is such a file."""
+        """Whether a file exists."""
         return self._state(os.path.normpath(path)) is not None
 
     def _state(self, key: str) -> list[int] | None:
@@ -82,7 +84,7 @@ class Digests:
         return self._seen[key]
 
     def differs(self, path: str | Path, recorded: str | None) -> bool:
-        """Whether a file differs from its recorded digest; False if the allowance is used up.
+        """Whether a file differs from its recorded digest; False if the allowance is exhausted.
 
         Args:
             path: the file; a missing file differs.
@@ -115,7 +117,7 @@ class Digests:
 
 
 def _state(key: str) -> list[int] | None:
-    """Size, times and inode of a file; None where there is none."""
+    """Size, times and inode of a file; None if it does not exist."""
     try:
         found = os.stat(key)  # noqa: PTH116 (a Path costs more than the call)
     except OSError:
@@ -124,7 +126,7 @@ def _state(key: str) -> list[int] | None:
 
 
 def _read_memory(memory: Path | None) -> dict[str, list]:
-    """Digests of an earlier run; an entry that is none is left out, and its file read again."""
+    """Digests of an earlier run; invalid entries are dropped, and their files are read again."""
     try:
         entries = json.loads(memory.read_text(encoding="utf-8")).items()
     except (OSError, ValueError, AttributeError):
@@ -140,7 +142,7 @@ def _is_entry(entry: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A param as JSON holds it."""
+    """A param, converted to a JSON type."""
     if isinstance(value, str):
         return str(value)
     if value is None or isinstance(value, bool | int | float):
@@ -153,23 +155,23 @@ def plain(value: Any) -> Any:
 
 
 def params_of(params: Any) -> dict[str, Any]:
-    """A job's settings: its params in the form of a record."""
+    """A job's params, converted to JSON types."""
     return {name: plain(value) for name, value in params.items()}
 
 
 def command_digest(command: str) -> str:
-    """Digest of a rule's command, before values are filled in."""
+    """Digest of a rule's command, before Snakemake inserts values."""
     return hashlib.sha256(command.encode()).hexdigest()[:32]
 
 
 def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> Callable:
     """Wrap Snakemake's `shell`: run the command of a rule, then write the job's record.
 
-    Snakemake 9 calls it in the body of a rule, where `shell` reads the job from local variables.
-    These variables are passed on by name.
+    Snakemake 9 calls `shell` in the body of a rule, and `shell` reads the job from the local
+    variables there. The wrapper passes these variables on by name.
 
     Args:
-        shell: Snakemake's own.
+        shell: Snakemake's function.
         folders: `results` and `data` of the experiment.
         digests: of files.
     """
@@ -190,16 +192,16 @@ def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> 
             "outputs": dict.fromkeys(outputs),
             "folders": dict(folders),
         }
-        known = record
-        if "experiment" in record["params"]:  # a table: its header lists the versions
-            known = record | {"behind": versions_behind(record["inputs"], folders)}
+        draft_content = record
+        if "experiment" in record["params"]:  # a result table: its header lists the versions
+            draft_content = record | {"behind": upstream_versions(record["inputs"], folders)}
         with tempfile.TemporaryDirectory(prefix="excise-") as scratch:
             draft = Path(scratch, "job.json")
-            draft.write_text(json.dumps(known), encoding="utf-8")
+            draft.write_text(json.dumps(draft_content), encoding="utf-8")
             environment = {DRAFT: str(draft)}
             shell(command, **{**job, **given, "additional_envvars": environment})
-            left = json.loads(draft.read_text(encoding="utf-8"))
-        record["versions"] = left.get("versions", {})
+            finished = json.loads(draft.read_text(encoding="utf-8"))
+        record["versions"] = finished.get("versions", {})
         record["outputs"] = {path: digests(path) for path in outputs}
         text = json.dumps(record, indent=0, sort_keys=True, ensure_ascii=False)
         with atomic_path(place) as temporary:

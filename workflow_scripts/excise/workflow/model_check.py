@@ -1,9 +1,9 @@
-"""Test the real code with one question of each kind on a small copy of the model, before any job.
+"""Test our code before any job, with one question of each kind on a small copy of the model.
 
-Config and tokenizer are the model's own. The copy has one layer of each type (two at least), few
+Config and tokenizer are those of the model. The copy has one layer of each type (at least two), few
 heads, a short window and random weights. So it fits on any machine and takes seconds. The check
-compares log-probabilities, generations, training and hidden states with plain transformers, one
-sequence at a time.
+compares log-probabilities, generations, training and hidden states with plain transformers, which
+gets one sequence at a time.
 """
 
 import copy
@@ -21,9 +21,9 @@ from excise.modeling.adapters import adapter_tensors, attach_lora
 from excise.modeling.base import check_sequences, load_config, load_tokenizer, one_line, unwrapped
 from excise.modeling.chat import Encoded, check_template, encode, encode_prompt, subject_span
 from excise.modeling.decoding import Generation, generate
+from excise.modeling.differentiable_logprobs import answer_logprobs, cross_entropy
 from excise.modeling.experts import use_expert_by_expert
 from excise.modeling.hidden_states import Reader
-from excise.modeling.likelihood import answer_logprobs, cross_entropy
 from excise.modeling.scoring import score_answers
 from excise.training.loop import prepare_for_training
 
@@ -43,7 +43,7 @@ ANSWERS = (
 )
 NEW_TOKENS = 6
 WINDOW = 16
-MOST_PARAMETERS = 6e8
+MAX_PARAMETERS = 6e8
 TOLERANCE = 0.01  # nats per answer; relative for hidden states; fp32 rounding is below 0.0001
 
 
@@ -55,7 +55,7 @@ def check_model(folder: str | Path, settings: dict) -> None:
         settings: `system_prompt`, `lora` and `max_new_tokens` of the experiment.
 
     Raises:
-        InputError: something would stop a job later, or make its numbers wrong.
+        InputError: a later job would fail, or its numbers would be wrong.
     """
     config = load_config(folder)
     tokenizer = load_tokenizer(folder)
@@ -91,16 +91,17 @@ def check_limits(
     tokenizer: "PreTrainedTokenizerBase",
     settings: dict,
 ) -> None:
-    """Check that vocabulary and positions suffice for the tokenizer and for usual questions.
+    """Check that vocabulary and positions are sufficient for the tokenizer and usual questions.
 
     Raises:
-        InputError: they do not.
+        InputError: they are not.
     """
     text = config.get_text_config()
     added = tokenizer.added_tokens_decoder
     own = [token for token in tokenizer.get_vocab().values() if token not in added]
     prompts = [
-        encode_prompt(tokenizer, question, settings["system_prompt"]) for question in asked()
+        encode_prompt(tokenizer, question, settings["system_prompt"])
+        for question in trial_questions()
     ]
     needed = max([*own, tokenizer.eos_token_id, tokenizer.pad_token_id, *map(max, prompts)])
     if needed >= text.vocab_size:
@@ -119,7 +120,7 @@ def check_limits(
         )
 
 
-def asked() -> list[str]:
+def trial_questions() -> list[str]:
     """A question of each kind, including two in one prompt."""
     return [*QUESTIONS, joined_question(QUESTIONS[0], QUESTIONS[1])]
 
@@ -133,7 +134,7 @@ def small_copy(config: "PreTrainedConfig") -> "PreTrainedModel | None":
             small = make(config)
             with torch.device("meta"):
                 size = sum(p.numel() for p in AutoModelForCausalLM.from_config(small).parameters())
-            if size > MOST_PARAMETERS:
+            if size > MAX_PARAMETERS:
                 continue
             model = _with_attention(small)
             use_expert_by_expert(model)
@@ -147,7 +148,7 @@ def small_copy(config: "PreTrainedConfig") -> "PreTrainedModel | None":
 
 
 def _with_attention(config: "PreTrainedConfig") -> "PreTrainedModel":
-    """The model with the attention that `load_base` gives it."""
+    """A model with the attention implementation that `load_base` selects."""
     from transformers import AutoModelForCausalLM
 
     settings = {"dtype": torch.float32}
@@ -229,7 +230,7 @@ class Trial:
         yield "training", self.train
 
     def adapt(self, lora: dict) -> float:
-        """Attach an adapter that changes the model; there is no number to compare."""
+        """Attach an adapter that changes the model; the result is always 0."""
         targets = lora["target_modules"]
         whole = not isinstance(targets, list) or any(c.isdigit() for name in targets for c in name)
         chosen = (
@@ -253,11 +254,11 @@ class Trial:
 
     @torch.inference_mode()
     def plain(self, encoded: Encoded) -> torch.Tensor:
-        """Logits of transformers itself, one sequence without padding: (T, V)."""
+        """Logits of plain transformers for one sequence without padding: (T, V)."""
         return self.model(input_ids=torch.tensor([encoded.input_ids]), use_cache=False).logits[0]
 
     def plain_sums(self) -> torch.Tensor:
-        """Log-probability of every answer by transformers itself, fp64."""
+        """Log-probability of every answer by plain transformers, fp64."""
         sums = []
         for one in self.encoded():
             logprobs = self.plain(one)[len(one.prompt_ids) - 1 : -1].double().log_softmax(-1)
@@ -274,11 +275,11 @@ class Trial:
 
     def generate(self) -> float:
         """How far the logit of a generated token is below the largest logit."""
-        questions = asked()
+        questions = trial_questions()
         prompts = [encode_prompt(self.tokenizer, one, self.system_prompt) for one in questions]
         made = self._answers(questions)
         token = _ends_one_row([one.ids for one in made])
-        if token is not None:  # not every cache can let an ended row go
+        if token is not None:  # not every cache can remove an ended row
             settings = unwrapped(self.model).generation_config
             declared, settings.eos_token_id = settings.eos_token_id, token
             try:
@@ -339,9 +340,9 @@ class Trial:
 
 
 def _ends_one_row(rows: list[tuple[int, ...]]) -> int | None:
-    """A token that one row writes before its end and a longer one does not; None: there is none.
+    """A token that occurs in one row but not in a longer one; None if there is no such token.
 
-    As an end token it ends the one row while the other goes on.
+    As an end token it ends the first row while the other continues.
     """
     for one in rows:
         for place, token in enumerate(one):
@@ -351,7 +352,7 @@ def _ends_one_row(rows: list[tuple[int, ...]]) -> int | None:
 
 
 def items() -> list[Item]:
-    """The questions as items about one person; the last one is about nobody."""
+    """The questions as items about one person; the last one has no person."""
     return [
         Item(
             id=str(index),

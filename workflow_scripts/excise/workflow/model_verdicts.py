@@ -1,7 +1,7 @@
 """Run `check_model` once per model and settings, before the first job, and store its verdict.
 
 The program takes seconds, because it imports torch. The verdict is stored under a digest of
-everything that the program reads. No torch here: the Snakefile imports this.
+everything that the program reads. The Snakefile imports this module, so it must not import torch.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ def check_once(
 ) -> None:
     """Run `check_model` on a model, unless a verdict is stored.
 
-    If this Python lacks the packages (jobs have their own environments), nothing is checked. Each
-    job then reports by itself what does not work.
+    If this Python lacks the packages (jobs have their own environments), there is no check. Then
+    each job itself reports what does not work.
 
     Args:
         folder: the model.
-        settings: for the program's `--hp`.
-        program: its path.
+        settings: value of the program's `--hp`.
+        program: path of the program.
         memory: folder of the verdicts.
         warn: called with a message if the program ended without a verdict.
 
@@ -64,10 +64,11 @@ def check_once(
                 f"{folder}: could not be checked before the first job (not finished in {SECONDS} s)"
             )
             return
-        said = done.stderr.strip().rpartition("\n")[2]
-        fault = said.removeprefix("error: ") if said.startswith("error: ") else ""
+        last_line = done.stderr.strip().rpartition("\n")[2]
+        fault = last_line.removeprefix("error: ") if last_line.startswith("error: ") else ""
         if done.returncode and not fault:
-            warn(f"{folder}: could not be checked before the first job ({said or done.returncode})")
+            reason = last_line or done.returncode
+            warn(f"{folder}: could not be checked before the first job ({reason})")
             return
         with atomic_path(verdict) as temporary:
             temporary.write_text(fault, encoding="utf-8")
@@ -77,7 +78,7 @@ def check_once(
 def known_fault(
     folder: str | Path, settings: dict, program: str | Path, memory: str | Path
 ) -> str | None:
-    """The fault that an earlier run found, if any; nothing is run."""
+    """The fault that an earlier run found; None if there is none. Runs nothing."""
     faults = [path for path in Path(memory).glob("*") if path.stat().st_size]
     verdict = Path(memory) / _digest(folder, settings, program) if faults else None
     return verdict.read_text(encoding="utf-8") if verdict in faults else None

@@ -1,8 +1,8 @@
 """A regular expression for the names of many trajectories, short enough for thousands of them.
 
-Snakemake writes a rule's constraint into the name of each of its files, compiles it, reads through
-it whenever it fills in a wildcard, and tries it on every file of the experiment. A plain list of
-5,000 names made planning take minutes; lists of 1,000 values still took a sixth of it.
+Snakemake inserts a rule's constraint into the name of each of its files, parses it for every
+wildcard, and matches it against every file of the experiment. With a plain list of 5,000 names,
+planning took minutes. With lists of 1,000 values, they took a sixth of the planning time.
 """
 
 import math
@@ -15,8 +15,8 @@ def pattern_of(names: Iterable[str]) -> str:
     """A pattern that matches these names and no others.
 
     Args:
-        names: such as `npo/lr0.0002_beta0.1`; those of a full grid become one term, with a list of
-            values for every hyperparameter.
+        names: for example `npo/lr0.0002_beta0.1`. The names of a full grid become one term, with
+            a list of values for every hyperparameter.
     """
     grids: dict[tuple, list[list[str]]] = {}
     for name in names:
@@ -36,7 +36,7 @@ def _grid(separators: str, rows: list[list[str]]) -> str:
 
 
 def _any_of(words: Iterable[str]) -> str:
-    """Words as a tree of letters; letters with the same rest share a class, as in `lr[12]`."""
+    """Words as a prefix tree; letters with the same rest share a class, as in `lr[12]`."""
     rests: dict[str, list[str]] = {}
     for word in sorted(words):
         rests.setdefault(word[:1], []).append(word[1:])

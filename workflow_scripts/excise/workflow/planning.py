@@ -1,6 +1,6 @@
-"""Less work for the Snakemake that plans: what it would do for every object or job, and needs not.
+"""Speed up Snakemake's planning: avoid repeated work for every object and every job.
 
-Measured by perf/plan_scale.py. Parsed in every job: no torch here.
+perf/plan_scale.py measures it. Every job imports this module, so it must not import torch.
 """
 
 import atexit
@@ -10,25 +10,24 @@ from contextlib import suppress
 from inspect import signature
 
 
-def spare_work() -> None:
-    """Look for garbage seldom, leave the plan whole at the end, ask once what a method takes."""
-    # Planning makes millions of objects and drops few: by default an eighth of its time goes into
-    # looking for garbage.
+def speed_up_planning() -> None:
+    """Collect garbage less often, skip the collection at exit, inspect each signature once."""
+    # Planning makes millions of objects and drops few. With the default thresholds, garbage
+    # collection takes an eighth of the time.
     gc.set_threshold(1_000_000, 50, 100)
-    # At the end of the process Python would take the plan apart, object by object: a seventh.
+    # At exit, Python would free the plan object by object, which takes a seventh of the time.
     atexit.register(gc.freeze)
-    with suppress(ImportError, AttributeError):  # another version: slower, and nothing else
+    with suppress(ImportError, AttributeError):  # another version of Snakemake: only slower
         from snakemake.resources import Resource
 
-        remember_signature(Resource.evaluate, Resource("any", 0).evaluate)  # a method, without self
+        remember_signature(Resource.evaluate, Resource("any", 0).evaluate)  # bound, so without self
 
 
 def remember_signature(function: Callable, as_called: Callable | None = None) -> Callable:
-    """The function, of which Snakemake need not find out again and again what arguments it takes.
+    """Store a function's signature for Snakemake, and return the function.
 
-    It does so two or three times for each param and each resource of each job. It has a place for
-    answers that are known, which other functions of its own use; a version without it is slower,
-    and nothing else.
+    Otherwise Snakemake inspects the signature two or three times for each param and each resource
+    of each job. Snakemake has a cache for known signatures; a version without it is only slower.
     """
     with suppress(ImportError):
         from snakemake.common import overwrite_function_params

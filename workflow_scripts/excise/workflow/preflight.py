@@ -1,7 +1,7 @@
-"""What must be there before any job starts: folders to write to, and a whole base model.
+"""Checks before any job starts: folders are writable, and the base model is complete.
 
-The model folder is judged by file names and headers, without loading it: a missing tokenizer
-then costs a second, not a job on a GPU node that fails an hour later.
+The model folder is checked by file names and headers, without loading it. So a missing tokenizer is
+found in a second, not by a job on a GPU node an hour later.
 """
 
 import os
@@ -24,7 +24,7 @@ def check_writable(folder: str | Path, key: str) -> None:
 
     Args:
         folder: the folder.
-        key: config key that names it, for the message.
+        key: the config key of the folder, for the message.
 
     Raises:
         InputError: the folder, or the nearest one above it, is a file or is not writable.
@@ -41,7 +41,7 @@ def check_writable(folder: str | Path, key: str) -> None:
 def model_files(folder: str | Path) -> list[str]:
     """Sorted paths of the files that make a model: weights, configuration, tokenizer, template.
 
-    A manifest only tells where they come from.
+    The manifest is not one of them: it only tells where they come from.
     """
     files = (path for path in Path(folder).glob("[!.]*") if path.is_file())
     return sorted(
@@ -57,8 +57,8 @@ def check_model_folder(folder: str | Path, key: str) -> None:
         key: the config key, for the message.
 
     Raises:
-        InputError: no folder, config.json, tokenizer, chat template or weights; weights that
-            are not whole; not a causal language model, or a multimodal one.
+        InputError: no folder, config.json, tokenizer, chat template or weights; incomplete or
+            quantized weights; not a causal language model, or a multimodal one.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -96,10 +96,10 @@ def _check_causal(folder: Path, key: str) -> None:
 def check_model_fits(
     folder: str | Path, target_modules: str | list[str], middle_layer: int
 ) -> None:
-    """Check that the experiment's settings suit a model.
+    """Check that the experiment's settings fit a model.
 
     Args:
-        folder: the model, as `check_model_folder` wants it.
+        folder: a model that passes `check_model_folder`.
         target_modules: `lora.target_modules`.
         middle_layer: `representations.middle_layer`.
 
@@ -128,7 +128,7 @@ def _check_targets(folder: Path, targets: str | list[str]) -> None:
         for name, tensor in tensors.items()
         if STACKED_EXPERTS.search(name) or len(tensor.get("shape", [])) == 3
     }
-    if stacked:  # after loading, experts are one parameter, whatever their names in the file
+    if stacked:  # after loading, experts are one parameter with these names
         modules -= stacked
         modules |= {"experts.gate_up_proj", "experts.up_proj", "experts.down_proj"}
     vocabulary = read_json(folder / "config.json").get("vocab_size")

@@ -1,9 +1,9 @@
 """Skip jobs whose inputs have the same bytes as before.
 
-Snakemake 9.27 decides before the run what is out of date. It then also runs all jobs that depend
-on these, even if their inputs do not change. This module checks each job again before it starts. A
-job is skipped only if Snakemake itself would now call it up to date; in doubt it runs. Every job
-imports this: no torch.
+Snakemake 9.27 decides before the run which jobs are out of date. It then also runs all jobs that
+depend on these, even if their inputs do not change. This module checks each job again before it
+starts. A job is skipped only if Snakemake itself would now call it up to date; in doubt it runs.
+Every job imports this module, so it must not import torch.
 """
 
 from contextlib import suppress
@@ -12,39 +12,39 @@ from typing import Any
 
 from snakemake.logging import logger
 
-from excise.made_from import own_inputs
+from excise.provenance import inputs_of_same_epoch
 
 
-def let_content_decide() -> None:
-    """Patch Snakemake; with other internals of a later version, only more jobs run."""
+def skip_unchanged_jobs() -> None:
+    """Patch Snakemake; if a later version has other internals, only more jobs run."""
     with suppress(ImportError, AttributeError):
         from snakemake.dag import DAG
 
-        _look_again(DAG)
+        _recheck_after_each_job(DAG)
     with suppress(ImportError, AttributeError):
         from snakemake.persistence import PersistenceBase
 
-        _compare_own_inputs(PersistenceBase)
+        _compare_inputs_of_same_epoch(PersistenceBase)
 
 
-def _look_again(dag_class: type) -> None:
+def _recheck_after_each_job(dag_class: type) -> None:
     """After every job, check again the jobs that wait for it."""
     finish = dag_class.finish
 
     @wraps(finish)
-    async def finish_and_spare(dag: Any, job: Any, *arguments: Any, **named: Any) -> Any:
+    async def finish_and_recheck(dag: Any, job: Any, *arguments: Any, **named: Any) -> Any:
         result = await finish(dag, job, *arguments, **named)
         workflow = dag.workflow
         if workflow.is_main_process and not (workflow.dryrun or workflow.touch):
-            await _spare(dag)
+            await _skip_up_to_date_jobs(dag)
         return result
 
-    dag_class.finish = finish_and_spare
+    dag_class.finish = finish_and_recheck
 
 
-async def _spare(dag: Any) -> None:
+async def _skip_up_to_date_jobs(dag: Any) -> None:
     """Remove jobs that are ready and up to date from the plan, then those that follow them."""
-    seen = dag.__dict__.setdefault("looked_at_again", set())
+    seen = dag.__dict__.setdefault("rechecked_jobs", set())
     while new := [job for job in dag.ready_jobs if job not in seen]:
         for ready in new:
             seen.add(ready)
@@ -80,7 +80,7 @@ async def _is_up_to_date(dag: Any, job: Any) -> bool:
     """
     try:
         return not await _must_run(dag, job)
-    except Exception as error:  # after any error, run the job
+    except Exception as error:  # after any error the job runs
         logger.debug(f"{job}: could not be checked again: {error!r}")
         return False
 
@@ -101,12 +101,12 @@ async def _must_run(dag: Any, job: Any) -> bool:
         return True
     oldest = min([(await file.mtime()).local_or_storage() for file in job.output])
     for file in job.input:
-        if await file.is_newer(oldest) and not await _is_same(dag, job, file):
+        if await file.is_newer(oldest) and not await _has_same_bytes(dag, job, file):
             return True
     return False
 
 
-async def _is_same(dag: Any, job: Any, file: Any) -> bool:
+async def _has_same_bytes(dag: Any, job: Any, file: Any) -> bool:
     """Whether an input has the bytes that every output of the job was made from."""
     recorded = dag.workflow.persistence.input_checksums(job, file)
     largest = dag.max_checksum_file_size
@@ -115,7 +115,7 @@ async def _is_same(dag: Any, job: Any, file: Any) -> bool:
     return await file.is_same_checksum(recorded.pop(), largest)
 
 
-def _compare_own_inputs(persistence_class: type) -> None:
+def _compare_inputs_of_same_epoch(persistence_class: type) -> None:
     """Ignore inputs of other epochs: an epoch's records come from its own checkpoint.
 
     A job evaluates all checkpoints of a trajectory. If one checkpoint is removed from the config,
@@ -126,7 +126,7 @@ def _compare_own_inputs(persistence_class: type) -> None:
         version, recorded = known.record_format_version(file), known.input(file)
         if version is None or version < 4 or recorded is None:
             return False
-        return own_inputs(recorded, file) != own_inputs(known._input(job), file)
+        return inputs_of_same_epoch(recorded, file) != inputs_of_same_epoch(known._input(job), file)
 
-    persistence_class._input_changed  # noqa: B018 (raises where there is none)
+    persistence_class._input_changed  # noqa: B018 (raises if it does not exist)
     persistence_class._input_changed = input_changed

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from excise.benchmark.completeness import check_ids
-from excise.benchmark.items import LOOKED_INTO, Item
+from excise.benchmark.items import HIDDEN_STATE_SETS, Item
 from excise.errors import InputError
 from excise.evaluation.results import estimate_columns, model_columns
 from excise.evaluation.statistics import ANGLE, DRIFT, Estimate, mean_intervals
@@ -87,7 +87,7 @@ def _states_of(items: pd.DataFrame, asked: dict[str, Item]) -> list[str]:
     Paired and reworded questions have no hidden states. A question without a name has no subject.
     """
     positions = items["position"].unique()
-    looked_into = [item for item in asked.values() if item.set in LOOKED_INTO]
+    looked_into = [item for item in asked.values() if item.set in HIDDEN_STATE_SETS]
     return [
         f"{item.id} at {position}"
         for item in looked_into

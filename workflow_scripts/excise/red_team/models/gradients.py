@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from excise.modeling.base import check_sequences
 from excise.modeling.chat import Encoded, encode
-from excise.modeling.likelihood import answer_logprobs, cross_entropy
+from excise.modeling.differentiable_logprobs import answer_logprobs, cross_entropy
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -1,8 +1,8 @@
-"""Find results that do not match today's config, data, code and packages, from their records.
+"""Find results that do not match today's config, data, code and packages, by their records.
 
-Snakemake's own metadata (`.snakemake/metadata`) is lost when results are copied. It also treats a
-changed file with an older time stamp as unchanged. The records are copied with the results and
-contain digests. Every job imports this: no torch here.
+Copied results lose Snakemake's own metadata (`.snakemake/metadata`). In addition, Snakemake treats
+a changed file with an older time stamp as unchanged. The records (`excise.provenance`) are copied
+with the results and contain digests. Every job imports this module, so it must not import torch.
 """
 
 import json
@@ -17,12 +17,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from excise.made_from import DIGITS, all_records, moved, own_inputs, read_record, record_path
+from excise.provenance import (
+    DIGITS,
+    all_records,
+    inputs_of_same_epoch,
+    read_record,
+    record_path,
+    with_current_paths,
+)
 from excise.workflow.job_records import Digests, command_digest, params_of, plain
 
 CODE = "workflow_scripts/"
 SHOWN = 3
-# Tables and plots that any config can make; other files belong to the user.
+# Tables and plots that some config makes; other files belong to the user.
 RESULT_NAMES = re.compile(
     r"(?:eval|sweep|retain_compare|quantize|repr)_results\.json|repr_results_\d+\.json"
     r"|repr_layers\.json|red_team_(?:models|judge)\.json|diversity_report\.json"
@@ -31,8 +38,8 @@ RESULT_NAMES = re.compile(
 
 
 @dataclass(frozen=True)
-class Misfit:
-    """Files of one job that today's config, data or code would not make."""
+class Mismatch:
+    """Files of one job that do not match today's config, data or code."""
 
     outputs: list[str]
     reasons: list[str]
@@ -45,68 +52,69 @@ class Misfit:
 class Findings:
     """What `examine` found."""
 
-    misfits: list[Misfit]
-    unknown: list[str]  # first outputs of jobs that left no record
-    packages: dict[str, Counter]  # "torch 2.10.0 then, 2.11.0 now" → how often
-    outdated: int  # jobs that Snakemake itself will run
-    broken: list[str] = field(default_factory=list)  # records that are none
+    mismatches: list[Mismatch]
+    unknown: list[str]  # first outputs of jobs without a record
+    packages: dict[str, Counter]  # package → counts of "torch 2.10.0 then, 2.11.0 now"
+    outdated: int  # number of jobs that Snakemake itself will run
+    broken: list[str] = field(default_factory=list)  # unreadable records
 
 
 def examine(
     jobs: Iterable[Any],
-    runs: Callable[[Any], bool],
-    remembered: Callable[[str], bool],
+    will_run: Callable[[Any], bool],
+    has_metadata: Callable[[str], bool],
     folders: Mapping[str, str],
     digests: Digests,
 ) -> Findings:
     """Compare every job's files with its record.
 
-    Snakemake itself makes missing files: a job with a missing file is not reported.
+    A job with a missing file is not reported, because Snakemake runs it.
 
     Args:
-        jobs: of Snakemake's plan, with `rule`, `input`, `output`, `params`, `non_derived_params`.
-        runs: whether Snakemake will run a job; its files are then not reported.
-        remembered: whether Snakemake has its own metadata of a file.
+        jobs: jobs of Snakemake's plan, with `rule`, `input`, `output`, `params`,
+            `non_derived_params`.
+        will_run: whether Snakemake will run a job; its files are then not reported.
+        has_metadata: whether Snakemake has its own metadata of a file.
         folders: `results` and `data` of the experiment.
-        digests: of files.
+        digests: digests of files.
     """
     found = Findings([], [], defaultdict(Counter), 0)
     outdated, by_output = 0, None
-    with digests.look():
+    with digests.states_cached():
         for job in sorted(jobs, key=lambda job: [str(path) for path in job.output]):
             outputs = [str(path) for path in job.output]
             place = record_path(outputs, folders) if outputs else None
-            if outputs and runs(job):
+            if outputs and will_run(job):
                 outdated += 1
             elif place is not None and all(map(digests.exists, outputs)):
                 record = read_record(place)
                 if record is None and place.exists():
                     found.broken.append(str(place))
                     continue
-                if record is None:  # it may be named after an output that is no longer asked for
+                if record is None:  # it may have the name of an output that the job no longer has
                     by_output = by_output or _by_output(folders)
                     record = by_output.get(os.path.normpath(outputs[-1]))
                 if record is not None:
-                    reasons = _reasons(job, moved(record, folders), folders, digests)
+                    reasons = _reasons(job, with_current_paths(record, folders), folders, digests)
                     if reasons:
-                        found.misfits.append(Misfit(outputs, reasons))
+                        found.mismatches.append(Mismatch(outputs, reasons))
                     for package, change in other_versions(record):
                         found.packages[package][change] += 1
-                elif not remembered(job.output[0]):
+                elif not has_metadata(job.output[0]):
                     found.unknown.append(outputs[0])
     packages = dict(found.packages)
-    return Findings(found.misfits, found.unknown, packages, outdated, found.broken)
+    return Findings(found.mismatches, found.unknown, packages, outdated, found.broken)
 
 
 def _reasons(job: Any, record: dict, folders: Mapping[str, str], digests: Digests) -> list[str]:
-    """Why a job's files do not belong.
+    """Why a job's files do not match.
 
-    An edit of an `ancient` input makes nothing out of date: such inputs are not compared.
+    Inputs marked `ancient` are not compared, because their changes make nothing out of date.
     """
     inputs, outputs = list(map(str, job.input)), list(map(str, job.output))
     ancient = {os.path.normpath(path) for path in job.input if getattr(path, "is_ancient", False)}
     settings = tracked_params(job)
-    reasons = [*faults(record, inputs, outputs, settings, folders, digests, ancient)]
+    reasons = [*mismatch_reasons(record, inputs, outputs, settings, folders, digests, ancient)]
     if record.get("command") != command_digest(job.rule.shellcmd or ""):
         reasons.append(f"code: the command of rule {job.rule.name} changed")
     return reasons
@@ -117,10 +125,10 @@ def _by_output(folders: Mapping[str, str]) -> dict[str, dict]:
 
 
 def tracked_params(job: Any) -> dict[str, Any]:
-    """The settings of a job whose change makes it out of date.
+    """The settings of a job that make it out of date when they change.
 
-    Params derived from files (such as the epochs, from the outputs) are left out, because the files
-    themselves are compared.
+    Params derived from files (for example the epochs, from the outputs) are omitted, because the
+    files themselves are compared.
     """
     tracked = [plain(value) for value in job.non_derived_params]
     return {
@@ -130,7 +138,7 @@ def tracked_params(job: Any) -> dict[str, Any]:
     }
 
 
-def faults(
+def mismatch_reasons(
     record: dict,
     inputs: Sequence[str],
     outputs: Sequence[str],
@@ -141,14 +149,14 @@ def faults(
 ) -> Iterator[str]:
     """Reasons why files do not match today's settings, inputs and code; empty if they match.
 
-    A job that reads several epochs makes files of each. Inputs of epochs that none of its outputs
-    belongs to do not count, nor do those in `ignored`.
+    A job that reads several epochs makes files of each. Inputs of other epochs than those of its
+    outputs are ignored, and so are the inputs in `ignored`.
     """
-    yield from _setting_faults(record, params, folders)
+    yield from _setting_differences(record, params, folders)
     then = {os.path.normpath(path): made for path, made in record["inputs"].items()}
     now = {os.path.normpath(path) for path in inputs}
     both = now | then.keys()
-    own = {path for output in outputs for path in own_inputs(both, output)}
+    own = {path for output in outputs for path in inputs_of_same_epoch(both, output)}
     for path in sorted(own.difference(ignored)):
         kind = "code" if path.startswith(CODE) else "data"
         if path not in then:
@@ -163,19 +171,19 @@ def faults(
             yield f"the file {path} is not the one that the job wrote"
 
 
-def _setting_faults(
+def _setting_differences(
     record: dict, now: Mapping[str, Any], folders: Mapping[str, str]
 ) -> Iterator[str]:
     then = record["params"]
     for name, new in sorted(now.items()):
         old = then.get(name)
-        if old != new and _in_folders_of_today(old, record["folders"], folders) != new:
-            differences = _differences(_opened(old), _opened(new), name)
+        if old != new and _with_current_folder(old, record["folders"], folders) != new:
+            differences = _differences(_parsed(old), _parsed(new), name)
             yield from (f"config: {text}" for text in differences)
 
 
-def _opened(value: Any) -> Any:
-    """The parsed content of a param that is JSON."""
+def _parsed(value: Any) -> Any:
+    """A param, parsed if it is a JSON object."""
     if isinstance(value, str) and value.startswith("{"):
         try:
             return json.loads(value)
@@ -184,8 +192,11 @@ def _opened(value: Any) -> Any:
     return value
 
 
-def _in_folders_of_today(value: Any, then: Mapping[str, str], now: Mapping[str, str]) -> Any:
-    """Whether a param is a folder; it may have moved and says nothing about its files."""
+def _with_current_folder(value: Any, then: Mapping[str, str], now: Mapping[str, str]) -> Any:
+    """A param with its folder, if it contains one, replaced by the current folder.
+
+    Moving a folder changes no files in it.
+    """
     if isinstance(value, str):
         for name in sorted(then.keys() & now.keys(), key=lambda name: -len(then[name])):
             folder = re.compile(rf"(?<![^\s']){re.escape(then[name])}(?![^\s'/])")
@@ -221,41 +232,43 @@ def other_versions(record: dict) -> Iterator[tuple[str, str]]:
 
 @cache
 def _installed(package: str) -> str:
-    """Version of a package; asking takes milliseconds, and every record names the same ones."""
+    """Version of a package; cached, because a query takes milliseconds."""
     try:
         return version(package)
     except PackageNotFoundError:
         return "none"
 
 
-def misfit_line(misfits: Sequence[Misfit]) -> str | None:
-    """One line about results that do not match."""
-    if not misfits:
+def mismatch_line(mismatches: Sequence[Mismatch]) -> str | None:
+    """A warning about results that do not match; None if all match."""
+    if not mismatches:
         return None
-    count = sum(len(one.outputs) for one in misfits)
-    more = f", and {len(misfits) - 1} other jobs'" if len(misfits) > 1 else ""
-    files = " ".join(one.outputs[0] for one in misfits)
-    remedy = f"--forcerun {files}" if len(misfits) <= SHOWN else "--forcerun (`check` lists what)"
+    count = sum(len(one.outputs) for one in mismatches)
+    more = f", and {len(mismatches) - 1} other jobs'" if len(mismatches) > 1 else ""
+    files = " ".join(one.outputs[0] for one in mismatches)
+    remedy = (
+        f"--forcerun {files}" if len(mismatches) <= SHOWN else "--forcerun (`check` lists what)"
+    )
     return (
         f"warning: {_counted(count, 'file does', 'files do')} not match today's config, data "
-        f"or code: {misfits[0]}{more}; to make them again, run the same command with {remedy}"
+        f"or code: {mismatches[0]}{more}; to make them again, run the same command with {remedy}"
     )
 
 
 def unknown_line(unknown: Sequence[str]) -> str | None:
-    """One line about results without a record."""
+    """A warning about results without a record; None if all have one."""
     if not unknown:
         return None
     more = " and others" if len(unknown) > 1 else ""
     return (
-        f"warning: {_counted(len(unknown), 'job', 'jobs')} left no record of what the files were "
-        f"made from ({unknown[0]}{more}), so nobody can tell whether they match today's config; "
+        f"warning: {_counted(len(unknown), 'job has', 'jobs have')} no record of what the files "
+        f"were made from ({unknown[0]}{more}), so they cannot be compared with today's config; "
         "copy the folders .made_from too, or delete the files"
     )
 
 
 def broken_line(broken: Sequence[str]) -> str | None:
-    """One line about records that cannot be read."""
+    """A warning about unreadable records; None if there are none."""
     if not broken:
         return None
     more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
@@ -266,42 +279,42 @@ def broken_line(broken: Sequence[str]) -> str | None:
 
 
 def package_line(packages: Mapping[str, Counter]) -> str | None:
-    """One line about changed packages."""
+    """A note about changed packages; None if all are the same."""
     if not packages:
         return None
     changes = ", ".join(text for counts in packages.values() for text in sorted(counts))
     return f"note: some results were made with other versions of packages: {changes}"
 
 
-def strangers(folder: str | Path, made: Collection[str]) -> list[str]:
-    """Tables and plots of the experiment that today's config does not make."""
+def unexpected_results(folder: str | Path, made: Collection[str]) -> list[str]:
+    """Tables and plots in the results folder that today's config does not make."""
     found = (path.name for path in Path(folder).glob("*") if path.is_file())
     return sorted(name for name in found if RESULT_NAMES.fullmatch(name) and name not in made)
 
 
-def stranger_line(folder: str, names: Sequence[str]) -> str | None:
-    """The one line about them."""
+def unexpected_results_line(folder: str, names: Sequence[str]) -> str | None:
+    """A warning about these tables and plots; None if there are none."""
     if not names:
         return None
     return (
-        f"warning: today's config does not make {', '.join(names)} in {folder}; they are from an "
-        "earlier one; delete or move them"
+        f"warning: today's config does not make {', '.join(names)} in {folder}; an earlier config "
+        "made them; delete or move them"
     )
 
 
-def left_behind(planned: Collection[str], folders: Mapping[str, str]) -> list[str]:
-    """Files with a record that no job of the plan makes."""
+def leftover_files(planned: Collection[str], folders: Mapping[str, str]) -> list[str]:
+    """Files with a record that no job of the plan writes."""
     planned = {os.path.normpath(path) for path in planned}
     recorded = {path for record in all_records(folders) for path in record["outputs"]}
     return sorted(path for path in recorded - planned if Path(path).exists())
 
 
 def model_faults(folder: str | Path, digests: Digests) -> list[str]:
-    """Files of a downloaded model that are not those of its manifest.
+    """Files of a downloaded model that differ from its manifest.
 
     Args:
-        folder: the model; without digests in a manifest nothing is found.
-        digests: of files; these are shortened, which is sufficient here.
+        folder: the model; without a manifest with digests the result is empty.
+        digests: digests of files, shortened to `DIGITS`.
     """
     manifest = Path(folder, "manifest.json")
     try:
@@ -319,7 +332,7 @@ def model_faults(folder: str | Path, digests: Digests) -> list[str]:
 
 
 def model_line(found: Sequence[str]) -> str | None:
-    """The one line about them."""
+    """A warning about these files; None if there are none."""
     if not found:
         return None
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
@@ -328,21 +341,21 @@ def model_line(found: Sequence[str]) -> str | None:
 
 def report(
     found: Findings,
-    strange: Sequence[str],
-    left: Sequence[str],
+    unexpected: Sequence[str],
+    leftover: Sequence[str],
     model: Sequence[str],
     packages: Mapping[str, Counter],
 ) -> list[str]:
     """All findings, one line each, with the remedy.
 
     Args:
-        found: by `examine`.
-        strange: tables and plots that today's config does not make.
-        left: other files that it does not make.
-        model: what is wrong with the files of the base model.
-        packages: as in `found`, or empty if jobs use other environments than this one.
+        found: result of `examine`.
+        unexpected: tables and plots that today's config does not make.
+        leftover: other files that it does not make.
+        model: faults of the files of the base model.
+        packages: as in `found`; empty if jobs use other environments than this process.
     """
-    lines = [f"does not match: {one}" for one in found.misfits]
+    lines = [f"does not match: {one}" for one in found.mismatches]
     lines += [
         f"error: {path}: cannot be read as the record of a job; delete it" for path in found.broken
     ]
@@ -353,9 +366,9 @@ def report(
         for counts in packages.values()
         for text, count in sorted(counts.items())
     ]
-    lines += [f"not made by today's config: {path}" for path in sorted({*strange, *left})]
-    if found.misfits:
-        files = " ".join(path for one in found.misfits for path in one.outputs[:1])
+    lines += [f"not made by today's config: {path}" for path in sorted({*unexpected, *leftover})]
+    if found.mismatches:
+        files = " ".join(path for one in found.mismatches for path in one.outputs[:1])
         lines.append(
             f"to make the files that do not match again: snakemake … all --forcerun {files}"
         )

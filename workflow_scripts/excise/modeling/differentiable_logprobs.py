@@ -1,4 +1,7 @@
-"""How likely a model finds answers, with gradients: what every loss is made of."""
+"""Log-probabilities of answers with gradients, for losses, one row per question and answer.
+
+`scoring` computes them without gradients, for evaluation.
+"""
 
 import contextlib
 from collections.abc import Sequence
@@ -46,37 +49,38 @@ def answer_logprobs(
 ) -> AnswerLogprobs:
     """Summed log-probabilities of the answers in a batch, with gradients.
 
-    Logits are computed only at answer positions, if the model's logits are plainly its output head
-    applied to the last hidden state. Log-softmax is in fp32.
+    Logits are computed only at answer positions, if they are the output head applied to the last
+    hidden state and nothing else (`has_bare_head`). Log-softmax is in fp32.
 
     Args:
         model: a causal LM, with or without adapter.
         encoded: B questions with their answers.
-        pad_id: padding id.
+        pad_id: id of the padding token.
         autocast: `bfloat16` or `none`: precision of the matrix products (`product_dtype`).
         keep_logits: return the logits too.
     """
     device = next(model.parameters()).device
     tensors = {key: value.to(device) for key, value in collate(encoded, pad_id).items()}
     targets = tensors["labels"][:, 1:]
-    wanted = targets != IGNORE
+    is_target = targets != IGNORE
     inputs = {"input_ids": tensors["input_ids"], "attention_mask": tensors["attention_mask"]}
     with autocast_context(device, autocast):
         if has_bare_head(model, tensors["input_ids"][:1, :8]):
             hidden = backbone(model)(**inputs, use_cache=False).last_hidden_state[:, :-1]
-            logits = unwrapped(model).get_output_embeddings()(hidden[wanted])
+            logits = unwrapped(model).get_output_embeddings()(hidden[is_target])
         else:
-            logits = model(**inputs, use_cache=False).logits[:, :-1][wanted]
+            logits = model(**inputs, use_cache=False).logits[:, :-1][is_target]
     logits = logits.float()
-    picked = log_softmax(logits, dim=-1).gather(1, targets[wanted][:, None])[:, 0]
-    # A row's answers are summed by a masked sum, which is deterministic on every device.
-    per_token = torch.zeros(targets.shape, device=device).masked_scatter(wanted, picked)
+    logprobs = log_softmax(logits, dim=-1)
+    target_logprobs = logprobs.gather(1, targets[is_target][:, None])[:, 0]
+    # A masked sum over each row is deterministic on every device.
+    per_token = torch.zeros(targets.shape, device=device).masked_scatter(is_target, target_logprobs)
     kept = logits if keep_logits else None
-    return AnswerLogprobs(per_token.sum(dim=1), wanted.sum(dim=1), kept)
+    return AnswerLogprobs(per_token.sum(dim=1), is_target.sum(dim=1), kept)
 
 
 def has_bare_head(model: torch.nn.Module, ids: torch.Tensor) -> bool:
-    """Whether the logits are the output head of the last hidden state and nothing more.
+    """Whether the logits are the output head applied to the last hidden state and nothing else.
 
     Gemma 2 caps its logits; Granite and Cohere scale them. One forward pass tests this: the head's
     input must equal the backbone's output, and the head's output must equal the logits. The
@@ -90,16 +94,16 @@ def has_bare_head(model: torch.nn.Module, ids: torch.Tensor) -> bool:
     if causal not in _bare_head:
         passed: dict[str, torch.Tensor] = {}
 
-        def leaving_backbone(_module, _args, output):
+        def record_hidden(_module, _args, output):
             passed["hidden"] = output.last_hidden_state
 
-        def leaving_head(_module, args, output):
-            passed["read"], passed["made"] = args[0], output
+        def record_head(_module, args, output):
+            passed["head_input"], passed["head_output"] = args[0], output
 
         head = causal.get_output_embeddings()
         hooks = [
-            backbone(model).register_forward_hook(leaving_backbone),
-            head.register_forward_hook(leaving_head),
+            backbone(model).register_forward_hook(record_hidden),
+            head.register_forward_hook(record_head),
         ]
         training = model.training
         model.eval()  # no dropout: it would draw random numbers
@@ -111,9 +115,9 @@ def has_bare_head(model: torch.nn.Module, ids: torch.Tensor) -> bool:
             for hook in hooks:
                 hook.remove()
         _bare_head[causal] = (
-            passed.keys() == {"hidden", "read", "made"}
-            and _equal(passed["read"], passed["hidden"])
-            and _equal(passed["made"], logits)
+            passed.keys() == {"hidden", "head_input", "head_output"}
+            and _equal(passed["head_input"], passed["hidden"])
+            and _equal(passed["head_output"], logits)
         )
     return _bare_head[causal]
 
@@ -124,14 +128,14 @@ def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def product_dtype(device: torch.device, autocast: str) -> str:
-    """`bfloat16` or `float32`: the precision in which training multiplies matrices.
+    """Precision of matrix products in training: `bfloat16` or `float32`.
 
-    A CPU without instructions for bfloat16 imitates them, ten times slower than float32
-    (`perf/train_step.py`), so it computes in float32 whatever the configuration says.
+    A CPU without bfloat16 instructions emulates them, ten times slower than float32
+    (`perf/train_step.py`). Such a CPU always computes in float32.
 
     Args:
-        device: where the model is.
-        autocast: the configuration's word, `bfloat16` or `none`.
+        device: the model's device.
+        autocast: the configured value, `bfloat16` or `none`.
     """
     if autocast == "none" or (device.type == "cpu" and not _cpu_has_bfloat16()):
         return "float32"
@@ -143,7 +147,7 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def autocast_context(device: torch.device, autocast: str) -> contextlib.AbstractContextManager:
-    """`torch.autocast` in bfloat16, or nothing (`product_dtype`)."""
+    """`torch.autocast` in bfloat16, or a context without effect (see `product_dtype`)."""
     if product_dtype(device, autocast) == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)

@@ -1,8 +1,10 @@
-"""Records of what results were made from: one small file per job, copied with the results.
+"""Format of job records: what the results were made from, in one small file per job.
 
 `<results>/.made_from/<first output>.json` (and the same below `<data>`) holds the rule, a digest of
-every input and output, the settings, and the versions of the packages that the program used. No
-times, so equal inputs give equal bytes. Every job imports this: no torch here.
+every input and output, the settings, and the versions of the packages that the program used. It
+holds no times, so equal inputs give equal bytes. The records are copied with the results.
+`workflow.job_records` writes them, and `workflow.result_checks` compares results with them. Every
+job imports this module, so it must not import torch.
 """
 
 import hashlib
@@ -20,7 +22,7 @@ DRAFT = "EXCISE_JOB"
 
 
 EPOCH = re.compile(r"/epoch_(\d+)/")
-DIGITS = 32  # of a digest; half of SHA-256 is enough to tell files apart
+DIGITS = 32  # of a digest; half of SHA-256 is sufficient to distinguish files
 
 
 def digest(path: str | Path) -> str:
@@ -33,11 +35,11 @@ def record_path(outputs: Iterable[str], folders: Mapping[str, str]) -> Path | No
     """Path of a job's record.
 
     Args:
-        outputs: its files.
+        outputs: the job's files.
         folders: `results` and `data` of the experiment, by the names of their path variables.
 
     Returns:
-        A path named after the first output; None if that is outside the experiment's folders.
+        A path named after the first output; None if the output is outside these folders.
     """
     first = os.path.normpath(next(iter(outputs)))
     inside = [root for root in map(os.path.normpath, folders.values()) if _holds(root, first)]
@@ -72,16 +74,16 @@ def _is_whole(record: Any) -> bool:
 
 
 def all_records(folders: Mapping[str, str]) -> Iterator[dict]:
-    """All records of an experiment, with today's paths."""
+    """All records of an experiment, with paths in its current folders."""
     for root in sorted(set(folders.values())):
         for path in sorted(Path(root, FOLDER).rglob("*.json")):
             record = read_record(path)
             if record is not None:
-                yield moved(record, folders)
+                yield with_current_paths(record, folders)
 
 
-def moved(record: dict, folders: Mapping[str, str]) -> dict:
-    """A record with paths adapted to the current folders of the experiment.
+def with_current_paths(record: dict, folders: Mapping[str, str]) -> dict:
+    """A record with its paths moved to the current folders of the experiment.
 
     A versioned input (`data/inputs/utility_qa.jsonl`) keeps its path.
     """
@@ -89,7 +91,7 @@ def moved(record: dict, folders: Mapping[str, str]) -> dict:
     if all(then.get(name) == folder for name, folder in folders.items()):
         return record
 
-    def today(path: str) -> str:
+    def current(path: str) -> str:
         homes = [name for name in folders if name in then and _holds(then[name], path)]
         if not homes:
             return path
@@ -98,21 +100,21 @@ def moved(record: dict, folders: Mapping[str, str]) -> dict:
         return there if Path(there).exists() or not Path(path).exists() else path
 
     files = {
-        kind: {today(path): value for path, value in record[kind].items()}
+        kind: {current(path): value for path, value in record[kind].items()}
         for kind in ("inputs", "outputs")
     }
     return record | files
 
 
-def versions_behind(inputs: Iterable[str], folders: Mapping[str, str]) -> dict[str, dict]:
-    """Versions of the packages that made files and everything that these depend on.
+def upstream_versions(inputs: Iterable[str], folders: Mapping[str, str]) -> dict[str, dict]:
+    """Versions of the packages that made the given files and everything they depend on.
 
     Args:
         inputs: the files.
         folders: `results` and `data` of the experiment.
 
     Returns:
-        Package → {version: one file that it made, the first by name}.
+        Package → {version: one file that it made, first by name}.
     """
     made_by = {path: record for record in all_records(folders) for path in record["outputs"]}
     found: defaultdict[str, dict[str, str]] = defaultdict(dict)
@@ -129,8 +131,8 @@ def versions_behind(inputs: Iterable[str], folders: Mapping[str, str]) -> dict[s
     return dict(found)
 
 
-def own_inputs(inputs: Iterable[str], output: str) -> list[str]:
-    """Inputs without those of other epochs, of an output that belongs to an epoch."""
+def inputs_of_same_epoch(inputs: Iterable[str], output: str) -> list[str]:
+    """Inputs of an output; if it belongs to an epoch, without inputs of other epochs."""
     epoch = EPOCH.search(output)
     if epoch is None:
         return list(inputs)
@@ -139,6 +141,6 @@ def own_inputs(inputs: Iterable[str], output: str) -> list[str]:
 
 
 def running_job() -> dict | None:
-    """The unfinished record of the job that runs this program; None without a job."""
+    """The unfinished record of the job that runs this program; None outside of a job."""
     place = os.environ.get(DRAFT)
     return read_record(Path(place)) if place else None

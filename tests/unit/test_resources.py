@@ -1,4 +1,4 @@
-"""Memory and time from the model's size and the experiment."""
+"""Estimates of memory and walltime from the model's size and the experiment."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from excise.config.check import check_config, load_config
 from excise.red_team.models.name_probe import CONTROLS, TOKENS
-from excise.workflow.needs import COPIES, STAGES, estimated_minutes, memory_mb, parameters
+from excise.workflow.resources import COPIES, STAGES, estimated_minutes, memory_mb, parameters
 
 ROOT = Path(__file__).parents[2]
 QWEN = check_config(*load_config([ROOT / "config.yaml", ROOT / "experiments/qwen2.5-1.5b.yaml"]))
@@ -18,7 +18,7 @@ EPOCHS = [5, 10, 20]
 
 
 def larger(**sections: dict) -> dict:
-    """The Qwen experiment with other values."""
+    """The Qwen experiment with some changed values."""
     return QWEN | {name: QWEN[name] | values for name, values in sections.items()}
 
 
@@ -40,7 +40,7 @@ def test_parameters_are_counted_in_the_files(tmp_path):
         ("gpt2", 8e9),
     ],
 )
-def test_before_the_download_the_name_tells(tmp_path, name, size):
+def test_before_the_download_the_size_comes_from_the_name(tmp_path, name, size):
     assert parameters(tmp_path, name) == size
 
 
@@ -80,16 +80,16 @@ def test_wrong_answers_are_chosen_by_base_and_all_oracles():
 
 
 def with_oracles(stage: str, *seeds: int) -> float:
-    """Minutes of a stage that asks the base and all oracles."""
+    """Minutes of a stage that evaluates the base and all oracles."""
     return estimated_minutes(stage, larger(oracle={"seeds": list(seeds)}), SIZE, [])
 
 
-def test_another_oracle_makes_what_asks_all_of_them_longer():
+def test_stages_that_ask_all_oracles_take_longer_with_more_oracles():
     more = with_oracles("select_wrong_answers", 0, 1, 2)
     assert more == pytest.approx(with_oracles("select_wrong_answers", 0, 1) * 4 / 3)
 
 
-def test_the_base_alone_is_asked_who_people_are():
+def test_only_the_base_is_asked_who_people_are():
     """Asking of names: 6 facts a person of each model, then one question about each person, 200
     recombined names and 100 real people, by 16 at a time (24 people: 9 and 21 times), each of as
     many steps as an answer has tokens, with 3.08 GB read and 0.03 s lost for each."""

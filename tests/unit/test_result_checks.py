@@ -1,4 +1,4 @@
-"""Records of what results were made from, and whether results belong to today's settings."""
+"""Job records, and the check of results against today's config, data and code."""
 
 import json
 import os
@@ -7,15 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from excise import machine, made_from
+from excise import machine, provenance
 from excise.evaluation import results
-from excise.workflow import belonging, job_records
+from excise.workflow import job_records, result_checks
 
 FOLDERS = {"data": "data", "results": "out/results"}
 
 
 class Params(dict):
-    """Named params, as Snakemake has them."""
+    """Named params, like Snakemake's."""
 
 
 COMMAND = "python {input}"
@@ -43,14 +43,14 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(task, versions=None, folders=FOLDERS, text="weights\n"):
-    """Do a job as the body of a rule does, its program writing the outputs and the versions."""
+    """Run a job like the body of a rule; its program writes the outputs and the versions."""
 
     def shell(command, *, additional_envvars, rule, **more):
         for path in more["output"]:
             os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
             with open(path, "w") as file:  # noqa: PTH123
                 file.write(text)
-        draft = additional_envvars[made_from.DRAFT]
+        draft = additional_envvars[provenance.DRAFT]
         with open(draft) as file:  # noqa: PTH123
             content = json.load(file)
         with open(draft, "w") as file:  # noqa: PTH123
@@ -64,8 +64,10 @@ def run(task, versions=None, folders=FOLDERS, text="weights\n"):
     body(task.input, task.output, task.params, "train")
 
 
-def look(*tasks, folders=FOLDERS, remembered=lambda path: False):
-    return belonging.examine(tasks, lambda task: False, remembered, folders, job_records.Digests())
+def check(*tasks, folders=FOLDERS, has_metadata=lambda path: False):
+    return result_checks.examine(
+        tasks, lambda task: False, has_metadata, folders, job_records.Digests()
+    )
 
 
 def trained(epochs=16):
@@ -74,18 +76,18 @@ def trained(epochs=16):
     return job(["out/results/models/finetuned/a", "out/results/models/finetuned/b"], inputs, hp=hp)
 
 
-def test_a_job_leaves_a_record_beside_the_results(folder):
+def test_a_job_writes_a_record_to_the_results_folder(folder):
     run(trained(), {"torch": "2.0"})
     record = json.loads((folder / "out/results/.made_from/models/finetuned/a.json").read_text())
-    assert record["inputs"]["data/sf.jsonl"] == made_from.digest(folder / "data/sf.jsonl")
+    assert record["inputs"]["data/sf.jsonl"] == provenance.digest(folder / "data/sf.jsonl")
     assert set(record["outputs"]) == set(trained().output)
     assert json.loads(record["params"]["hp"])["epochs"] == 16
     assert record["versions"] == {"torch": "2.0"}
-    found = look(trained())
-    assert (found.misfits, found.unknown, found.outdated) == ([], [], 0)
+    found = check(trained())
+    assert (found.mismatches, found.unknown, found.outdated) == ([], [], 0)
 
 
-def test_the_same_job_leaves_the_same_bytes(folder):
+def test_the_same_job_writes_the_same_record(folder):
     run(trained())
     place = folder / "out/results/.made_from/models/finetuned/a.json"
     before = place.read_bytes()
@@ -93,7 +95,7 @@ def test_the_same_job_leaves_the_same_bytes(folder):
     assert place.read_bytes() == before
 
 
-def test_a_failing_job_leaves_no_record(folder):
+def test_a_failing_job_writes_no_record(folder):
     run(trained())
 
     def shell(command, **more):
@@ -109,15 +111,15 @@ def test_a_failing_job_leaves_no_record(folder):
 
 def test_a_changed_setting_is_named_with_both_values(folder):
     run(trained(epochs=16))
-    (misfit,) = look(trained(epochs=3)).misfits
-    assert misfit.reasons == ["config: epochs 16 → 3"]
-    line = belonging.misfit_line([misfit])
+    (mismatch,) = check(trained(epochs=3)).mismatches
+    assert mismatch.reasons == ["config: epochs 16 → 3"]
+    line = result_checks.mismatch_line([mismatch])
     assert line.startswith("warning: 2 files do not match today's config, data or code: out/")
     assert line.endswith("--forcerun out/results/models/finetuned/a")
     assert "\n" not in line
 
 
-def rewritten_under_the_same_time(path, text):
+def rewrite_with_same_time(path, text):
     times = path.stat()
     path.write_text(text)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -134,56 +136,56 @@ def rewritten_under_the_same_time(path, text):
         ),
     ],
 )
-def test_other_bytes_under_the_old_time_stamp_are_seen(folder, file, reason):
+def test_other_bytes_with_the_old_time_stamp_are_found(folder, file, reason):
     run(trained())
     digests = job_records.Digests()
     tasks = [trained()]
 
     def found():
         never = lambda one: False  # noqa: E731
-        return belonging.examine(tasks, never, never, FOLDERS, digests).misfits
+        return result_checks.examine(tasks, never, never, FOLDERS, digests).mismatches
 
     assert not found()
     old = (folder / file).read_text()
-    rewritten_under_the_same_time(folder / file, "x" * len(old))  # size and mtime are the same
+    rewrite_with_same_time(folder / file, "x" * len(old))  # size and mtime are the same
     assert [one.reasons for one in found()] == [[reason]]
 
 
-def test_inputs_that_come_and_go_are_named(folder):
+def test_new_and_removed_inputs_are_named(folder):
     run(trained())
     other = trained()
     other.input = ["data/sf.jsonl", "data/sr.jsonl"]
-    assert look(other).misfits[0].reasons == [
+    assert check(other).mismatches[0].reasons == [
         "data: data/sr.jsonl is new",
         "code: workflow_scripts/train.py is no longer read",
     ]
 
 
-def test_fewer_files_asked_for_of_the_same_job_belong(folder):
+def test_a_job_with_fewer_outputs_than_recorded_matches(folder):
     task = trained()
     task.params["derived"] = [1, 2]
     run(task)
     fewer = trained()
     fewer.output, fewer.params["derived"] = task.output[1:], [2]
-    assert look(fewer) == belonging.Findings([], [], {}, 0)
+    assert check(fewer) == result_checks.Findings([], [], {}, 0)
 
 
-def test_another_command_is_another_code(folder):
+def test_a_changed_command_is_reported_as_code(folder):
     run(trained())
     other = trained()
     other.rule.shellcmd = "python -O {input}"
-    assert look(other).misfits[0].reasons == ["code: the command of rule train changed"]
+    assert check(other).mismatches[0].reasons == ["code: the command of rule train changed"]
 
 
-def test_what_snakemake_runs_or_remembers_is_left_to_it(folder):
+def test_jobs_that_snakemake_runs_or_knows_are_not_reported(folder):
     run(trained(16))
-    runs = belonging.examine(
+    runs = result_checks.examine(
         [trained(3)], lambda task: True, lambda path: False, FOLDERS, job_records.Digests()
     )
-    assert (runs.misfits, runs.outdated) == ([], 1)
+    assert (runs.mismatches, runs.outdated) == ([], 1)
     (folder / "out/results/.made_from/models/finetuned/a.json").unlink()
-    assert look(trained()).unknown == ["out/results/models/finetuned/a"]
-    assert look(trained(), remembered=lambda path: True).unknown == []
+    assert check(trained()).unknown == ["out/results/models/finetuned/a"]
+    assert check(trained(), has_metadata=lambda path: True).unknown == []
 
 
 def test_a_moved_folder_changes_nothing(folder):
@@ -196,21 +198,21 @@ def test_a_moved_folder_changes_nothing(folder):
     moved.params["reference"] = "--reference elsewhere/models/reference.json"
     moved.non_derived_params = list(moved.params.values())
     folders = FOLDERS | {"results": "elsewhere"}
-    assert look(moved, folders=folders).misfits == []
+    assert check(moved, folders=folders).mismatches == []
     moved.params["reference"] = "--reference elsewhere/models/other.json"
     moved.non_derived_params = list(moved.params.values())
-    assert len(look(moved, folders=folders).misfits) == 1
+    assert len(check(moved, folders=folders).mismatches) == 1
 
 
-def test_other_packages_are_a_softer_line(folder):
+def test_other_packages_give_a_note(folder):
     run(trained(), {"torch": "0.1", "python": sys.version.split()[0]})
-    found = look(trained())
-    assert not found.misfits
-    line = belonging.package_line(found.packages)
+    found = check(trained())
+    assert not found.mismatches
+    line = result_checks.package_line(found.packages)
     assert line.startswith("note: ") and "torch 0.1 then, " in line and "python" not in line
 
 
-def test_versions_of_a_table_are_those_of_the_runs_behind_it(folder, monkeypatch):
+def test_versions_of_a_table_include_those_of_its_inputs(folder, monkeypatch):
     run(trained(), {"torch": "2.0", "peft": "0.1"})
     asked = [job([f"out/results/eval/{m}/items.jsonl"], trained().output[:1], n=m) for m in "xy"]
     run(asked[0], {"torch": "2.0", "transformers": "5.1"})
@@ -219,7 +221,7 @@ def test_versions_of_a_table_are_those_of_the_runs_behind_it(folder, monkeypatch
     found = []
 
     def shell(command, *, additional_envvars, rule, **more):
-        monkeypatch.setenv(made_from.DRAFT, additional_envvars[made_from.DRAFT])
+        monkeypatch.setenv(provenance.DRAFT, additional_envvars[provenance.DRAFT])
         found.append(results.package_versions())
 
     def body(input, output, params, rule):
@@ -239,26 +241,26 @@ def test_versions_of_a_table_are_those_of_the_runs_behind_it(folder, monkeypatch
     assert versions["pandas"] == machine.used_versions()["pandas"]  # the summary's own
 
 
-def test_a_program_tells_its_job_what_it_used(folder, monkeypatch):
+def test_a_program_adds_its_versions_to_the_record(folder, monkeypatch):
     draft = folder / "draft.json"
     draft.write_text('{"inputs": {}}')
-    monkeypatch.setenv(made_from.DRAFT, str(draft))
-    machine.leave_versions()
-    left = json.loads(draft.read_text())
-    assert left["versions"]["python"].startswith("3.")
-    assert left["inputs"] == {}
+    monkeypatch.setenv(provenance.DRAFT, str(draft))
+    machine.record_versions()
+    record = json.loads(draft.read_text())
+    assert record["versions"]["python"].startswith("3.")
+    assert record["inputs"] == {}
 
 
-def test_tables_that_the_config_does_not_make_are_named_and_others_are_not(folder):
+def test_only_tables_that_some_config_makes_are_reported(folder):
     for name in ("eval_results.json", "quantize_results.json", "mine.json", "repr_results_7.json"):
         (folder / name).write_text("{}")
-    assert belonging.strangers(folder, {"eval_results.json"}) == [
+    assert result_checks.unexpected_results(folder, {"eval_results.json"}) == [
         "quantize_results.json",
         "repr_results_7.json",
     ]
 
 
-def test_files_of_a_hub_model_are_held_against_its_manifest(folder):
+def test_files_of_a_hub_model_are_compared_with_its_manifest(folder):
     model = folder / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
@@ -268,18 +270,18 @@ def test_files_of_a_hub_model_are_held_against_its_manifest(folder):
     sums = {name: sha256(model / name) for name in ("config.json", "a.safetensors")}
     (model / "manifest.json").write_text(json.dumps({"sha256": sums | {"gone.json": "0"}}))
     digests = job_records.Digests()
-    assert belonging.model_faults(model, digests) == [f"{model}/gone.json is missing"]
-    rewritten_under_the_same_time(model / "a.safetensors", "Weights")
-    assert belonging.model_faults(model, digests) == [
+    assert result_checks.model_faults(model, digests) == [f"{model}/gone.json is missing"]
+    rewrite_with_same_time(model / "a.safetensors", "Weights")
+    assert result_checks.model_faults(model, digests) == [
         f"{model}/a.safetensors differs from its digest in {model}/manifest.json",
         f"{model}/gone.json is missing",
     ]
-    in_passing = job_records.Digests(allowance=3)  # bytes: the weights are not read
-    assert belonging.model_faults(model, in_passing) == [f"{model}/gone.json is missing"]
-    assert in_passing.allowance == 1
+    limited = job_records.Digests(allowance=3)  # bytes: the weights are not read
+    assert result_checks.model_faults(model, limited) == [f"{model}/gone.json is missing"]
+    assert limited.allowance == 1
 
 
-def test_digests_are_remembered_between_runs(folder, monkeypatch):
+def test_digests_are_stored_between_runs(folder, monkeypatch):
     (folder / ".snakemake").mkdir()
     memory = folder / ".snakemake/digests.json"
     first = job_records.Digests(memory)
@@ -290,7 +292,7 @@ def test_digests_are_remembered_between_runs(folder, monkeypatch):
     assert job_records.Digests(memory)("data/none") is None
 
 
-def test_only_files_that_are_still_there_are_remembered(folder):
+def test_only_digests_of_existing_files_are_stored(folder):
     (folder / ".snakemake").mkdir()
     memory = folder / ".snakemake/digests.json"
     first = job_records.Digests(memory)
@@ -300,7 +302,7 @@ def test_only_files_that_are_still_there_are_remembered(folder):
     assert json.loads(memory.read_text()).keys() == {"workflow_scripts/train.py"}
 
 
-def test_the_memory_is_read_at_the_first_use(folder, monkeypatch):
+def test_stored_digests_are_read_at_first_use(folder, monkeypatch):
     read = []
     monkeypatch.setattr(job_records, "_read_memory", lambda memory: read.append(memory) or {})
     digests = job_records.Digests(folder / "digests.json")
@@ -311,10 +313,10 @@ def test_the_memory_is_read_at_the_first_use(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("entry", ["null", "7", '["a"]', '["a", 7]', "["])
-def test_a_broken_memory_is_made_anew(folder, entry):
+def test_broken_stored_digests_are_computed_again(folder, entry):
     (folder / "digests.json").write_text('{"data/sf.jsonl": ' + entry + "}")
     digests = job_records.Digests(folder / "digests.json")
-    recorded = made_from.digest("data/sf.jsonl")
+    recorded = provenance.digest("data/sf.jsonl")
     assert not digests.differs("data/sf.jsonl", recorded)
     digests.remember()
     assert json.loads((folder / "digests.json").read_text())["data/sf.jsonl"][0] == recorded
@@ -329,19 +331,19 @@ def many(count=100):
     return tasks
 
 
-def test_a_look_asks_once_for_each_package_and_each_file(folder, monkeypatch):
+def test_a_check_queries_each_package_and_each_file_once(folder, monkeypatch):
     tasks = many()
     for task in tasks:
         run(task, {"torch": "0.1", "peft": "0.2"})
     versions, states = [], []
-    monkeypatch.setattr(belonging, "version", lambda name: versions.append(name) or "0.1")
+    monkeypatch.setattr(result_checks, "version", lambda name: versions.append(name) or "0.1")
     state = job_records._state
     monkeypatch.setattr(job_records, "_state", lambda key: states.append(key) or state(key))
-    belonging._installed.cache_clear()
+    result_checks._installed.cache_clear()
     try:
-        found = look(*tasks)
+        found = check(*tasks)
     finally:
-        belonging._installed.cache_clear()
+        result_checks._installed.cache_clear()
     assert found.packages == {"peft": {"peft 0.2 then, 0.1 now": 100}}
     assert sorted(versions) == ["peft", "torch"]
     assert len(states) == len(set(states)) == 102
@@ -353,24 +355,24 @@ def evaluated(*epochs):
     return job(outputs, [*adapters, "data/sf.jsonl"])
 
 
-@pytest.mark.parametrize("left", [1, 2])
-def test_checkpoints_of_an_epoch_that_is_left_out_do_not_count(folder, left):
+@pytest.mark.parametrize("kept", [1, 2])
+def test_checkpoints_of_a_removed_epoch_are_ignored(folder, kept):
     for path in evaluated(1, 2).input[:2]:
         (folder / path).parent.mkdir(parents=True)
         (folder / path).write_text("weights")
     run(evaluated(1, 2))
-    assert look(evaluated(left)).misfits == []
-    (folder / evaluated(3 - left).input[0]).write_text("other weights")
-    assert look(evaluated(left)).misfits == []
-    (folder / evaluated(left).input[0]).write_text("other weights")
-    (misfit,) = look(evaluated(left)).misfits
-    assert misfit.reasons == [f"data: {evaluated(left).input[0]} changed"]
+    assert check(evaluated(kept)).mismatches == []
+    (folder / evaluated(3 - kept).input[0]).write_text("other weights")
+    assert check(evaluated(kept)).mismatches == []
+    (folder / evaluated(kept).input[0]).write_text("other weights")
+    (mismatch,) = check(evaluated(kept)).mismatches
+    assert mismatch.reasons == [f"data: {evaluated(kept).input[0]} changed"]
 
 
-def test_a_job_of_which_a_file_is_missing_is_left_to_snakemake(folder):
+def test_a_job_with_a_missing_file_is_not_reported(folder):
     run(trained())
     (folder / trained().output[1]).unlink()
-    assert look(trained(epochs=3)) == belonging.Findings([], [], {}, 0)
+    assert check(trained(epochs=3)) == result_checks.Findings([], [], {}, 0)
 
 
 class Ancient(str):
@@ -382,8 +384,8 @@ def test_ancient_inputs_are_not_compared(folder):
     task.input = ["data/sf.jsonl", Ancient("workflow_scripts/train.py")]
     run(task)
     (folder / "workflow_scripts/train.py").write_text("edited\n")
-    assert look(task).misfits == []
-    assert look(trained()).misfits[0].reasons == ["code: workflow_scripts/train.py changed"]
+    assert check(task).mismatches == []
+    assert check(trained()).mismatches[0].reasons == ["code: workflow_scripts/train.py changed"]
 
 
 @pytest.mark.parametrize(
@@ -397,7 +399,7 @@ def test_ancient_inputs_are_not_compared(folder):
         '{"inputs": {}, "outputs": {}, "params": {}, "folders": {}, "versions": null}',
     ],
 )
-def test_a_broken_record_is_named_and_ends_nothing(folder, broken):
+def test_a_broken_record_is_reported_and_the_check_continues(folder, broken):
     run(trained())
     other = trained()
     other.output = ["out/results/models/other/a"]
@@ -405,8 +407,8 @@ def test_a_broken_record_is_named_and_ends_nothing(folder, broken):
     place = "out/results/.made_from/models/finetuned/a.json"
     (folder / place).write_text(broken)
     other.params["hp"] = other.non_derived_params[0] = "{}"
-    found = look(trained(), other)
-    assert (found.broken, len(found.misfits)) == ([place], 1)
-    assert belonging.broken_line(found.broken).startswith(f"warning: {place}: cannot be read")
-    lines = belonging.report(found, [], belonging.left_behind([], FOLDERS), [], {})
+    found = check(trained(), other)
+    assert (found.broken, len(found.mismatches)) == ([place], 1)
+    assert result_checks.broken_line(found.broken).startswith(f"warning: {place}: cannot be read")
+    lines = result_checks.report(found, [], result_checks.leftover_files([], FOLDERS), [], {})
     assert f"error: {place}: cannot be read as the record of a job; delete it" in lines

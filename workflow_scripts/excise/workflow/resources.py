@@ -1,7 +1,8 @@
-"""How much memory and time a model job needs, from the model's size and the experiment.
+"""Estimates of memory and walltime of jobs that load a model, for Snakemake and SLURM.
 
-Rough on purpose: a walltime that is three times too long costs a little priority in the queue,
-one that is too short costs the job. Parsed in every job: no torch here.
+The estimates are rough. A walltime that is three times too long costs a little priority in the
+queue; one that is too short costs the job. Every job imports this module, so it must not import
+torch.
 """
 
 import json
@@ -12,34 +13,34 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-# Floating-point operations a second that programs like these reach, not what vendors print. CPU:
-# the embedded model trains at 11,000 tokens/s on two cores with AMX, 5 to 10 times this figure;
-# GPU: a tenth of an A100's peak in bf16.
+# Floating-point operations per second that such programs reach, far below the peak of the hardware.
+# GPU: a tenth of an A100's peak in bf16. CPU: a fifth to a tenth of what the embedded model reaches
+# on two cores with AMX, where it trains on 11,000 tokens/s.
 GPU_SPEED = 3e13
 CPU_THREAD_SPEED = 1e10
-# Generation reads all weights for every token of a batch: bytes a second from memory.
+# Bytes per second from memory: generation reads all weights for every token of a batch.
 GPU_BANDWIDTH = 8e11
 CPU_BANDWIDTH = 1e10
 
-TOKENS = 64  # of a question with its answer and the chat template, or a little less
-# Of "Who is X?" (red_team_models/name_probe.py): tokens of an answer, names besides the people's.
+TOKENS = 64  # upper estimate for a question with its answer and the chat template
+# For "Who is X?" (red_team/models/name_probe.py): tokens of an answer; names besides the people's.
 NAME_PROBE_TOKENS, NAME_PROBE_NAMES = 64, 300
-SLOWDOWN_QUANTIZED = 4.0  # int8 and 4 bit against bf16, on either device
-FURTHER_CANDIDATES = 2.0  # if the written ones do not balance, up to six times as many
-SLOWDOWN_FP32 = 4.0  # against bf16
-LAUNCH_SECONDS = 0.03  # a model's kernels for one step, however little it computes
+SLOWDOWN_QUANTIZED = 4.0  # of int8 and 4 bit, relative to bf16, on both devices
+FURTHER_CANDIDATES = 2.0  # further ones are drawn if these do not balance, at most six times
+SLOWDOWN_FP32 = 4.0  # relative to bf16
+LAUNCH_SECONDS = 0.03  # overhead of one step of a model, independent of its size
 
-# What a program needs without a model: torch and its libraries, the two Snakemakes that SLURM runs
-# around every job; and what CUDA's libraries take on top.
+# Memory of a program without a model: torch, its libraries, and the two Snakemakes that SLURM runs
+# for every job. CUDA's libraries need more.
 PROGRAM_MB = 2000
 CUDA_MB = 4000
-# Bytes a parameter in main memory; None: as configured. And how many copies at the worst moment.
+# Bytes per parameter in main memory (None: as configured), and the largest number of copies.
 COPIES = {
-    "quantize": (4, 2.5),  # merged in fp32, beside the base whose change is measured
+    "quantize": (4, 2.5),  # merged in fp32, and the base to measure the change
     "represent": (4, 1.5),
     "evaluate": (None, 1.5),
     "train": (None, 2.0),
-    "gradients": (4, 2.5),  # in fp32, beside a gradient for each of a person's facts
+    "gradients": (4, 2.5),  # in fp32, and a gradient for each fact of a person
 }
 STAGES = (
     *("finetune_lora", "train_retain_model", "reference_logprobs", "unlearn"),
@@ -55,11 +56,11 @@ def parameters(folder: str | Path, name: str = "") -> float:
     """Number of a model's parameters.
 
     Args:
-        folder: the model; its safetensors headers are read where it is there already.
-        name: its name on the hub, which tells before the download (`Qwen2.5-1.5B-Instruct`).
+        folder: the model; if it exists, the headers of its safetensors files are read.
+        name: its name on the hub, used before the download (`Qwen2.5-1.5B-Instruct`).
 
     Returns:
-        The number; 8e9 where neither tells.
+        The number; 8e9 if neither gives one.
     """
     folder = Path(folder)
     counted = _counted(folder, folder.stat().st_mtime_ns) if folder.is_dir() else 0
@@ -71,7 +72,7 @@ def parameters(folder: str | Path, name: str = "") -> float:
     return float(match[1]) * (1e9 if match[2] in "Bb" else 1e6)
 
 
-@cache  # asked for every job; `changed` is new when a file has come
+@cache  # called for every job; `changed` makes a new entry when the folder changes
 def _counted(folder: Path, changed: int) -> int:
     return sum(_tensor_sizes(path) for path in folder.glob("*.safetensors"))
 
@@ -90,7 +91,7 @@ def memory_mb(kind: str, config: dict, size: float) -> int:
     Args:
         kind: a key of `COPIES`.
         config: the checked config.
-        size: the model's parameters.
+        size: number of the model's parameters.
     """
     width, copies = COPIES[kind]
     width = width or BYTES[config["model"]["dtype"]]
@@ -99,19 +100,19 @@ def memory_mb(kind: str, config: dict, size: float) -> int:
 
 
 def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[int]) -> float:
-    """Minutes that a job of a stage computes, to within a factor of a few; starting not counted.
+    """Estimated minutes of computation of a job, without its start; may be off by a small factor.
 
     Args:
         stage: one of `STAGES`.
         config: the checked config.
-        size: the model's parameters.
-        epochs: those at which a trajectory is saved; empty for other jobs.
+        size: number of the model's parameters.
+        epochs: epochs at which a trajectory is saved; empty for other jobs.
     """
     people = config["generation"]["people"]
     phrasings = config["generation"]["forget_paraphrases"]
     facts, questions = 22 * people, (28 + 6 * phrasings) * people + 200
     models = max(len(epochs), 1)
-    unexposed_models = 1 + len(config["oracle"]["seeds"])  # base and the oracles, asked in one job
+    unexposed_models = 1 + len(config["oracle"]["seeds"])  # base and oracles, all in one job
     sequences = questions * (2 + config["generation"]["wrong_answers"])
     asked = _scoring(config, size, sequences) + _generating(config, size, questions)
     seconds = {
@@ -130,9 +131,9 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
             _generating(config, size, 6 * people) * unexposed_models
             + _generating(
                 config, size, people + NAME_PROBE_NAMES, NAME_PROBE_TOKENS
-            )  # the base alone
+            )  # only the base
         ),
-        "compare_gradients": lambda: (  # one fact at a time, there and back
+        "compare_gradients": lambda: (  # one fact at a time, forward and backward
             _training(config, size, facts) * SLOWDOWN_FP32 + facts * 3 * LAUNCH_SECONDS
         ),
         "embed_texts": lambda: _scoring(config, size, _texts(people, phrasings)),
@@ -144,7 +145,7 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
 
 
 def _texts(people: int, phrasings: int) -> int:
-    """Texts that the diversity report looks at: at most 500 of a kind, each in three variants."""
+    """Number of texts in the diversity report: at most 500 of a kind, in three variants."""
     kinds = (22 * people, 22 * people, 6 * phrasings * people, people)
     return 3 * sum(min(count, 500) for count in kinds)
 
