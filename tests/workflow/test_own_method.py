@@ -78,7 +78,7 @@ def test_editing_a_users_file_reruns_its_own_trajectories_and_nothing_else(own):
     with own.edited("my_methods/ga_kl.py", "-cross_entropy", "-2 * cross_entropy"):
         assert own.plan(*logs) == {f"Unlearning: {OWN}"}
         planned = own.plan("all")
-    behind = {f"Unlearning: {OWN}", f"Evaluating {OWN}", f"Extracting hidden states of {OWN}"}
+    behind = {f"Unlearning: {OWN}", f"Evaluating {OWN}", f"Extracting hidden states: {OWN}"}
     model_work = {one for one in planned if one.startswith(("Unl", "Eval", "Extract", "Quant"))}
     assert model_work == behind
     assert own.plan(*logs) == set()
