@@ -11,7 +11,7 @@ from functools import cache
 from excise.workflow import result_checks
 from excise.slurm import job_request, start
 from excise.config.check import check_config, load_config
-from excise.config.trajectories import expand_trajectories, needs_of
+from excise.config.trajectories import expand_trajectories, labels_of, needs_of
 from excise.benchmark.export import FILES as EXPORTED_FILES
 from excise.errors import InputError
 from excise.workflow.imports import import_closure
@@ -583,6 +583,11 @@ def gate_settings():
 def summary_settings(**more):
     """How intervals are made, and which checkpoints stand for which level."""
     return as_json(config_keys("evaluation", "confidence") | more)
+
+
+def plot_settings():
+    """How figures write the methods."""
+    return as_json({"labels": labels_of(TRAJECTORIES)})
 
 
 def drift_settings(wildcards):

@@ -22,10 +22,12 @@ rule plot_forget_vs_retain:
         mem_mb=per_attempt(1000),
         runtime=per_attempt(10),
         gpu=0,
+    params:
+        hp=plot_settings(),
     message:
         "Plotting forget_vs_retain"
     shell:
-        "python {input.script:q} --rows {input.rows:q} --out {output:q} > {log:q} 2>&1"
+        "python {input.script:q} --rows {input.rows:q} --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_retain_gap:
@@ -46,10 +48,12 @@ rule plot_retain_gap:
         mem_mb=per_attempt(1000),
         runtime=per_attempt(10),
         gpu=0,
+    params:
+        hp=plot_settings(),
     message:
         "Plotting retain_gap"
     shell:
-        "python {input.script:q} --rows {input.rows:q} --out {output:q} > {log:q} 2>&1"
+        "python {input.script:q} --rows {input.rows:q} --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_quantize_recovery:
@@ -70,10 +74,12 @@ rule plot_quantize_recovery:
         mem_mb=per_attempt(1000),
         runtime=per_attempt(10),
         gpu=0,
+    params:
+        hp=plot_settings(),
     message:
         "Plotting quantize_recovery"
     shell:
-        "python {input.script:q} --rows {input.rows:q} --out {output:q} > {log:q} 2>&1"
+        "python {input.script:q} --rows {input.rows:q} --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_layerdrift_by_epoch:
@@ -94,10 +100,12 @@ rule plot_layerdrift_by_epoch:
         mem_mb=per_attempt(1000),
         runtime=per_attempt(10),
         gpu=0,
+    params:
+        hp=plot_settings(),
     message:
         "Plotting layerdrift_by_epoch"
     shell:
-        "python {input.script:q} --rows {input.rows:q} --out {output:q} > {log:q} 2>&1"
+        "python {input.script:q} --rows {input.rows:q} --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_layerdrift_by_method:
@@ -118,7 +126,9 @@ rule plot_layerdrift_by_method:
         mem_mb=per_attempt(1000),
         runtime=per_attempt(10),
         gpu=0,
+    params:
+        hp=plot_settings(),
     message:
         "Plotting layerdrift_by_method"
     shell:
-        "python {input.script:q} --rows {input.rows:q} --out {output:q} > {log:q} 2>&1"
+        "python {input.script:q} --rows {input.rows:q} --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
