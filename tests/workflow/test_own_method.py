@@ -43,10 +43,8 @@ def test_other_answers_are_an_input_of_the_methods_that_read_them_alone(smoke):
     old = "    - {method: npo"
     target = f"{MODELS}/idk_dpo/lr0.0002_beta0.1/training_log.json"
     with smoke.edited("experiments/smoke.yaml", old, f"    - {block}\n{old}"):
-        said = smoke.run("--dry-run", target)
-        assert "data/inputs/idk_answers.txt" in said and "--alternatives" in smoke.run(
-            "--dry-run", "--printshellcmds", target
-        )
+        said = smoke.run("--dry-run", "--printshellcmds", target)
+        assert "--alternatives data/inputs/idk_answers.txt" in said
         with smoke.edited("data/inputs/idk_answers.txt", "I don't know.", "Who knows?"):
             assert smoke.plan(*LOGS) == set()
 
@@ -91,7 +89,7 @@ def test_editing_a_users_file_reruns_its_own_trajectories_and_nothing_else(own):
     [
         ("my_methods/none.py", "my_methods/none.py: cannot read (No such file or directory)"),
         ("my_methods/broken.py", "my_methods/broken.py:1: not Python ("),
-        ("my_methods/column.py", "Settings.layer: a column of result files has this name"),
+        ("my_methods/column.py", "Settings.epoch: a column of result files has this name"),
         ("./my_methods/ga_kl.py", "found text './my_methods/ga_kl.py'; allowed: 'my_methods/ga"),
     ],
 )
@@ -99,7 +97,7 @@ def test_a_file_that_is_no_method_stops_snakemake_with_one_line(smoke, file, mes
     follow(smoke)
     text = (smoke / "my_methods/ga_kl.py").read_text()
     (smoke / "my_methods/broken.py").write_text("def\n")
-    column = text.replace("retain_weight: float = retain_weight()", "layer: int = 1")
+    column = text.replace("retain_weight: float = retain_weight()", "epoch: int = 1")
     (smoke / "my_methods/column.py").write_text(column)
     old = "    - {method: npo"
     block = f"{{method: {{file: {file}}}, learning_rate: [1.0e-4], epochs: [1]}}"
