@@ -24,8 +24,10 @@ rule plot:
         mem_mb=per_attempt(1000),
         runtime=per_attempt(10),
         gpu=0,
+    params:
+        hp=study.plot_settings(),
     message:
         "Plotting {wildcards.figure}"
     shell:
         "python {input.script:q} --figure {wildcards.figure:q} --rows {input.rows:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"

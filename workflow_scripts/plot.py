@@ -10,7 +10,7 @@ from pathlib import Path
 from excise.errors import run
 from excise.evaluation.results import json_object, read_rows
 from excise.plots.figures import FIGURES
-from excise.plots.style import save_figure
+from excise.plots.style import LABELS, save_figure
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     draw = drawing(args.figure)
+    LABELS.update(args.hp.get("labels", {}))
     save_figure(draw(read_rows(args.rows), args.hp), args.out)
     print(f"{args.out}: drawn from {args.rows}")
 

@@ -98,13 +98,13 @@ def test_touching_files_does_nothing(smoke):
 
 
 def test_editing_the_losses_reruns_unlearning_and_what_follows(smoke):
-    with smoke.edited(f"{LIBRARY}/losses.py", "import torch", "import torch  # edited"):
+    with smoke.edited(f"{LIBRARY}/unlearning/losses.py", "import torch", "import torch  # edited"):
         planned = smoke.plan("all")
     assert planned - {"Scoring the forget answers before unlearning"} == BEHIND_UNLEARNING
 
 
 def test_taking_an_edit_back_does_nothing(smoke):
-    with smoke.edited(f"{LIBRARY}/losses.py", "import torch", "import torch  # edited"):
+    with smoke.edited(f"{LIBRARY}/unlearning/losses.py", "import torch", "import torch  # edited"):
         pass
     assert smoke.plan("all") == set()
 
@@ -242,7 +242,7 @@ def test_a_threshold_of_the_red_team_reruns_it_and_trains_nothing(smoke):
 def test_two_changes_at_once_are_both_seen(smoke):
     """With `ancient` inputs, a red team that is out of date hides changes behind it."""
     override = "red_team={style_auc: 0.7}"
-    with smoke.edited(f"{LIBRARY}/losses.py", "import torch", "import torch  # edited"):
+    with smoke.edited(f"{LIBRARY}/unlearning/losses.py", "import torch", "import torch  # edited"):
         planned = smoke.plan("all", "--config", override)
     assert BEHIND_UNLEARNING | {"Attacking the benchmark"} <= planned
 
@@ -331,7 +331,7 @@ def test_a_killed_run_continues_to_the_same_bytes(own):
     expected = own.digests()
     log = own / f"experiments/smoke/logs/unlearn/{GA}.log"
     log.unlink()
-    edit(own / f"{LIBRARY}/losses.py")
+    edit(own / f"{LIBRARY}/unlearning/losses.py")
     command = own.command(SWEEP)
     running = subprocess.Popen(command, cwd=own.folder, start_new_session=True)
     wait_for(log.exists)
@@ -350,7 +350,7 @@ def test_a_killed_run_continues_to_the_same_bytes(own):
 def test_a_program_ends_with_its_killed_snakemake(own):
     log = own / f"experiments/smoke/logs/unlearn/{GA}.log"
     log.unlink()
-    edit(own / f"{LIBRARY}/losses.py")
+    edit(own / f"{LIBRARY}/unlearning/losses.py")
     running = subprocess.Popen(own.command(SWEEP), cwd=own.folder, start_new_session=True)
     wait_for(lambda: log.exists() and programs_in(own))
     running.kill()  # itself alone, not what it started

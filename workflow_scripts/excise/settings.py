@@ -31,7 +31,6 @@ def setting(
     above: float | None = None,
     maximum: float | None = None,
     unit: str | None = None,
-    symbol: str | None = None,
 ) -> Any:
     """A field of a settings class, with its range and its meaning.
 
@@ -42,11 +41,10 @@ def setting(
         above: largest value that is too small.
         maximum: largest value allowed.
         unit: what the number counts.
-        symbol: how figures write a hyperparameter, such as β; its name if absent.
     """
     limits = {"minimum": minimum, "exclusiveMinimum": above, "maximum": maximum, "unit": unit}
     schema = {key: value for key, value in limits.items() if value is not None}
-    metadata = {"schema": {**schema, "description": description}, "symbol": symbol}
+    metadata = {"schema": {**schema, "description": description}}
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -162,6 +162,12 @@ def needs_of(trajectory: dict) -> Needs:
     return method.needs(parse(method.Settings, trajectory["hyperparameters"], method.name))
 
 
+def labels_of(trajectories: dict[str, dict]) -> dict[str, str]:
+    """Method → its label in figures."""
+    methods = [find(trajectory["method"]) for trajectory in trajectories.values()]
+    return {method.name: method.label for method in methods}
+
+
 def check_checkpoints(config: dict, sources: Sequence[Source]) -> None:
     """Check that each checkpoint of `evaluation.checkpoints` is one of a trajectory.
 

@@ -262,7 +262,7 @@ def adapter_config(model: "PeftModel") -> dict[str, Any]:
 def write_adapter(
     config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], folder: str | Path
 ) -> None:
-    """Write an adapter as `PeftModel.from_pretrained` reads it, the same bytes every time.
+    """Write an adapter in peft's format; the same weights give the same bytes.
 
     Weights are stored in fp32, and sets are sorted. The base model's path is kept only if it is
     relative. Each of the two files is complete or absent.

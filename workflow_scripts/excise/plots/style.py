@@ -4,6 +4,7 @@ Figures are 8 inches wide with type of 11 points and more, so that they stay rea
 that width. Colours are seaborn's colour-blind palette; references are grey or black.
 """
 
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,15 +19,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from excise.errors import InputError
+from excise.evaluation.results import settings_columns
 from excise.files import atomic_path
+from excise.unlearning.axes import SHORT
 
 WIDTH = 8.0  # inches
-METHODS = ("ga", "gd", "npo")
-METHOD_NAMES = {
-    "ga": "GA (gradient ascent)",
-    "gd": "GD (gradient difference)",
-    "npo": "NPO (negative preference)",
-}
+METHODS = ("ga", "gd", "npo", "simnpo", "idk_dpo", "rmu", "task_vector")  # for their colours
+LABELS: dict[str, str] = {}
+"""Method → label from its file, such as `GA (gradient ascent)`; a plot program fills it."""
 SET_NAMES = {
     "sf": "forget",
     "correlated": "correlated retain",
@@ -73,13 +73,14 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def method_color(method: str) -> tuple:
     """One colour per method, the same in every figure."""
-    known = METHODS.index(method) if method in METHODS else sum(map(ord, method)) % 5 + 3
-    return PALETTE[known]
+    known = len(METHODS)
+    rest = sum(map(ord, method)) % (len(PALETTE) - known) + known
+    return PALETTE[METHODS.index(method) if method in METHODS else rest]
 
 
 def method_name(method: str) -> str:
-    """How a method is written: `GA (gradient ascent)`; unknown ones in capitals."""
-    return METHOD_NAMES.get(method, method.upper())
+    """How a method is written: `GA (gradient ascent)`; without a label in capitals."""
+    return LABELS.get(method, method.upper())
 
 
 def trajectory_of(model: str) -> str:
@@ -90,14 +91,21 @@ def trajectory_of(model: str) -> str:
 def trajectory_name(trajectory: str) -> str:
     """`npo/lr0.0002_beta0.1` → `NPO, lr 0.0002, β 0.1`."""
     method, settings = trajectory.split("/")
-    return f"{method.upper()}, {settings_name(settings)}"
+    return f"{method_name(method).split(' (')[0]}, {settings_name(settings)}"
 
 
 def settings_name(settings: str) -> str:
     """`lr0.0002_beta0.1` → `lr 0.0002, β 0.1`."""
-    for short, written in (("lr", "lr "), ("beta", "β "), ("lambda", "λ ")):
-        settings = settings.replace(short, written)
-    return settings.replace("_", ", ")
+    pairs = settings_columns(settings).items()
+    return ", ".join(f"{symbol(SHORT.get(name, name))} {value:g}" for name, value in pairs)
+
+
+def symbol(name: str) -> str:
+    """How a hyperparameter is written: `beta` → β, `lr` → lr, `steps_kept` → steps kept."""
+    try:  # Unicode writes lambda as lamda
+        return unicodedata.lookup(f"GREEK SMALL LETTER {name.replace('lambda', 'lamda')}")
+    except KeyError:
+        return name.replace("_", " ")
 
 
 def strongest_trajectories(rows: pd.DataFrame) -> list[str]:

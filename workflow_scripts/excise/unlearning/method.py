@@ -126,10 +126,9 @@ def learning_rate() -> Any:
 def retain_weight(default: float = MISSING) -> Any:
     """λ, the weight of the loss on the retain set; 0 is allowed if there is a default."""
     if default is MISSING:
-        return setting("Weight of the loss on sr.", above=0, symbol="λ")
+        return setting("Weight of the loss on sr.", above=0)
     return setting(
         "Weight of the loss on sr; 0 leaves it out, also from the name.",
         default=default,
         minimum=0,
-        symbol="λ",
     )

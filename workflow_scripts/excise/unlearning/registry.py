@@ -47,13 +47,6 @@ class Method:
         fields = dataclasses.fields(self.Settings)
         return {field.name: SHORT.get(field.name, field.name) for field in fields}
 
-    @property
-    def symbols(self) -> dict[str, str]:
-        """Short name → how figures write it, for those that figures write otherwise."""
-        fields = dataclasses.fields(self.Settings)
-        written = {self.axes[field.name]: field.metadata.get("symbol") for field in fields}
-        return {axis: symbol for axis, symbol in written.items() if symbol}
-
 
 def names() -> list[str]:
     """Names of the methods in `methods/`, sorted; nothing is imported."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from excise.benchmark.limits import RedTeamLimits, ValidationLimits
+from excise.config.trajectories import labels_of
 from excise.evaluation.settings import (
     EmbeddingSettings,
     EvaluationSettings,
@@ -242,7 +243,11 @@ class Params(Models):
         sections = self._model(), self.config["evaluation"]
         return as_json(from_sections(EmbeddingSettings, *sections))
 
-    # --- tables ---
+    # --- tables and figures ---
+
+    def plot_settings(self) -> str:
+        """How figures write the methods."""
+        return as_json({"labels": labels_of(self.trajectories)})
 
     def summary_settings(self, **more: Any) -> str:
         """How intervals are made, and which checkpoints stand for which level."""

@@ -33,7 +33,6 @@ class Settings:
         "Inverse temperature; towards 0 the loss is linear in both log-probabilities.",
         default=0.1,
         above=0,
-        symbol="β",
     )
     retain_weight: float = retain_weight(default=0.0)
 

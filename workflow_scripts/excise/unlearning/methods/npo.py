@@ -29,7 +29,6 @@ class Settings:
     beta: float = setting(
         "Inverse temperature; towards 0 the method becomes gradient ascent.",
         above=0,
-        symbol="β",
     )
     retain_weight: float = retain_weight(default=0.0)
 

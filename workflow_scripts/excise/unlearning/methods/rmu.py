@@ -34,12 +34,10 @@ class Settings:
     steering_layer: int = setting(
         "Block behind which hidden states are steered; 1 is the first one.",
         minimum=1,
-        symbol="layer ",
     )
     steering_scale: float = setting(
         "c, length of the vector that hidden states are steered to.",
         above=0,
-        symbol="c ",
     )
     retain_weight: float = retain_weight(default=1.0)
 

@@ -33,14 +33,12 @@ class Settings:
         "Inverse temperature; towards 0 the method becomes length-normalised ascent.",
         default=4.5,
         above=0,
-        symbol="β",
     )
     delta: float = setting(
         "Margin; an answer with this mean negative log-likelihood has half of its force.",
         default=0.0,
         minimum=0,
         unit="nats a token",
-        symbol="δ",
     )
     retain_weight: float = retain_weight(default=0.0)
 

@@ -35,7 +35,6 @@ class Settings:
         "How far to go back; 0 gives the finetuned model.",
         default=1.0,
         minimum=0,
-        symbol="α",
     )
 
 
