@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from excise.config.check import check_config, load_config
+from excise.config.check import check_config
+from excise.config.load import load_config
 from excise.config.trajectories import expand_trajectories
 from excise.modeling.differentiable_logprobs import AnswerLogprobs
 from excise.modeling.settings import ModelSettings

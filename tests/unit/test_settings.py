@@ -25,7 +25,7 @@ class Inner:
 
 @dataclass(frozen=True)
 class Outer:
-    rate: float = setting("Step size.", above=0, maximum=1, symbol="λ")
+    rate: float = setting("Step size.", above=0, maximum=1)
     epochs: tuple[int, ...] = setting("When to save.", minimum=1)
     kind: Literal["a", "b"]
     prompt: str | None
