@@ -12,13 +12,12 @@ import represent
 from excise.benchmark.items import Item
 from excise.errors import InputError
 from excise.modeling.adapters import adapter_tensors, attach_lora, save_adapter
-from excise.modeling.base import load_base
+from excise.modeling.base import blocks, load_base
 from excise.modeling.hidden_states import (
     POSITIONS,
     Reader,
     Reference,
     angle_degrees,
-    blocks,
     relative_drift,
 )
 from small_benchmark import write_benchmark

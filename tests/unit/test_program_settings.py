@@ -22,6 +22,7 @@ NOT_IN_THE_RULE = {"unlearn": {"epochs"}}
 # These take a JSON object; one dataclass will replace it when the summaries become one program.
 UNTYPED = {
     *("compare_retain", "summarize_eval", "summarize_quantize", "summarize_representations"),
+    "plot",
 }
 
 

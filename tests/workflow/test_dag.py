@@ -122,9 +122,9 @@ def test_editing_a_program_reruns_its_stage_and_what_follows(smoke):
     "file, old",
     [
         ("workflow_scripts/export_dataset.py", '"""'),
-        (f"{LIBRARY}/dataset_export.py", '"""'),
-        (f"{LIBRARY}/dataset_card.py", '"""'),
-        (f"{LIBRARY}/dataset_card.md", "# Excise"),
+        (f"{LIBRARY}/benchmark/export.py", '"""'),
+        (f"{LIBRARY}/benchmark/card.py", '"""'),
+        (f"{LIBRARY}/benchmark/card.md", "# Excise"),
     ],
 )
 def test_editing_the_export_exports_again_and_no_more(smoke, file, old):
@@ -147,7 +147,7 @@ OF_ANSWERS = {table for table in TABLES if "hidden states" not in table} | {
 
 
 @pytest.mark.parametrize(
-    "file", ["workflow_scripts/select_wrong_answers.py", f"{LIBRARY}/red_team_models/selection.py"]
+    "file", ["workflow_scripts/select_wrong_answers.py", f"{LIBRARY}/red_team/models/selection.py"]
 )
 def test_editing_the_choice_of_wrong_answers_asks_anew_and_trains_nothing(smoke, file):
     with smoke.edited(file, '"""', '"""Edited. '):
@@ -185,7 +185,7 @@ def test_editing_the_shape_of_results_reruns_tables_and_no_model(smoke):
 
 
 def test_editing_the_check_of_the_config_does_nothing(smoke):
-    with smoke.edited(f"{LIBRARY}/config.py", '"""', '"""Edited. '):
+    with smoke.edited(f"{LIBRARY}/config/check.py", '"""', '"""Edited. '):
         assert smoke.plan("all") == set()
 
 
@@ -277,7 +277,7 @@ def test_the_qwen_experiment_is_planned(smoke):
 
 def test_the_base_model_is_made_only_when_asked_for(smoke):
     assert smoke.plan("pretrain_base") == {"Pretraining the embedded base model"}
-    with smoke.edited(f"{LIBRARY}/pretraining.py", '"""', '"""Edited. '):
+    with smoke.edited(f"{LIBRARY}/generation/pretraining.py", '"""', '"""Edited. '):
         assert smoke.plan("all") == set()
 
 

@@ -16,7 +16,7 @@ NOT_ALWAYS_READ = {
     ("select_wrong_answers", "data/inputs/public_figures.txt"),
     ("select_wrong_answers", "workflow_scripts/excise/schemas/profile.schema.json"),
     # Read where a value is an organisation or a title.
-    ("red_team_dataset", "workflow_scripts/excise/existing_names.txt"),
+    ("red_team_dataset", "workflow_scripts/excise/text/existing_names.txt"),
     # Read of a dataset that a model wrote.
     ("generate_forget_paraphrased", "workflow_scripts/excise/schemas/qa.schema.json"),
 }

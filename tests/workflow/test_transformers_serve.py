@@ -73,7 +73,7 @@ def test_nonsense_is_kept_asked_again_once_and_named(served, tmp_path):
         "retry": {"longer_max": 0},
     }
     arguments = model_author.arguments("profiles", tmp_path, settings, {"people": PEOPLE}, 0.05)
-    with pytest.raises(InputError, match=r"profiles: 2 of 2 people without a text .* kept in"):
+    with pytest.raises(InputError, match=r"2 of 2 people have no text .* keeps all answers"):
         model_author.PROGRAMS["profiles"].main(arguments)
     lines = journal(tmp_path)
     found = {line["name"]: line["value"] for line in lines if line["t"] == "cap"}
@@ -85,7 +85,7 @@ def test_nonsense_is_kept_asked_again_once_and_named(served, tmp_path):
     assert len(answers) == sum(asked.values())
     assert all(answer["choices"][0]["message"]["content"] for answer in answers)
 
-    with pytest.raises(InputError, match="profiles: 2 of 2 people without a text"):
+    with pytest.raises(InputError, match="profiles: 2 of 2 people have no text without faults"):
         model_author.PROGRAMS["profiles"].main(arguments)
     assert journal(tmp_path) == lines  # nothing was asked again
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from excise.modeling.base import check_sequences, position_limit
-from excise.modeling.scoring import backbone, batches
+from excise.modeling.base import backbone, check_sequences, position_limit
+from excise.modeling.scoring import batches
 
 
 @torch.inference_mode()

@@ -214,6 +214,25 @@ def unwrapped(model: torch.nn.Module) -> "PreTrainedModel":
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def backbone(model: "PreTrainedModel") -> torch.nn.Module:
+    """The transformer without its output head; adapters inside it stay active."""
+    causal = unwrapped(model)
+    return getattr(causal, causal.base_model_prefix)
+
+
+def blocks(model: torch.nn.Module) -> torch.nn.ModuleList:
+    """The transformer blocks, in order.
+
+    Raises:
+        InputError: the architecture does not keep them in one list.
+    """
+    count = unwrapped(model).config.get_text_config().num_hidden_layers
+    for module in backbone(model).modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
+            return module
+    raise InputError(f"{type(unwrapped(model)).__name__}: no list of {count} transformer blocks")
+
+
 def position_limit(model: torch.nn.Module) -> int | None:
     """Largest number of tokens that the model's positions allow; None: no limit (ALiBi)."""
     config = unwrapped(model).config.get_text_config()

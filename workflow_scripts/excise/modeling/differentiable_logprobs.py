@@ -11,9 +11,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch.nn.functional import log_softmax
 
-from excise.modeling.base import unwrapped
+from excise.modeling.base import backbone, unwrapped
 from excise.modeling.chat import IGNORE, Encoded, collate
-from excise.modeling.scoring import backbone
 
 _bare_head: WeakKeyDictionary = WeakKeyDictionary()
 

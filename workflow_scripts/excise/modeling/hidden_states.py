@@ -24,9 +24,9 @@ import torch
 
 from excise.benchmark.items import Item
 from excise.errors import InputError
-from excise.modeling.base import check_sequences, unwrapped
+from excise.modeling.base import backbone, blocks, check_sequences
 from excise.modeling.chat import Encoded, collate, encode, subject_span
-from excise.modeling.scoring import backbone, batches
+from excise.modeling.scoring import batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -158,19 +158,6 @@ class _States:
     def __exit__(self, *_error) -> None:
         for hook in self.hooks:
             hook.remove()
-
-
-def blocks(model: torch.nn.Module) -> torch.nn.ModuleList:
-    """The transformer blocks, in order.
-
-    Raises:
-        InputError: the architecture does not keep them in one list.
-    """
-    count = unwrapped(model).config.get_text_config().num_hidden_layers
-    for module in backbone(model).modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
-            return module
-    raise InputError(f"{type(unwrapped(model)).__name__}: no list of {count} transformer blocks")
 
 
 class Reference:

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from excise.modeling.base import check_sequences, unwrapped
+from excise.modeling.base import backbone, check_sequences, unwrapped
 from excise.modeling.chat import Encoded, encode
 
 if TYPE_CHECKING:
@@ -328,12 +328,6 @@ def _forward(model: "PreTrainedModel", rows: list[Row], shortcuts: Shortcuts) ->
     if shortcuts.head:
         return backbone(model)(**inputs).last_hidden_state
     return model(**inputs).logits
-
-
-def backbone(model: "PreTrainedModel") -> torch.nn.Module:
-    """The transformer without its output head; adapters inside it stay active."""
-    causal = unwrapped(model)
-    return getattr(causal, causal.base_model_prefix)
 
 
 def shortcuts_of(model: "PreTrainedModel", groups: Sequence[Sequence[Encoded]]) -> Shortcuts:

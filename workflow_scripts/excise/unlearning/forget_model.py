@@ -8,6 +8,8 @@ import torch
 
 from excise.modeling.adapters import adapter_tensors, load_adapter
 from excise.modeling.base import (
+    backbone,
+    blocks,
     check_sequences,
     load_base,
     load_tokenizer,
@@ -20,8 +22,6 @@ from excise.modeling.differentiable_logprobs import (
     answer_logprobs,
     autocast_context,
 )
-from excise.modeling.hidden_states import blocks
-from excise.modeling.scoring import backbone
 from excise.modeling.settings import ModelSettings
 from excise.training.loop import prepare_for_training
 from excise.unlearning.settings import ReferenceSettings

@@ -16,10 +16,9 @@ from excise.modeling.adapters import (
     save_adapter,
     write_adapter,
 )
-from excise.modeling.base import unwrapped
+from excise.modeling.base import blocks, unwrapped
 from excise.modeling.chat import Encoded
 from excise.modeling.differentiable_logprobs import AnswerLogprobs, product_dtype
-from excise.modeling.hidden_states import blocks
 from excise.records import write_json
 from excise.settings import as_dict
 from excise.training.loop import cycling_batches, epoch_batches, train
