@@ -202,6 +202,10 @@ def test_a_table_of_drift_is_about_its_layer(table, layer):
     assert json.loads(study().drift_settings(wildcards(table=table)))["layer"] == layer
 
 
+def test_figures_state_the_coverage_of_the_tables():
+    assert json.loads(study(evaluation={"confidence": 0.9}).plot_settings())["confidence"] == 0.9
+
+
 def test_a_header_has_the_sections_that_its_result_depends_on():
     header = json.loads(study().result_config("lora", red_team=["judge"]))
     assert header.keys() == {"experiment", "model", "lora", "red_team", "generation"}

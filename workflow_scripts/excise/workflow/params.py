@@ -246,8 +246,8 @@ class Params(Models):
     # --- tables and figures ---
 
     def plot_settings(self) -> str:
-        """How figures write the methods."""
-        return as_json({"labels": labels_of(self.trajectories)})
+        """How figures write the methods, and the coverage that their titles state."""
+        return self.summary_settings(labels=labels_of(self.trajectories))
 
     def summary_settings(self, **more: Any) -> str:
         """How intervals are made, and which checkpoints stand for which level."""
