@@ -11,12 +11,16 @@ ROOT = Path(__file__).parents[2]
 SAID = "tests/slurm failed at first and passed when run once more: see the first failure above"
 
 
-def run(folder: Path, failures: int) -> subprocess.CompletedProcess:
-    """Run it with SLURM tests that fail so many times, once from `make` and then from pytest."""
+def run(folder: Path, failures: int, study: str = "true") -> subprocess.CompletedProcess:
+    """Run it with SLURM tests that fail so many times, once from `make` and then from pytest.
+
+    The experiment ends after the SLURM tests, whose second run must wait for it.
+    """
     shutil.copytree(ROOT / ".ci", folder / ".ci")
     programs = {
         "tests/slurm/install.sh": "true",
-        "bin/make": f'echo "$1" >> {folder}/made; test "$1" != test-slurm || test {failures} = 0',
+        "bin/make": f'test "$1" != run || sleep 0.5; echo "$1" >> {folder}/made; '
+        f'case "$1" in run) {study} ;; test-slurm) test {failures} = 0 ;; esac',
         ".venv/bin/python": f'echo "$*" >> {folder}/made; test {failures} -lt 2',
     }
     for name, line in programs.items():
@@ -35,4 +39,10 @@ def test_a_second_try_is_told_of_in_the_last_line(tmp_path, failures, said):
     assert (done.returncode == 0) == (failures < 2)
     assert done.stdout.strip() == said
     again = ["-m pytest tests/slurm --last-failed"] * (failures > 0)
-    assert (tmp_path / "made").read_text().splitlines() == ["test", "run", "test-slurm", *again]
+    assert (tmp_path / "made").read_text().splitlines() == ["test", "test-slurm", "run", *again]
+
+
+def test_an_experiment_that_fails_fails_the_whole(tmp_path):
+    done = run(tmp_path, failures=0, study="{ echo broken; false; }")
+    assert done.returncode == 1
+    assert "broken" in done.stdout
