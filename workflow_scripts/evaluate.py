@@ -1,6 +1,6 @@
 """Ask models every question: answers in `items.jsonl`, scores of tokens in `tokens.parquet`.
 
-The base model is loaded once; adapters are swapped in place, unmerged.
+The base model is loaded once; adapters are swapped in place.
 """
 
 import argparse
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from excise.benchmark.items import SETS, load_items
 from excise.errors import run
-from excise.evaluation.measure import evaluate_items
+from excise.evaluation.measure import Evaluator
 from excise.evaluation.settings import EvaluationSettings
 from excise.evaluation.tokens import write_tokens
 from excise.modeling.adapters import AdapterHost
@@ -35,17 +35,11 @@ def main(argv: list[str] | None = None) -> None:
     hp = args.hp
     set_determinism(0, hp.threads)
     host = AdapterHost(args.base, hp.dtype, pick_device(hp.gpu))
+    evaluator = Evaluator(host.tokenizer, items, hp.batch_size, hp.max_new_tokens, hp.system_prompt)
     for name in args.models:
         started = time.monotonic()
         model = host.use(None if name == "base" else args.models_dir / name)
-        records, tokens = evaluate_items(
-            model,
-            host.tokenizer,
-            items,
-            hp.batch_size,
-            hp.max_new_tokens,
-            hp.system_prompt,
-        )
+        records, tokens = evaluator.evaluate(model)
         mark = {"diverged": has_diverged(args.models_dir / name)}
         write_jsonl(args.out_dir / name / "items.jsonl", [record | mark for record in records])
         write_tokens(args.out_dir / name / "tokens.parquet", tokens)

@@ -13,7 +13,7 @@ import torch
 from excise.attacks.quantization import QuantizationUnsupported, mean_changes, quantize_model
 from excise.benchmark.items import Item, load_items
 from excise.errors import run
-from excise.evaluation.measure import Evaluation, evaluate_items
+from excise.evaluation.measure import Evaluator
 from excise.evaluation.settings import QuantizationSettings
 from excise.evaluation.tokens import write_tokens
 from excise.modeling.adapters import delta_norms, load_merged
@@ -44,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     device = pick_device(args.hp.gpu)
     items = load_items(args.data, args.utility, SETS)
     tokenizer = load_tokenizer(args.base)
+    evaluator = evaluator_of(tokenizer, items, args.hp)
     for name in args.models:
         adapter = None if name == "base" else args.models_dir / name
         out = args.out_dir / name
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
                 model = load_merged(args.base, adapter)
                 report = quantize_model(model, precision, device)
                 error = report["relative_error"]
-                records, tokens = evaluate(model, tokenizer, items, args.hp)
+                records, tokens = evaluator.evaluate(model)
                 weights["batch_noise"][precision] = batch_noise(
                     model, tokenizer, items, records, args.hp
                 )
@@ -88,22 +89,13 @@ def batch_noise(
     """
     forget = [item for item in items if item.set == "sf"]
     sample = forget[:: max(1, len(forget) // BATCH_NOISE_SAMPLE)][:BATCH_NOISE_SAMPLE]
-    alone = evaluate(model, tokenizer, sample, replace(hp, batch_size=1)).items
+    alone = evaluator_of(tokenizer, sample, replace(hp, batch_size=1)).evaluate(model).items
     return mean_changes(alone, {record["id"]: record for record in records})
 
 
-def evaluate(
-    model: torch.nn.Module, tokenizer, items: list[Item], hp: QuantizationSettings
-) -> Evaluation:
-    """The quantized model's records."""
-    return evaluate_items(
-        model,
-        tokenizer,
-        items,
-        batch_size=hp.batch_size,
-        max_new_tokens=hp.max_new_tokens,
-        system_prompt=hp.system_prompt,
-    )
+def evaluator_of(tokenizer, items: list[Item], hp: QuantizationSettings) -> Evaluator:
+    """What asks the quantized models."""
+    return Evaluator(tokenizer, items, hp.batch_size, hp.max_new_tokens, hp.system_prompt)
 
 
 if __name__ == "__main__":

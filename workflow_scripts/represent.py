@@ -32,13 +32,15 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     set_determinism(threads=args.hp.threads)
-    host = AdapterHost(args.base, "float32", pick_device(args.hp.gpu))
+    device = pick_device(args.hp.gpu)
+    host = AdapterHost(args.base, "float32", device)
     reader = Reader(
         host.tokenizer,
         load_items(args.data, args.utility, HIDDEN_STATE_SETS, answers=None),
         args.hp.batch_size,
         args.hp.positions,
         args.hp.system_prompt,
+        device,
     )
 
     def folder(name: str) -> Path | None:

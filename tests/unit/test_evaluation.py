@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from excise.benchmark.items import Item
-from excise.evaluation.measure import evaluate_items, item_record
+from excise.evaluation.measure import Evaluator, item_record
 from excise.modeling.decoding import Generation
-from excise.modeling.scoring import AnswerScore
+from excise.modeling.tree_scoring import AnswerScore
 from excise.records import finite
 from tiny_models import tiny_model, tiny_tokenizer
 
@@ -68,7 +68,7 @@ def test_the_name_of_the_person_asked_about_is_no_second_value():
 def test_the_tokens_of_every_scored_answer_add_up_to_its_log_probability():
     model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
     joint = replace(ITEM, id="p000.amount+0", set="forget_joint", question="What and where?")
-    records, tokens = evaluate_items(model, tokenizer, [ITEM, joint], 4, 8)
+    records, tokens = Evaluator(tokenizer, [ITEM, joint], 4, 8).evaluate(model)
     assert [(one["answer"], one["number"]) for one in tokens] == [
         ("answer", 0),
         ("paraphrase", 0),

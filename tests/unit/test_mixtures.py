@@ -108,7 +108,7 @@ def test_every_matrix_except_the_gates_is_adapted_and_quantized(folders, name):
     assert re.fullmatch(r"0\.\d+ % of the matrix weights: model.layers.\*.mlp.gate.weight.*"
                         r" \(gates \(they choose the experts\) are left unchanged\)",
                         "\n".join(share.left_out))  # fmt: skip
-    report = quantize_model(load_base(folders[name]), "nf4")
+    report = quantize_model(load_base(folders[name]), "nf4", unpack=False)
     assert report["share"] == share.share
     assert report["left_out"] == share.left_out
 
@@ -160,9 +160,9 @@ def test_the_host_swaps_experts_in_place(folders, adapters, name, tmp_path):
     host = AdapterHost(folders[name])
     base = logprobs(host.use(None))
     first = host.use(adapters[name])
-    assert torch.equal(logprobs(first), expected[0])
+    torch.testing.assert_close(logprobs(first), expected[0])
     assert host.use(other) is first
-    assert torch.equal(logprobs(first), expected[1])
+    torch.testing.assert_close(logprobs(first), expected[1])
     assert torch.equal(logprobs(host.use(None)), base)
     assert not torch.equal(expected[0], expected[1])
 
@@ -263,7 +263,7 @@ def test_quantized_experts_compute_the_same_as_single_bitsandbytes_layers(name, 
         close(experts(*asked), exact)
         layers = [[bitsandbytes_layer(precision, w) for w in stack] for stack in (into, out_of)]
         expected = by_hand(*asked, lambda e, x: layers[0][e](x), lambda e, x: layers[1][e](x))
-        report = quantize_model(model, precision)
+        report = quantize_model(model, precision, unpack=False)
         found = experts(*asked)
     assert report["layers"] == 4 + 2 * 4
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

@@ -9,7 +9,9 @@ import pytest
 import torch
 import transformers
 
-import excise.modeling.scoring as scoring
+import excise.modeling.shortcuts as shortcuts
+import excise.modeling.tree_scoring as tree_scoring
+import excise.modeling.trees as trees
 import excise.workflow.model_verdicts as model_verdicts
 import job_settings
 from excise.errors import InputError
@@ -58,15 +60,15 @@ def test_logits_that_are_more_than_the_head_are_found(gemma2, monkeypatch):
 
 def test_a_mask_without_its_window_is_found(gemma2, monkeypatch):
     monkeypatch.setattr(
-        scoring,
+        tree_scoring,
         "tree_masks",
-        lambda model, segments, positions: {
-            kind: torch.where(scoring.tree_mask(segments), 0.0, -1e9)
+        lambda model, ends, positions: {
+            kind: torch.where(trees.tree_mask(ends), 0.0, -1e9)
             for kind in ("full_attention", "sliding_attention")
         },
     )
     check_model(gemma2, SETTINGS)  # the trial on the longest question refuses the mask
-    monkeypatch.setattr(scoring, "_same", lambda *given: True)
+    monkeypatch.setattr(shortcuts, "_same", lambda *given: True)
     with pytest.raises(InputError, match="scoring answers would be wrong with this model"):
         check_model(gemma2, SETTINGS)
 

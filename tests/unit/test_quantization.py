@@ -14,6 +14,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import job_settings
 import quantize
+from excise.attacks.dense_layers import EXACT_PRODUCTS, DenseInt8, dense_layer
 from excise.attacks.quantization import (
     PRECISIONS,
     QuantizationUnsupported,
@@ -55,18 +56,61 @@ def logits(model) -> torch.Tensor:
         return model(IDS).logits
 
 
-def quantized(name: str, precision: str):
+def quantized(name: str, precision: str, unpack: bool = True):
     model = tiny_model(name)
-    return model, quantize_model(model, precision)
+    return model, quantize_model(model, precision, unpack=unpack)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_dense_layers_give_the_same_bits(name, precision):
+    dense, packed = quantized(name, precision), quantized(name, precision, unpack=False)
+    assert torch.equal(logits(dense[0]), logits(packed[0]))
+    assert dense[1] == packed[1]
+    bnb = load_bitsandbytes()
+    if precision == "int8":
+        assert not any(isinstance(one, bnb.nn.Linear8bitLt) for one in dense[0].modules())
+
+
+@pytest.mark.parametrize("inputs", [32, 1040, 1041, 4480])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_dense_int8_layer_is_exact_at_any_width(inputs, bias):
+    """With one fp32 sum, the products of more than 1,040 inputs would be rounded."""
+    torch.manual_seed(0)
+    holders = [torch.nn.ModuleDict({"layer": torch.nn.Linear(inputs, 24, bias)}) for _ in range(2)]
+    holders[1].load_state_dict(holders[0].state_dict())
+    for holder, unpack in zip(holders, (True, False), strict=True):
+        quantize_model(holder, "int8", unpack=unpack)
+    assert isinstance(holders[0]["layer"], DenseInt8)
+    rows = torch.randn(7, 5, inputs)
+    rows[0, 0] = 0
+    rows[1, 2, ::5] = 30
+    rows[2] = rows[2].sign()  # every product of its codes has the largest size
+    with torch.inference_mode():
+        expected = holders[1]["layer"](rows)
+        found = holders[0]["layer"](rows)
+        alone = holders[0]["layer"](rows[1, 2])
+    if inputs <= EXACT_PRODUCTS:
+        assert torch.equal(found, expected)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found[1, 2], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_a_layer_with_other_numbers_stays_as_it_is():
+    layer = torch.nn.Linear(64, 8)
+    almost = layer.weight.detach().clone()
+    almost[3, 5] += 1e-3
+    assert dense_layer(layer, almost) is None
+    assert dense_layer(layer, layer.weight.detach()) is not None
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_linear_layer_except_the_head_is_a_bitsandbytes_layer(name, precision):
-    bnb = load_bitsandbytes()
+    bnb = load_bitsandbytes()  # before it is unpacked
     kind = bnb.nn.Linear8bitLt if precision == "int8" else bnb.nn.Linear4bit
     expected = set(linear_layers(tiny_model(name)))
-    model, report = quantized(name, precision)
+    model, report = quantized(name, precision, unpack=False)
     assert {key for key, layer in model.named_modules() if isinstance(layer, kind)} == expected
     assert report["layers"] == len(expected)
     assert type(model.get_output_embeddings()) is torch.nn.Linear
@@ -87,7 +131,7 @@ def test_the_rounding_is_real_and_of_the_known_size(name, precision, low, high):
 
 def test_int8_weights_are_rows_scaled_to_127():
     weight = linear_layers(tiny_model("qwen2"))["model.layers.1.mlp.up_proj"].weight
-    model, _ = quantized("qwen2", "int8")
+    model, _ = quantized("qwen2", "int8", unpack=False)
     half = weight.detach().half().float()  # bitsandbytes converts to fp16 first
     scale = half.abs().amax(dim=1, keepdim=True) / 127
     expected = (half / scale).round() * scale
@@ -334,8 +378,8 @@ def test_the_update_is_quantized_with_the_weights(tmp_path):
     base = tiny_folder(tmp_path / "base", layers=1)
     finetuned(base, tmp_path / "adapter")
     merged, alone = load_merged(base, tmp_path / "adapter"), load_merged(base)
-    quantize_model(merged, "int8")
-    quantize_model(alone, "int8")
+    quantize_model(merged, "int8", unpack=False)
+    quantize_model(alone, "int8", unpack=False)
     layers = [model.model.layers[0].mlp.up_proj for model in (merged, alone)]
     codes = [layer.weight.data for layer in layers]
     assert codes[0].dtype == torch.int8

@@ -7,11 +7,16 @@ import torch
 import transformers
 from transformers.models.mistral import modeling_mistral as mistral
 
+import excise.modeling.batching as batching
 import excise.modeling.scoring as scoring
+import excise.modeling.shortcuts as shortcuts_module
+import excise.modeling.tree_scoring as tree_scoring
 from excise.errors import InputError
 from excise.modeling.adapters import adapter_tensors, attach_lora
+from excise.modeling.batching import batches
 from excise.modeling.chat import encode
-from excise.modeling.scoring import AnswerScore, Shortcuts, batches, score_answers, tree_mask
+from excise.modeling.scoring import score_answers
+from excise.modeling.tree_scoring import AnswerScore, Shortcuts
 from tiny_models import ARCHITECTURES, lora, matrix_model, tiny_model, tiny_tokenizer
 
 QUESTIONS = ["Who is Ada Quill?", "In which year did Bo win the prize in the city?", "Why?", "?"]
@@ -52,6 +57,11 @@ def one_by_one(model, tokenizer, system_prompt=None) -> list[list[float]]:
     return sums
 
 
+def guess_scores(logits, guessed: list[int]) -> torch.Tensor:
+    """Scores of one guess a row."""
+    return tree_scoring._guess_scores(logits, torch.arange(len(logits)), torch.tensor(guessed))
+
+
 def flat(scores: list[list[AnswerScore]]) -> list[float]:
     return [score.logprob for row in scores for score in row]
 
@@ -64,7 +74,7 @@ def test_tree_scores_are_those_of_each_answer_alone(models, name, system_prompt)
     expected = [value for row in one_by_one(model, tokenizer, system_prompt) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
     assert [len(row) for row in scores] == [4, 2, 0, 1]
-    assert scoring._tried[model].shortcuts == Shortcuts(tree=True, head=True)
+    assert shortcuts_module._tried[model].shortcuts == Shortcuts(tree=True, head=True, resume=True)
 
 
 def test_tokens_are_answer_tokens_and_end_of_turn(models):
@@ -112,7 +122,7 @@ def test_a_model_that_reads_its_mask_otherwise_is_scored_plainly():
 
     model.model.forward = causal_whatever_is_asked
     scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
-    assert scoring._tried[model].shortcuts == Shortcuts(tree=False, head=True)
+    assert shortcuts_module._tried[model].shortcuts == Shortcuts(tree=False, head=True)
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
 
@@ -122,7 +132,7 @@ def test_a_tree_sees_no_more_than_each_layers_window(name):
     """All prompts are longer than the window; with a full mask they were off by 1 nat a token."""
     model, tokenizer = matrix_model(name), tiny_tokenizer(name)
     scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
-    assert scoring._tried[model].shortcuts.tree
+    assert shortcuts_module._tried[model].shortcuts.tree
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
 
@@ -145,9 +155,9 @@ def test_shortcuts_are_tried_on_the_longest_question_and_again_on_a_longer_one(n
         monkey.setattr(mistral, "create_causal_mask", windowed)
     questions, answers = ["?", "Who " * 30], [ANSWERS[1], ANSWERS[1]]
     first = flat(score_answers(model, tokenizer, questions[:1], answers[:1], 8))
-    assert scoring._tried[model].shortcuts.tree == (not names)
+    assert shortcuts_module._tried[model].shortcuts.tree == (not names)
     both = flat(score_answers(model, tokenizer, questions, answers, 8))
-    assert not scoring._tried[model].shortcuts.tree
+    assert not shortcuts_module._tried[model].shortcuts.tree
     assert both[:2] == pytest.approx(first, abs=1e-4)
     plain = Shortcuts(False, False)
     groups = [
@@ -155,7 +165,7 @@ def test_shortcuts_are_tried_on_the_longest_question_and_again_on_a_longer_one(n
         for q, own in zip(questions, answers, strict=True)
         for one in own
     ]
-    alone = scoring._score_groups(model, groups, 1, plain)
+    alone = tree_scoring.score_groups(model, groups, 1, plain)
     assert both == pytest.approx(flat([alone]), abs=1e-4)
     if not names:
         monkey.undo()
@@ -172,7 +182,7 @@ def test_a_model_that_scales_its_logits_keeps_its_own_head():
 
     model.forward = scaled
     scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
-    assert scoring._tried[model].shortcuts == Shortcuts(tree=True, head=False)
+    assert shortcuts_module._tried[model].shortcuts == Shortcuts(tree=True, head=False, resume=True)
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
 
@@ -182,7 +192,7 @@ def test_eager_attention_takes_tree_masks_too(name):
     model, tokenizer = tiny_model(name), tiny_tokenizer(name)
     model.set_attn_implementation("eager")
     scores = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
-    assert scoring._tried[model].shortcuts.tree
+    assert shortcuts_module._tried[model].shortcuts.tree
     expected = [value for row in one_by_one(model, tokenizer) for value in row]
     assert flat(scores) == pytest.approx(expected, abs=1e-4)
 
@@ -222,27 +232,15 @@ def test_a_broken_model_scores_nan(poison):
 def test_logits_in_blocks_are_the_same_logits(models, monkeypatch):
     model, tokenizer = models["llama"]
     whole = flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8))
-    monkeypatch.setattr(scoring, "MAX_LOGITS", 1000)
+    monkeypatch.setattr(tree_scoring, "MAX_LOGITS", 1000)
     assert flat(score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)) == pytest.approx(whole)
 
 
-def test_golden_tree_mask():
-    """Prompt of two, an answer of two, an answer of one, one padding token."""
-    mask = tree_mask(torch.tensor([[0, 0, 1, 1, 2, -1]]))
-    assert mask.int()[0, 0].tolist() == [
-        [1, 0, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0, 0],
-        [1, 1, 1, 0, 0, 0],
-        [1, 1, 1, 1, 0, 0],
-        [1, 1, 0, 0, 1, 0],
-        [1, 1, 0, 0, 0, 1],
-    ]
-
-
 def test_batches_hold_everything_once_in_order_of_length(monkeypatch):
-    assert list(batches([5, 9, 5, 7], 2)) == [[1, 3], [0, 2]]
-    monkeypatch.setattr(scoring, "MAX_BATCH_TOKENS", 18)
-    assert list(batches([5, 9, 5, 7, 30], 4)) == [[4], [1, 3], [0, 2]]
+    cpu = torch.device("cpu")
+    assert list(batches([5, 9, 5, 7], 2, cpu)) == [[1, 3], [0, 2]]
+    monkeypatch.setattr(batching, "MAX_BATCH_TOKENS", {"cpu": 18})
+    assert list(batches([5, 9, 5, 7, 30], 4, cpu)) == [[4], [1, 3], [0, 2]]
 
 
 def test_nothing_to_score(models):
@@ -283,7 +281,7 @@ def test_the_scores_of_tokens_are_those_of_the_whole_distribution(models):
 def test_the_distribution_is_scored_by_hand():
     """p = (1/2, 1/4, 1/4): μ = −1.5 ln 2, σ² = ln² 2 / 4; a logit of −∞ takes no part."""
     logits = torch.tensor([[0.5, 0.25, 0.25, 0.0]] * 3).log()
-    logprob, rank, mean, variance = scoring._distribution_scores(logits, torch.tensor([0, 1, 3]))
+    logprob, rank, mean, variance = guess_scores(logits, [0, 1, 3])
     assert logprob.tolist() == pytest.approx([-math.log(2), -math.log(4), -math.inf])
     assert rank.tolist() == [0, 1, 3]  # a tie does not count as more likely
     assert mean.tolist() == pytest.approx([-1.5 * math.log(2)] * 3)
@@ -291,22 +289,32 @@ def test_the_distribution_is_scored_by_hand():
 
 
 def test_a_model_that_knows_nothing_has_no_variance():
-    logprob, _, mean, variance = scoring._distribution_scores(torch.zeros(1, 8), torch.tensor([5]))
+    logprob, _, mean, variance = guess_scores(torch.zeros(1, 8), [5])
     assert [logprob.item(), mean.item()] == pytest.approx([-math.log(8)] * 2)
     assert variance.item() == pytest.approx(0, abs=1e-12)
 
 
 def test_no_token_of_a_broken_distribution_is_a_hit():
     logits = torch.full((1, 4), math.nan)
-    logprob, rank, *_ = scoring._distribution_scores(logits, torch.tensor([0]))
+    logprob, rank, *_ = guess_scores(logits, [0])
     assert math.isnan(logprob) and rank == 4
 
 
 def test_the_size_of_a_block_of_distributions_changes_nothing(models, monkeypatch):
     model, tokenizer = models["qwen2"]
     whole = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
-    monkeypatch.setattr(scoring, "MAX_DISTRIBUTIONS", {"cpu": 1})
+    monkeypatch.setattr(tree_scoring, "MAX_DISTRIBUTIONS", {"cpu": 1})
     single = score_answers(model, tokenizer, QUESTIONS, ANSWERS, 8)
     assert flat(single) == flat(whole)
     for one, other in zip(whole[0], single[0], strict=True):
         assert one.tokens.logprob.tolist() == other.tokens.logprob.tolist()
+
+
+def test_two_guesses_of_one_distribution_share_its_mean_and_variance():
+    logits = torch.tensor([[0.5, 0.25, 0.125, 0.125], [0.125, 0.125, 0.25, 0.5]]).log()
+    at, guessed = torch.tensor([0, 0, 1]), torch.tensor([0, 2, 2])
+    logprob, rank, mean, variance = tree_scoring._guess_scores(logits, at, guessed)
+    assert logprob.exp().tolist() == pytest.approx([0.5, 0.125, 0.25])
+    assert rank.tolist() == [0, 2, 1]
+    assert mean.tolist() == pytest.approx([-1.75 * math.log(2)] * 3)
+    assert variance.tolist() == pytest.approx([0.6875 * math.log(2) ** 2] * 3)

@@ -16,6 +16,8 @@ bitsandbytes 0.50 computes as follows in eval mode:
   with AVX512-BF16 use a kernel that rounds scales and inputs to bf16. It supports only layers whose
   inputs are a multiple of 64 and whose outputs are a multiple of 32. CPU and CUDA agree up to that
   rounding, not bitwise.
+
+On a CPU a layer is computed densely where that gives the same bits (`dense_layers`).
 """
 
 import contextlib
@@ -28,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from excise.attacks.dense_layers import DenseInt8, dense_layer
 from excise.modeling.experts import expert_weight, use_expert_by_expert
 from excise.modeling.matrices import Matrix, reachable, share_of, weight_matrices
 
@@ -68,7 +71,10 @@ def load_bitsandbytes() -> ModuleType:
 
 
 def quantize_model(
-    model: "PreTrainedModel", precision: str, device: str | torch.device = "cpu"
+    model: "PreTrainedModel",
+    precision: str,
+    device: str | torch.device = "cpu",
+    unpack: bool = True,
 ) -> dict[str, Any]:
     """Replace a merged fp32 model's linear layers and experts by quantized ones, in place.
 
@@ -76,6 +82,7 @@ def quantize_model(
         model: from `adapters.load_merged`; GPT-2's Conv1D layers become linear ones.
         precision: one of `PRECISIONS`.
         device: device for the model.
+        unpack: on a CPU, compute a layer densely where that gives the same bits.
 
     Returns:
         `layers`, the number of new layers; `relative_error`, ‖Q(W) − W‖/‖W‖ (Frobenius over all
@@ -111,6 +118,8 @@ def quantize_model(
             if tuple(weight.shape) not in tested_shapes:
                 _test_layer(name, quantized, precision, device)
                 tested_shapes.add(tuple(weight.shape))
+            if unpack and device.type == "cpu":
+                quantized = _dense(quantized, dequantized) or quantized
             new_layers.append(quantized)
         _replace_matrix(model, matrix, new_layers)
         layers += len(new_layers)
@@ -121,6 +130,15 @@ def quantize_model(
         "share": share.share,
         "left_out": share.left_out,
     }
+
+
+def _dense(quantized: torch.nn.Module, weight: torch.Tensor) -> torch.nn.Module | None:
+    """The same layer without unpacking, if it gives the same bits (`dense_layer`)."""
+    int8 = None
+    if isinstance(quantized, load_bitsandbytes().nn.Linear8bitLt):
+        codes, scales = _int8_weight(quantized)
+        int8 = DenseInt8(codes, scales, quantized.bias, INT8_THRESHOLD)
+    return dense_layer(quantized, weight, int8)
 
 
 def _linear_maps(matrix: Matrix) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
@@ -256,11 +274,16 @@ def dequantized_weight(layer: torch.nn.Module) -> torch.Tensor:
     """
     bnb = load_bitsandbytes()
     if isinstance(layer, bnb.nn.Linear8bitLt):
-        codes, scales = layer.weight.CB, layer.weight.SCB
-        if codes is None:  # the first forward pass has moved them
-            codes, scales = layer.state.CB, layer.state.SCB
+        codes, scales = _int8_weight(layer)
         return codes.float() * (scales.float()[:, None] / 127)
     return bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+
+
+def _int8_weight(layer: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes (outputs, inputs) and scales (outputs) of an LLM.int8 layer."""
+    if layer.weight.CB is None:  # the first forward pass has moved them
+        return layer.state.CB, layer.state.SCB
+    return layer.weight.CB, layer.weight.SCB
 
 
 def mean_changes(records: Iterable[dict], others: Mapping[str, dict]) -> dict[str, float]:

@@ -72,11 +72,13 @@ def rouge_l_ascii(reference: str, generation: str) -> RougeL:
     return _rouge_l(reference, generation, ascii_only=True)
 
 
+@lru_cache(maxsize=1 << 16)  # checkpoints often give the same answer
 def _rouge_l(reference: str, generation: str, ascii_only: bool) -> RougeL:
     score = _scorer(ascii_only).score(reference, generation)["rougeL"]
     return RougeL(score.recall, score.fmeasure)
 
 
+@lru_cache(maxsize=1 << 16)  # checkpoints often give the same answer
 def slot_match(
     value: str,
     generation: str,
@@ -99,6 +101,7 @@ def slot_match(
     return states(generation, value, value_type, several=several, subject=subject)
 
 
+@lru_cache(maxsize=1 << 16)  # checkpoints often give the same answer
 def slot_match_strict(value: str, generation: str) -> bool:
     """Whether the generation contains the value's words in a row, spelled as given except for case.
 

@@ -1,8 +1,8 @@
 """Everything that is asked of one model: the records that all metrics are computed from.
 
-Two passes: greedy generation of every question, and one scoring pass over the true answer, its
-paraphrase and the wrong answers together. Where two questions get one answer, only the generation
-is recorded. Nothing is averaged here.
+One pass scores the true answer, its paraphrase and the wrong answers, and gives the greedy
+generation. Where two questions get one answer, only the generation is recorded. Nothing is averaged
+here.
 """
 
 from collections.abc import Iterator
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from excise.benchmark.items import JOINT_SETS, Item
 from excise.evaluation import answers
-from excise.modeling.decoding import Generation, generate
-from excise.modeling.scoring import AnswerScore, score_answers
+from excise.modeling.asking import Questionnaire
+from excise.modeling.decoding import Generation
+from excise.modeling.tree_scoring import AnswerScore
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,36 +43,64 @@ class Evaluation(NamedTuple):
     tokens: list[dict]
 
 
-def evaluate_items(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    items: list[Item],
-    batch_size: int,
-    max_new_tokens: int,
-    system_prompt: str | None = None,
-) -> Evaluation:
-    """Ask one model every question and score every answer (fields: docs/architecture.md).
+class Evaluator:
+    """Items that any number of models are asked, tokenised once.
 
     Args:
-        model: in eval mode.
-        tokenizer: its tokenizer.
+        tokenizer: the models'.
         items: the questions.
-        batch_size: questions per batch.
+        batch_size: largest number of sequences of a forward pass.
         max_new_tokens: longest generation, in tokens.
         system_prompt: system message, if any.
     """
-    questions = list(dict.fromkeys(item.question for item in items))  # a pair's is asked once
-    generations = generate(model, tokenizer, questions, max_new_tokens, batch_size, system_prompt)
-    said = dict(zip(questions, generations, strict=True))
-    scored = [item for item in items if item.set not in JOINT_SETS]
-    options = [[item.answer, item.paraphrased_answer, *item.wrong_answers] for item in scored]
-    asked = [item.question for item in scored]
-    scores = score_answers(model, tokenizer, asked, options, batch_size, system_prompt)
-    by_id = {item.id: own for item, own in zip(scored, scores, strict=True)}
-    records = [item_record(item, said[item.question], by_id.get(item.id)) for item in items]
-    return Evaluation(
-        records, [one for key, own in by_id.items() for one in token_records(key, own)]
-    )
+
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        items: list[Item],
+        batch_size: int,
+        max_new_tokens: int,
+        system_prompt: str | None = None,
+    ) -> None:
+        self.items = items
+        options: dict[str, dict[str, None]] = {}  # a question of two items is asked once
+        for item in items:
+            options.setdefault(item.question, {}).update(dict.fromkeys(_scored(item)))
+        self.place = {
+            question: (number, {text: index for index, text in enumerate(own)})
+            for number, (question, own) in enumerate(options.items())
+        }
+        self.questionnaire = Questionnaire(
+            tokenizer,
+            list(options),
+            [list(own) for own in options.values()],
+            max_new_tokens,
+            batch_size,
+            system_prompt,
+        )
+
+    def evaluate(self, model: "PreTrainedModel") -> Evaluation:
+        """Ask one model every question and score every answer (fields: docs/architecture.md).
+
+        Args:
+            model: in eval mode.
+        """
+        asked = self.questionnaire.ask(model)
+        items, tokens = [], []
+        for item in self.items:
+            number, index = self.place[item.question]
+            generation, found = asked[number]
+            scores = [found[index[text]] for text in _scored(item)]
+            items.append(item_record(item, generation, scores or None))
+            tokens += token_records(item.id, scores) if scores else []
+        return Evaluation(items, tokens)
+
+
+def _scored(item: Item) -> list[str]:
+    """The answers whose probability is measured: the true one, its paraphrase, the wrong ones."""
+    if item.set in JOINT_SETS:
+        return []
+    return [item.answer, item.paraphrased_answer, *item.wrong_answers]
 
 
 def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) -> dict:

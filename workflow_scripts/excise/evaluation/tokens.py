@@ -9,7 +9,7 @@
 | `number` | which of the wrong answers, from 0; 0 for the other two |
 | `logprob`, `rank`, `mean`, `variance` | arrays, one number per token, the end-of-turn token last |
 
-`excise.modeling.scoring.TokenScores` defines the arrays. The same records give the same bytes.
+`excise.modeling.tree_scoring.TokenScores` defines the arrays. The same records give the same bytes.
 """
 
 import io

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from excise.modeling.base import backbone, check_sequences, position_limit
-from excise.modeling.scoring import batches
+from excise.modeling.batching import batches
 
 
 @torch.inference_mode()
@@ -18,7 +18,7 @@ def embed(model, tokenizer, texts: list[str], batch_size: int) -> np.ndarray:
     vectors: dict[str, np.ndarray] = {}
     encoded = [ids[: position_limit(model)] for ids in encoded]
     check_sequences(model, encoded)
-    for batch in batches([len(ids) for ids in encoded], batch_size):
+    for batch in batches([len(ids) for ids in encoded], batch_size, model.device):
         longest = max(len(encoded[index]) for index in batch)
         ids = torch.zeros(len(batch), longest, dtype=torch.long)
         mask = torch.zeros_like(ids)

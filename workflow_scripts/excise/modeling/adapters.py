@@ -444,9 +444,11 @@ def load_adapter(
 class AdapterHost:
     """One base model in memory that loads one adapter after the other.
 
-    `host.use(folder)` copies an adapter's tensors into the model. `host.use(None)` disables the
-    adapter, so that the model computes exactly as the base model. The adapter is never merged, so
-    no rounding errors accumulate.
+    `host.use(folder)` copies an adapter's tensors into the model. `host.use(None)` gives the base
+    model. In float32 the adapter is merged, W + scale·B·A, which saves its products in every layer.
+    Before the next adapter the base weights are copied back, bit by bit, so no rounding errors
+    accumulate. In 16 bits it stays beside the weights: merging would round most of an unlearning
+    update away.
 
     Args:
         base_folder: the base model's folder, with its tokenizer.
@@ -463,6 +465,7 @@ class AdapterHost:
         self.tokenizer = load_tokenizer(base_folder)
         self.model: PreTrainedModel | PeftModel = load_base(base_folder, dtype).to(device)
         self.model.requires_grad_(False)
+        self._merged: list[tuple[torch.nn.Module, torch.nn.Parameter, torch.Tensor]] = []
 
     def use(self, adapter_folder: str | Path | None) -> "PreTrainedModel | PeftModel":
         """Load an adapter (None: only the base model); return the model in eval mode.
@@ -470,11 +473,27 @@ class AdapterHost:
         Raises:
             InputError: not an adapter folder, or one that does not fit the model.
         """
+        self._restore()
         if adapter_folder is not None:
             self.model = load_adapter(self.model, adapter_folder)
+            if unwrapped(self.model).dtype == torch.float32:
+                self._merge()
         elif hasattr(self.model, "peft_config"):
             self.model.base_model.disable_adapter_layers()
         return self.model.eval()
+
+    def _merge(self) -> None:
+        for layer, parameter in _lora_layers(self.model):
+            self._merged.append((layer, parameter, parameter.detach().clone()))
+            with torch.no_grad():
+                layer.merge()
+
+    def _restore(self) -> None:
+        for layer, parameter, before in self._merged:
+            with torch.no_grad():
+                parameter.copy_(before)
+            layer.merged_adapters.clear()
+        self._merged = []
 
 
 def load_merged(

@@ -196,6 +196,30 @@ def encode(
     return Encoded(prompt_ids, (*token_ids(tokenizer, answer), end_of_turn(tokenizer)))
 
 
+def encode_answers(
+    tokenizer: "PreTrainedTokenizerBase",
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[str]],
+) -> list[list[Encoded]]:
+    """What `encode` gives for many answers; each prompt is rendered once, each text read once.
+
+    Args:
+        tokenizer: the model's own.
+        prompts: Q prompts of `encode_prompt`.
+        answers: for each its answers.
+    """
+    texts = list(dict.fromkeys(text for own in answers for text in own))
+    if not texts:
+        return [[] for _ in prompts]
+    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    end = end_of_turn(tokenizer)
+    known = {text: (*own, end) for text, own in zip(texts, ids, strict=True)}
+    return [
+        [Encoded(tuple(prompt), known[text]) for text in own]
+        for prompt, own in zip(prompts, answers, strict=True)
+    ]
+
+
 def subject_span(
     tokenizer: "PreTrainedTokenizerBase",
     question: str,

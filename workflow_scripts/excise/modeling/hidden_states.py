@@ -25,8 +25,8 @@ import torch
 from excise.benchmark.items import Item
 from excise.errors import InputError
 from excise.modeling.base import backbone, blocks, check_sequences
+from excise.modeling.batching import batches
 from excise.modeling.chat import Encoded, collate, encode, subject_span
-from excise.modeling.scoring import batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -52,6 +52,7 @@ class Reader:
         batch_size: largest number of sequences per forward pass.
         positions: some of `POSITIONS`.
         system_prompt: system message before every question.
+        device: the models'.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Reader:
         batch_size: int,
         positions: Sequence[str] = POSITIONS,
         system_prompt: str | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
         if unknown := set(positions) - set(POSITIONS):
             raise InputError(
@@ -82,7 +84,7 @@ class Reader:
             self.sequences.append(encoded)
             self._columns.append(_columns(encoded, subject, self.positions))
         lengths = [len(encoded.input_ids) for encoded in self.sequences]
-        self.batches = list(batches(lengths, batch_size))
+        self.batches = list(batches(lengths, batch_size, torch.device(device)))
         self.tokens = [
             Token(index, position, column)
             for batch in self.batches
