@@ -272,6 +272,10 @@ def dequantized_weight(layer: torch.nn.Module) -> torch.Tensor:
 
     Call it before the layer's first forward pass, which repacks 4-bit codes on AVX512-BF16 CPUs.
     """
+    if type(layer) is torch.nn.Linear:  # unpacked
+        return layer.weight
+    if isinstance(layer, DenseInt8):
+        return layer.codes * (layer.scales[:, None] / 127)
     bnb = load_bitsandbytes()
     if isinstance(layer, bnb.nn.Linear8bitLt):
         codes, scales = _int8_weight(layer)
