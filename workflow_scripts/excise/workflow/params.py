@@ -17,6 +17,7 @@ from excise.evaluation.settings import (
     QuantizationSettings,
     RepresentationSettings,
 )
+from excise.evaluation.tables.settings import DriftSettings, RecoverySettings, SummarySettings
 from excise.generation.settings import (
     AuthorSettings,
     BudgetSettings,
@@ -29,6 +30,7 @@ from excise.generation.settings import (
     TwinSettings,
 )
 from excise.modeling.settings import Float32Settings, ModelCheckSettings, ModelSettings
+from excise.plots.settings import PlotSettings
 from excise.red_team.settings import GateSettings, JudgeSettings, SelectionSettings
 from excise.settings import as_dict, from_sections
 from excise.training.settings import FinetuningSettings, TrainingSettings
@@ -247,17 +249,29 @@ class Params(Models):
 
     def plot_settings(self) -> str:
         """How figures write the methods, and the coverage that their titles state."""
-        return self.summary_settings(labels=labels_of(self.trajectories))
+        labels = {"labels": labels_of(self.trajectories)}
+        return as_json(from_sections(PlotSettings, self.config["evaluation"], labels))
 
-    def summary_settings(self, **more: Any) -> str:
-        """How intervals are made, and which checkpoints stand for which level."""
-        return as_json({"confidence": self.config["evaluation"]["confidence"]} | more)
+    def _levels(self) -> dict:
+        """The checkpoints that stand for each level of unlearning."""
+        return {"levels": self.config["evaluation"]["checkpoints"]}
+
+    def summary_settings(self, marks_levels: bool = True) -> str:
+        """How intervals are made, and which checkpoints stand for which level, if any do."""
+        levels = self._levels() if marks_levels else {"levels": None}
+        return as_json(from_sections(SummarySettings, self.config["evaluation"], levels))
+
+    def recovery_settings(self) -> str:
+        """The same for the quantized models, and their precisions."""
+        sections = self.config["evaluation"], self._levels(), self.config["quantization"]
+        return as_json(from_sections(RecoverySettings, *sections))
 
     def drift_settings(self, wildcards) -> str:
-        """Which layer a table of drift is about."""
+        """How intervals are made, and which layer a table of drift is about."""
         named = {"repr_layers": "all", "repr_results": "last"}
         number = wildcards.table.rpartition("_")[2]
-        return self.summary_settings(layer=named.get(wildcards.table) or int(number))
+        layer = {"layer": named.get(wildcards.table) or int(number)}
+        return as_json(from_sections(DriftSettings, self.config["evaluation"], layer))
 
     def result_config(self, *sections: str, **parts: list[str]) -> str:
         """The part of the config in a result's header: whole sections, or some keys of one."""
