@@ -143,9 +143,23 @@ def test_a_models_texts_depend_on_what_decides_its_answers_alone():
     people = json.loads(writes.people_settings())
     assert people["llm"] == {"model": "m", "resample_max": 2}
     assert people["reserve"] == 0.1
-    assert json.loads(writes.facts_settings()) == {"backend": "openai", "llm": people["llm"]}
+    facts = json.loads(writes.facts_settings())
+    assert facts == {"backend": "openai", "llm": people["llm"], "limits": writes.writing_limits()}
     assert json.loads(writes.client_settings()) == {"budget": {"usd": 3}}
     assert json.loads(writes.judge_model()) == people["llm"]
+
+
+def test_a_model_is_held_to_the_defaults_of_the_later_checks_whatever_the_config_says():
+    default = written_by_model()
+    strict = written_by_model()
+    strict.config["validation"] = strict.config["validation"] | {"near_duplicate": 51}
+    strict.config["red_team"] = strict.config["red_team"] | {"leak_ratio": 52}
+    for settings in ("facts_settings", "question_settings", "paraphrase_settings"):
+        assert getattr(strict, settings)() == getattr(default, settings)()
+    checks = default.config["validation"] | default.config["red_team"]
+    limits = default.writing_limits()
+    assert limits == {key: checks[key] for key in limits} and len(limits) == 6
+    assert json.loads(study().question_settings())["limits"] is None
 
 
 def test_an_author_knows_how_much_is_to_come():

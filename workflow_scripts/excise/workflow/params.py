@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from excise.benchmark.limits import RedTeamLimits, ValidationLimits
+from excise.config.schema import defaults_of
 from excise.config.trajectories import labels_of
 from excise.evaluation.settings import (
     EmbeddingSettings,
@@ -19,7 +20,6 @@ from excise.evaluation.settings import (
 )
 from excise.evaluation.tables.settings import DriftSettings, RecoverySettings, SummarySettings
 from excise.generation.settings import (
-    AuthorSettings,
     BudgetSettings,
     JudgedCases,
     ParaphraseSettings,
@@ -27,7 +27,9 @@ from excise.generation.settings import (
     PretrainingSettings,
     PreviewSettings,
     QuestionSettings,
+    TextSettings,
     TwinSettings,
+    WritingLimits,
 )
 from excise.modeling.settings import Float32Settings, ModelCheckSettings, ModelSettings
 from excise.plots.settings import PlotSettings
@@ -62,12 +64,18 @@ class Params(Models):
         llm = self.config["generation"].get("llm", {})
         return {key: value for key, value in llm.items() if key in MODEL_KEYS}
 
+    def writing_limits(self) -> dict:
+        """What a model's texts are held to while it writes: defaults, whatever the config says."""
+        sections = defaults_of("validation"), defaults_of("red_team")
+        return as_dict(from_sections(WritingLimits, *sections))
+
     def _generation(self) -> dict:
         """Section `generation` as the authors need it."""
         generation = self.config["generation"]
         writes = self.asks_model()
         reserve = generation["llm"][RESERVE] if writes else 0.0
-        return generation | {"llm": self.model_keys() if writes else None, "reserve": reserve}
+        llm, limits = (self.model_keys(), self.writing_limits()) if writes else (None, None)
+        return generation | {"llm": llm, "limits": limits, "reserve": reserve}
 
     def people_settings(self) -> str:
         """Who is drawn; if a model writes, a few more, since it may leave some out."""
@@ -75,7 +83,7 @@ class Params(Models):
 
     def facts_settings(self) -> str:
         """Who writes the facts."""
-        return as_json(from_sections(AuthorSettings, self._generation()))
+        return as_json(from_sections(TextSettings, self._generation()))
 
     def question_settings(self) -> str:
         """How the facts are asked."""
