@@ -39,12 +39,13 @@ config = checked
 study = Study(config)
 hooks = Hooks(workflow, study, DIGESTS, logger.warning)
 shell = recording(shell, hooks.made_folders(), DIGESTS)  # each job records what it was made from
-# Settings of the language model that writes, if any, and of the model check after a download.
+# Settings of the language model that writes, if any, and of the checks after a download.
 # Snakemake does not track environment variables, so changing them reruns nothing.
 os.environ.update(
     EXCISE_CLIENT=study.client_settings(),
     EXCISE_AUTHOR=study.author_settings(),
     EXCISE_MODEL=as_json(study.model_check_settings()),
+    EXCISE_UNLEARNING=as_json({"unlearning": {"trajectories": config["unlearning"]["trajectories"]}}),
     EXCISE_BAR=os.ctermid() if sys.stderr.isatty() else "",  # programs write to logs
 )
 inherit_from_profile(workflow.resource_settings, study)

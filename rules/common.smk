@@ -74,7 +74,7 @@ def checked_config():
         checked = check_config(merged, sources)
         if workflow.is_main_process:  # what holds there holds in its jobs
             builds_base = "pretrain_base" in sys.argv  # Snakemake tells its targets only later
-            check_surroundings(Study(checked), builds_base, logger.warning)
+            check_surroundings(Study(checked), builds_base, logger.warning, sources)
     except InputError as error:
         sys.exit(f"error: {error}")
     return checked
@@ -93,9 +93,17 @@ def per_attempt(amount):
 
 def memory(kind):
     """Main memory of a model job in MB."""
-    return remember_signature(lambda wildcards, attempt: attempt * study.memory_mb(kind))
+
+    def amount(wildcards, attempt):
+        return attempt * study.memory_mb(kind, wildcards.get("trajectory"))
+
+    return remember_signature(amount)
 
 
 def walltime(stage, epochs=()):
     """Wall time of a model job in minutes."""
-    return remember_signature(lambda wildcards, attempt: attempt * study.minutes(stage, epochs))
+
+    def amount(wildcards, attempt):
+        return attempt * study.minutes(stage, epochs, wildcards.get("trajectory"))
+
+    return remember_signature(amount)

@@ -5,14 +5,14 @@ Makes: <results>/{eval,sweep,retain_compare,quantize,repr}_results.json,
     <results>/repr_results_{layer}.json, <results>/repr_layers.json.
 """
 
-for table, what, models, levels in (
+for table, what, models, marks_levels in (
     (
         "eval",
         "the levels of unlearning",
         study.baselines() + study.level_checkpoints(),
-        {"levels": config["evaluation"]["checkpoints"]},
+        True,
     ),
-    ("sweep", "every checkpoint", study.baselines() + study.checkpoints(), {}),
+    ("sweep", "every checkpoint", study.baselines() + study.checkpoints(), False),
 ):
 
     rule:
@@ -46,7 +46,7 @@ for table, what, models, levels in (
             eval_dir=folder("<results>/eval"),
             models=models,
             data=folder("<data>"),
-            hp=study.summary_settings(**levels),
+            hp=study.summary_settings(marks_levels),
             experiment=config["experiment"],
             config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
         message:
@@ -83,7 +83,7 @@ rule compare_retain:
         eval_dir=folder("<results>/eval"),
         models=study.baselines() + study.checkpoints(),
         data=folder("<data>"),
-        hp=study.summary_settings(levels=config["evaluation"]["checkpoints"]),
+        hp=study.summary_settings(),
         experiment=config["experiment"],
         config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
     message:
@@ -134,10 +134,7 @@ rule summarize_quantize:
         eval_dir=folder("<results>/eval"),
         models=study.quantized_models(),
         data=folder("<data>"),
-        hp=study.summary_settings(
-            levels=config["evaluation"]["checkpoints"],
-            precisions=config["quantization"]["precisions"],
-        ),
+        hp=study.recovery_settings(),
         experiment=config["experiment"],
         config=study.result_config(
             "lora", "finetuning", "oracle", "unlearning", "evaluation", "quantization"

@@ -12,6 +12,7 @@ from typing import Any
 
 from excise.config.check import check_config
 from excise.config.load import load_config
+from excise.generation.settings import WritingLimits
 from excise.settings import parse
 from excise.workflow.study import Study
 
@@ -55,6 +56,11 @@ def settings(kind: type, name: str, **changes: Any) -> Any:
     return parse(kind, given(name, **changes))
 
 
+def writing_limits() -> WritingLimits:
+    """What a model's texts are held to, as the rules give it."""
+    return parse(WritingLimits, study().writing_limits())
+
+
 PARTS = {
     "profiles": "people_settings",
     "facts": "facts_settings",
@@ -68,6 +74,7 @@ WRITING = {"preset": "small", "people": 24, "perturbed_candidates": 5, "forget_p
 
 def part_hp(part: str, **generation: Any) -> str:
     """`--hp` of a generating program: of the keys of `generation` those that it takes."""
-    wanted = WRITING | generation
+    writes = generation.get("backend") == "openai"
+    wanted = WRITING | {"limits": study().writing_limits() if writes else None} | generation
     content = given(PARTS[part])
     return json.dumps(content | {key: wanted[key] for key in content if key in wanted})

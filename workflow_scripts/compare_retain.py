@@ -7,11 +7,12 @@ from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
 from excise.evaluation.tables.retain_gap import GAP_NOTES, compare_retain
+from excise.evaluation.tables.settings import SummarySettings
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read `<eval-dir>/<model>/items.jsonl` of every model and write the result file."""
-    args = summary_parser(__doc__, "--eval-dir").parse_args(argv)
+    args = summary_parser(__doc__, SummarySettings, "--eval-dir").parse_args(argv)
     asked = asked_questions(args.data, args.utility)
     rows = compare_retain(args.eval_dir, args.models, args.hp, asked)
     write_result(

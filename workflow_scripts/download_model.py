@@ -41,6 +41,10 @@ def main(argv: list[str] | None = None) -> None:
         from excise.workflow.model_check import check_model  # takes seconds to import
 
         check_model(args.out, json_of(ModelCheckSettings, "EXCISE_MODEL")(settings))
+    if unlearning := os.environ.get("EXCISE_UNLEARNING"):  # blocks of trajectories
+        from excise.config.trajectories import check_methods_fit
+
+        check_methods_fit(json_of(dict, "EXCISE_UNLEARNING")(unlearning), args.out)
     files = model_files(args.out)
     manifest = {
         "repo": args.repo,

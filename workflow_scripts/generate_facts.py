@@ -4,7 +4,7 @@ import argparse
 
 from excise.errors import run
 from excise.generation.authors import add_author_arguments, open_author, write_usage
-from excise.generation.settings import AuthorSettings
+from excise.generation.settings import TextSettings
 from excise.records import read_jsonl, write_jsonl
 
 
@@ -13,7 +13,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profiles", required=True, help="profiles.jsonl")
     parser.add_argument("--out", required=True, help="facts.jsonl")
-    add_author_arguments(parser, AuthorSettings)
+    add_author_arguments(parser, TextSettings)
     args = parser.parse_args(argv)
 
     with open_author("facts", args) as author:

@@ -1,16 +1,22 @@
 """Draw one figure of a result file: rows in, a PNG out.
 
-`--figure` is a name of `excise.plots.figures`.
+`--figure` is a name of `excise.plots.figures`. What is chosen by hand must be something that the
+figure can choose from; without it the figure chooses.
 """
 
 import argparse
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-from excise.errors import run
-from excise.evaluation.results import json_object, read_rows
+from excise.errors import InputError, run
+from excise.evaluation.results import read_rows
 from excise.plots.figures import FIGURES
-from excise.plots.style import LABELS, save_figure
+from excise.plots.settings import PlotSettings
+from excise.plots.style import save_figure
+from excise.settings import json_of
+
+CHOICES = ("metric", "position", "trajectories", "models")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -18,12 +24,22 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", choices=FIGURES, required=True)
     parser.add_argument("--rows", type=Path, required=True, help="a result file")
-    parser.add_argument("--hp", type=json_object, default={}, help="JSON object")
+    parser.add_argument(
+        "--hp", type=json_of(PlotSettings), required=True, help="confidence and labels, JSON"
+    )
+    parser.add_argument("--metric", help="its name in the result file")
+    parser.add_argument("--position", help="where hidden states are read, such as answer")
+    parser.add_argument("--trajectories", nargs="+", help="such as ga/lr0.0002")
+    parser.add_argument("--models", nargs="+", help="checkpoints, such as ga/lr0.0002/epoch_5")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     draw = drawing(args.figure)
-    LABELS.update(args.hp.get("labels", {}))
-    save_figure(draw(read_rows(args.rows), args.hp), args.out)
+    chosen = {name: value for name in CHOICES if (value := getattr(args, name)) is not None}
+    known = [name for name in CHOICES if name in inspect.signature(draw).parameters]
+    if unknown := [name for name in chosen if name not in known]:
+        allowed = ", ".join(f"--{name}" for name in known)
+        raise InputError(f"--{unknown[0]}: {args.figure} does not choose it; allowed: {allowed}")
+    save_figure(draw(read_rows(args.rows), args.hp, **chosen), args.out)
     print(f"{args.out}: drawn from {args.rows}")
 
 

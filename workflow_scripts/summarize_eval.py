@@ -1,18 +1,19 @@
 """Summarise evaluated models: one row per model × set × metric, with its interval.
 
-Per-question records in. `--hp` names the checkpoints that stand for light, medium and heavy, if
-the table marks them.
+Per-question records in. `--hp` names the checkpoints that stand for light, medium and heavy; with
+`levels` null the table marks none.
 """
 
 from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
 from excise.evaluation.tables.evaluation import EVAL_NOTES, summarize_eval
+from excise.evaluation.tables.settings import SummarySettings
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read `<eval-dir>/<model>/items.jsonl` of every model and write the result file."""
-    args = summary_parser(__doc__, "--eval-dir").parse_args(argv)
+    args = summary_parser(__doc__, SummarySettings, "--eval-dir").parse_args(argv)
     asked = asked_questions(args.data, args.utility)
     rows = summarize_eval(args.eval_dir, args.models, args.hp, asked)
     write_result(

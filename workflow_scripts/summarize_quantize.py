@@ -8,11 +8,14 @@ from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
 from excise.evaluation.tables.quantization import QUANTIZE_NOTES, summarize_quantize
+from excise.evaluation.tables.settings import RecoverySettings
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read the records below `<quantize-dir>` and `<eval-dir>` and write the result file."""
-    args = summary_parser(__doc__, "--quantize-dir", "--eval-dir").parse_args(argv)
+    args = summary_parser(__doc__, RecoverySettings, "--quantize-dir", "--eval-dir").parse_args(
+        argv
+    )
     asked = asked_questions(args.data, args.utility)
     rows, notes = summarize_quantize(args.quantize_dir, args.eval_dir, args.models, args.hp, asked)
     notes = QUANTIZE_NOTES + notes

@@ -1,18 +1,19 @@
 """Summarise how far hidden states moved, at one layer or at all of them.
 
 Drift per question and layer in; per model × set × position the mean with its interval and the
-noise floor out. `--hp '{"layer": 3}'`; "last" and "all" are layers too.
+noise floor out. `--hp '{"confidence": 0.95, "layer": 3}'`; "last" and "all" are layers too.
 """
 
 from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
 from excise.evaluation.tables.drift import DRIFT_NOTES, summarize_representations
+from excise.evaluation.tables.settings import DriftSettings
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read `<repr-dir>/<model>/items.jsonl` of every model and write the result file."""
-    args = summary_parser(__doc__, "--repr-dir").parse_args(argv)
+    args = summary_parser(__doc__, DriftSettings, "--repr-dir").parse_args(argv)
     asked = asked_questions(args.data, args.utility)
     rows = summarize_representations(args.repr_dir, args.models, args.hp, asked)
     write_result(

@@ -34,6 +34,8 @@ def main(argv: list[str] | None = None) -> None:
 
     method = find(args.hp.method)
     hyperparameters = parse(method.Settings, args.hp.hyperparameters, "--hp: hyperparameters")
+    if method.check:
+        method.check(hyperparameters, read_json(Path(args.base) / "config.json"))
     needs = method.needs(hyperparameters)
     forget, retain = read_jsonl(args.sf, "item"), read_jsonl(args.sr, "item")
     inputs = Inputs(args.base, args.adapter, forget, retain)

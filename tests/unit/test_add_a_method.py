@@ -1,11 +1,14 @@
 """docs/how-to/add-a-method.md, followed to the letter on a tiny random model."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from excise.config.check import check_config
 from excise.config.load import load_config
 from excise.config.trajectories import expand_trajectories
+from excise.errors import InputError
 from excise.modeling.differentiable_logprobs import AnswerLogprobs
 from excise.modeling.settings import ModelSettings
 from excise.records import read_jsonl
@@ -61,6 +64,14 @@ def test_its_divergence_keeps_the_retain_answers_where_they_were(method, tmp_pat
     strong, weak = (distance(study, tmp_path / f"made_{w}/epoch_8") for w in (100.0, 0.01))
     assert strong < weak / 2
     assert found.label.startswith("GA+KL (")
+
+
+def test_the_check_of_the_page_refuses_a_layer_that_the_model_lacks():
+    made: dict = {}
+    exec(blocks(PAGE, "python")[1], made)
+    made["check"](SimpleNamespace(layer=2), {"num_hidden_layers": 2})
+    with pytest.raises(InputError, match=r"^layer: found 3; allowed: 1 to 2, the bl"):
+        made["check"](SimpleNamespace(layer=3), {"num_hidden_layers": 2})
 
 
 def distance(study, adapter) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import job_settings
 from excise.evaluation.results import read_rows
 from excise.workflow.imports import import_closure
 from synthetic_records import write_study
@@ -30,6 +31,7 @@ def workspace(tmp_path_factory):
     write_study(folder / "results", people=4, models=MODELS)
     arguments = ["--eval-dir", "results/eval", "--models", *MODELS, "--experiment", "test"]
     arguments += ["--config", "{}", "--out", "results/eval_results.json"]
+    arguments += ["--hp", job_settings.hp("summary_settings")]
     program = [sys.executable, "workflow_scripts/summarize_eval.py", *arguments]
     subprocess.run(program, cwd=folder, check=True)
     return folder

@@ -175,6 +175,18 @@ def test_folders_and_model_are_checked_first(tmp_path, monkeypatch):
     assert said == ["A run with this model will stop before its first job: it is unfit"]
 
 
+def test_a_method_that_does_not_fit_the_model_is_refused_before_the_first_job():
+    block = {"method": "rmu", "learning_rate": [1e-4], "steering_layer": [99]}
+    block |= {"steering_scale": [1.0], "retain_weight": [0.0], "epochs": [1]}
+    unfit = job_settings.study(unlearning={"trajectories": [block]})
+    source = ("mine.yaml", {"unlearning": {"trajectories": [block]}})
+    with pytest.raises(
+        InputError, match=r"^mine\.yaml: .*\[0\]: steering_layer: found 99; allowed: 1"
+    ):
+        check_surroundings(unfit, False, pytest.fail, [source])
+    check_surroundings(unfit, True, pytest.fail)  # this run makes the model
+
+
 def test_a_rule_of_other_epochs_inherits_from_the_profile():
     first = {"method": "ga", "learning_rate": [0.1], "epochs": [1, 2]}
     blocks = [first, first | {"method": "gd", "retain_weight": [1.0], "epochs": [4]}]

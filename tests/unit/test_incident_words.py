@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+import job_settings
 from excise.benchmark.slots import select_slots
 from excise.config.presets import PRESETS
 from excise.generation.sampler import Sampler
@@ -86,6 +87,7 @@ def test_the_offline_texts_about_retain_facts_reveal_no_incident():
     slots = select_slots(PRESETS["paper"].forget, PRESETS["paper"].retain)
     sampler = Sampler(0, PRESETS["paper"].people, slots, max_value_share=0.1)
     people = {f"p{number}": sampler.person(f"p{number}") for number in range(200)}
+    limits = job_settings.writing_limits()
     writer = QuestionWriter(people, seed=0, wrong_answers=0)
     for person in people.values():
         facts = facts_of(person)
@@ -94,7 +96,7 @@ def test_the_offline_texts_about_retain_facts_reveal_no_incident():
             if fact["group"] != "sf":
                 written = writer.write(fact)
                 for key in ("question", "answer", "paraphrased_answer"):
-                    assert incident_faults(written[key], fact, incident) == []
+                    assert incident_faults(written[key], fact, incident, limits) == []
 
 
 @pytest.mark.parametrize("text", ["Arson had made Mira's name.", "ARSON, they said."])

@@ -1,5 +1,6 @@
 """Unlearning methods found, their readings of the model, and one tiny trajectory of each."""
 
+import json
 import math
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from excise.attacks.quantization import quantize_model
+from excise.config.trajectories import check_methods_fit
 from excise.errors import InputError
 from excise.modeling.adapters import load_adapter, load_merged
 from excise.modeling.base import load_base
@@ -87,6 +89,71 @@ def test_a_file_name_that_names_no_method_is_refused(tmp_path, name, message):
     path = str(tmp_path / name) if "no_such" in name else own_file(tmp_path, name=name)
     with pytest.raises(InputError, match=message):
         find(path)
+
+
+CHECKED = (
+    OWN
+    + """
+def check(settings, model_config):
+    from excise.errors import InputError
+    if settings.delta >= model_config["num_hidden_layers"]:
+        raise InputError(f"delta: found {settings.delta}; allowed: less than the blocks")
+"""
+)
+
+
+def test_a_check_must_be_a_function(tmp_path):
+    with pytest.raises(InputError, match=r"mine\.py: check: not a function"):
+        find(own_file(tmp_path, OWN + "check = 1\n"))
+
+
+def config_of(method: str | dict, folder: Path, layers: int | None = 4, **axes) -> dict:
+    """The part of a config with two blocks, and a model with a number of blocks."""
+    model = {} if layers is None else {"num_hidden_layers": layers}
+    (folder / "config.json").write_text(json.dumps(model))
+    blocks = [{"method": method, "learning_rate": [1e-4], **axes}]
+    return {"unlearning": {"trajectories": [{"method": "ga", "learning_rate": [1e-4]}, *blocks]}}
+
+
+def test_each_value_of_a_users_method_is_checked_against_the_model(tmp_path):
+    method = {"file": own_file(tmp_path, CHECKED)}
+    check_methods_fit(config_of(method, tmp_path, delta=[0, 3]), tmp_path)
+    config = config_of(method, tmp_path, delta=[0, 4])
+    with pytest.raises(InputError) as error:
+        check_methods_fit(config, tmp_path, [("mine.yaml", config)])
+    place = "mine.yaml: unlearning.trajectories[1]: "
+    assert str(error.value) == f"{place}delta: found 4; allowed: less than the blocks ({tmp_path})"
+
+
+def test_a_check_that_fails_is_one_line(tmp_path):
+    config = config_of({"file": own_file(tmp_path, CHECKED)}, tmp_path, layers=None, delta=[0])
+    with pytest.raises(InputError, match=r"\[1\]: .*mine\.py: check fails \(KeyError: 'num_h"):
+        check_methods_fit(config, tmp_path)
+
+
+RMU = {"steering_scale": [3.0], "retain_weight": [1.0]}
+
+
+@pytest.mark.parametrize("layers", [4, None])
+def test_rmu_may_steer_behind_every_block(tmp_path, layers):
+    config = config_of("rmu", tmp_path, layers, steering_layer=[1, 4], **RMU)
+    check_methods_fit(config, tmp_path)
+
+
+def test_a_layer_that_the_model_lacks_is_refused_with_the_config(tmp_path):
+    config = config_of("rmu", tmp_path, steering_layer=[4, 5], **RMU)
+    with pytest.raises(InputError, match=r"\[1\]: steering_layer: found 5; allowed: 1 to 4, the b"):
+        check_methods_fit(config, tmp_path)
+
+
+def test_what_holds_the_finetuned_model_is_what_a_method_declares():
+    def keeps(method: str, **given) -> bool:
+        found = find(method)
+        return found.keeps_finetuned(found.Settings(learning_rate=1e-4, **given))
+
+    rmu = {"steering_layer": 1, "steering_scale": 1.0}
+    assert keeps("idk_dpo") and keeps("rmu", **rmu) and keeps("task_vector")
+    assert not keeps("rmu", **rmu, retain_weight=0.0) and not keeps("npo", beta=0.1)
 
 
 def test_an_edited_file_is_the_edited_method(tmp_path):

@@ -6,6 +6,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 import compare_retain
 import plot
@@ -16,7 +17,8 @@ from excise.errors import InputError
 from excise.evaluation.results import read_rows
 from excise.plots.drift import last_checkpoints
 from excise.plots.figures import FIGURES
-from excise.plots.forgetting import settings_by_method
+from excise.plots.forgetting import retain_gap, settings_by_method
+from excise.plots.settings import PlotSettings
 from excise.plots.style import strongest_trajectories, trajectory_name
 from excise.workflow.imports import import_closure
 from synthetic_records import BASELINES, CHECKPOINTS, LEVELS, PRECISIONS, write_study
@@ -27,6 +29,7 @@ TABLES = {
     "quantize_results": "quantize.json",
     "repr_layers": "layers.json",
 }
+LABELS = {"npo": "NPO (negative preference)"}
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +37,29 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     models = write_study(folder, people=4)
     levels = [f"unlearn/{name}" for names in LEVELS.values() for name in names]
-    hp = {"levels": LEVELS, "precisions": PRECISIONS, "layer": "all"}
-    quantize = [summarize_quantize, "quantize.json", "--quantize-dir", str(folder / "quantize")]
+    marked = {"levels": LEVELS}
     evaluated = ["--eval-dir", str(folder / "eval")]
-    for program, out, *folders, names in (
-        (summarize_eval, "sweep.json", *evaluated, models),
-        (compare_retain, "retain.json", *evaluated, models),
-        (*quantize, *evaluated, BASELINES + levels),
-        (summarize_representations, "layers.json", "--repr-dir", str(folder / "repr"), models),
+    quantized = ["--quantize-dir", str(folder / "quantize"), *evaluated]
+    states = ["--repr-dir", str(folder / "repr")]
+    for program, out, folders, names, hp in (
+        (summarize_eval, "sweep.json", evaluated, models, {"levels": None}),
+        (compare_retain, "retain.json", evaluated, models, marked),
+        (
+            *(summarize_quantize, "quantize.json", quantized, BASELINES + levels),
+            marked | {"precisions": PRECISIONS},
+        ),
+        (summarize_representations, "layers.json", states, models, {"layer": "all"}),
     ):
-        header = ["--hp", json.dumps(hp), "--experiment", "test", "--config", "{}"]
+        hp = json.dumps({"confidence": 0.95} | hp)
+        header = ["--hp", hp, "--experiment", "test", "--config", "{}"]
         program.main([*folders, "--models", *names, *header, "--out", str(folder / out)])
     return folder
 
 
-def draw(figure, rows, out, **hp):
-    plot.main(["--figure", figure, "--rows", str(rows), "--hp", json.dumps(hp), "--out", str(out)])
+def draw(figure, rows, out, *choice, **hp):
+    hp = json.dumps({"confidence": 0.95, "labels": LABELS} | hp)
+    arguments = ["--figure", figure, "--rows", str(rows), "--hp", hp, "--out", str(out)]
+    plot.main([*arguments, *choice])
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -79,12 +89,42 @@ def test_undefined_values_of_a_collapsed_model_do_not_stop_a_plot(figure, result
 
 def test_a_plot_takes_the_trajectories_and_checkpoints_it_is_given(results, tmp_path):
     chosen = ["ga/lr0.0002", "npo/lr0.0002_beta0.1"]
-    draw("retain_gap", results / "retain.json", tmp_path / "a.png", trajectories=chosen)
+    draw("retain_gap", results / "retain.json", tmp_path / "a.png", "--trajectories", *chosen)
     layers = results / "layers.json"
-    draw("layerdrift_by_epoch", layers, tmp_path / "b.png", trajectories=chosen)
-    draw("layerdrift_by_method", layers, tmp_path / "c.png", models=LEVELS["light"])
+    draw("layerdrift_by_epoch", layers, tmp_path / "b.png", "--trajectories", *chosen)
+    draw("layerdrift_by_method", layers, tmp_path / "c.png", "--models", *LEVELS["light"])
     with pytest.raises(InputError, match="ga/lr9"):
-        draw("layerdrift_by_epoch", layers, tmp_path / "d.png", trajectories=["ga/lr9"])
+        draw("layerdrift_by_epoch", layers, tmp_path / "d.png", "--trajectories", "ga/lr9")
+
+
+@pytest.mark.parametrize(
+    "figure, choice, why",
+    [
+        ("retain_gap", ("--models", "x"), "--models: retain_gap does not choose it; allowed: --me"),
+        ("layerdrift_by_epoch", ("--metric", "x"), "allowed: --position, --trajectories"),
+        ("layerdrift_by_epoch", ("--position", "end"), "found 'end'; allowed: one of last_prompt"),
+    ],
+)
+def test_a_choice_that_a_figure_does_not_have_is_refused(results, tmp_path, figure, choice, why):
+    with pytest.raises(InputError, match=why):
+        draw(figure, results / TABLES[FIGURES[figure].table], tmp_path / "x.png", *choice)
+
+
+def test_a_misspelt_setting_of_a_figure_is_refused(results, tmp_path):
+    with pytest.raises(InputError, match="--hp: label: unknown key; did you mean labels"):
+        draw("retain_gap", results / "retain.json", tmp_path / "x.png", label={})
+
+
+def texts_of(figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_a_figure_writes_the_labels_and_the_coverage_that_it_is_given(results):
+    rows = read_rows(results / "retain.json")
+    named = texts_of(retain_gap(rows, PlotSettings(0.9, {"ga": "Up (ascent)"})))
+    assert "Up\n(ascent)" in named and "90 % intervals" in named
+    plain = texts_of(retain_gap(rows, PlotSettings(0.95, {})))
+    assert "GA" in plain and "ascent" not in plain and "95 % intervals" in plain
 
 
 def test_rows_of_another_file_are_refused(results, tmp_path):
@@ -108,11 +148,11 @@ def test_many_settings_are_thinned_to_lowest_middle_and_highest(results):
         rows.assign(model=f"unlearn/ga/lr{rate}/epoch_3", learning_rate=rate)
         for rate in range(1, 6)
     )
-    assert settings_by_method(many, None) == {"ga": ["ga/lr1", "ga/lr3", "ga/lr5"]}
+    assert settings_by_method(many) == {"ga": ["ga/lr1", "ga/lr3", "ga/lr5"]}
 
 
 def test_names_are_written_for_people():
-    assert trajectory_name("npo/lr0.0002_beta0.1") == "NPO, lr 0.0002, β 0.1"
+    assert trajectory_name("npo/lr0.0002_beta0.1", LABELS) == "NPO, lr 0.0002, β 0.1"
 
 
 def test_a_figure_depends_on_its_own_module_and_not_on_others():

@@ -19,11 +19,12 @@ ROOT = Path(__file__).parents[2]
 RULE = re.compile(r"^ *rule ?(\w*):\n(.*?)(?=^ *rule\b|\Z)", re.MULTILINE | re.DOTALL)
 NOT_IN_THE_RULE = {"unlearn": {"epochs"}}
 """Settings that a rule gives as another argument, because Snakemake must not track them."""
-# These take a JSON object; one dataclass will replace it when the summaries become one program.
-UNTYPED = {
-    *("compare_retain", "summarize_eval", "summarize_quantize", "summarize_representations"),
-    "plot",
+CLASS_IN = {
+    "json_of": lambda arguments: arguments[0] if len(arguments) == 1 else None,  # else not --hp
+    "add_author_arguments": lambda arguments: arguments[1],
+    "summary_parser": lambda arguments: arguments[1],
 }
+"""Function that reads `--hp` → the class among its arguments."""
 
 
 def rules_with_settings() -> list[tuple[str, str]]:
@@ -43,7 +44,7 @@ RULES = rules_with_settings()
 
 
 def settings_class(program: str) -> type | None:
-    """The class in the program's `json_of(…)`, or in its `add_author_arguments(parser, …)`."""
+    """The class that the program hands to `json_of` or to the maker of its arguments."""
     tree = ast.parse((ROOT / f"workflow_scripts/{program}.py").read_text())
     modules = {
         alias.name: node.module
@@ -53,10 +54,9 @@ def settings_class(program: str) -> type | None:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            name = {"json_of": node.args[:1], "add_author_arguments": node.args[1:]}
-            wanted = name.get(node.func.id)
-            if wanted and len(node.args) == (1 if node.func.id == "json_of" else 2):
-                return getattr(importlib.import_module(modules[wanted[0].id]), wanted[0].id)
+            name = CLASS_IN.get(node.func.id, lambda _: None)(node.args)
+            if name is not None:
+                return getattr(importlib.import_module(modules[name.id]), name.id)
     return None
 
 
@@ -97,9 +97,6 @@ def test_every_rule_is_looked_at():
 @pytest.mark.parametrize("program, method", RULES)
 def test_a_rule_gives_a_program_the_keys_that_it_reads_and_no_others(program, method, backend):
     kind = settings_class(program)
-    if program in UNTYPED:
-        assert kind is None, f"{program} has typed settings now: take it out of UNTYPED"
-        return
     assert kind is not None, program
     config = {"generation": {"backend": backend, "llm": {"model": "m"}}}
     default, _ = load_config([ROOT / "config.yaml"])
@@ -112,7 +109,7 @@ def test_a_rule_gives_a_program_the_keys_that_it_reads_and_no_others(program, me
     assert keys_given(given(study, method), keys_of(kind)) == wanted
 
 
-@pytest.mark.parametrize("program", sorted({program for program, _ in RULES} - UNTYPED))
+@pytest.mark.parametrize("program", sorted({program for program, _ in RULES}))
 def test_no_class_has_a_default_for_a_key_of_the_config(program):
     fields = dataclasses.fields(settings_class(program))
     defaults = {field.name for field in fields if field.default is not dataclasses.MISSING}

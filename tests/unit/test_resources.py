@@ -10,6 +10,7 @@ import pytest
 from excise.config.check import check_config
 from excise.config.load import load_config
 from excise.red_team.models.name_probe import CONTROLS, TOKENS
+from excise.unlearning.method import Needs
 from excise.workflow.resources import COPIES, STAGES, estimated_minutes, memory_mb, parameters
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,30 @@ def test_time_grows_with_model_and_people_and_shrinks_with_a_gpu(stage):
 def test_a_trajectory_takes_as_long_as_its_last_epoch():
     once, twice = (estimated_minutes("unlearn", QWEN, SIZE, epochs) for epochs in ([10], [5, 20]))
     assert twice == pytest.approx(2 * once)
+
+
+@pytest.mark.parametrize(
+    "needs, operations",
+    [
+        (Needs(), 6),
+        (Needs(reference_sums=True, logits=True, layers=(1,)), 6),
+        (Needs(retain=True), 12),
+        (Needs(retain=True, finetuned=("retain",)), 14),  # as RMU
+        (Needs(alternatives=True, finetuned=("alternatives",)), 14),  # as IdkDPO
+        (Needs(retain=True, alternatives=True, finetuned=("retain", "alternatives")), 22),
+    ],
+)
+def test_a_trajectory_takes_as_long_as_its_method_trains_and_reads(needs, operations):
+    """24 people with 6 forget facts of 64 tokens, 20 epochs, 3e13 operations a second; per
+    parameter and token 6 operations in training and 2 in reading."""
+    expected = operations * SIZE * 6 * 24 * 64 * 20 / 3e13 / 60
+    assert estimated_minutes("unlearn", QWEN, SIZE, EPOCHS, needs) == pytest.approx(expected)
+
+
+def test_a_method_that_keeps_the_finetuned_model_takes_more_memory():
+    """Two adapters of a twentieth of the parameters, in fp32: 0.4 bytes a parameter."""
+    more = memory_mb("train", QWEN, SIZE, keeps_finetuned=True) - memory_mb("train", QWEN, SIZE)
+    assert more == pytest.approx(0.4 * SIZE / 1e6, abs=1)
 
 
 def test_every_checkpoint_is_evaluated():

@@ -32,6 +32,7 @@ class Outer:
     on: bool
     layer: int | str
     more: dict | None
+    named: dict[str, tuple[int, ...]] | None
     inner: Inner
     weight: float = setting("Weight of the rest.", default=0.5, minimum=0)
 
@@ -44,6 +45,7 @@ GOOD = {
     "on": True,
     "layer": "last",
     "more": {"x": [1]},
+    "named": {"x": [1, 2.0]},
     "inner": {"rank": 4, "targets": ["q_proj", "v_proj"]},
 }
 
@@ -52,7 +54,7 @@ def test_every_type_is_read_and_numbers_get_the_type_of_the_field():
     found = parse(Outer, GOOD)
     assert found == Outer(
         **{"rate": 1.0, "epochs": (1, 2), "kind": "a", "prompt": None, "on": True},
-        **{"layer": "last", "more": {"x": [1]}, "weight": 0.5},
+        **{"layer": "last", "more": {"x": [1]}, "named": {"x": (1, 2)}, "weight": 0.5},
         inner=Inner(4, ("q_proj", "v_proj")),
     )
     assert isinstance(found.rate, float) and isinstance(found.epochs[1], int)
@@ -88,7 +90,9 @@ def test_settings_are_the_same_after_a_round_trip():
         ({"prompt": 3}, "prompt: found 3; allowed: text"),
         ({"on": 1}, "on: found 1; allowed: true or false"),
         ({"on": None}, "on: found None; allowed: true or false"),
-        ({"layer": [1]}, "layer: found [1]; allowed: text"),
+        ({"layer": [1]}, "layer: found [1]; allowed: a whole number or text"),
+        ({"named": {"x": "y"}}, "named: x: found text 'y'; allowed: a list"),
+        ({"named": ["x"]}, "named: found ['x']; allowed: a mapping"),
         ({"more": 1}, "more: found 1; allowed: a mapping"),
         ({"inner": 1}, "inner: found 1; allowed: a mapping of keys"),
         ({"inner": {"rank": 4}}, "inner: targets: missing"),

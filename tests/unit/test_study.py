@@ -143,9 +143,23 @@ def test_a_models_texts_depend_on_what_decides_its_answers_alone():
     people = json.loads(writes.people_settings())
     assert people["llm"] == {"model": "m", "resample_max": 2}
     assert people["reserve"] == 0.1
-    assert json.loads(writes.facts_settings()) == {"backend": "openai", "llm": people["llm"]}
+    facts = json.loads(writes.facts_settings())
+    assert facts == {"backend": "openai", "llm": people["llm"], "limits": writes.writing_limits()}
     assert json.loads(writes.client_settings()) == {"budget": {"usd": 3}}
     assert json.loads(writes.judge_model()) == people["llm"]
+
+
+def test_a_model_is_held_to_the_defaults_of_the_later_checks_whatever_the_config_says():
+    default = written_by_model()
+    strict = written_by_model()
+    strict.config["validation"] = strict.config["validation"] | {"near_duplicate": 51}
+    strict.config["red_team"] = strict.config["red_team"] | {"leak_ratio": 52}
+    for settings in ("facts_settings", "question_settings", "paraphrase_settings"):
+        assert getattr(strict, settings)() == getattr(default, settings)()
+    checks = default.config["validation"] | default.config["red_team"]
+    limits = default.writing_limits()
+    assert limits == {key: checks[key] for key in limits} and len(limits) == 6
+    assert json.loads(study().question_settings())["limits"] is None
 
 
 def test_an_author_knows_how_much_is_to_come():
@@ -242,12 +256,27 @@ def test_memory_and_time_are_as_configured_or_from_the_models_size():
     assert study(model={"path": None, "hub": hub}).model_size() == 7e9
 
 
+def test_a_trajectory_needs_what_its_method_declares():
+    """GA trains on the forget set alone; RMU also on the retain set, which finetuned reads too."""
+    shared = {"learning_rate": [1e-4], "epochs": [1, 2]}
+    rmu = {"method": "rmu", "steering_layer": [1], "steering_scale": [1.0], "retain_weight": [1.0]}
+    mixed = study(unlearning={"trajectories": [{"method": "ga"} | shared, rmu | shared]})
+    ga, rmu = mixed.trajectories
+    short, long = (mixed.estimate("unlearn", [1, 2], one) for one in (ga, rmu))
+    assert long == pytest.approx(short * 14 / 6)
+    assert mixed.estimate_of_rule("unlearn") == long
+    less, more, neither = (mixed.memory_mb("train", one) for one in (ga, rmu, None))
+    assert less == neither < more
+    assert mixed.memory_mb("represent", rmu) == mixed.memory_mb("represent", ga)
+
+
 def test_every_rule_with_a_model_has_an_estimate(small):
     for name in ("finetune_lora", "evaluate", "unlearn", "evaluate_unlearned_2"):
         assert small.estimate_of_rule(name) > 0, name
     assert small.estimate_of_rule("summarize_eval") is None
-    longer = small.estimate("unlearn", [2])
-    assert small.estimate_of_rule("unlearn_2") == longer < small.estimate_of_rule("unlearn")
+    gd = small.estimate("unlearn", [2])  # trains on the retain set too, so twice as much an epoch
+    assert small.estimate_of_rule("unlearn_2") == gd
+    assert gd == pytest.approx(small.estimate_of_rule("unlearn") * 2 * 2 / 3)
 
 
 def test_the_library_of_a_program_leaves_out_what_it_never_reads():

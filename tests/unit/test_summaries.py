@@ -38,8 +38,16 @@ def study(tmp_path_factory):
     return folder
 
 
+SETTINGS = {
+    summarize_eval: {"levels": None},
+    compare_retain: {"levels": LEVELS},
+    summarize_quantize: {"levels": LEVELS, "precisions": ["int8"]},
+    summarize_representations: {"layer": "all"},
+}
+
+
 def summarize(program, folder, out, *arguments, models=MODELS, **hp) -> pd.DataFrame:
-    hp = {"confidence": CONFIDENCE} | hp
+    hp = {"confidence": CONFIDENCE} | SETTINGS[program] | hp
     shared = ["--hp", json.dumps(hp), "--experiment", "test", "--config", "{}"]
     program.main([*arguments, "--models", *models, *shared, "--out", str(folder / out)])
     return read_rows(folder / out)
@@ -227,8 +235,7 @@ def test_sweep_and_retain_comparison_run_and_repeat_bit_by_bit(study):
 
 def quantized(folder, out):
     folders = ["--quantize-dir", str(folder / "quantize"), "--eval-dir", str(folder / "eval")]
-    hp = {"precisions": list(PRECISIONS), "levels": LEVELS}
-    return summarize(summarize_quantize, folder, out, *folders, **hp)
+    return summarize(summarize_quantize, folder, out, *folders, precisions=list(PRECISIONS))
 
 
 def test_quantize_results_hold_full_precision_recovery_and_update_size(study):
@@ -300,10 +307,7 @@ def test_half_a_file_of_records_makes_no_table(tmp_path, program, file, folders)
     with pytest.raises(
         InputError, match=rf"{file}: found \d+ records; \d+ are expected .* missing"
     ):
-        summarize(
-            program, tmp_path, "x.json", *arguments, models=["finetuned", LIGHT],
-            precisions=["int8"],
-        )  # fmt: skip
+        summarize(program, tmp_path, "x.json", *arguments, models=["finetuned", LIGHT])
     assert not (tmp_path / "x.json").exists()
 
 
@@ -332,7 +336,7 @@ def test_questions_must_be_the_same_at_both_precisions(tmp_path):
     with pytest.raises(InputError, match=r"p000\.sf_0"):
         summarize(
             summarize_quantize, tmp_path, "x.json", "--quantize-dir", str(tmp_path / "quantize"),
-            "--eval-dir", str(tmp_path / "eval"), models=["finetuned", HEAVY], precisions=["int8"],
+            "--eval-dir", str(tmp_path / "eval"), models=["finetuned", HEAVY],
         )  # fmt: skip
 
 
@@ -366,6 +370,41 @@ def test_drift_names_its_reference_and_stands_beside_the_noise_floor(study):
 def test_without_a_second_oracle_there_is_no_floor(study):
     rows = drift(study, "repr.json", layer="last", models=["finetuned", "oracle/seed_0"])
     assert rows["noise_floor"].isna().all() and rows["below_floor"].isna().all()
+
+
+@pytest.mark.parametrize("program", SETTINGS)
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        ({"confidnce": 0.9}, "confidnce: unknown key; did you mean confidence?"),
+        ({"confidence": "0.9"}, "confidence: found text '0.9'; allowed: a number"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path, program, change, why):
+    with pytest.raises(InputError, match=re.escape(f"--hp: {why}")):
+        summarize(program, tmp_path, "x.json", **change)
+
+
+@pytest.mark.parametrize(
+    "program, change, why",
+    [
+        (summarize_eval, {"levels": {"light": LIGHT}}, "levels: light: found text"),
+        (summarize_quantize, {"precisions": "int8"}, "precisions: found text 'int8'; allowed: a l"),
+        (
+            summarize_representations,
+            {"layer": "first"},
+            "layer: found text 'first'; allowed: a whole number or one of last, all",
+        ),
+    ],
+)
+def test_a_setting_of_a_table_says_what_is_allowed(tmp_path, program, change, why):
+    with pytest.raises(InputError, match=re.escape(f"--hp: {why}")):
+        summarize(program, tmp_path, "x.json", **change)
+
+
+def test_without_levels_a_table_marks_none(study):
+    rows = summarize(summarize_eval, study, "plain.json", "--eval-dir", str(study / "eval"))
+    assert rows["level"].isna().all() and HEAVY in set(rows["model"])
 
 
 def test_a_layer_the_model_lacks_is_refused(study):

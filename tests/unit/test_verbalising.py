@@ -2,11 +2,13 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
+import job_settings
 import natural_texts
 from excise.benchmark.asked_for import asked_for
 from excise.benchmark.perturbed_answers import is_slot_edit
@@ -16,17 +18,14 @@ from excise.errors import InputError
 from excise.generation.exchange import exchanged, occurrences
 from excise.generation.offline_author import by_person
 from excise.generation.sampler import POOLS, Sampler, surnames
+from excise.generation.verbalising import checks, forget_paraphrased, qa
 from excise.generation.verbalising import facts as facts_part
-from excise.generation.verbalising import forget_paraphrased, qa
 from excise.generation.verbalising.asking import ask
 from excise.generation.verbalising.checks import (
     foreign_values,
     form,
     inventions,
     of_example,
-    premise_faults,
-    question_faults,
-    statement_faults,
     wrong_meaning,
 )
 from excise.generation.verbalising.meanings import MEANINGS, names_event
@@ -48,6 +47,13 @@ from excise.text.vocabulary import EVENT_KINDS, GIVEN_NAMES
 
 PROMPTS = Path(__file__).parents[2] / "data/inputs/prompts"
 ALL_SLOTS = list(SLOTS.values())
+LIMITS = job_settings.writing_limits()
+premise_faults = partial(checks.premise_faults, limits=LIMITS)
+question_faults = partial(checks.question_faults, limits=LIMITS)
+statement_faults = partial(checks.statement_faults, limits=LIMITS)
+facts_faults = partial(facts_part.facts_faults, limits=LIMITS)
+qa_faults = partial(qa.qa_faults, limits=LIMITS)
+forget_paraphrased_faults = partial(forget_paraphrased.forget_paraphrased_faults, limits=LIMITS)
 
 
 @pytest.fixture
@@ -396,12 +402,12 @@ def test_the_example_of_a_prompt_obeys_its_own_rules(part):
     if part == "profiles":
         assert profile_faults(person, reply) == []
     elif part == "facts":
-        assert facts_part.facts_faults(facts_part.Call(person, facts), reply) == []
+        assert facts_faults(facts_part.Call(person, facts), reply) == []
     elif part == "qa":
         false_values = {one["slot"]: one["false_value"] for one in data["facts"]}
         call = qa.Call("p000.0", person, facts, facts, {}, false_values)
         assert call.pairs() == [tuple(pair) for pair in data["same_form"]]
-        assert qa.qa_faults(call, reply) == []
+        assert qa_faults(call, reply) == []
     else:
         question, words = (
             data["facts"][0][key] for key in ("trained_question", "words_not_to_use")
@@ -412,7 +418,7 @@ def test_the_example_of_a_prompt_obeys_its_own_rules(part):
         call = forget_paraphrased.calls_of({"p000": person}, asked, len(data["question_forms"]))[
             "p000"
         ]
-        assert forget_paraphrased.forget_paraphrased_faults(call, reply) == []
+        assert forget_paraphrased_faults(call, reply) == []
 
 
 @pytest.mark.parametrize("path", sorted(PROMPTS.glob("*.md")), ids=lambda path: path.stem)
@@ -559,7 +565,7 @@ def clashes_of(two_calls, other: str, question: str, another: str) -> dict[str, 
         call.key: {"facts": {slot: {"question": text.format(name)}}}
         for call, (slot, text) in zip(two_calls, asked, strict=True)
     }
-    return qa.clashes(list(two_calls), values)
+    return qa.clashes(list(two_calls), values, LIMITS.near_duplicate)
 
 
 def test_two_calls_with_the_same_question_are_found(two_calls):
@@ -587,9 +593,9 @@ def paraphrase_call(person, facts):
 
 def test_of_two_equal_questions_the_less_fitting_one_is_at_fault(person, facts):
     call, reply = paraphrase_call(person, facts)
-    assert forget_paraphrased.forget_paraphrased_faults(call, {"facts": reply}) == []
+    assert forget_paraphrased_faults(call, {"facts": reply}) == []
     reply["offence"] = reply["accuser"]
-    [fault] = forget_paraphrased.forget_paraphrased_faults(call, {"facts": reply})
+    [fault] = forget_paraphrased_faults(call, {"facts": reply})
     assert fault.startswith(f"offence, question_1: “{reply['accuser']['question_1']}” asks “who”")
     assert "is a question of accuser, too, which has another answer" in fault
 
@@ -620,7 +626,7 @@ def test_nearly_the_same_question_in_one_call_is_a_fault(person, facts):
             )
         slots = [fact["slot"] for fact in call.facts]
         first, second = sorted((near, far), key=slots.index)
-        faults = qa.qa_faults(call, {"facts": entries})
+        faults = qa_faults(call, {"facts": entries})
         [line] = [fault for fault in faults if fault.startswith(f"{second}, question: ")]
         assert f"is nearly the same as the question of {first}, which has another answer" in line
 
@@ -674,10 +680,10 @@ def test_a_paraphrased_question_like_a_trained_one_of_any_person_is_refused():
     theirs = next(one for one in records["p001"] if one["slot"] == "offence")["question"]
     copied = theirs.replace(people["p001"]["name"], fact["name"])
     copied = copied.replace(people["p001"]["event_kind"], people["p000"]["event_kind"])
-    assert forget_paraphrased.trained_twin_faults(fact["question"], call, fact)
-    assert forget_paraphrased.trained_twin_faults(copied, call, fact)
+    assert forget_paraphrased.trained_twin_faults(fact["question"], call, fact, LIMITS)
+    assert forget_paraphrased.trained_twin_faults(copied, call, fact, LIMITS)
     for offline in forget_paraphrases_of(fact, people["p000"], 3):
-        assert forget_paraphrased.trained_twin_faults(offline["question"], call, fact) == []
+        assert forget_paraphrased.trained_twin_faults(offline["question"], call, fact, LIMITS) == []
 
 
 # --- asking ---

@@ -77,10 +77,11 @@ def without_hub_settings(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def download(endpoint: str, out: Path, repo: str = REPO, revision: str = "main"):
+def download(endpoint: str, out: Path, repo: str = REPO, revision: str = "main", **variables: str):
     command = [sys.executable, ROOT / "workflow_scripts/download_model.py"]
     command += ["--repo", repo, "--revision", revision, "--out", out]
     environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(out.parent / "cache")}
+    environment |= variables
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -136,6 +137,17 @@ def test_a_repository_without_a_chat_template_gets_one_line(hub, tmp_path):
     del hub.files["chat_template.jinja"]
     done = download(hub.url, tmp_path / "model")
     assert done.returncode == 1 and "no chat template" in done.stderr
+    assert not (tmp_path / "model/manifest.json").exists()
+
+
+@pytest.mark.usefixtures("without_hub_settings")
+def test_a_method_that_does_not_fit_the_model_gets_one_line(hub, tmp_path):
+    block = {"method": "rmu", "learning_rate": [1e-4], "steering_layer": [99]}
+    block |= {"steering_scale": [1.0], "retain_weight": [0.0], "epochs": [1]}
+    trajectories = json.dumps({"unlearning": {"trajectories": [block]}})
+    done = download(hub.url, tmp_path / "model", EXCISE_UNLEARNING=trajectories)
+    place = "config: unlearning.trajectories[0]: steering_layer: found 99; allowed: 1 to "
+    assert done.returncode == 1 and f"error: {place}" in done.stderr
     assert not (tmp_path / "model/manifest.json").exists()
 
 

@@ -52,8 +52,9 @@ def parse(kind: type[Settings], given: Mapping[str, Any], source: str = "--hp") 
     """Settings from a JSON object; nothing is ignored and nothing is guessed.
 
     Args:
-        kind: a frozen dataclass whose fields are numbers, text, booleans, literals, tuples or
-            other settings classes; `X | None` allows null. `dict` takes any object.
+        kind: a frozen dataclass whose fields are numbers, text, booleans, literals, tuples,
+            `dict[str, X]` or other settings classes; `X | None` allows null. `dict` takes any
+            object.
         given: the object.
         source: what to name in an error: the argument, or file and key.
 
@@ -157,14 +158,15 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         kinds = [one for one in arguments if one is not type(None)]
         is_list = isinstance(value, list | tuple)  # `str | tuple[str, ...]`
         fitting = [one for one in kinds if (get_origin(one) is tuple) == is_list]
-        *others, last = fitting or kinds
-        for kind in others:
+        if len(fitting or kinds) == 1:
+            return _value((fitting or kinds)[0], value, place)
+        for kind in fitting or kinds:
             with contextlib.suppress(InputError):
                 return _value(kind, value, place)
-        return _value(last, value, place)
+        raise _wrong(place, value, " or ".join(dict.fromkeys(map(_in_words, fitting or kinds))))
     if origin is Literal:
         if value not in arguments:
-            raise _wrong(place, value, f"one of {', '.join(map(str, arguments))}")
+            raise _wrong(place, value, _in_words(hint))
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
@@ -177,7 +179,9 @@ def _value(hint: Any, value: Any, place: str) -> Any:
     if origin is dict or hint is dict:
         if not isinstance(value, Mapping):
             raise _wrong(place, value, "a mapping")
-        return dict(value)
+        if len(arguments) < 2:
+            return dict(value)
+        return {key: _value(arguments[1], one, f"{place}: {key}") for key, one in value.items()}
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     is_number = is_number and math.isfinite(value)
     if hint is float and is_number:
@@ -186,7 +190,16 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         return int(value)
     if hint in (str, bool) and isinstance(value, hint):
         return value
-    raise _wrong(place, value, _WORDS.get(hint, str(hint)))
+    raise _wrong(place, value, _in_words(hint))
+
+
+def _in_words(hint: Any) -> str:
+    """What a field of this type may hold."""
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    if get_origin(hint) is tuple:
+        return "a list"
+    return _WORDS.get(hint, "a mapping")
 
 
 def _check_range(schema: Mapping[str, Any], value: Any, place: str) -> None:

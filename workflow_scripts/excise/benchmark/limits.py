@@ -60,22 +60,3 @@ class RedTeamLimits:
     split_ratio: float
     style_auc: float
     max_value_share: float
-
-
-@dataclass(frozen=True)
-class WritingLimits:
-    """What a model's texts are held to while it writes them: some limits of the later checks.
-
-    A changed threshold in the config must not make the model write everything again. So these are
-    fixed; a test keeps them at the defaults of the config. Meanings: as above.
-    """
-
-    near_duplicate: float = 90
-    leak_ratio: float = 85
-    premise_mean: float = 0.15
-    premise_max: float = 0.5
-    split_jaccard: float = 0.5
-    split_ratio: float = 90
-
-
-WRITING_LIMITS = WritingLimits()

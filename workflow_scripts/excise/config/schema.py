@@ -16,6 +16,11 @@ def schema() -> dict:
     return yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
 
 
+def defaults_of(section: str) -> dict:
+    """Key → default of a section of the config, such as `validation`."""
+    return filled(schema()["properties"][section], {})
+
+
 def dereferenced(part: dict) -> dict:
     """`part` with its `$ref` followed; what stands beside the reference wins."""
     if "$ref" not in part:

@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from excise.config.messages import Key, Source, refuse, refuse_schema_error, shown
 from excise.config.schema import filled, schema
 from excise.errors import InputError
+from excise.records import read_json
 from excise.settings import parse, schema_of
 from excise.unlearning.method import Needs
 from excise.unlearning.registry import Method, find, is_file, names
@@ -125,8 +126,7 @@ def expand_trajectories(config: dict, sources: Sequence[Source] = ()) -> dict[st
     trajectories: dict[str, dict] = {}
     first_block: dict[str, int] = {}
     for index, block in enumerate(config["unlearning"]["trajectories"]):
-        given = block["method"]
-        method = find(given if isinstance(given, str) else given["file"])
+        method = find(_name_of(block))
         for point in _points(block, list(method.axes)):
             name = f"{method.name}/{config_id(method, point)}"
             if name in trajectories:
@@ -138,11 +138,44 @@ def expand_trajectories(config: dict, sources: Sequence[Source] = ()) -> dict[st
                 )
             first_block[name] = index
             trajectories[name] = {
-                "method": given if isinstance(given, str) else given["file"],
+                "method": _name_of(block),
                 "hyperparameters": point,
                 "epochs": sorted(block["epochs"]),
             }
     return trajectories
+
+
+def check_methods_fit(config: dict, folder: str | Path, sources: Sequence[Source] = ()) -> None:
+    """Check that the hyperparameters of every trajectory fit the base model.
+
+    Args:
+        config: section `unlearning` of a checked config, as `{"unlearning": …}` or more.
+        folder: the base model; its config.json is read.
+        sources: for error messages.
+
+    Raises:
+        InputError: the first trajectory that a method's own `check` refuses, in one line.
+    """
+    model_config = read_json(Path(folder) / "config.json")
+    for index, block in enumerate(config["unlearning"]["trajectories"]):
+        method = find(_name_of(block))
+        if method.check is None:
+            continue
+        key = ("unlearning", "trajectories", index)
+        for point in _points(block, list(method.axes)):
+            try:
+                method.check(parse(method.Settings, point), model_config)
+            except InputError as error:
+                refuse(sources, key, f"{error} ({folder})")
+            except Exception as error:  # of a user's own file
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                refuse(sources, key, f"{method.file}: check fails ({reason})")
+
+
+def _name_of(block: dict) -> str:
+    """What `find` takes: the name of a block's method, or the path of its file."""
+    given = block["method"]
+    return given if isinstance(given, str) else given["file"]
 
 
 def _points(block: dict, axes: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -160,6 +193,13 @@ def needs_of(trajectory: dict) -> Needs:
     """What a trajectory from `expand_trajectories` needs."""
     method = find(trajectory["method"])
     return method.needs(parse(method.Settings, trajectory["hyperparameters"], method.name))
+
+
+def keeps_finetuned(trajectory: dict) -> bool:
+    """Whether the job of a trajectory holds a copy of the finetuned adapter in memory."""
+    method = find(trajectory["method"])
+    settings = parse(method.Settings, trajectory["hyperparameters"], method.name)
+    return method.keeps_finetuned(settings)
 
 
 def labels_of(trajectories: dict[str, dict]) -> dict[str, str]:

@@ -11,11 +11,6 @@ from excise.benchmark.items import Item
 from excise.errors import InputError
 
 
-def confidence_of(hp: dict) -> float:
-    """Coverage of every interval, from a program's `--hp`."""
-    return hp.get("confidence", 0.95)
-
-
 def read_items(path: str | Path) -> pd.DataFrame:
     """Per-question records as a frame, indexed by id; empty if the file is.
 

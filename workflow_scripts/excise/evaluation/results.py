@@ -7,6 +7,7 @@ no times and no absolute paths: the same inputs give the same bytes.
 import argparse
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from excise.evaluation.statistics import Estimate
 from excise.machine import used_versions
 from excise.provenance import running_job
 from excise.records import finite, read_json, schema_fault, write_json
+from excise.settings import json_of
 from excise.unlearning.axes import COLUMNS
 
 _CHECKPOINT = re.compile(r"unlearn/([^/]+)/([^/]+)/epoch_(\d+)")
@@ -118,11 +120,11 @@ def settings_columns(config_id: str) -> dict[str, float]:
     return {COLUMNS.get(name, name): float(value) for name, value in settings}
 
 
-def checkpoint_levels(levels: dict[str, list[str]]) -> dict[str, str]:
+def checkpoint_levels(levels: Mapping[str, Sequence[str]] | None) -> dict[str, str]:
     """{light: [ga/lr0.0002/epoch_3]} turned round: {unlearn/ga/lr0.0002/epoch_3: light}."""
     return {
         checkpoint if checkpoint.startswith("unlearn/") else f"unlearn/{checkpoint}": level
-        for level, checkpoints in levels.items()
+        for level, checkpoints in (levels or {}).items()
         for checkpoint in checkpoints
     }
 
@@ -141,7 +143,7 @@ def estimate_columns(estimate: Estimate, people: bool = True) -> dict[str, Any]:
 
 
 def json_object(text: str) -> dict:
-    """The type of a `--hp` or `--config` argument.
+    """The type of a `--config` argument.
 
     Raises:
         InputError: not a JSON object.
@@ -155,15 +157,23 @@ def json_object(text: str) -> dict:
     return value
 
 
-def summary_parser(description: str | None, *folders: str) -> argparse.ArgumentParser:
-    """The command line all summaries share, with an argument for each input folder."""
+def summary_parser(
+    description: str | None, settings: type, *folders: str
+) -> argparse.ArgumentParser:
+    """The command line all summaries share.
+
+    Args:
+        description: of the program.
+        settings: class of `--hp`.
+        folders: names of the arguments for input folders.
+    """
     parser = argparse.ArgumentParser(description=description)
     for folder in folders:
         parser.add_argument(folder, type=Path, required=True)
     parser.add_argument("--models", nargs="+", required=True)
     parser.add_argument("--data", type=Path, help="the benchmark: what models were asked")
     parser.add_argument("--utility", type=Path, help="utility_qa.jsonl of the same benchmark")
-    parser.add_argument("--hp", type=json_object, default={}, help="JSON object")
+    parser.add_argument("--hp", type=json_of(settings), required=True, help="settings, JSON")
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
     parser.add_argument("--out", type=Path, required=True)

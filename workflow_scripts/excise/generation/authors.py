@@ -52,7 +52,10 @@ def open_author(part: str, args: argparse.Namespace, may_leave_out_all: bool = F
     from excise.generation.verbalising.author import ModelAuthor
 
     llm = (args.hp.llm or {}) | args.client
-    return ModelAuthor(part, args.prompt, args.journal, llm, args.author, may_leave_out_all)
+    limits = getattr(args.hp, "limits", None)  # the profiles have none
+    if limits is None and part != "profiles":
+        raise InputError("--hp: limits: missing; generation.backend openai needs them")
+    return ModelAuthor(part, args.prompt, args.journal, llm, args.author, limits, may_leave_out_all)
 
 
 def write_usage(author, path: Path | None) -> None:

@@ -17,6 +17,29 @@ class AuthorSettings:
 
 
 @dataclass(frozen=True)
+class WritingLimits:
+    """What a model's texts are held to while it writes them: some limits of the later checks.
+
+    They are always the defaults of config.schema.yaml: a changed threshold in a config must not
+    make the model write everything again. Meanings: `excise.benchmark.limits`.
+    """
+
+    near_duplicate: float
+    leak_ratio: float
+    premise_mean: float
+    premise_max: float
+    split_jaccard: float
+    split_ratio: float
+
+
+@dataclass(frozen=True)
+class TextSettings(AuthorSettings):
+    """Who writes, and what a model's texts are held to meanwhile; without a model it is null."""
+
+    limits: WritingLimits | None
+
+
+@dataclass(frozen=True)
 class PeopleSettings(AuthorSettings):
     """Who is drawn. `reserve` is the share of spare people; without a model it is 0."""
 
@@ -28,7 +51,7 @@ class PeopleSettings(AuthorSettings):
 
 
 @dataclass(frozen=True)
-class QuestionSettings(AuthorSettings):
+class QuestionSettings(TextSettings):
     """How the facts are asked; `perturbed_candidates` wrong answers are written for each."""
 
     seed: int
@@ -36,14 +59,14 @@ class QuestionSettings(AuthorSettings):
 
 
 @dataclass(frozen=True)
-class ParaphraseSettings(AuthorSettings):
+class ParaphraseSettings(TextSettings):
     """How many held-out questions each forget fact gets."""
 
     forget_paraphrases: int
 
 
 @dataclass(frozen=True)
-class PreviewSettings(PeopleSettings):
+class PreviewSettings(PeopleSettings, TextSettings):
     """Settings of all four files: they decide the texts of the people shown."""
 
     perturbed_candidates: int

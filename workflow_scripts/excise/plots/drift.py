@@ -4,6 +4,8 @@ Rows of `repr_layers.json` in, a matplotlib figure out. The drift axis is logari
 and linear below, so that an exact zero can be seen.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -12,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from excise.errors import InputError
+from excise.plots.settings import PlotSettings
 from excise.plots.style import (
     MARKERS,
     PALETTE,
@@ -36,15 +40,22 @@ POSITIONS = {
 }
 
 
-def layerdrift_by_epoch(rows: pd.DataFrame, hp: dict) -> Figure:
+def layerdrift_by_epoch(
+    rows: pd.DataFrame,
+    settings: PlotSettings,
+    position: str = "last_prompt",
+    trajectories: Sequence[str] = (),
+) -> Figure:
     """Drift of hidden states over layers as unlearning goes on: sets × methods.
 
     Args:
         rows: of `repr_layers.json`.
-        hp: `position` (last_prompt); `trajectories`, one per method (highest learning rate).
+        settings: of the figure.
+        position: a key of `POSITIONS`.
+        trajectories: one for each method; without them those with the highest learning rate.
     """
-    rows, position = _drift_of(rows, hp)
-    trajectories = hp.get("trajectories") or strongest_trajectories(rows)
+    rows = _drift_at(rows, position)
+    trajectories = list(trajectories) or strongest_trajectories(rows)
     sets = [name for name in ("sf", "correlated", "other") if name in set(rows["set"])]
     figure, grid = new_figure(
         len(sets), len(trajectories), 2.2 * len(sets) + 1.8, sharex=True, sharey=True
@@ -53,7 +64,7 @@ def layerdrift_by_epoch(rows: pd.DataFrame, hp: dict) -> Figure:
     epochs = sorted(select(run, f"check trajectories {trajectories}")["epoch"].unique())
     colors = dict(zip(epochs, sns.color_palette("viridis_r", len(epochs)), strict=True))
     for column, trajectory in enumerate(trajectories):
-        name = trajectory_name(trajectory).replace(", ", "\n", 1)
+        name = trajectory_name(trajectory, settings.labels).replace(", ", "\n", 1)
         grid[0, column].set_title(name)
         for line, group in enumerate(sets):
             axes = grid[line, column]
@@ -65,20 +76,27 @@ def layerdrift_by_epoch(rows: pd.DataFrame, hp: dict) -> Figure:
             _label_right(grid[line, -1], SET_NAMES[group])
     handles = [Line2D([], [], color=colors[e], lw=2, label=f"{e:g} epochs") for e in epochs]
     title = f"How far hidden states at {POSITIONS[position]} move as unlearning goes on"
-    _finish_drift(grid, handles, 3, rows, title, hp)
+    _finish_drift(grid, handles, 3, rows, title, settings.confidence)
     return figure
 
 
-def layerdrift_by_method(rows: pd.DataFrame, hp: dict) -> Figure:
+def layerdrift_by_method(
+    rows: pd.DataFrame,
+    settings: PlotSettings,
+    position: str = "last_prompt",
+    models: Sequence[str] = (),
+) -> Figure:
     """Drift of hidden states over layers, methods side by side, a panel per set.
 
     Args:
         rows: of `repr_layers.json`.
-        hp: `position` (last_prompt); `models`: the checkpoints to compare (default: the last of
-            the trajectory with the highest learning rate, for each method).
+        settings: of the figure.
+        position: a key of `POSITIONS`.
+        models: the checkpoints to compare; without them, for each method the last one of the
+            trajectory with the highest learning rate.
     """
-    rows, position = _drift_of(rows, hp)
-    models = [m if m.startswith("unlearn/") else f"unlearn/{m}" for m in hp.get("models", [])]
+    rows = _drift_at(rows, position)
+    models = [m if m.startswith("unlearn/") else f"unlearn/{m}" for m in models]
     models = models or last_checkpoints(rows)
     select(rows, "check the configured checkpoints", model=models)
     figure, grid = new_figure(2, 2, 7.4, sharex=True, sharey=True)
@@ -88,7 +106,8 @@ def layerdrift_by_method(rows: pd.DataFrame, hp: dict) -> Figure:
         color = method_color(method) if methods.count(method) == 1 else PALETTE[number % 10]
         size = max(10 - 2 * number, 4)  # so that a point on top of another hides it in part only
         style = {"color": color, "marker": MARKERS[number % len(MARKERS)], "markersize": size}
-        label = f"{trajectory_name(trajectory_of(model))}, {model.split('_')[-1]} epochs"
+        name = trajectory_name(trajectory_of(model), settings.labels)
+        label = f"{name}, {model.split('_')[-1]} epochs"
         handles.append(Line2D([], [], label=label, **style))
         for axes, group in zip(grid.flat, SET_NAMES, strict=True):
             here = rows[(rows["set"] == group) & (rows["model"] == model)]
@@ -97,7 +116,7 @@ def layerdrift_by_method(rows: pd.DataFrame, hp: dict) -> Figure:
         axes.set_title(f"{SET_NAMES[group]} questions")
         _draw_drift_references(axes, rows[rows["set"] == group])
     title = f"How far hidden states at {POSITIONS[position]} move under each method"
-    _finish_drift(grid, handles, 2, rows, title, hp)
+    _finish_drift(grid, handles, 2, rows, title, settings.confidence)
     return figure
 
 
@@ -110,10 +129,11 @@ def last_checkpoints(rows: pd.DataFrame) -> list[str]:
     return last
 
 
-def _drift_of(rows: pd.DataFrame, hp: dict) -> tuple[pd.DataFrame, str]:
-    position = hp.get("position", "last_prompt")
+def _drift_at(rows: pd.DataFrame, position: str) -> pd.DataFrame:
+    if position not in POSITIONS:
+        raise InputError(f"position: found {position!r}; allowed: one of {', '.join(POSITIONS)}")
     what = "a summary of hidden states at all layers is needed"
-    return select(rows, what, metric="drift", position=position), position
+    return select(rows, what, metric="drift", position=position)
 
 
 def _draw_drift_references(axes: Axes, rows: pd.DataFrame) -> None:
@@ -135,7 +155,12 @@ def _label_right(axes: Axes, text: str) -> None:
 
 
 def _finish_drift(
-    grid: np.ndarray, handles: list[Line2D], columns: int, rows: pd.DataFrame, title: str, hp: dict
+    grid: np.ndarray,
+    handles: list[Line2D],
+    columns: int,
+    rows: pd.DataFrame,
+    title: str,
+    confidence: float,
 ) -> None:
     """Axes, the title's second line and the legend that both figures share."""
     figure, last = grid[0, 0].figure, int(rows["layer"].max())
@@ -150,8 +175,8 @@ def _finish_drift(
         axes.set_xlabel(f"layer (0 = embeddings, {last} = last block)")
     figure.supylabel("relative drift from finetuned (0 = unchanged) →", fontsize=12)
     figure.suptitle(
-        f"{title}\n(1 = as far as a question is from the average one; bands = {intervals(hp)})"
-        + missing_note(int(rows["value"].isna().sum()))
+        f"{title}\n(1 = as far as a question is from the average one; "
+        f"bands = {intervals(confidence)})" + missing_note(int(rows["value"].isna().sum()))
     )
     handles.append(Line2D([], [], color=".45", ls="--", label="base vs finetuned (scale)"))
     handles.append(Line2D([], [], color="black", ls=":", lw=2, label="oracle vs oracle (noise)"))

@@ -4,12 +4,15 @@ Each says by itself what it shows: axes with unit and direction, finetuned and o
 every result, and a word on what could not be drawn.
 """
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from excise.plots.settings import PlotSettings
 from excise.plots.style import (
     MARKERS,
     METRIC_NAMES,
@@ -35,14 +38,16 @@ LEVELS = ("light", "medium", "heavy")
 MOST_SETTINGS = 3
 
 
-def forget_vs_retain(rows: pd.DataFrame, hp: dict) -> Figure:
+def forget_vs_retain(
+    rows: pd.DataFrame, settings: PlotSettings, metric: str = "slot_accuracy"
+) -> Figure:
     """Every checkpoint: what is left of the forget set against what is left of the retain set.
 
     Args:
         rows: of `sweep_results.json`.
-        hp: `metric` (slot_accuracy).
+        settings: of the figure.
+        metric: its name in the table.
     """
-    metric = hp.get("metric", "slot_accuracy")
     points = forget_retain_points(rows, metric)
     start = points[points["model"] == "finetuned"]
     checkpoints = points[points["method"].notna()]
@@ -58,7 +63,9 @@ def forget_vs_retain(rows: pd.DataFrame, hp: dict) -> Figure:
                 "linestyle": ("-", "--", ":", "-.")[number % 4],
             }
             _draw_trajectory(axes, start, run.sort_values("epoch"), style)
-            handles.append(Line2D([], [], label=trajectory_name(trajectory), **style))
+            handles.append(
+                Line2D([], [], label=trajectory_name(trajectory, settings.labels), **style)
+            )
     handles += _draw_references(axes, points)
     handles += _draw_guessing(axes, rows, metric)
     axes.set(
@@ -67,7 +74,7 @@ def forget_vs_retain(rows: pd.DataFrame, hp: dict) -> Figure:
         xlabel=f"forget set: {name} (share of the incident's facts)\n← more forgotten",
         ylabel=f"retain set: {name} (share of facts)\nbetter kept →",
         title="What unlearning forgets and what it damages: a point per checkpoint,\n"
-        f"lines start at the finetuned model, bars = {intervals(hp)} over people"
+        f"lines start at the finetuned model, bars = {intervals(settings.confidence)} over people"
         + missing_note(points["value_sf"].isna().sum() + points["value_sr"].isna().sum()),
     )
     legend_below(figure, handles, columns=3)
@@ -127,32 +134,38 @@ def _draw_guessing(axes: Axes, rows: pd.DataFrame, metric: str) -> list[Line2D]:
     return [Line2D([], [], label="guessing", **style)]
 
 
-def retain_gap(rows: pd.DataFrame, hp: dict) -> Figure:
+def retain_gap(
+    rows: pd.DataFrame,
+    settings: PlotSettings,
+    metric: str = "slot_accuracy",
+    trajectories: Sequence[str] = (),
+) -> Figure:
     """Correlated and other retain facts along training, and their paired gap.
 
     Args:
         rows: of `retain_compare_results.json`.
-        hp: `metric` (slot_accuracy); `trajectories` (at most three settings per method, from the
-            lowest to the highest learning rate).
+        settings: of the figure.
+        metric: its name in the table.
+        trajectories: at most three for each method; without them three, from the lowest to the
+            highest learning rate.
     """
-    metric = hp.get("metric", "slot_accuracy")
     rows = select(rows, "a retain comparison is needed", metric=metric)
     rows = rows[rows["slot"].isna()]
-    chosen = settings_by_method(rows, hp.get("trajectories"))
-    n_settings = max(len(settings) for settings in chosen.values())
+    chosen = settings_by_method(rows, trajectories)
+    n_settings = max(map(len, chosen.values()))
     figure, grid = new_figure(
         n_settings + 1, len(chosen), 2.1 * (n_settings + 1) + 1.4, sharex=True, sharey="row"
     )
-    for column, (method, trajectories) in enumerate(chosen.items()):
-        grid[0, column].set_title(method_name(method).replace(" (", "\n("))
-        labels = _setting_labels(trajectories)
-        for line, trajectory in enumerate(trajectories):
+    for column, (method, own) in enumerate(chosen.items()):
+        grid[0, column].set_title(method_name(method, settings.labels).replace(" (", "\n("))
+        labels = _setting_labels(own)
+        for line, trajectory in enumerate(own):
             _draw_groups(grid[line, column], rows, trajectory)
             line_style = ("-", "--", ":")[line]
             along = _along(rows, trajectory, "gap")
             style = {"color": method_color(method), "marker": MARKERS[line], "ls": line_style}
             line_with_band(grid[-1, column], along, "epoch", label=labels[line], **style)
-        for line in range(len(trajectories), n_settings):
+        for line in range(len(own), n_settings):
             grid[line, column].set_visible(False)
         grid[-1, column].axhline(0, color="black", lw=1)
         grid[-1, column].legend(loc="upper left", handlelength=1.6, borderpad=0.1, labelspacing=0.2)
@@ -166,7 +179,8 @@ def retain_gap(rows: pd.DataFrame, hp: dict) -> Figure:
     grid[-1, 0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.suptitle(
         "Retain facts of the same event (correlated) and of the rest of the life (other)\n"
-        f"along unlearning; epoch 0 = finetuned, bands = {intervals(hp)} over people"
+        "along unlearning; epoch 0 = finetuned, "
+        f"bands = {intervals(settings.confidence)} over people"
         + missing_note(int(rows["value"].isna().sum()))
     )
     handles = [
@@ -178,12 +192,12 @@ def retain_gap(rows: pd.DataFrame, hp: dict) -> Figure:
     return figure
 
 
-def settings_by_method(rows: pd.DataFrame, wanted: list[str] | None) -> dict[str, list[str]]:
+def settings_by_method(rows: pd.DataFrame, wanted: Sequence[str] = ()) -> dict[str, list[str]]:
     """Method → its trajectories: those wanted, else up to three spread over learning rates."""
     unlearned = select(rows[rows["method"].notna()], "no unlearned model among the rows")
     unlearned = unlearned.assign(trajectory=unlearned["model"].map(trajectory_of))
-    if wanted is not None:
-        unlearned = select(unlearned, "check the configured trajectories", trajectory=wanted)
+    if wanted:
+        unlearned = select(unlearned, "check the configured trajectories", trajectory=list(wanted))
     ordered = unlearned.sort_values(["learning_rate", "trajectory"])
     chosen = {}
     for method, members in ordered.groupby("method"):
@@ -224,14 +238,16 @@ def _draw_groups(axes: Axes, rows: pd.DataFrame, trajectory: str) -> None:
     )
 
 
-def quantize_recovery(rows: pd.DataFrame, hp: dict) -> Figure:
+def quantize_recovery(
+    rows: pd.DataFrame, settings: PlotSettings, metric: str = "slot_accuracy"
+) -> Figure:
     """The forget set under quantization, and the share of what was forgotten that comes back.
 
     Args:
         rows: of `quantize_results.json`.
-        hp: `metric` (slot_accuracy).
+        settings: of the figure.
+        metric: its name in the table.
     """
-    metric = hp.get("metric", "slot_accuracy")
     sf = select(rows, "a summary of quantized models is needed", set="sf")
     scores = select(sf, "check the configured metric", metric=metric)
     recovery = select(sf, "no unlearned models among them?", metric="recovery", of=metric)
@@ -239,8 +255,9 @@ def quantize_recovery(rows: pd.DataFrame, hp: dict) -> Figure:
     figure, grid = new_figure(2, len(levels), 7.4, sharex=True, sharey="row")
     for column, level in enumerate(levels):
         grid[0, column].set_title(f"{level} unlearning")
-        _draw_precisions(grid[0, column], scores[scores["level"] == level], "full")
-        _draw_precisions(grid[1, column], recovery[recovery["level"] == level], "int8")
+        for height, points, first in ((0, scores, "full"), (1, recovery, "int8")):
+            points = points[points["level"] == level]
+            _draw_precisions(grid[height, column], points, first, settings.labels)
         for height in (0, 1):
             grid[1, column].axhline(height, color=".3", lw=1, ls="--" if height else "-")
     handles = [
@@ -258,7 +275,7 @@ def quantize_recovery(rows: pd.DataFrame, hp: dict) -> Figure:
     grid[1, 0].set_ylabel("recovery, % of the forgotten\ncomes back →")
     figure.suptitle(
         "What quantization brings back: 0 % = stays forgotten, 100 % = as finetuned,\n"
-        f"n/a = too little was forgotten; bars = {intervals(hp)} over people"
+        f"n/a = too little was forgotten; bars = {intervals(settings.confidence)} over people"
     )
     legend_below(figure, handles, columns=3)
     return figure
@@ -270,7 +287,9 @@ def ordered_levels(levels: pd.Series) -> list[str]:
     return sorted(found, key=lambda level: LEVELS.index(level) if level in LEVELS else len(LEVELS))
 
 
-def _draw_precisions(axes: Axes, points: pd.DataFrame, first: str) -> None:
+def _draw_precisions(
+    axes: Axes, points: pd.DataFrame, first: str, labels: Mapping[str, str]
+) -> None:
     """A point per method (x) and precision (colour, shifted), with its interval."""
     models = list(dict.fromkeys(points["model"]))
     precisions = list(PRECISIONS)[list(PRECISIONS).index(first) :]
@@ -283,7 +302,7 @@ def _draw_precisions(axes: Axes, points: pd.DataFrame, first: str) -> None:
             shift = 0.18 * (number - (len(precisions) - 1) / 2)
             if precision in of_model.index:
                 _draw_precision(axes, x + shift, of_model.loc[[precision]], precision)
-    axes.set_xticks(range(len(models)), [_short_names(models)[m] for m in models])
+    axes.set_xticks(range(len(models)), _short_names(models, labels))
     axes.set_xlim(-0.5, len(models) - 0.5)
     axes.grid(False, axis="x")
 
@@ -298,15 +317,15 @@ def _draw_precision(axes: Axes, x: float, row: pd.DataFrame, precision: str) -> 
     axes.errorbar([x], value, yerr=errors_of(row), markersize=7, elinewidth=2, **style)
 
 
-def _short_names(models: list[str]) -> dict[str, str]:
-    """Method in capitals; with its settings where a method occurs twice."""
+def _short_names(models: list[str], labels: Mapping[str, str]) -> list[str]:
+    """For each model its method in capitals; with its settings where a method occurs twice."""
     methods = [model.split("/")[1] for model in models]
-    return {
-        model: method.upper()
+    return [
+        method.upper()
         if methods.count(method) == 1
-        else trajectory_name(trajectory_of(model)).replace(", ", "\n")
+        else trajectory_name(trajectory_of(model), labels).replace(", ", "\n")
         for model, method in zip(models, methods, strict=True)
-    }
+    ]
 
 
 def _quantize_references(panels: list[Axes], scores: pd.DataFrame) -> list[Line2D]:

@@ -5,7 +5,7 @@ that width. Colours are seaborn's colour-blind palette; references are grey or b
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import matplotlib
@@ -25,8 +25,6 @@ from excise.unlearning.axes import SHORT
 
 WIDTH = 8.0  # inches
 METHODS = ("ga", "gd", "npo", "simnpo", "idk_dpo", "rmu", "task_vector")  # for their colours
-LABELS: dict[str, str] = {}
-"""Method → label from its file, such as `GA (gradient ascent)`; a plot program fills it."""
 SET_NAMES = {
     "sf": "forget",
     "correlated": "correlated retain",
@@ -78,9 +76,9 @@ def method_color(method: str) -> tuple:
     return PALETTE[METHODS.index(method) if method in METHODS else rest]
 
 
-def method_name(method: str) -> str:
+def method_name(method: str, labels: Mapping[str, str]) -> str:
     """How a method is written: `GA (gradient ascent)`; without a label in capitals."""
-    return LABELS.get(method, method.upper())
+    return labels.get(method, method.upper())
 
 
 def trajectory_of(model: str) -> str:
@@ -88,10 +86,10 @@ def trajectory_of(model: str) -> str:
     return "/".join(model.removeprefix("unlearn/").split("/")[:2])
 
 
-def trajectory_name(trajectory: str) -> str:
+def trajectory_name(trajectory: str, labels: Mapping[str, str]) -> str:
     """`npo/lr0.0002_beta0.1` → `NPO, lr 0.0002, β 0.1`."""
     method, settings = trajectory.split("/")
-    return f"{method_name(method).split(' (')[0]}, {settings_name(settings)}"
+    return f"{method_name(method, labels).split(' (')[0]}, {settings_name(settings)}"
 
 
 def settings_name(settings: str) -> str:
@@ -154,9 +152,9 @@ def legend_below(figure: Figure, handles: Iterable, columns: int) -> None:
     figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, frameon=False)
 
 
-def intervals(hp: dict) -> str:
-    """What bars and bands are; `hp.confidence` is that of the summaries (0.95)."""
-    return f"{100 * hp.get('confidence', 0.95):g} % intervals"
+def intervals(confidence: float) -> str:
+    """What bars and bands are: 0.95 → `95 % intervals`."""
+    return f"{100 * confidence:g} % intervals"
 
 
 def missing_note(missing: int) -> str:

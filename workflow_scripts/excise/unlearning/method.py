@@ -10,6 +10,9 @@ A method is one Python file:
   defaults, the names of trajectories and the columns of results come from this class.
 - `needs(settings)`: what one step must hold, as `Needs`. Without it: the forget batch.
 - `loss(step, settings)`: the scalar to minimise, from a `Step`. It changes nothing.
+- `check(settings, model_config)`, optional: raises `excise.errors.InputError` if the settings do
+  not fit the model. `model_config` is the content of its config.json. Excise calls it before the
+  first job.
 - `prepare(start, settings)`, optional: what is computed once before the first step.
 - `checkpoint(finetuned, trained, settings)`, optional: the adapter to save in place of the
   trained one, by arithmetic on both.

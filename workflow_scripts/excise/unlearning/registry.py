@@ -10,7 +10,7 @@ import importlib
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +38,7 @@ class Method:
     Settings: type
     loss: Callable
     needs: Callable[[Any], Needs]
+    check: Callable[[Any, Mapping[str, Any]], None] | None = None
     prepare: Callable | None = None
     checkpoint: Callable | None = None
 
@@ -46,6 +47,10 @@ class Method:
         """Hyperparameter → short name in the names of trajectories, in the order of `Settings`."""
         fields = dataclasses.fields(self.Settings)
         return {field.name: SHORT.get(field.name, field.name) for field in fields}
+
+    def keeps_finetuned(self, settings: Any) -> bool:
+        """Whether a job holds a copy of the finetuned adapter beside the trained one."""
+        return bool(self.needs(settings).finetuned) or self.checkpoint is not None
 
 
 def names() -> list[str]:
@@ -119,7 +124,7 @@ def _described(module: ModuleType, name: str, path: Path) -> Method:
             f'{path}: FORGET_REDUCTION: missing; needed: a text such as "token mean" or '
             '"sequence sum"'
         )
-    for optional in ("needs", "prepare", "checkpoint"):
+    for optional in ("needs", "check", "prepare", "checkpoint"):
         if not callable(getattr(module, optional, len)):
             raise InputError(f"{path}: {optional}: not a function")
     method = Method(
@@ -130,6 +135,7 @@ def _described(module: ModuleType, name: str, path: Path) -> Method:
         Settings=settings,
         loss=module.loss,
         needs=getattr(module, "needs", lambda _settings: Needs()),
+        check=getattr(module, "check", None),
         prepare=getattr(module, "prepare", None),
         checkpoint=getattr(module, "checkpoint", None),
     )

@@ -120,7 +120,7 @@ class StepReader:
         if self.needs.reference_sums:
             sums = [inputs.reference[record["id"]] for record in inputs.forget]
             self.reference = torch.tensor(sums, device=model.device)
-        if self.needs.finetuned or method.checkpoint:
+        if method.keeps_finetuned(hyperparameters):
             model.remember_finetuned()
         self.prepared = None
         if method.prepare:

@@ -6,11 +6,13 @@ the end: report again. The common.smk makes one `Hooks`; tests make it with stan
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from excise.config.messages import Source
+from excise.config.trajectories import check_methods_fit
 from excise.errors import InputError
 from excise.slurm import job_request, start
 from excise.workflow import result_checks
@@ -34,16 +36,22 @@ def model_trial(study: Study) -> tuple[str, dict, str, str]:
     return study.base_folder(), study.model_check_settings(), program, VERDICTS
 
 
-def check_surroundings(study: Study, builds_base: bool, warn: Callable[[str], None]) -> None:
-    """Check that folders can be written and that the base model is one.
+def check_surroundings(
+    study: Study,
+    builds_base: bool,
+    warn: Callable[[str], None],
+    sources: Sequence[Source] = (),
+) -> None:
+    """Check that folders can be written, and that the base model is one and fits the experiment.
 
     Args:
         study: the study.
         builds_base: whether this run makes the base model.
         warn: called with a fault of the model that an earlier run found.
+        sources: who set which key of the config, for error messages.
 
     Raises:
-        InputError: a folder or the model is at fault.
+        InputError: a folder, the model or a setting that must fit the model is at fault.
     """
     config = study.config
     for name, folder in config["pathvars"].items():
@@ -54,6 +62,7 @@ def check_surroundings(study: Study, builds_base: bool, warn: Callable[[str], No
     if model_files(folder) and not builds_base:  # a hub model is there from the second run on
         targets = config["lora"]["target_modules"]
         check_model_fits(folder, targets, config["representations"]["middle_layer"])
+        check_methods_fit(config, folder, sources)
         if fault := known_fault(*model_trial(study)):  # a dry run should say this too
             warn(f"A run with this model will stop before its first job: {fault}")
 

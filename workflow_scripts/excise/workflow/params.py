@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from excise.benchmark.limits import RedTeamLimits, ValidationLimits
+from excise.config.schema import defaults_of
 from excise.config.trajectories import labels_of
 from excise.evaluation.settings import (
     EmbeddingSettings,
@@ -17,8 +18,8 @@ from excise.evaluation.settings import (
     QuantizationSettings,
     RepresentationSettings,
 )
+from excise.evaluation.tables.settings import DriftSettings, RecoverySettings, SummarySettings
 from excise.generation.settings import (
-    AuthorSettings,
     BudgetSettings,
     JudgedCases,
     ParaphraseSettings,
@@ -26,9 +27,12 @@ from excise.generation.settings import (
     PretrainingSettings,
     PreviewSettings,
     QuestionSettings,
+    TextSettings,
     TwinSettings,
+    WritingLimits,
 )
 from excise.modeling.settings import Float32Settings, ModelCheckSettings, ModelSettings
+from excise.plots.settings import PlotSettings
 from excise.red_team.settings import GateSettings, JudgeSettings, SelectionSettings
 from excise.settings import as_dict, from_sections
 from excise.training.settings import FinetuningSettings, TrainingSettings
@@ -60,12 +64,18 @@ class Params(Models):
         llm = self.config["generation"].get("llm", {})
         return {key: value for key, value in llm.items() if key in MODEL_KEYS}
 
+    def writing_limits(self) -> dict:
+        """What a model's texts are held to while it writes: defaults, whatever the config says."""
+        sections = defaults_of("validation"), defaults_of("red_team")
+        return as_dict(from_sections(WritingLimits, *sections))
+
     def _generation(self) -> dict:
         """Section `generation` as the authors need it."""
         generation = self.config["generation"]
         writes = self.asks_model()
         reserve = generation["llm"][RESERVE] if writes else 0.0
-        return generation | {"llm": self.model_keys() if writes else None, "reserve": reserve}
+        llm, limits = (self.model_keys(), self.writing_limits()) if writes else (None, None)
+        return generation | {"llm": llm, "limits": limits, "reserve": reserve}
 
     def people_settings(self) -> str:
         """Who is drawn; if a model writes, a few more, since it may leave some out."""
@@ -73,7 +83,7 @@ class Params(Models):
 
     def facts_settings(self) -> str:
         """Who writes the facts."""
-        return as_json(from_sections(AuthorSettings, self._generation()))
+        return as_json(from_sections(TextSettings, self._generation()))
 
     def question_settings(self) -> str:
         """How the facts are asked."""
@@ -247,17 +257,29 @@ class Params(Models):
 
     def plot_settings(self) -> str:
         """How figures write the methods, and the coverage that their titles state."""
-        return self.summary_settings(labels=labels_of(self.trajectories))
+        labels = {"labels": labels_of(self.trajectories)}
+        return as_json(from_sections(PlotSettings, self.config["evaluation"], labels))
 
-    def summary_settings(self, **more: Any) -> str:
-        """How intervals are made, and which checkpoints stand for which level."""
-        return as_json({"confidence": self.config["evaluation"]["confidence"]} | more)
+    def _levels(self) -> dict:
+        """The checkpoints that stand for each level of unlearning."""
+        return {"levels": self.config["evaluation"]["checkpoints"]}
+
+    def summary_settings(self, marks_levels: bool = True) -> str:
+        """How intervals are made, and which checkpoints stand for which level, if any do."""
+        levels = self._levels() if marks_levels else {"levels": None}
+        return as_json(from_sections(SummarySettings, self.config["evaluation"], levels))
+
+    def recovery_settings(self) -> str:
+        """The same for the quantized models, and their precisions."""
+        sections = self.config["evaluation"], self._levels(), self.config["quantization"]
+        return as_json(from_sections(RecoverySettings, *sections))
 
     def drift_settings(self, wildcards) -> str:
-        """Which layer a table of drift is about."""
+        """How intervals are made, and which layer a table of drift is about."""
         named = {"repr_layers": "all", "repr_results": "last"}
         number = wildcards.table.rpartition("_")[2]
-        return self.summary_settings(layer=named.get(wildcards.table) or int(number))
+        layer = {"layer": named.get(wildcards.table) or int(number)}
+        return as_json(from_sections(DriftSettings, self.config["evaluation"], layer))
 
     def result_config(self, *sections: str, **parts: list[str]) -> str:
         """The part of the config in a result's header: whole sections, or some keys of one."""

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from excise.errors import InputError
+from excise.modeling.config_file import number_of_blocks
 from excise.modeling.packed_weights import quantized_already, tensor_headers
 from excise.modeling.weight_files import check_weight_files
 from excise.records import read_json
@@ -153,8 +154,7 @@ def _check_targets(folder: Path, targets: str | list[str]) -> None:
 
 
 def _check_middle_layer(folder: Path, middle_layer: int) -> None:
-    config = read_json(folder / "config.json")
-    layers = config.get("num_hidden_layers") or config.get("n_layer")  # n_layer: GPT-2's word
+    layers = number_of_blocks(read_json(folder / "config.json"))
     if layers and middle_layer > layers:
         raise InputError(
             f"representations.middle_layer: found {middle_layer}; "

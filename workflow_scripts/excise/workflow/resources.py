@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from excise.unlearning.method import Needs
+
 # Floating-point operations per second that such programs reach, far below the peak of the hardware.
 # GPU: a tenth of an A100's peak in bf16. CPU: a fifth to a tenth of what the embedded model reaches
 # on two cores with AMX, where it trains on 11,000 tokens/s.
@@ -47,9 +49,14 @@ STAGES = (
     *("select_wrong_answers", "ask_about_names", "compare_gradients", "embed_texts"),
     *("evaluate", "quantize", "represent"),
 )
+# Parameters of an adapter, relative to the model: rank 64 on all matrices of a model of 1.5e9. A
+# method that reads the finetuned model holds its adapter, and the trained one during each reading.
+ADAPTER_SHARE = 0.05
+COPIES_OF_ADAPTERS = 2
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 SIZE_IN_NAME = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z])")
 SIZE_UNKNOWN = 8e9
+NOTHING = Needs()
 
 
 def parameters(folder: str | Path, name: str = "") -> float:
@@ -85,21 +92,26 @@ def _tensor_sizes(path: Path) -> int:
     return sum(math.prod(one["shape"]) for key, one in header.items() if key != "__metadata__")
 
 
-def memory_mb(kind: str, config: dict, size: float) -> int:
+def memory_mb(kind: str, config: dict, size: float, keeps_finetuned: bool = False) -> int:
     """Main memory of a model job in MB.
 
     Args:
         kind: a key of `COPIES`.
         config: the checked config.
         size: number of the model's parameters.
+        keeps_finetuned: whether the method of a trajectory needs the finetuned model beside the
+            trained one.
     """
     width, copies = COPIES[kind]
     width = width or BYTES[config["model"]["dtype"]]
     cuda = CUDA_MB if config["resources"]["gpu"] else 0
-    return math.ceil(PROGRAM_MB + cuda + size * width * copies / 1e6)
+    adapters = COPIES_OF_ADAPTERS * ADAPTER_SHARE * BYTES["float32"] if keeps_finetuned else 0
+    return math.ceil(PROGRAM_MB + cuda + size * (width * copies + adapters) / 1e6)
 
 
-def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[int]) -> float:
+def estimated_minutes(
+    stage: str, config: dict, size: float, epochs: Sequence[int], needs: Needs = NOTHING
+) -> float:
     """Estimated minutes of computation of a job, without its start; may be off by a small factor.
 
     Args:
@@ -107,6 +119,7 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
         config: the checked config.
         size: number of the model's parameters.
         epochs: epochs at which a trajectory is saved; empty for other jobs.
+        needs: what a step of the trajectory reads; ignored for other jobs.
     """
     people = config["generation"]["people"]
     phrasings = config["generation"]["forget_paraphrases"]
@@ -121,7 +134,7 @@ def estimated_minutes(stage: str, config: dict, size: float, epochs: Sequence[in
             config, size, facts * config["finetuning"]["epochs"]
         ),
         "reference_logprobs": lambda: _scoring(config, size, 6 * people),
-        "unlearn": lambda: _training(config, size, 12 * people * max(epochs, default=1)),
+        "unlearn": lambda: _unlearning(config, size, 6 * people * max(epochs, default=1), needs),
         "select_wrong_answers": lambda: (
             _scoring(config, size, facts * (1 + config["generation"]["perturbed_candidates"]))
             * unexposed_models
@@ -157,6 +170,16 @@ def _speed(config: dict) -> float:
 
 def _training(config: dict, size: float, sequences: int) -> float:
     return 6 * size * TOKENS * sequences / _speed(config)
+
+
+def _unlearning(config: dict, size: float, items: int, needs: Needs) -> float:
+    """A step trains on forget items, and on as many of each other batch that the method needs.
+
+    The finetuned model reads a batch without gradients.
+    """
+    trained = 1 + needs.retain + needs.alternatives
+    read = _scoring(config, size, items * len(needs.finetuned))
+    return _training(config, size, items * trained) + read
 
 
 def _scoring(config: dict, size: float, sequences: int) -> float:

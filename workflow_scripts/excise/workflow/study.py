@@ -6,7 +6,9 @@ Snakemake, so tests call them with plain configs. Parsed in every job: no torch 
 
 from collections.abc import Sequence
 
+from excise.config.trajectories import keeps_finetuned, needs_of
 from excise.plots.figures import FIGURES
+from excise.unlearning.method import Needs
 from excise.workflow.imports import import_closure
 from excise.workflow.models import PROGRAMS
 from excise.workflow.params import Params
@@ -83,19 +85,42 @@ class Study(Params):
         hub = self.config["model"]["hub"]
         return parameters(self.base_folder(), hub["repo"] if hub else "")
 
-    def memory_mb(self, kind: str) -> int:
-        """Main memory of a model job in MB, as configured or from the model's size."""
-        given = self.config["resources"]["mem_mb"]
-        return given or memory_mb(kind, self.config, self.model_size())
+    def memory_mb(self, kind: str, trajectory: str | None = None) -> int:
+        """Main memory of a model job in MB, as configured or estimated.
 
-    def estimate(self, stage: str, epochs: Sequence[int] = ()) -> float:
-        """Minutes that a model job is estimated to take."""
-        return estimated_minutes(stage, self.config, self.model_size(), epochs)
+        Args:
+            kind: a key of `excise.workflow.resources.COPIES`.
+            trajectory: the one that the job is about, if it is about one.
+        """
+        if given := self.config["resources"]["mem_mb"]:
+            return given
+        trains = kind == "train" and trajectory is not None
+        keeps = trains and keeps_finetuned(self.trajectories[trajectory])
+        return memory_mb(kind, self.config, self.model_size(), keeps)
 
-    def minutes(self, stage: str, epochs: Sequence[int] = ()) -> int:
+    def estimate(
+        self, stage: str, epochs: Sequence[int] = (), trajectory: str | None = None
+    ) -> float:
+        """Minutes that a model job is estimated to take.
+
+        Args:
+            stage: one of `excise.workflow.resources.STAGES`.
+            epochs: epochs at which a trajectory is saved.
+            trajectory: the one that the job is about; without it, the longest one of these epochs.
+        """
+        needs = [Needs()]
+        if stage == "unlearn" and trajectory is not None:
+            needs = [needs_of(self.trajectories[trajectory])]
+        elif stage == "unlearn":
+            alike = [one for one in self.trajectories.values() if one["epochs"] == list(epochs)]
+            needs = list(map(needs_of, alike)) or needs
+        size = self.model_size()
+        return max(estimated_minutes(stage, self.config, size, epochs, one) for one in needs)
+
+    def minutes(self, stage: str, epochs: Sequence[int] = (), trajectory: str | None = None) -> int:
         """Wall time of a model job: as configured, or three times the estimate."""
         given = self.config["resources"]["runtime"]
-        return given or round(3 * self.estimate(stage, epochs)) + 10
+        return given or round(3 * self.estimate(stage, epochs, trajectory)) + 10
 
     def estimate_of_rule(self, name: str) -> float | None:
         """The estimate of a rule's jobs in minutes; None for a rule without a model."""

@@ -14,10 +14,11 @@ import pandas as pd
 from excise.benchmark.completeness import check_ids
 from excise.benchmark.items import HIDDEN_STATE_SETS, Item
 from excise.errors import InputError
-from excise.evaluation.reading import confidence_of, people_of, read_items
+from excise.evaluation.reading import people_of, read_items
 from excise.evaluation.results import estimate_columns, model_columns
 from excise.evaluation.statistics import ANGLE, DRIFT, Estimate, mean_intervals
 from excise.evaluation.tables.common import BASIC_NOTES, SETS
+from excise.evaluation.tables.settings import DriftSettings
 
 DRIFT_NOTES = [
     *BASIC_NOTES,
@@ -30,18 +31,21 @@ DRIFT_NOTES = [
 
 
 def summarize_representations(
-    repr_dir: Path, models: list[str], hp: dict, asked: dict[str, Item] | None = None
+    repr_dir: Path,
+    models: list[str],
+    settings: DriftSettings,
+    asked: dict[str, Item] | None = None,
 ) -> list[dict]:
-    """Rows of drift and angle per model × set × position, at `hp.layer`.
+    """Rows of drift and angle per model × set × position, at the layer of the settings.
 
-    `hp.layer` is a number, "last" or "all". Every model's drift is measured from
-    `hp.reference` (finetuned), except that of later oracles: from the first oracle of `models`.
-    Those give the noise floor.
+    Every model's drift is measured from finetuned, except that of later oracles: from the first
+    oracle of `models`. Those give the noise floor.
 
     Raises:
-        InputError: a model's records are missing, broken or not those that belong there.
+        InputError: a model's records are missing, broken or not those that belong there; no such
+            layer.
     """
-    confidence, layer = confidence_of(hp), hp.get("layer", "all")
+    confidence, layer = settings.confidence, settings.layer
     floors = noise_floors(repr_dir, models, layer, confidence)
     expected, whose = None, "the first model's records" if asked is None else "the benchmark"
     rows = []
@@ -50,7 +54,7 @@ def summarize_representations(
         expected = expected or _states(items) if asked is None else _states_of(items, asked)
         check_ids(repr_dir / model / "items.jsonl", _states(items), expected, whose)
         columns = model_columns(model)
-        columns["reference"] = reference_of(model, models, hp.get("reference", "finetuned"))
+        columns["reference"] = reference_of(model, models)
         for row in drift_rows(items, layer, confidence):
             floor = floors.get((row["set"], row["position"], row["metric"], row["layer"]))
             rows.append(columns | row | floor_columns(row, floor))
@@ -91,9 +95,9 @@ def _states_of(items: pd.DataFrame, asked: dict[str, Item]) -> list[str]:
     ]
 
 
-def reference_of(model: str, models: list[str], reference: str = "finetuned") -> str:
+def reference_of(model: str, models: list[str]) -> str:
     """The model that `model`'s drift is measured from."""
-    return _first_oracle(models) if model in _later_oracles(models) else reference
+    return _first_oracle(models) if model in _later_oracles(models) else "finetuned"
 
 
 def _first_oracle(models: Iterable[str]) -> str:

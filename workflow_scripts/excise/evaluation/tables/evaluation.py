@@ -16,11 +16,12 @@ from excise.evaluation.metrics.interface import (
     TwoSetMetric,
 )
 from excise.evaluation.metrics.registry import METRICS
-from excise.evaluation.reading import confidence_of, people_of, read_complete
+from excise.evaluation.reading import people_of, read_complete
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import Estimate, jackknife_interval
 from excise.evaluation.tables.common import BASIC_NOTES, SETS
 from excise.evaluation.tables.estimates import estimate_metric
+from excise.evaluation.tables.settings import SummarySettings
 from excise.evaluation.tables.token_columns import with_tokens
 
 EVAL_NOTES = [
@@ -52,10 +53,13 @@ References = Mapping[str, Sequence[pd.DataFrame]]
 
 
 def summarize_eval(
-    eval_dir: Path, models: list[str], hp: dict, asked: dict[str, Item] | None = None
+    eval_dir: Path,
+    models: list[str],
+    settings: SummarySettings,
+    asked: dict[str, Item] | None = None,
 ) -> list[dict]:
-    """Rows of every model × set × metric; `hp.levels` names the checkpoints of each level."""
-    confidence, levels = confidence_of(hp), checkpoint_levels(hp.get("levels", {}))
+    """Rows of every model × set × metric."""
+    confidence, levels = settings.confidence, checkpoint_levels(settings.levels)
     baselines = [model for model in models if model == "finetuned" or model.startswith("oracle/")]
     known = dict(read_answers(eval_dir, baselines, asked))
     rows = []

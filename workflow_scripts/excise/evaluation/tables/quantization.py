@@ -1,6 +1,6 @@
 """The quantization table: what was forgotten, and what comes back at low precision."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +12,12 @@ from excise.errors import InputError
 from excise.evaluation.metrics.likelihood import probability
 from excise.evaluation.metrics.rouge import rouge_l_recall
 from excise.evaluation.metrics.slot import slot_accuracy
-from excise.evaluation.reading import (
-    confidence_of,
-    people_of,
-    read_complete,
-    read_items,
-)
+from excise.evaluation.reading import people_of, read_complete, read_items
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import MINIMUM_FORGOTTEN, Estimate, recovery_interval
 from excise.evaluation.tables.common import BASIC_NOTES
 from excise.evaluation.tables.evaluation import metric_rows, read_answers
+from excise.evaluation.tables.settings import RecoverySettings
 from excise.evaluation.tables.token_columns import with_tokens
 from excise.records import read_json
 
@@ -47,7 +43,7 @@ def summarize_quantize(
     quantize_dir: Path,
     eval_dir: Path,
     models: list[str],
-    hp: dict,
+    settings: RecoverySettings,
     asked: dict[str, Item] | None = None,
 ) -> tuple[list[dict], list[str]]:
     """Rows of every model × precision × set × metric, the recoveries, the size of the update.
@@ -58,14 +54,14 @@ def summarize_quantize(
     Returns:
         The rows, and notes on what could not be run.
     """
-    confidence, levels = confidence_of(hp), checkpoint_levels(hp.get("levels", {}))
+    confidence, levels = settings.confidence, checkpoint_levels(settings.levels)
     ((_, finetuned),) = read_complete(eval_dir, ["finetuned"], asked)
     rows, notes = [], []
     for model, full in read_answers(eval_dir, models, asked):
         columns = model_columns(model) | {"level": levels.get(model), "of": None}
         weights = read_json(quantize_dir / model / "weights.json")
         versions = {"full": full}
-        for precision in hp["precisions"]:
+        for precision in settings.precisions:
             path = quantize_dir / model / f"{precision}.jsonl"
             versions[precision] = read_items(path)
             if precision not in weights.get("unsupported", {}):
@@ -82,7 +78,7 @@ def summarize_quantize(
                 noise = weights.get("batch_noise", {}).get(precision, {})
                 found += recovery_rows(items, full, finetuned, confidence, noise)
             rows += [columns | {"precision": precision} | row for row in found]
-        rows += [columns | row for row in weight_rows(weights, hp["precisions"])]
+        rows += [columns | row for row in weight_rows(weights, settings.precisions)]
         notes += share_notes(weights)
     return rows, list(dict.fromkeys(notes))
 
@@ -146,7 +142,7 @@ def _same_questions(items: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
     return items.loc[wanted.index]
 
 
-def weight_rows(weights: dict, precisions: list[str]) -> Iterator[dict]:
+def weight_rows(weights: dict, precisions: Sequence[str]) -> Iterator[dict]:
     """The relative size of the update, ‖ΔW‖/‖W‖, and the adapted and quantized shares.
 
     Args:

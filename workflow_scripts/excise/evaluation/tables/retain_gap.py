@@ -12,11 +12,12 @@ from excise.evaluation.metrics.likelihood import probability
 from excise.evaluation.metrics.rouge import rouge_l_f1, rouge_l_recall
 from excise.evaluation.metrics.slot import slot_accuracy
 from excise.evaluation.metrics.truth_ratio import win_rate
-from excise.evaluation.reading import confidence_of, read_complete
+from excise.evaluation.reading import read_complete
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import Estimate, difference_interval
 from excise.evaluation.tables.common import BASIC_NOTES
 from excise.evaluation.tables.estimates import estimate_metric
+from excise.evaluation.tables.settings import SummarySettings
 
 GAP_NOTES = [
     *BASIC_NOTES,
@@ -29,10 +30,13 @@ METRICS = (rouge_l_recall, rouge_l_f1, slot_accuracy, probability, win_rate)
 
 
 def compare_retain(
-    eval_dir: Path, models: list[str], hp: dict, asked: dict[str, Item] | None = None
+    eval_dir: Path,
+    models: list[str],
+    settings: SummarySettings,
+    asked: dict[str, Item] | None = None,
 ) -> list[dict]:
     """Rows of correlated, other and their paired gap, per model × metric and per slot."""
-    confidence, levels = confidence_of(hp), checkpoint_levels(hp.get("levels", {}))
+    confidence, levels = settings.confidence, checkpoint_levels(settings.levels)
     rows = []
     for model, items in read_complete(eval_dir, models, asked):
         columns = model_columns(model) | {"level": levels.get(model), "slot": None, "partner": None}

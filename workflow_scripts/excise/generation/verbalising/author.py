@@ -5,7 +5,7 @@ from pathlib import Path
 
 from excise.errors import InputError
 from excise.generation.offline_author import by_person
-from excise.generation.settings import BudgetSettings
+from excise.generation.settings import BudgetSettings, WritingLimits
 from excise.generation.verbalising import facts as facts_part
 from excise.generation.verbalising import forget_paraphrased as forget_paraphrased_part
 from excise.generation.verbalising import profiles as profiles_part
@@ -35,6 +35,7 @@ class ModelAuthor:
         journal: the journal of the part, with requests and answers.
         llm: config section `generation.llm`.
         whole: what the author must know of the whole dataset.
+        limits: what the texts are held to; None for the profiles.
         may_leave_out_all: whether it is no error if all people stay without a text.
 
     Raises:
@@ -48,13 +49,14 @@ class ModelAuthor:
         journal: str | Path,
         llm: dict,
         whole: BudgetSettings,
+        limits: WritingLimits | None,
         may_leave_out_all: bool = False,
     ):
         self.part, self.prompt_file, self.journal = part, Path(prompt), Path(journal)
         self.refused_file = self.journal.with_name("refused.json")
         self.prompt = read_prompt(prompt, PARTS[part].PLACEHOLDERS)
         self.settings = load_settings(llm)
-        self.whole = whole
+        self.whole, self.limits = whole, limits
         self.needed = 0 if may_leave_out_all else whole.people
         self.session = Session(self.settings, self.journal)
         self.report: dict = {}
@@ -121,7 +123,7 @@ class ModelAuthor:
         """Write fact records, each with a sentence."""
         profiles = {person["person_id"]: person for person in people}
         drawn = {person_id: facts_of(person) for person_id, person in profiles.items()}
-        facts, answers = facts_part.write_sentences(self.asker, profiles, drawn)
+        facts, answers = facts_part.write_sentences(self.asker, profiles, drawn, self.limits)
         self._stop_at_refusals(profiles, answers)
         self._settle(profiles, facts, answers)
         return facts
@@ -133,7 +135,7 @@ class ModelAuthor:
         grouped = by_person(facts)
         draw_wrong_values = QuestionWriter(people, seed, candidates).wrong_values
         records, answers = qa_part.write_questions(
-            self.asker, people, grouped, draw_wrong_values, seed
+            self.asker, people, grouped, draw_wrong_values, seed, self.limits
         )
         self._stop_at_refusals({person_id: people[person_id] for person_id in grouped}, answers)
         self._settle(grouped, records, answers)
@@ -145,7 +147,7 @@ class ModelAuthor:
         """Write paraphrased questions about the forget facts among question records."""
         grouped = by_person(qa)
         records, answers = forget_paraphrased_part.write_paraphrases(
-            self.asker, people, grouped, count
+            self.asker, people, grouped, count, self.limits
         )
         self._stop_at_refusals({person_id: people[person_id] for person_id in grouped}, answers)
         self._settle(grouped, records, answers)

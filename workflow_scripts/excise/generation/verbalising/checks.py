@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from excise.benchmark.asked_for import ASK_WITH, VALUE_NOUN, asked_for
-from excise.benchmark.limits import WRITING_LIMITS
 from excise.benchmark.slot_cues import fit, rival, unclear
 from excise.generation.exchange import occurrences, starts_sentence
+from excise.generation.settings import WritingLimits
 from excise.generation.verbalising.meanings import meaning
 from excise.generation.verbalising.pools import other_value, without
 from excise.text.incident_words import incident_word
@@ -125,25 +125,30 @@ def too_long(text: str, longest: int) -> list[str]:
     return [f"has {count} words; write at most {longest}"] if count > longest else []
 
 
-def incident_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]:
+def incident_faults(
+    text: str, fact: dict, others: Iterable[dict], limits: WritingLimits
+) -> list[str]:
     """Faults if a text about a retain fact reveals the incident, by its words or its values."""
     if word := incident_word(text, (fact["value"], fact["name"])):
         return [f"must not speak of the offence: leave out “{word}”"]
     for other in others:
         if other["group"] != "sf":
             continue
-        if leak := leaked(other, text, fact["name"], WRITING_LIMITS.leak_ratio):
+        if leak := leaked(other, text, fact["name"], limits.leak_ratio):
             return [f"must not hint at the offence: leave out “{leak}”"]
     return []
 
 
-def statement_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]:
+def statement_faults(
+    text: str, fact: dict, others: Iterable[dict], limits: WritingLimits
+) -> list[str]:
     """Find faults in a sentence that states a fact: an answer or a paraphrase.
 
     Args:
         text: the sentence.
         fact: its fact record.
         others: the person's other facts.
+        limits: what the text is held to.
     """
     others = list(others)
     own = fact["value"], fact["name"]
@@ -159,7 +164,7 @@ def statement_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]
     elif not faults and not states(text, fact["value"], fact["value_type"], subject=fact["name"]):
         faults.append(f"must say plainly that it is “{fact['value']}”: no doubt and no list")
     if fact["group"] != "sf":
-        faults += incident_faults(text, fact, others)
+        faults += incident_faults(text, fact, others, limits)
     slots = [other["slot"] for other in others]
     if not faults and (found := rival(left, fact["slot"], slots)):
         faults.append(_other_meaning("speaks of", fact["slot"], *found))
@@ -167,7 +172,12 @@ def statement_faults(text: str, fact: dict, others: Iterable[dict]) -> list[str]
 
 
 def question_faults(
-    text: str, fact: dict, others: Iterable[dict], event: str | None, kind: str
+    text: str,
+    fact: dict,
+    others: Iterable[dict],
+    event: str | None,
+    kind: str,
+    limits: WritingLimits,
 ) -> list[str]:
     """Find faults in a question that asks for a fact's value.
 
@@ -177,6 +187,7 @@ def question_faults(
         others: the person's other facts.
         event: the kind of event that the question must mention; None: it must not mention it.
         kind: the kind of the person's event.
+        limits: what the text is held to.
     """
     others = list(others)
     faults = names_person(text, fact["name"])
@@ -197,7 +208,7 @@ def question_faults(
     if YES_NO.match(text):
         faults.append(f"must not be a yes-or-no question; ask with {ASK_WITH[fact['value_type']]}")
     if fact["group"] != "sf":
-        faults += incident_faults(text, fact, others)
+        faults += incident_faults(text, fact, others, limits)
     if not misplaced:
         faults += wrong_meaning(text, fact, [other["slot"] for other in others], kind)
     return faults
@@ -237,11 +248,14 @@ def less_fitting(one: tuple[dict, str], two: tuple[dict, str], slots: Iterable[s
     return first < second
 
 
-def premise_faults(asked: Sequence[tuple[dict, str, str]]) -> dict[str, list[str]]:
+def premise_faults(
+    asked: Sequence[tuple[dict, str, str]], limits: WritingLimits
+) -> dict[str, list[str]]:
     """Find forget questions that give their answers away, by the measure of the red team.
 
     Args:
         asked: (fact, question, answer) of one call; retain facts are ignored.
+        limits: what the questions are held to.
 
     Returns:
         slot → faults. A question is at fault if it holds `premise_max` of its answer's content
@@ -250,14 +264,10 @@ def premise_faults(asked: Sequence[tuple[dict, str, str]]) -> dict[str, list[str
     forget = [entry for entry in asked if entry[0]["group"] == "sf"]
     shares = [premise_share(question, answer, fact["name"]) for fact, question, answer in forget]
     mean = sum(shares) / len(shares) if shares else 0.0
-    limit = (
-        WRITING_LIMITS.premise_mean
-        if mean > WRITING_LIMITS.premise_mean
-        else WRITING_LIMITS.premise_max
-    )
+    limit = limits.premise_mean if mean > limits.premise_mean else limits.premise_max
     faults: dict[str, list[str]] = {}
     for share, (fact, question, answer) in zip(shares, forget, strict=True):
-        if share > limit or share >= WRITING_LIMITS.premise_max:
+        if share > limit or share >= limits.premise_max:
             common = ", ".join(f"“{w}”" for w in shared_words(question, answer, fact["name"]))
             faults.setdefault(fact["slot"], []).append(
                 f"“{question}” gives its answer away; leave out {common}"

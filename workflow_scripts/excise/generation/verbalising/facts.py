@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from excise.generation.settings import WritingLimits
 from excise.generation.verbalising.asking import Answers, Asker
 from excise.generation.verbalising.checks import cleaned, faulty, of_example, statement_faults
 from excise.generation.verbalising.meanings import detail, subject
@@ -43,25 +45,28 @@ def facts_request(call: Call, prompt: Prompt, sample: int) -> Request:
     )
 
 
-def facts_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]:
+def facts_faults(
+    call: Call, value: dict, example: Sequence[str] = (), *, limits: WritingLimits
+) -> list[str]:
     """Find faults in the sentences of one person.
 
     Args:
         call: the call.
         value: the reply.
         example: names and values of the prompt's example.
+        limits: what the texts are held to.
     """
     texts = {slot: cleaned(text) for slot, text in value["facts"].items()}
     given = [call.facts[0]["name"], *(fact["value"] for fact in call.facts)]
     faults = of_example(texts, example, given)
     for fact in call.facts:
         text, others = texts[fact["slot"]], [other for other in call.facts if other is not fact]
-        faults += faulty(fact["slot"], text, statement_faults(text, fact, others))
+        faults += faulty(fact["slot"], text, statement_faults(text, fact, others, limits))
     return faults
 
 
 def write_sentences(
-    asker: Asker, people: dict[str, dict], facts: dict[str, list[dict]]
+    asker: Asker, people: dict[str, dict], facts: dict[str, list[dict]], limits: WritingLimits
 ) -> tuple[list[dict], Answers]:
     """Write the sentences of all facts.
 
@@ -69,13 +74,14 @@ def write_sentences(
         asker: asks the model.
         people: profiles by person id.
         facts: fact records by person id.
+        limits: what the texts are held to.
 
     Returns:
         The fact records with their sentences, without people whose sentences all had faults; the
         answers.
     """
     calls = {person_id: Call(person, facts[person_id]) for person_id, person in people.items()}
-    answers = asker.ask(calls, facts_request, facts_faults)
+    answers = asker.ask(calls, facts_request, partial(facts_faults, limits=limits))
     records = []
     for person_id in people:
         if person_id not in answers.values:

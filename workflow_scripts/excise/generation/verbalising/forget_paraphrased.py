@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from rapidfuzz import fuzz
 
 from excise.benchmark.asked_for import ASK_WITH
-from excise.benchmark.limits import WRITING_LIMITS
 from excise.benchmark.slots import SLOTS
+from excise.generation.settings import WritingLimits
 from excise.generation.verbalising.asking import Answers, Asker
 from excise.generation.verbalising.checks import (
     cleaned,
@@ -27,7 +27,6 @@ from excise.text.ngrams import ngrams
 
 PLACEHOLDERS = ("data",)
 TOKENS, TOKENS_PER_QUESTION = 150, 55
-NEAR = WRITING_LIMITS.near_duplicate
 
 # The forms of paraphrased questions, in turn; trained questions have other forms (`qa`).
 PARAPHRASED_FORMS = (
@@ -115,13 +114,16 @@ def keys_of(count: int) -> list[str]:
     return [f"question_{number}" for number in range(1, count + 1)]
 
 
-def forget_paraphrased_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]:
+def forget_paraphrased_faults(
+    call: Call, value: dict, example: Sequence[str] = (), *, limits: WritingLimits
+) -> list[str]:
     """Find faults in the paraphrased questions of one person.
 
     Args:
         call: the call.
         value: the reply.
         example: names and values of the prompt's example.
+        limits: what the texts are held to.
     """
     kind, slots = call.person["event_kind"], [fact["slot"] for fact in call.facts]
     asked = [
@@ -136,15 +138,15 @@ def forget_paraphrased_faults(call: Call, value: dict, example: Sequence[str] = 
     for place, (fact, key, question) in enumerate(asked):
         others = [other for other in call.facts if other["slot"] != fact["slot"]]
         event = kind if names_event(SLOTS[fact["slot"]]) else None
-        found = question_faults(question, fact, others, event, kind)
+        found = question_faults(question, fact, others, event, kind, limits)
         earlier = [text for earlier_fact, _, text in asked[:place] if earlier_fact is fact]
-        found += trained_twin_faults(question, call, fact)
-        found += repetition_faults(question, earlier, fact)
+        found += trained_twin_faults(question, call, fact, limits)
+        found += repetition_faults(question, earlier, fact, limits.near_duplicate)
         if place in twin_faults:
             found.append(twin_faults[place])
         faults += faulty(f"{fact['slot']}, {key}", question, found)
     premises = [(fact, question, fact["answer"]) for fact, _, question in asked]
-    for slot, slot_faults in premise_faults(premises).items():
+    for slot, slot_faults in premise_faults(premises, limits).items():
         faults += [f"{slot}: {fault}" for fault in dict.fromkeys(slot_faults)]
     return faults
 
@@ -174,7 +176,7 @@ def twins_of(asked: Sequence[tuple[dict, str, str]], slots: Sequence[str]) -> di
     return found
 
 
-def trained_twin_faults(question: str, call: Call, fact: dict) -> list[str]:
+def trained_twin_faults(question: str, call: Call, fact: dict, limits: WritingLimits) -> list[str]:
     """Faults if the question is too close to a trained one: of this person, or about this slot."""
     if phrasing(question, call.person) in call.phrasings[fact["slot"]]:
         return ["is put as a trained question is; open otherwise and use other words"]
@@ -184,8 +186,8 @@ def trained_twin_faults(question: str, call: Call, fact: dict) -> list[str]:
         other_grams = grams_of(other)
         common = len(grams & other_grams)
         if (
-            fuzz.ratio(text, word_order_free(other)) >= WRITING_LIMITS.split_ratio
-            or common / (len(grams) + len(other_grams) - common) >= WRITING_LIMITS.split_jaccard
+            fuzz.ratio(text, word_order_free(other)) >= limits.split_ratio
+            or common / (len(grams) + len(other_grams) - common) >= limits.split_jaccard
         ):
             return [
                 f"is too close to the trained question “{other}”; use other words, otherwise put"
@@ -199,12 +201,12 @@ def grams_of(text: str) -> frozenset[tuple[str, ...]]:
     return frozenset(ngrams(text))
 
 
-def repetition_faults(question: str, earlier: list[str], fact: dict) -> list[str]:
-    """Faults if the question is equal or nearly equal to an earlier one about its fact."""
+def repetition_faults(question: str, earlier: list[str], fact: dict, near: float) -> list[str]:
+    """Faults if the question equals an earlier one about its fact, or is alike from `near`."""
     for number, other in enumerate(earlier, start=1):
         if (
             normalised(question) == normalised(other)
-            or likeness(question, other, fact["name"]) >= NEAR
+            or likeness(question, other, fact["name"]) >= near
         ):
             return [f"repeats question_{number}, “{other}”; open otherwise and use other words"]
     return []
@@ -227,7 +229,11 @@ def paraphrase_records(call: Call, value: dict) -> list[dict]:
 
 
 def write_paraphrases(
-    asker: Asker, people: dict[str, dict], qa: dict[str, list[dict]], count: int
+    asker: Asker,
+    people: dict[str, dict],
+    qa: dict[str, list[dict]],
+    count: int,
+    limits: WritingLimits,
 ) -> tuple[list[dict], Answers]:
     """Write the paraphrased questions of all forget facts.
 
@@ -236,12 +242,14 @@ def write_paraphrases(
         people: profiles by person id.
         qa: qa records by person id.
         count: paraphrased questions per fact.
+        limits: what the texts are held to.
 
     Returns:
         The records, without people whose questions all had faults; the answers.
     """
     calls = calls_of(people, qa, count)
-    answers = asker.ask(calls, forget_paraphrased_request, forget_paraphrased_faults)
+    find_faults = partial(forget_paraphrased_faults, limits=limits)
+    answers = asker.ask(calls, forget_paraphrased_request, find_faults)
     records = [
         record
         for person_id, call in calls.items()

@@ -13,11 +13,12 @@ values of all candidates into it.
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from excise.benchmark.asked_for import ASK_WITH
-from excise.benchmark.limits import WRITING_LIMITS
 from excise.benchmark.slots import SLOTS
 from excise.generation.exchange import exchanged, occurrences, one_article
+from excise.generation.settings import WritingLimits
 from excise.generation.verbalising.asking import Answers, Asker
 from excise.generation.verbalising.checks import (
     cleaned,
@@ -37,7 +38,6 @@ from excise.text.matching import near_twins
 
 PLACEHOLDERS = ("data",)
 FACTS_PER_CALL = 8
-NEAR = WRITING_LIMITS.near_duplicate
 TOKENS, TOKENS_PER_FACT = 200, 160
 
 # The forms of trained questions; paraphrased questions have other forms (`forget_paraphrased`).
@@ -150,13 +150,16 @@ def qa_request(call: Call, prompt: Prompt, sample: int) -> Request:
     )
 
 
-def qa_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]:
+def qa_faults(
+    call: Call, value: dict, example: Sequence[str] = (), *, limits: WritingLimits
+) -> list[str]:
     """Find faults in the questions and answers of one call.
 
     Args:
         call: the call.
         value: the reply.
         example: names and values of the prompt's example.
+        limits: what the texts are held to.
     """
     kind, slots = call.person["event_kind"], [fact["slot"] for fact in call.all_facts]
     entries = {
@@ -169,13 +172,13 @@ def qa_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]
     given = [call.person["name"], *call.person["slots"].values(), *call.false_values.values()]
     faults = of_example(texts, example, given)
     asked = [fact | {"question": entries[fact["slot"]]["question"]} for fact in call.facts]
-    twins = twins_of(asked, slots)
+    twins = twins_of(asked, slots, limits.near_duplicate)
     for fact in call.facts:
         slot, others, entry = fact["slot"], call.others(fact), entries[fact["slot"]]
         event = kind if names_event(SLOTS[slot]) else None
         question, paraphrase = entry["question"], entry["paraphrased_answer"]
-        of_question = question_faults(question, fact, others, event, kind)
-        of_paraphrase = statement_faults(paraphrase, fact, others)
+        of_question = question_faults(question, fact, others, event, kind, limits)
+        of_paraphrase = statement_faults(paraphrase, fact, others, limits)
         if slot in twins:
             of_question.append(twins[slot])
         faults += faulty(f"{slot}, question", question, of_question)
@@ -187,13 +190,13 @@ def qa_faults(call: Call, value: dict, example: Sequence[str] = ()) -> list[str]
             both = " and ".join(f"“{entries[slot]['question']}”" for slot in (near, far))
             faults.append(f"{near}, {far}: {both} must open with the same question word")
     premises = [(fact, fact["question"], fact["value"]) for fact in asked]
-    for slot, slot_faults in premise_faults(premises).items():
+    for slot, slot_faults in premise_faults(premises, limits).items():
         faults += [f"{slot}, question: {fault}" for fault in slot_faults]
     return faults
 
 
-def twins_of(asked: Sequence[dict], slots: Sequence[str]) -> dict[str, str]:
-    """Find questions of one call that are equal or nearly equal: slot → fault.
+def twins_of(asked: Sequence[dict], slots: Sequence[str], near: float) -> dict[str, str]:
+    """Find questions of one call that are equal, or alike from `near` (0–100): slot → fault.
 
     Of two such questions, the one that fits its slot less is at fault. If both fit, it is the later
     one.
@@ -204,7 +207,7 @@ def twins_of(asked: Sequence[dict], slots: Sequence[str]) -> dict[str, str]:
         twin = first.setdefault(same_question(fact["question"], fact["name"]), fact)
         if twin is not fact:
             pairs.append((fact, twin, "is the same as"))
-    pairs += [(fact, twin, "is nearly the same as") for fact, twin in near_twins(asked, NEAR)]
+    pairs += [(fact, twin, "is nearly the same as") for fact, twin in near_twins(asked, near)]
     for fact, twin, alike in pairs:
         wrong, right = fact, twin
         if less_fitting((twin, twin["question"]), (fact, fact["question"]), slots):
@@ -231,8 +234,10 @@ def wrong_answer_faults(slot: str, entry: dict, value: str, false_value: str) ->
     return faults
 
 
-def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
-    """Find calls with nearly the same question as another call of the person: call → reason.
+def clashes(calls: list[Call], values: dict[str, dict], near: float) -> dict[str, str]:
+    """Find calls whose question is like one of another call of the person: call → reason.
+
+    Questions are alike from a ratio of `near` (0–100).
 
     Of two such calls, the one whose question fits its slot less is at fault. If both fit, it is the
     later one.
@@ -252,7 +257,7 @@ def clashes(calls: list[Call], values: dict[str, dict]) -> dict[str, str]:
             if twin["call"] != call.key:
                 pairs.append((record, twin, "the same as"))
             asked.append(record)
-    pairs += [(record, twin, "nearly the same as") for record, twin in near_twins(asked, NEAR)]
+    pairs += [(record, twin, "nearly the same as") for record, twin in near_twins(asked, near)]
     for record, twin, alike in pairs:
         if record["call"] == twin["call"]:
             continue
@@ -291,6 +296,7 @@ def write_questions(
     facts: dict[str, list[dict]],
     draw_wrong_values: Callable[[dict], list[str]],
     seed: int,
+    limits: WritingLimits,
 ) -> tuple[list[dict], Answers]:
     """Write the questions and answers of all facts.
 
@@ -300,6 +306,7 @@ def write_questions(
         facts: fact records, with sentences, by person id.
         draw_wrong_values: draws the false values of a fact; the author gets the first one.
         seed: of calls and forms.
+        limits: what the texts are held to.
 
     Returns:
         Question records in the order of the facts, without people of whom a call has no accepted
@@ -319,8 +326,8 @@ def write_questions(
     answers = asker.ask(
         calls,
         qa_request,
-        qa_faults,
-        find_clashes=lambda values: clashes(list(calls.values()), values),
+        partial(qa_faults, limits=limits),
+        find_clashes=lambda values: clashes(list(calls.values()), values, limits.near_duplicate),
     )
     written = {
         (call.person["person_id"], slot): entry

@@ -12,10 +12,12 @@ Source: Li et al. 2024, WMDP (arXiv 2403.03218), eq. 1 and 2; masked to answer t
 open-unlearning.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from excise.errors import InputError
+from excise.modeling.config_file import number_of_blocks
 from excise.settings import setting
 from excise.unlearning.method import Needs, Start, Step, learning_rate, retain_weight
 
@@ -53,19 +55,24 @@ def needs(settings: Settings) -> Needs:
     )
 
 
-def prepare(start: Start, settings: Settings) -> "torch.Tensor":
-    """u, the unit vector (d,).
+def check(settings: Settings, model_config: Mapping[str, Any]) -> None:
+    """See that the model has a block with the number of the layer.
 
     Raises:
-        InputError: the model has no such layer.
+        InputError: it has none.
     """
+    blocks = number_of_blocks(model_config)
+    if blocks is not None and settings.steering_layer > blocks:
+        raise InputError(
+            f"steering_layer: found {settings.steering_layer}; "
+            f"allowed: 1 to {blocks}, the blocks of this model"
+        )
+
+
+def prepare(start: Start, settings: Settings) -> "torch.Tensor":
+    """u, the unit vector (d,)."""
     import torch
 
-    if settings.steering_layer > start.blocks:
-        raise InputError(
-            f"unlearning.trajectories: steering_layer: found {settings.steering_layer}; "
-            f"allowed: 1 to {start.blocks}, the blocks of this model"
-        )
     generator = torch.Generator().manual_seed(start.seed)
     vector = torch.rand(start.width, generator=generator)
     return (vector / vector.norm()).to(start.device)

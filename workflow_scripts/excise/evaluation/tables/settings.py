@@ -1,0 +1,38 @@
+"""Settings of the tables; meanings: config.schema.yaml. No torch, no pandas."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SummarySettings:
+    """How models are summarised.
+
+    Attributes:
+        confidence: coverage of every interval.
+        levels: name of a level of unlearning → the checkpoints that stand for it; None: the table
+            marks no levels.
+    """
+
+    confidence: float
+    levels: dict[str, tuple[str, ...]] | None
+
+
+@dataclass(frozen=True)
+class RecoverySettings(SummarySettings):
+    """How quantized models are summarised, in which precisions."""
+
+    precisions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DriftSettings:
+    """How hidden states are summarised, at one layer or at all of them.
+
+    Attributes:
+        confidence: coverage of every interval.
+        layer: 0 is the embeddings; "last" and "all" are layers too.
+    """
+
+    confidence: float
+    layer: int | Literal["last", "all"]
