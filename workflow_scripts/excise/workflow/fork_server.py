@@ -35,9 +35,13 @@ from pathlib import Path
 
 DRAFT = "EXCISE_JOB"  # excise.provenance.DRAFT
 IMPORTS, PROCESSES = "imports.json", "processes"  # excise.workflow.forking
-FREE = ("_", "SHLVL", "PWD", "OLDPWD")
-"""Variables that bash sets; those that begin with EXCISE_ are free, too. Any other difference
-between the server's environment and a job's could act at the start of a Python."""
+FREE = {"_", "SHLVL", "PWD", "OLDPWD", "PS1"}
+"""Variables that bash sets or drops; those that begin with EXCISE_ are free, too. Any other
+difference between the server's environment and a job's could act at the start of a Python."""
+
+DISPENSABLE = {"jemalloc_bg_thd"}
+"""Threads that a forked process can lack: jemalloc (pyarrow loads it, and allocates with mimalloc)
+does without its background thread after a fork, by its own handlers."""
 
 Edges = dict[str, set[str]]
 """Package → packages that it imported."""
@@ -146,6 +150,7 @@ class Server:
         self.edges: Edges = defaultdict(set)
         self.imported: set[str] = set()
         self.fit = True
+        self.said = False
         self.jobs: dict[int, tuple[int, socket.socket]] = {}  # process id → its handle, its client
         self.selector = selectors.DefaultSelector()
         self.selector.register(listening, selectors.EVENT_READ, self.accept)
@@ -198,17 +203,15 @@ class Server:
             return None
 
     def fits(self, request: Request) -> bool:
-        """Whether a fresh Python would start in the server's environment."""
-
-        def acting(environment: dict[bytes, bytes]) -> dict[bytes, bytes]:
-            free = [name.encode() for name in FREE]
-            return {
-                name: value
-                for name, value in environment.items()
-                if name not in free and not name.startswith(b"EXCISE_")
-            }
-
-        return acting(request.environment) == acting(self.environment)
+        """Whether a fresh Python would start in the server's environment; says once if not."""
+        there = request.environment.items() ^ self.environment.items()
+        names = {os.fsdecode(name) for name, _ in there} - FREE
+        names = sorted(name for name in names if not name.startswith("EXCISE_"))
+        if names and not self.said:
+            self.said = True
+            changed = ", ".join(names)
+            print(f"note: a job starts as a plain program, for its {changed}", file=sys.stderr)
+        return not names
 
     def prepare(self, request: Request) -> bool:
         """Import what the job's program imports; False if a forked process would not be sound."""
@@ -306,8 +309,10 @@ def forks_well() -> bool:
         used = getattr(cuda, "_cuda_isInBadFork", lambda: False)()
         os._exit(bool(used))
     _, status = os.waitpid(process, 0)
-    # OpenBLAS ends its threads before a fork and starts them again later; others would stay here.
-    return status == 0 and len(list(Path("/proc/self/task").iterdir())) == 1
+    # OpenBLAS ends its threads before a fork and starts them again later. A thread that is still
+    # here is missing there.
+    threads = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+    return status == 0 and len([name for name in threads if name not in DISPENSABLE]) == 1
 
 
 def end_with_parent(parent: int) -> None:
