@@ -38,12 +38,18 @@ def main(folder: str, place: str, *arguments: str) -> None:
 
 
 def status_of_job(place: str, arguments: tuple[str, ...]) -> int | None:
-    """Run a program by the server. Returns its status as of waitpid; None if it must run plainly."""
+    """Have the server run a program.
+
+    Returns:
+        Its status as of waitpid; None if it must run plainly.
+
+    Raises:
+        OSError, EOFError, ValueError: no server answered; the program has not begun.
+    """
     server = socket.socket(socket.AF_UNIX)
     server.connect(place)
-    environment = dict(os.environb)
-    request = [os.fsencode(one) for one in arguments], os.fsencode(os.getcwd()), environment
-    text = marshal.dumps(request)
+    words = [os.fsencode(one) for one in arguments]
+    text = marshal.dumps((words, os.getcwdb(), dict(os.environb)))  # noqa: PTH109 (pathlib is slow)
     socket.send_fds(server, [len(text).to_bytes(4, "little")], [0, 1, 2])
     server.sendall(text)
     answers = server.makefile("rb")

@@ -43,6 +43,8 @@ DISPENSABLE = {"jemalloc_bg_thd"}
 """Threads that a forked process can lack: jemalloc (pyarrow loads it, and allocates with mimalloc)
 does without its background thread after a fork, by its own handlers."""
 
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+
 Edges = dict[str, set[str]]
 """Package → packages that it imported."""
 
@@ -317,8 +319,7 @@ def forks_well() -> bool:
 
 def end_with_parent(parent: int) -> None:
     """Let the kernel kill this process when its parent ends."""
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -350,7 +351,9 @@ def become(request: Request) -> None:
 
 def client_process(client: socket.socket) -> int:
     """Process id of a client."""
-    return int.from_bytes(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4), sys.byteorder)
+    return int.from_bytes(
+        client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4), sys.byteorder
+    )
 
 
 def run(program: str) -> None:
@@ -367,7 +370,8 @@ def run(program: str) -> None:
     except SystemExit:
         raise
     except BaseException as error:
-        sys.excepthook(type(error), error, error.__traceback__.tb_next)  # without our own frame
+        error.__traceback__ = error.__traceback__.tb_next  # without our own frame
+        sys.excepthook(type(error), error, error.__traceback__)
         sys.excepthook = quiet
         raise
 
