@@ -7,6 +7,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
+from excise.workflow.forking import has_gpu
+
+pytestmark = pytest.mark.skipif(has_gpu(), reason="no job is forked beside a GPU")
+
 RESULTS = "experiments/smoke/results"
 FILES = [
     f"{RESULTS}/eval/base/items.jsonl",

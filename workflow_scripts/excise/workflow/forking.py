@@ -85,7 +85,7 @@ class ForkServers:
             and not flow.deployment_settings.deployment_method
             and python is not None
             and Path(python).parent == Path(sys.executable).parent
-            and not any(Path(device).exists() for device in GPU_DEVICES)  # forks cannot share CUDA
+            and not has_gpu()  # a fork cannot use CUDA if its server has
             and len(list(flow.dag.needrun_jobs())) > 1
             and benchmarks_see_forked_jobs()
         )
@@ -104,6 +104,11 @@ class ForkServers:
             atexit.register(end_server, self.servers[key])
             self.folders[key] = folder
         return self.folders[key]
+
+
+def has_gpu() -> bool:
+    """Whether this machine has a GPU, visible to programs or not."""
+    return any(Path(device).exists() for device in GPU_DEVICES)
 
 
 def variables_of_job(job: Mapping[str, Any]) -> dict[str, str]:
@@ -230,6 +235,8 @@ def benchmarks_see_forked_jobs() -> bool:
     try:
         from snakemake.benchmark import BenchmarkTimer
 
+        if hasattr(BenchmarkTimer, "sees_forked_jobs"):
+            return True
         begin = BenchmarkTimer.__init__
         BenchmarkTimer._update_record  # noqa: B018 (raises if it does not exist)
     except (ImportError, AttributeError):
@@ -241,4 +248,5 @@ def benchmarks_see_forked_jobs() -> bool:
             timer.main = _WithForkedJobs(timer.main, forked)
 
     BenchmarkTimer.__init__ = begin_with_forked_jobs
+    BenchmarkTimer.sees_forked_jobs = True
     return True
