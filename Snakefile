@@ -38,7 +38,8 @@ configfile: "config.yaml"
 config = checked
 study = Study(config)
 hooks = Hooks(workflow, study, DIGESTS, logger.warning)
-shell = recording(shell, hooks.made_folders(), DIGESTS)  # each job records what it was made from
+# Each job records what it was made from, and finds other people's packages imported.
+shell = recording(shell, hooks.made_folders(), DIGESTS, ForkServers(workflow).environment)
 # Settings of the language model that writes, if any, and of the checks after a download.
 # Snakemake does not track environment variables, so changing them reruns nothing.
 os.environ.update(

@@ -14,6 +14,7 @@ from excise.errors import InputError
 from excise.lifeline import VARIABLE as WAITING
 from excise.lifeline import this_process
 from excise.plots.figures import FIGURES
+from excise.workflow.forking import ForkServers
 from excise.workflow.hooks import Hooks, check_surroundings, inherit_from_profile
 from excise.workflow.job_records import Digests, recording
 from excise.workflow.models import ADAPTER_FILES, BASE_MODEL_FILES, REFERENCE

@@ -19,7 +19,8 @@ CACHED = re.compile(r"(.*/)?__pycache__/(.+)\.cpython-\d+\.pyc")
 def environment(log: Path) -> dict[str, str]:
     """What a Snakemake must find in its environment so that its programs are listened to."""
     log.mkdir(parents=True, exist_ok=True)
-    return {"EXCISE_AUDIT": str(log), "PYTHONPATH": str(AUDIT)}
+    # Plain programs: a forked one starts no Python, so nobody would listen to it.
+    return {"EXCISE_AUDIT": str(log), "PYTHONPATH": str(AUDIT), "EXCISE_FORK": "0"}
 
 
 @dataclass

@@ -164,7 +164,12 @@ def command_digest(command: str) -> str:
     return hashlib.sha256(command.encode()).hexdigest()[:32]
 
 
-def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> Callable:
+def recording(
+    shell: Callable,
+    folders: Mapping[str, str],
+    digests: Digests,
+    variables: Callable[[Mapping[str, Any], Path], dict[str, str]] = lambda job, scratch: {},
+) -> Callable:
     """Wrap Snakemake's `shell`: run the command of a rule, then write the job's record.
 
     Snakemake 9 calls `shell` in the body of a rule, and `shell` reads the job from the local
@@ -174,6 +179,8 @@ def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> 
         shell: Snakemake's function.
         folders: `results` and `data` of the experiment.
         digests: of files.
+        variables: further environment variables of a job, from the local variables of its rule's
+            body and a folder that lasts as long as the job.
     """
 
     def recorded(command: str, **given: Any) -> None:
@@ -198,7 +205,7 @@ def recording(shell: Callable, folders: Mapping[str, str], digests: Digests) -> 
         with tempfile.TemporaryDirectory(prefix="excise-") as scratch:
             draft = Path(scratch, "job.json")
             draft.write_text(json.dumps(draft_content), encoding="utf-8")
-            environment = {DRAFT: str(draft)}
+            environment = {DRAFT: str(draft)} | variables(job, Path(scratch))
             shell(command, **{**job, **given, "additional_envvars": environment})
             finished = json.loads(draft.read_text(encoding="utf-8"))
         record["versions"] = finished.get("versions", {})
