@@ -46,7 +46,7 @@ os.environ.update(
     EXCISE_CLIENT=study.client_settings(),
     EXCISE_AUTHOR=study.author_settings(),
     EXCISE_MODEL=as_json(study.model_check_settings()),
-    EXCISE_UNLEARNING=as_json({"unlearning": {"trajectories": config["unlearning"]["trajectories"]}}),
+    EXCISE_UNLEARNING=as_json(study.method_check_settings()),
     EXCISE_BAR=os.ctermid() if sys.stderr.isatty() else "",  # programs write to logs
 )
 inherit_from_profile(workflow.resource_settings, study)

@@ -203,6 +203,10 @@ class Params(Models):
         sections = self.config["model"], {"lora": self.config["lora"]}, self.config["evaluation"]
         return as_dict(from_sections(ModelCheckSettings, *sections))
 
+    def method_check_settings(self) -> dict:
+        """The blocks of trajectories, which methods check against the model."""
+        return {"unlearning": {"trajectories": self.config["unlearning"]["trajectories"]}}
+
     def finetuning_settings(self, wildcards) -> str:
         """What makes the finetuned model, or the oracle of a seed."""
         section = self.config["finetuning"]
