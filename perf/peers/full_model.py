@@ -1,6 +1,7 @@
 """A merged model as a full model folder, which transformers 4.45 and later read alike."""
 
 import json
+import warnings
 from pathlib import Path
 
 from excise.files import atomic_path
@@ -21,7 +22,9 @@ def write_full_model(base: Path, adapter: Path | None, out: Path) -> None:
         adapter: adapter folder; None: the base model.
         out: folder to write.
     """
-    load_merged(base, adapter).save_pretrained(out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft notes that the base folder has another spelling
+        load_merged(base, adapter).save_pretrained(out)
     config = read_json(out / "config.json")
     rope = config.get("rope_parameters") or {}
     if "rope_theta" in rope:  # the name before transformers 5

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from excise.benchmark.items import JOINT_SETS
-from excise.records import read_json, read_jsonl
+from excise.records import read_json
 from peers import open_unlearning
 from peers.outputs import Said
 from peers.processes import ALLOCATOR, LIBRARY, Command
@@ -92,7 +92,8 @@ class Excise:
 
     def records(self, checkpoint: str) -> list[dict]:
         """The records of a checkpoint; a joint question stands in them once."""
-        every = read_jsonl(self._records / checkpoint / "items.jsonl")
+        text = (self._records / checkpoint / "items.jsonl").read_text(encoding="utf-8")
+        every = [json.loads(line) for line in text.splitlines()]
         return [one for one in every if one["set"] != JOINT_SETS[1]]
 
     def said(self, checkpoint: str) -> dict[str, Said]:
