@@ -28,7 +28,10 @@ def main() -> None:
     args = parser.parse_args()
     work = stock.read_work(args.work)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+    attention = "eager" if args.what == "train" else "sdpa"
+    model = AutoModelForCausalLM.from_pretrained(
+        args.model, dtype=torch.float32, attn_implementation=attention
+    )
     if args.what == "train":
         train(model, tokenizer, work, work["trajectories"][args.trajectory], args.epochs)
         model.save_pretrained(args.out)
