@@ -54,4 +54,5 @@ def test_make_installs_the_package_and_only_the_snakefile_and_profiles_set_the_p
     named = {str(path.relative_to(ROOT)) for path in text if "sys.path" in path.read_text()}
     profiles = {"profiles/default/profile.yaml", "profiles/slurm/profile.yaml"}
     slurm = {"profiles/slurm/bin/sacct", "profiles/slurm/bin/sbatch"}  # stand before SLURM's own
-    assert named == {"Snakefile"} | profiles | slurm
+    starts = {"workflow_scripts/excise/workflow/fork_server.py"}  # as a fresh interpreter does
+    assert named == {"Snakefile"} | profiles | slurm | starts
