@@ -57,10 +57,9 @@ def main() -> None:
         seconds = [run["seconds"] for run in runs]
         print(f"{name:5}  median {statistics.median(seconds):.3f} s  min {min(seconds):.3f} s")
     best = min(found["this"], key=lambda run: run["seconds"])
-    print(
-        f"peak {best['peak'] / 1e9:.1f} GFLOP/s; products {best['flop'] / 1e9:.0f} GFLOP; ", end=""
-    )
-    print(f"this: {best['flop'] / best['seconds'] / best['peak']:.0%} of the peak")
+    share = best["flop"] / best["seconds"] / best["peak"]
+    print(f"products {best['flop'] / 1e9:.0f} GFLOP, peak {best['peak'] / 1e9:.1f} GFLOP/s")
+    print(f"this library reaches {share:.0%} of the peak")
     if args.other:
         pairs = zip(found["this"], found["other"], strict=True)
         ratio = statistics.median(new["seconds"] / old["seconds"] for new, old in pairs)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import job_settings
 from excise import machine
 from excise.errors import InputError
 from excise.modeling.base import pick_device
@@ -68,6 +69,7 @@ def test_the_first_line_of_a_log_describes_the_machine():
     program = ROOT / "workflow_scripts/plot.py"
     command = [sys.executable, program, "--figure", "retain_gap"]
     command += ["--rows", "nowhere.json", "--out", "nowhere.png"]
+    command += ["--hp", job_settings.hp("plot_settings")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout.startswith("node ")
     assert done.stderr.startswith("error: ")

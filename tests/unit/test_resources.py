@@ -53,6 +53,7 @@ def test_memory_grows_with_the_model(kind):
 
 def test_quantizing_holds_the_model_twice_in_fp32():
     assert memory_mb("quantize", QWEN, SIZE) > 2 * 4 * SIZE / 1e6
+    assert memory_mb("represent", QWEN, SIZE) > 2 * 4 * SIZE / 1e6  # merged, and the base's copy
 
 
 @pytest.mark.parametrize("stage", STAGES)

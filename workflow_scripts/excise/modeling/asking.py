@@ -127,6 +127,7 @@ class Questionnaire:
         groups = scored or [[Encoded(prompt, prompt[-1:])] for prompt in self.prompts]
         shortcuts = shortcuts_of(model, groups)
         if not shortcuts.resume:
+            print("asked plainly: the shortcuts do not give this model's own results", flush=True)
             return self._ask_plainly(model, scored, shortcuts)
         stop = all_stop_ids(model, self.tokenizer)
         answers: list[Generation | None] = [None] * len(self.questions)

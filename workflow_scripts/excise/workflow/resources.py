@@ -39,8 +39,8 @@ CUDA_MB = 4000
 # Bytes per parameter in main memory (None: as configured), and the largest number of copies.
 COPIES = {
     "quantize": (4, 2.5),  # merged in fp32, and the base to measure the change
-    "represent": (4, 1.5),
-    "evaluate": (None, 1.5),
+    "represent": (4, 2.5),  # the base weights stay beside the merged ones
+    "evaluate": (None, 2.5),  # likewise, in fp32
     "train": (None, 2.0),
     "gradients": (4, 2.5),  # in fp32, and a gradient for each fact of a person
 }
