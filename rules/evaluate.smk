@@ -89,9 +89,11 @@ for epochs, trajectories in study.trajectories_by_epochs():
             models_dir=folder("<results>/models"),
             out_dir=folder("<results>/eval"),
             models=study.recorded_models,
+            sweep=study.sweep_argument,
         message:
             "Evaluating {wildcards.trajectory}"
         shell:
             "python {input.script:q} --base {params.base:q} --data {params.data:q}"
             " --utility {input.utility:q} --hp {params.hp:q} --models-dir {params.models_dir:q}"
-            " --out-dir {params.out_dir:q} --models {params.models:q} > {log:q} 2>&1"
+            " --out-dir {params.out_dir:q} --models {params.models:q} {params.sweep}"
+            " > {log:q} 2>&1"

@@ -5,12 +5,14 @@ The base model is loaded once; adapters are swapped in place.
 
 import argparse
 import time
+from functools import cache
 from pathlib import Path
 
 from excise.benchmark.items import SETS, load_items
 from excise.errors import run
 from excise.evaluation.measure import Evaluator
 from excise.evaluation.settings import EvaluationSettings
+from excise.evaluation.sweep import EVERYTHING, Sweep
 from excise.evaluation.tokens import write_tokens
 from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
@@ -26,6 +28,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
     settings = json_of(EvaluationSettings)
     parser.add_argument("--hp", type=settings, required=True, help="evaluation settings, JSON")
+    parser.add_argument(
+        "--sweep", type=json_of(Sweep, "--sweep"), default=EVERYTHING, help="limits, JSON"
+    )
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the records")
     parser.add_argument("--models", nargs="+", required=True, help="model names; base: no adapter")
@@ -35,11 +40,18 @@ def main(argv: list[str] | None = None) -> None:
     hp = args.hp
     set_determinism(0, hp.threads)
     host = AdapterHost(args.base, hp.dtype, pick_device(hp.gpu))
-    evaluator = Evaluator(host.tokenizer, items, hp.batch_size, hp.max_new_tokens, hp.system_prompt)
+
+    @cache
+    def evaluator(sets: tuple[str, ...], generates: bool) -> Evaluator:
+        asked = [item for item in items if item.set in sets]
+        longest = hp.max_new_tokens if generates else 0
+        return Evaluator(host.tokenizer, asked, hp.batch_size, longest, hp.system_prompt)
+
     for name in args.models:
         started = time.monotonic()
         model = host.use(None if name == "base" else args.models_dir / name)
-        records, tokens = evaluator.evaluate(model)
+        sets = tuple(one for one in SETS if args.sweep.asks(name, one))
+        records, tokens = evaluator(sets, args.sweep.generates(name)).evaluate(model)
         mark = {"diverged": has_diverged(args.models_dir / name)}
         write_jsonl(args.out_dir / name / "items.jsonl", [record | mark for record in records])
         write_tokens(args.out_dir / name / "tokens.parquet", tokens)

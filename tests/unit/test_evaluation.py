@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from excise.benchmark.items import Item
-from excise.evaluation.measure import Evaluator, item_record
+from excise.evaluation.measure import Evaluator, generation_record, item_record
 from excise.modeling.decoding import Generation
 from excise.modeling.tree_scoring import AnswerScore
 from excise.records import finite
@@ -79,3 +79,13 @@ def test_the_tokens_of_every_scored_answer_add_up_to_its_log_probability():
     expected = [record["logprob_answer"], record["logprob_paraphrase"], *record["logprob_wrong"]]
     assert [one["logprob"].astype(float).sum() for one in tokens] == pytest.approx(expected)
     assert len(tokens[0]["rank"]) == record["n_tokens_answer"]
+
+
+def test_scores_alone_are_those_beside_a_generation():
+    model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
+    full, _ = Evaluator(tokenizer, [ITEM], 4, 8).evaluate(model)
+    scored, tokens = Evaluator(tokenizer, [ITEM], 4, 0).evaluate(model)
+    missing = full[0].keys() - scored[0].keys()
+    assert missing == set(generation_record(ITEM, Generation("", True)))
+    assert {key: full[0][key] for key in scored[0]} == scored[0]
+    assert len(tokens) == 3

@@ -29,6 +29,7 @@ TABLES = {
     "quantize_results": "quantize.json",
     "repr_layers": "layers.json",
 }
+EVERYTHING = {"sets": None, "generation": True, "full": []}
 LABELS = {"npo": "NPO (negative preference)"}
 
 
@@ -37,12 +38,12 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     models = write_study(folder, people=4)
     levels = [f"unlearn/{name}" for names in LEVELS.values() for name in names]
-    marked = {"levels": LEVELS}
+    marked = {"levels": LEVELS, "sweep": EVERYTHING}
     evaluated = ["--eval-dir", str(folder / "eval")]
     quantized = ["--quantize-dir", str(folder / "quantize"), *evaluated]
     states = ["--repr-dir", str(folder / "repr")]
     for program, out, folders, names, hp in (
-        (summarize_eval, "sweep.json", evaluated, models, {"levels": None}),
+        (summarize_eval, "sweep.json", evaluated, models, marked | {"levels": None}),
         (compare_retain, "retain.json", evaluated, models, marked),
         (
             *(summarize_quantize, "quantize.json", quantized, BASELINES + levels),
@@ -57,7 +58,7 @@ def results(tmp_path_factory):
 
 
 def draw(figure, rows, out, *choice, **hp):
-    hp = json.dumps({"confidence": 0.95, "labels": LABELS} | hp)
+    hp = json.dumps({"confidence": 0.95, "labels": LABELS, "metric": "slot_accuracy"} | hp)
     arguments = ["--figure", figure, "--rows", str(rows), "--hp", hp, "--out", str(out)]
     plot.main([*arguments, *choice])
 
@@ -121,9 +122,9 @@ def texts_of(figure) -> str:
 
 def test_a_figure_writes_the_labels_and_the_coverage_that_it_is_given(results):
     rows = read_rows(results / "retain.json")
-    named = texts_of(retain_gap(rows, PlotSettings(0.9, {"ga": "Up (ascent)"})))
+    named = texts_of(retain_gap(rows, PlotSettings(0.9, {"ga": "Up (ascent)"}, "slot_accuracy")))
     assert "Up\n(ascent)" in named and "90 % intervals" in named
-    plain = texts_of(retain_gap(rows, PlotSettings(0.95, {})))
+    plain = texts_of(retain_gap(rows, PlotSettings(0.95, {}, "slot_accuracy")))
     assert "GA" in plain and "ascent" not in plain and "95 % intervals" in plain
 
 

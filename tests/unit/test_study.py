@@ -2,11 +2,13 @@
 
 import json
 import re
+import shlex
 from types import SimpleNamespace
 
 import pytest
 
 import job_settings
+from excise.evaluation.sweep import Sweep
 from excise.workflow.study import library_of
 from job_settings import study, wildcards
 
@@ -283,3 +285,31 @@ def test_the_library_of_a_program_leaves_out_what_it_never_reads():
     everything, less = library_of("represent"), library_of("represent", ["wrong_details"])
     missing = set(everything) - set(less)
     assert missing == {"workflow_scripts/excise/schemas/wrong_details.schema.json"}
+
+
+# --- sweeps ---
+
+
+def test_a_sweep_asks_the_checkpoints_of_no_level_less(small):
+    assert small.sweep_argument(wildcards(trajectory="ga/lr0.1")) == ""
+    few = {"sets": ["sf", "correlated", "other"], "generation": False}
+    evaluation = small.config["evaluation"] | {"sweep": few}
+    limited = study(unlearning=SWEEP, evaluation=evaluation, oracle={"seeds": [0, 7]})
+    argument = limited.sweep_argument(wildcards(trajectory="ga/lr0.2"))
+    own = json.loads(shlex.split(argument)[1])
+    assert own == few | {"full": ["unlearn/ga/lr0.2/epoch_3"]}  # a level elsewhere changes nothing
+    assert json.loads(limited.plot_settings())["metric"] == "probability"
+    sweep = limited.sweep()
+    assert sweep.asks("unlearn/ga/lr0.1/epoch_3", "sf")
+    assert not sweep.asks("unlearn/ga/lr0.1/epoch_3", "utility")
+    for model in ("finetuned", "oracle/seed_0", "unlearn/ga/lr0.1/epoch_1"):
+        assert sweep.asks(model, "utility") and sweep.generates(model)
+    assert not sweep.generates("unlearn/ga/lr0.1/epoch_3")
+    assert Sweep(None, False, ()).asks("unlearn/a/b/epoch_1", "utility")
+    assert not Sweep(None, False, ()).asks("unlearn/a/b/epoch_1", "forget_joint")
+
+
+def test_levels_matter_to_a_sweep_only_where_the_others_are_asked_less(small):
+    other_levels = study(unlearning=SWEEP, evaluation={"checkpoints": {}}, oracle={"seeds": [0, 7]})
+    assert small.sweep() == other_levels.sweep()
+    assert small.summary_settings(False) == other_levels.summary_settings(False)

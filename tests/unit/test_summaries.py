@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ from excise.evaluation.results import read_rows
 from excise.evaluation.tables.evaluation import metric_rows
 from excise.evaluation.tables.quantization import _is_within
 from excise.evaluation.tables.retain_gap import gap_rows, partner_pairs
-from excise.records import read_json, write_json, write_jsonl
+from excise.evaluation.tokens import write_tokens
+from excise.records import read_json, read_jsonl, write_json, write_jsonl
 from small_benchmark import write_benchmark
 from synthetic_records import BASELINES, LEVELS, PRECISIONS, write_study
 
@@ -38,10 +40,11 @@ def study(tmp_path_factory):
     return folder
 
 
+EVERYTHING = {"sets": None, "generation": True, "full": []}
 SETTINGS = {
-    summarize_eval: {"levels": None},
-    compare_retain: {"levels": LEVELS},
-    summarize_quantize: {"levels": LEVELS, "precisions": ["int8"]},
+    summarize_eval: {"levels": None, "sweep": EVERYTHING},
+    compare_retain: {"levels": LEVELS, "sweep": EVERYTHING},
+    summarize_quantize: {"levels": LEVELS, "precisions": ["int8"], "sweep": EVERYTHING},
     summarize_representations: {"layer": "all"},
 }
 
@@ -450,3 +453,41 @@ def test_hidden_states_without_records_or_positions_are_one_line(tmp_path, model
     write_jsonl(tmp_path / "repr" / model / "items.jsonl", lines)
     with pytest.raises(InputError, match=rf"^\S*{model}/items.jsonl: {fault}"):
         drift(tmp_path, "repr.json", models=models)
+
+
+# --- checkpoints of a sweep that are asked less ---
+
+
+def test_a_checkpoint_has_rows_of_what_it_was_asked(study, tmp_path):
+    folder = tmp_path / "limited"
+    shutil.copytree(study, folder)
+    records = folder / "eval" / LIGHT
+    asked = ("sf", "correlated", "other")
+    kept = [line for line in read_jsonl(records / "items.jsonl") if line["set"] in asked]
+    of_generations = {"slot_match", "slot_match_strict", "stopped", "generation"}
+    of_generations |= {name for line in kept for name in line if name.startswith("rouge")}
+    kept = [
+        {name: value for name, value in line.items() if name not in of_generations} for line in kept
+    ]
+    write_jsonl(records / "items.jsonl", kept)
+    tokens = pd.read_parquet(records / "tokens.parquet")
+    own = tokens[tokens["id"].isin({line["id"] for line in kept})]
+    write_tokens(records / "tokens.parquet", own.to_dict("records"))
+    folders = ["--eval-dir", str(folder / "eval")]
+    sweep = {"sets": list(asked), "generation": False, "full": [HEAVY]}
+    rows = summarize(summarize_eval, folder, "sweep.json", *folders, sweep=sweep)
+    whole = summarize(summarize_eval, study, "whole.json", "--eval-dir", str(study / "eval"))
+    here, there = rows[rows["model"] == LIGHT], whole[whole["model"] == LIGHT]
+    assert set(here["set"]) == {"sf", "correlated", "other", "sr"}
+    assert not set(here["metric"]) & {"slot_accuracy", "rougeL_recall", "stopped_rate"}
+    keys = ["set", "metric", "value", "ci_low", "ci_high", "n"]
+    both = here[keys].merge(there[keys], on=["set", "metric"], suffixes=("", "_whole"))
+    assert len(both) == len(here) > 20
+    pd.testing.assert_series_equal(both["value"], both["value_whole"], check_names=False)
+    others = rows[rows["model"] != LIGHT].reset_index(drop=True)
+    expected = whole[whole["model"] != LIGHT].reset_index(drop=True)
+    pd.testing.assert_frame_equal(others, expected)
+    gaps = summarize(compare_retain, folder, "gap.json", *folders, sweep=sweep)
+    assert set(gaps[gaps["model"] == LIGHT]["metric"]) == {"probability", "win_rate"}
+    with pytest.raises(InputError, match=r"epoch_.*items\.jsonl: found \d+ records; \d+ are exp"):
+        summarize(summarize_eval, folder, "all.json", *folders)

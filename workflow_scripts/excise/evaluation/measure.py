@@ -1,8 +1,8 @@
 """Everything that is asked of one model: the records that all metrics are computed from.
 
 One pass scores the true answer, its paraphrase and the wrong answers, and gives the greedy
-generation. Where two questions get one answer, only the generation is recorded. Nothing is averaged
-here.
+generation, if it is wanted. Where two questions get one answer, only the generation is recorded.
+Nothing is averaged here.
 """
 
 from collections.abc import Iterator
@@ -50,7 +50,8 @@ class Evaluator:
         tokenizer: the models'.
         items: the questions.
         batch_size: largest number of sequences of a forward pass.
-        max_new_tokens: longest generation, in tokens.
+        max_new_tokens: longest generation, in tokens; 0: nothing is generated, and records have no
+            fields about a generation.
         system_prompt: system message, if any.
     """
 
@@ -103,21 +104,15 @@ def _scored(item: Item) -> list[str]:
     return [item.answer, item.paraphrased_answer, *item.wrong_answers]
 
 
-def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) -> dict:
+def item_record(item: Item, made: Generation | None, scores: list[AnswerScore] | None) -> dict:
     """One line of `items.jsonl`: what was asked, said and measured.
 
     Args:
         item: the question.
-        made: the model's answer.
+        made: the model's answer; None if none was generated.
         scores: of the answer, the paraphrased answer and each wrong answer, in this order; None
             in a joint set, whose scores are null.
     """
-    rouge = answers.rouge_l(item.answer, made.text)
-    ascii_only = answers.rouge_l_ascii(item.answer, made.text)
-    both_asked = item.set in JOINT_SETS
-    stated = answers.slot_match(
-        item.value, made.text, item.value_type, several=both_asked, subject=item.subject
-    )
     return {
         "id": item.id,
         "set": item.set,
@@ -128,6 +123,20 @@ def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) 
         "value": item.value,
         "question": item.question,
         "answer": item.answer,
+        **({} if made is None else generation_record(item, made)),
+        **(dict.fromkeys(SCORES) if scores is None else score_record(item.set, scores)),
+    }
+
+
+def generation_record(item: Item, made: Generation) -> dict:
+    """What a model said to an item, and how it agrees with the true answer."""
+    rouge = answers.rouge_l(item.answer, made.text)
+    ascii_only = answers.rouge_l_ascii(item.answer, made.text)
+    both_asked = item.set in JOINT_SETS
+    stated = answers.slot_match(
+        item.value, made.text, item.value_type, several=both_asked, subject=item.subject
+    )
+    return {
         "generation": made.text,
         "stopped": made.stopped,
         "rougeL_recall": rouge.recall,
@@ -136,7 +145,6 @@ def item_record(item: Item, made: Generation, scores: list[AnswerScore] | None) 
         "rougeL_f1_ascii": ascii_only.f1,
         "slot_match": int(stated),
         "slot_match_strict": int(answers.slot_match_strict(item.value, made.text)),
-        **(dict.fromkeys(SCORES) if scores is None else score_record(item.set, scores)),
     }
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from excise.benchmark.completeness import check_ids
 from excise.benchmark.items import Item
 from excise.errors import InputError
+from excise.evaluation.sweep import EVERYTHING, Sweep
 
 
 def read_items(path: str | Path) -> pd.DataFrame:
@@ -39,24 +40,28 @@ def read_complete(
     folder: Path,
     models: Iterable[str],
     asked: dict[str, Item] | None = None,
+    sweep: Sweep = EVERYTHING,
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each model's `items.jsonl`, which holds an answer to every question.
+    """Each model's `items.jsonl`, which holds an answer to every question it was asked.
 
     Args:
         folder: of the models' folders.
         models: names.
         asked: id → question, everything that models are asked; without it, the first model's
             records define the questions.
+        sweep: what checkpoints were asked of it.
 
     Raises:
         InputError: a file is missing or broken, lacks a question, or has an unexpected one.
     """
-    expected, whose = asked, "the benchmark"
+    sets = None if asked is None else {key: item.set for key, item in asked.items()}
+    whose = "the benchmark"
     for model in models:
         path = folder / model / "items.jsonl"
         items = read_items(path)
-        if expected is None:
-            expected, whose = items.index, f"the records of {model}"
+        if sets is None:
+            sets, whose = items["set"].to_dict(), f"the records of {model}"
+        expected = [key for key, name in sets.items() if sweep.asks(model, name)]
         check_ids(path, items.index, expected, whose)
         yield model, items
 

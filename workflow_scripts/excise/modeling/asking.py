@@ -44,9 +44,12 @@ MAX_KEPT = 2**28
 
 
 class Asked(NamedTuple):
-    """What a model says to a question, and the scores of the given answers, in their order."""
+    """What a model says to a question, and the scores of the given answers, in their order.
 
-    generation: Generation
+    `generation` is None if nothing was to be generated.
+    """
+
+    generation: Generation | None
     scores: list[AnswerScore]
 
 
@@ -72,7 +75,8 @@ class Questionnaire:
         tokenizer: the models'.
         questions: Q questions.
         answers: for each its answers, maybe none.
-        max_new_tokens: largest number of tokens of a generation, with end-of-turn.
+        max_new_tokens: largest number of tokens of a generation, with end-of-turn; 0: answers are
+            only scored.
         batch_size: largest number of sequences of a forward pass.
         system_prompt: system message before every question.
     """
@@ -126,6 +130,8 @@ class Questionnaire:
         check_sequences(model, self.prompts, self.max_new_tokens)
         groups = scored or [[Encoded(prompt, prompt[-1:])] for prompt in self.prompts]
         shortcuts = shortcuts_of(model, groups)
+        if not self.max_new_tokens:
+            return self._scored(model, scored, shortcuts, [None] * len(self.questions))
         if not shortcuts.resume:
             print("asked plainly: the shortcuts do not give this model's own results", flush=True)
             return self._ask_plainly(model, scored, shortcuts)
@@ -164,7 +170,11 @@ class Questionnaire:
             self.batch_size,
             self.system_prompt,
         )
-        scores = iter(score_groups(model, scored, self.batch_size, shortcuts))
+        return self._scored(model, scored, shortcuts, made)
+
+    def _scored(self, model, scored, shortcuts, made: Sequence[Generation | None]) -> list[Asked]:
+        found = score_groups(model, scored, self.batch_size, shortcuts) if scored else []
+        scores = iter(found)
         return [
             Asked(one, [next(scores) for _ in group])
             for one, group in zip(made, self.groups, strict=True)

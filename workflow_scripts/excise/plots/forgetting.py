@@ -39,15 +39,16 @@ MOST_SETTINGS = 3
 
 
 def forget_vs_retain(
-    rows: pd.DataFrame, settings: PlotSettings, metric: str = "slot_accuracy"
+    rows: pd.DataFrame, settings: PlotSettings, metric: str | None = None
 ) -> Figure:
     """Every checkpoint: what is left of the forget set against what is left of the retain set.
 
     Args:
         rows: of `sweep_results.json`.
         settings: of the figure.
-        metric: its name in the table.
+        metric: its name in the table; None: that of the settings.
     """
+    metric = metric or settings.metric
     points = forget_retain_points(rows, metric)
     start = points[points["model"] == "finetuned"]
     checkpoints = points[points["method"].notna()]
@@ -137,7 +138,7 @@ def _draw_guessing(axes: Axes, rows: pd.DataFrame, metric: str) -> list[Line2D]:
 def retain_gap(
     rows: pd.DataFrame,
     settings: PlotSettings,
-    metric: str = "slot_accuracy",
+    metric: str | None = None,
     trajectories: Sequence[str] = (),
 ) -> Figure:
     """Correlated and other retain facts along training, and their paired gap.
@@ -145,10 +146,11 @@ def retain_gap(
     Args:
         rows: of `retain_compare_results.json`.
         settings: of the figure.
-        metric: its name in the table.
+        metric: its name in the table; None: that of the settings.
         trajectories: at most three for each method; without them three, from the lowest to the
             highest learning rate.
     """
+    metric = metric or settings.metric
     rows = select(rows, "a retain comparison is needed", metric=metric)
     rows = rows[rows["slot"].isna()]
     chosen = settings_by_method(rows, trajectories)

@@ -6,6 +6,7 @@ for these and no others. Parsed in every job: no torch here.
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from excise.evaluation.settings import (
     QuantizationSettings,
     RepresentationSettings,
 )
+from excise.evaluation.sweep import EVERYTHING, Sweep
 from excise.evaluation.tables.settings import DriftSettings, RecoverySettings, SummarySettings
 from excise.generation.settings import (
     BudgetSettings,
@@ -238,6 +240,25 @@ class Params(Models):
         sections = self._model(), self.config["evaluation"]
         return as_json(from_sections(EvaluationSettings, *sections))
 
+    def sweep(self) -> Sweep:
+        """What checkpoints are asked. The levels matter only where the others are asked less."""
+        limits = self.config["evaluation"]["sweep"]
+        everything = from_sections(Sweep, limits, {"full": []})
+        if everything == EVERYTHING:
+            return EVERYTHING
+        return from_sections(Sweep, limits, {"full": self.level_checkpoints()})
+
+    def sweep_argument(self, wildcards) -> str:
+        """The same for the checkpoints of one trajectory, if they are asked less."""
+        if self.sweep() == EVERYTHING:
+            return ""
+        own = [
+            name
+            for name in self.sweep().full
+            if name.startswith(f"unlearn/{wildcards.trajectory}/")
+        ]
+        return f"--sweep {shlex.quote(as_json(replace(self.sweep(), full=tuple(own))))}"
+
     def quantization_settings(self) -> str:
         """How a quantized model is asked the same."""
         sections = self._model(), self.config["evaluation"]
@@ -261,22 +282,29 @@ class Params(Models):
 
     def plot_settings(self) -> str:
         """How figures write the methods, and the coverage that their titles state."""
-        labels = {"labels": labels_of(self.trajectories)}
-        return as_json(from_sections(PlotSettings, self.config["evaluation"], labels))
+        generates = self.config["evaluation"]["sweep"]["generation"]
+        drawn = {
+            "labels": labels_of(self.trajectories),
+            "metric": "slot_accuracy" if generates else "probability",
+        }
+        return as_json(from_sections(PlotSettings, self.config["evaluation"], drawn))
 
     def _levels(self) -> dict:
         """The checkpoints that stand for each level of unlearning."""
         return {"levels": self.config["evaluation"]["checkpoints"]}
 
+    def _summary(self, kind: type, *sections: dict) -> Any:
+        evaluation = self.config["evaluation"] | {"sweep": self.sweep()}
+        return from_sections(kind, evaluation, *sections)
+
     def summary_settings(self, marks_levels: bool = True) -> str:
         """How intervals are made, and which checkpoints stand for which level, if any do."""
         levels = self._levels() if marks_levels else {"levels": None}
-        return as_json(from_sections(SummarySettings, self.config["evaluation"], levels))
+        return as_json(self._summary(SummarySettings, levels))
 
     def recovery_settings(self) -> str:
         """The same for the quantized models, and their precisions."""
-        sections = self.config["evaluation"], self._levels(), self.config["quantization"]
-        return as_json(from_sections(RecoverySettings, *sections))
+        return as_json(self._summary(RecoverySettings, self._levels(), self.config["quantization"]))
 
     def drift_settings(self, wildcards) -> str:
         """How intervals are made, and which layer a table of drift is about."""

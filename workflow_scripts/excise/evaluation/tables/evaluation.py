@@ -19,6 +19,7 @@ from excise.evaluation.metrics.registry import METRICS
 from excise.evaluation.reading import people_of, read_complete
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import Estimate, jackknife_interval
+from excise.evaluation.sweep import EVERYTHING, Sweep
 from excise.evaluation.tables.common import BASIC_NOTES, SETS
 from excise.evaluation.tables.estimates import estimate_metric
 from excise.evaluation.tables.settings import SummarySettings
@@ -63,7 +64,7 @@ def summarize_eval(
     baselines = [model for model in models if model == "finetuned" or model.startswith("oracle/")]
     known = dict(read_answers(eval_dir, baselines, asked))
     rows = []
-    for model, items in read_answers(eval_dir, models, asked):
+    for model, items in read_answers(eval_dir, models, asked, settings.sweep):
         diverged = bool(items["diverged"].any()) if "diverged" in items else None
         columns = model_columns(model) | {"level": levels.get(model), "diverged": diverged}
         found = metric_rows(items, confidence, references_of(model, known))
@@ -72,10 +73,13 @@ def summarize_eval(
 
 
 def read_answers(
-    eval_dir: Path, models: list[str], asked: dict[str, Item] | None = None
+    eval_dir: Path,
+    models: list[str],
+    asked: dict[str, Item] | None = None,
+    sweep: Sweep = EVERYTHING,
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each model's records with the columns of tokens that metrics need (`read_complete`)."""
-    for model, items in read_complete(eval_dir, models, asked):
+    for model, items in read_complete(eval_dir, models, asked, sweep):
         yield model, with_tokens(items, eval_dir / model / "tokens.parquet")
 
 

@@ -38,9 +38,11 @@ def compare_retain(
     """Rows of correlated, other and their paired gap, per model × metric and per slot."""
     confidence, levels = settings.confidence, checkpoint_levels(settings.levels)
     rows = []
-    for model, items in read_complete(eval_dir, models, asked):
+    for model, items in read_complete(eval_dir, models, asked, settings.sweep):
         columns = model_columns(model) | {"level": levels.get(model), "slot": None, "partner": None}
         for metric in METRICS:
+            if not items.empty and not set(metric.needs) <= set(items.columns):
+                continue
             found = [*group_rows(items, metric, confidence), *gap_rows(items, metric, confidence)]
             rows += [columns | {"metric": metric.name} | row for row in found]
     return rows

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from excise.evaluation.sweep import Sweep
+
 
 @dataclass(frozen=True)
 class SummarySettings:
@@ -12,10 +14,12 @@ class SummarySettings:
         confidence: coverage of every interval.
         levels: name of a level of unlearning → the checkpoints that stand for it; None: the table
             marks no levels.
+        sweep: what checkpoints were asked.
     """
 
     confidence: float
     levels: dict[str, tuple[str, ...]] | None
+    sweep: Sweep
 
 
 @dataclass(frozen=True)
