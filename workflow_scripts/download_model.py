@@ -5,7 +5,6 @@ environment variable HF_ENDPOINT gives the endpoint, HF_TOKEN the token for gate
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -17,11 +16,7 @@ from huggingface_hub.errors import (
 )
 
 from excise.errors import InputError, run
-from excise.files import sha256
-from excise.modeling.settings import ModelCheckSettings
-from excise.records import write_json
-from excise.settings import json_of
-from excise.workflow.preflight import check_model_folder, model_files
+from excise.workflow.incoming_models import check_incoming, write_manifest
 
 INCLUDED_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 EXCLUDED_FILES = ["*/*", "consolidated*.safetensors"]  # other formats of the same weights
@@ -36,24 +31,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     commit = download(args.repo, args.revision, args.out)
-    check_model_folder(args.out, f"{args.repo} at {commit}")
-    if settings := os.environ.get("EXCISE_MODEL"):  # settings of the experiment
-        from excise.workflow.model_check import check_model  # takes seconds to import
-
-        check_model(args.out, json_of(ModelCheckSettings, "EXCISE_MODEL")(settings))
-    if unlearning := os.environ.get("EXCISE_UNLEARNING"):  # blocks of trajectories
-        from excise.config.trajectories import check_methods_fit
-
-        check_methods_fit(json_of(dict, "EXCISE_UNLEARNING")(unlearning), args.out)
-    files = model_files(args.out)
-    manifest = {
-        "repo": args.repo,
-        "revision": args.revision,
-        "commit": commit,
-        "sha256": {Path(path).name: sha256(path) for path in files},
-    }
-    write_json(args.out / "manifest.json", manifest)
-    print(f"{args.repo} at {commit}: {len(files)} files in {args.out}")
+    check_incoming(args.out, f"{args.repo} at {commit}")
+    source = {"repo": args.repo, "revision": args.revision, "commit": commit}
+    count = write_manifest(args.out, source)
+    print(f"{args.repo} at {commit}: {count} files in {args.out}")
 
 
 def download(repo: str, revision: str, folder: Path) -> str:

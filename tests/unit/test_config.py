@@ -95,6 +95,7 @@ def test_defaults_are_filled_in(minimal):
     assert checked["model"] == {
         "path": "model",
         "hub": None,
+        "gguf": None,
         "dtype": "float32",
         "system_prompt": None,
     }

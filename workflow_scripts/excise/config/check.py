@@ -64,14 +64,14 @@ def _check_folders(config: dict, sources: Sequence[Source]) -> None:
 
 
 def _check_model_choice(config: dict, sources: Sequence[Source]) -> None:
-    path, hub = config["model"]["path"], config["model"]["hub"]
-    if (path is None) == (hub is None):
-        found = "neither" if path is None else "both"
+    kinds = ("path", "hub", "gguf")
+    given = [kind for kind in kinds if config["model"][kind] is not None]
+    if len(given) != 1:
         refuse(
             sources,
             ("model",),
-            f"found {found} of path and hub; allowed: exactly one "
-            "(an experiment that sets hub also sets path: null)",
+            f"found {' and '.join(given) or 'none'} of path, hub and gguf; allowed: exactly one "
+            "(an experiment that sets hub or gguf also sets path: null)",
         )
 
 

@@ -109,7 +109,7 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
             end-of-sequence token.
     """
     folder = _model_folder(folder)
-    _silence_transformers()
+    silence_transformers()
     from transformers import AutoTokenizer
 
     files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
@@ -141,7 +141,7 @@ def load_config(folder: str | Path) -> "PreTrainedConfig":
     folder = _model_folder(folder)
     if found := quantized_already(folder):
         raise InputError(f"{folder}: {found}")
-    _silence_transformers()
+    silence_transformers()
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -293,7 +293,7 @@ def one_line(error: Exception) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def _silence_transformers() -> None:
+def silence_transformers() -> None:
     """Remove transformers' progress bars and advice from the logs."""
     from transformers.utils import logging
 

@@ -57,9 +57,9 @@ def check_surroundings(
     for name, folder in config["pathvars"].items():
         check_writable(folder, f"pathvars.{name}")
     folder = study.base_folder()
-    if config["model"]["hub"] is None and not builds_base:
+    if config["model"]["path"] is not None and not builds_base:
         check_model_folder(folder, "model.path")
-    if model_files(folder) and not builds_base:  # a hub model is there from the second run on
+    if model_files(folder) and not builds_base:  # a fetched model is there from the second run on
         targets = config["lora"]["target_modules"]
         check_model_fits(folder, targets, config["representations"]["middle_layer"])
         check_methods_fit(config, folder, sources)
@@ -114,7 +114,7 @@ class Hooks:
             study.estimate_of_rule(job.rule.name) is not None for job in workflow.dag.needrun_jobs()
         )
         if not (workflow.is_main_process and needed and model_files(study.base_folder())):
-            return  # download_model checks a hub model that is not there yet
+            return  # download_model and convert_gguf check a model that is not there yet
         if workflow.touch:
             return
         try:

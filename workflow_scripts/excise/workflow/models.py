@@ -51,14 +51,23 @@ class Models:
     def base_folder(self) -> str:
         """Folder of the base model."""
         model = self.config["model"]
-        if model["hub"] is None:
+        if model["path"] is not None:
             return model["path"]
+        if gguf := model["gguf"]:
+            return f"data/models/gguf--{Path(gguf['file']).stem}--{gguf['sha256'][:12]}"
         hub = Path(model["hub"]["repo"], model["hub"]["revision"])
         return f"data/models/{'--'.join(hub.parts)}"
 
+    def incoming_name(self) -> str:
+        """Name of a model that is fetched, which may say its size; empty for a local folder."""
+        model = self.config["model"]
+        if model["hub"]:
+            return model["hub"]["repo"]
+        return Path(model["gguf"]["file"]).stem if model["gguf"] else ""
+
     def base_files(self) -> list[str]:
-        """Files of the base model; for a hub model its manifest, which has their digests."""
-        if self.config["model"]["hub"] is None:
+        """Files of the base model; for a fetched one its manifest, which has their digests."""
+        if self.config["model"]["path"] is not None:
             return model_files(self.config["model"]["path"])
         return [f"{self.base_folder()}/manifest.json"]
 

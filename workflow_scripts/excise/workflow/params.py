@@ -196,6 +196,11 @@ class Params(Models):
         """How a model is loaded and on what it runs."""
         return as_dict(from_sections(ModelSettings, self.config["model"], self.config["resources"]))
 
+    def package_argument(self) -> str:
+        """The package that holds a GGUF file, if one does."""
+        package = (self.config["model"]["gguf"] or {}).get("package")
+        return f"--package {shlex.quote(package)}" if package else ""
+
     def pretraining_settings(self) -> str:
         """How the embedded base model is made."""
         return as_json(from_sections(PretrainingSettings, self.config["pretraining"]))

@@ -81,9 +81,8 @@ class Study(Params):
     # --- what a job needs ---
 
     def model_size(self) -> float:
-        """Parameters of the base model; of a hub model by its name until it is there."""
-        hub = self.config["model"]["hub"]
-        return parameters(self.base_folder(), hub["repo"] if hub else "")
+        """Parameters of the base model; of a fetched one by its name until it is there."""
+        return parameters(self.base_folder(), self.incoming_name())
 
     def memory_mb(self, kind: str, trajectory: str | None = None) -> int:
         """Main memory of a model job in MB, as configured or estimated.
