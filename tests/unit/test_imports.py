@@ -18,8 +18,8 @@ LATER = {
     "excise.generation.verbalising": (*WRITING, "preview"),  # needs openai; only if a model writes
     "excise.plots.forgetting": ("plot",),  # each figure's module is an input of its own figures
     "excise.plots.drift": ("plot",),
-    "excise.config": ("download_model",),  # only if it is asked for
-    "excise.workflow.model_check": ("download_model",),  # takes seconds; only if it is asked for
+    "excise.config": ("download_model", "convert_gguf"),  # only if it is asked for
+    "excise.workflow.model_check": ("download_model", "convert_gguf"),  # takes seconds; only if it is asked for
 }
 """Modules and packages that are imported in a function, and the programs that do so."""
 
