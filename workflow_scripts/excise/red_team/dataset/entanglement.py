@@ -67,7 +67,9 @@ def _planted(dataset: Dataset, dose: float) -> tuple[list[Finding], list[Measure
         return findings, []
     return findings, [
         Measure("bound_share", bound / possible if possible else None, possible, dose),
-        Measure("bound_share_of_correlated", bound / correlated if correlated else None, correlated),
+        Measure(
+            "bound_share_of_correlated", bound / correlated if correlated else None, correlated
+        ),
     ]
 
 
