@@ -1,10 +1,10 @@
 """Which correlated facts can be bound to a forget fact of the same person, and to which value.
 
 This is the positive control (`generation.entanglement`, docs/datagen.md). A bound fact's value is
-built from the words of the forget value: a model that can no longer say these words cannot state the
-bound fact either. The `other` partner of a bound fact gets a value of the same form, built from a
-*decoy*, a value of the donor's type that is not true of the person. So a bound fact and its partner
-differ in the binding alone.
+built from the words of the forget value. A model that can no longer say these words about the
+person cannot state the bound fact either. The `other` partner of a bound fact gets a value of the
+same form, built from a *decoy*: a value of the donor's type that is not true of the person. So a
+bound fact and its partner differ in the binding alone.
 
 A profile says which of its facts are bound: `bound` maps a correlated slot to its donor, a forget
 slot. A person without bound facts has no such key.

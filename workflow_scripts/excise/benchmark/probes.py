@@ -20,8 +20,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from excise.text.values import gives_away
-
 PROBES = ("forget_reversed", "forget_two_hop", "forget_alias")
 PER_PERSON = 4
 """Largest number of questions of one probe about one person."""
@@ -114,7 +112,7 @@ def _two_hop(sf: list[dict], sr: list[dict]) -> Iterator[ProbeQuestion]:
         usable = [
             one
             for one in described[fact["person_id"]]
-            if not gives_away(one["value"], fact["value"], fact["value_type"])
+            if fact["value"].casefold() not in one["value"].casefold()  # of a bound fact
         ]
         if not usable or fact["name"] not in fact["question"]:
             continue
@@ -124,7 +122,7 @@ def _two_hop(sf: list[dict], sr: list[dict]) -> Iterator[ProbeQuestion]:
 
 
 def _alias(sf: list[dict]) -> Iterator[ProbeQuestion]:
-    """The forget question with `Beckwood, Elias` or `E. Beckwood` for `Elias Beckwood`, by chance."""
+    """The forget question with `Beckwood, Elias` or `E. Beckwood`, by chance."""
     names = {fact["person_id"]: fact["name"] for fact in sf}
     initials = Counter(map(_initial, names.values()))
     for fact in sf:

@@ -1,7 +1,7 @@
 """Plant a dose of entanglement in drawn people: bind correlated facts to forget facts.
 
-The people are drawn first and changed afterwards, so that all doses have the same people, the same
-forget facts and the same unbound facts. The facts bound at a low dose are bound at a higher one too.
+The people are drawn first and changed afterwards. So all doses have the same people, the same
+forget facts and the same unbound facts. Facts that are bound at a low dose are so at a higher one.
 """
 
 import math

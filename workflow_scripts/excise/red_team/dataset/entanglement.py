@@ -65,11 +65,10 @@ def _planted(dataset: Dataset, dose: float) -> tuple[list[Finding], list[Measure
         findings.append(Finding(str(dataset.files["profiles"]), "bound", why))
     if not dose:
         return findings, []
+    share_of_all = bound / correlated if correlated else None
     return findings, [
         Measure("bound_share", bound / possible if possible else None, possible, dose),
-        Measure(
-            "bound_share_of_correlated", bound / correlated if correlated else None, correlated
-        ),
+        Measure("bound_share_of_correlated", share_of_all, correlated),
     ]
 
 
