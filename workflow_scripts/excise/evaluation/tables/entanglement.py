@@ -23,6 +23,7 @@ from excise.evaluation.statistics import (
     mean_interval,
 )
 from excise.evaluation.tables.common import BASIC_NOTES
+from excise.evaluation.tables.estimates import estimate_metric
 from excise.evaluation.tables.retain_gap import partner_pairs
 from excise.records import read_json, read_jsonl
 
@@ -33,12 +34,17 @@ DOSE_NOTES = [
     "partner questions; positive = correlated facts suffer more.",
     "gap_response = gap at this dose - gap of the same pairs at dose 0. An instrument that can see "
     "entanglement has a response above 0 for pairs bound, and none for pairs unbound.",
+    "The doses forget at different speed: compare rows where slot accuracy on sf is alike.",
     "pairs: all pairs, those whose correlated fact is bound at this dose, or the others. A gap of "
     "dose 0 has all pairs.",
-    "log_probability = log P(answer) / tokens, in nats per token. Compare with finetuned: a gap "
-    "that is there before unlearning is no damage.",
+    "Only pairs that finetuned answers on both sides, at this dose and (gap_response) at dose 0: "
+    "what was never learned cannot be damaged.",
+    "log_probability_change = log P(answer) / tokens minus the same under finetuned, in nats per "
+    "token; negative = damaged.",
 ]
 GAP, RESPONSE = "gap", "gap_response"
+ACCURACY, CHANGE = slot_accuracy.name, "log_probability_change"
+REFERENCE = "finetuned"
 UNBOUNDED = Scale("unbounded", -math.inf, math.inf)
 
 
@@ -99,6 +105,8 @@ def check_comparable(runs: Sequence[Run]) -> None:
         for key, value in _without_dose(run.config).items():
             if value != _without_dose(first.config).get(key):
                 raise InputError(f"{run.folder}: config.{key} differs from that of {first.folder}")
+        if REFERENCE not in run.models:
+            raise InputError(f"{run.folder}: no records of {REFERENCE}, with which others compare")
         if run.models != first.models:
             raise InputError(f"{run.folder}: its models differ from those of {first.folder}")
 
@@ -123,14 +131,18 @@ def dose_rows(runs: Sequence[Run], confidence: float) -> list[dict]:
     rows = []
     for model in runs[0].models:
         columns = model_columns(model)
-        base = _gaps(tables[0.0][model])
+        base = _gaps(tables[0.0][model], tables[0.0][REFERENCE])
         for run in runs:
-            here = _gaps(tables[run.dose][model])
+            items = tables[run.dose][model]
+            here = _gaps(items, tables[run.dose][REFERENCE])
             keys = zip(here["person_id"], here["slot"], strict=True)
             here = here.assign(bound=[key in run.bound for key in keys])
             both = here.merge(base, on=["person_id", "slot"], suffixes=("", "_before"))
             if len(both) < len(here):
                 raise InputError(f"{run.folder}: its pairs differ from those at dose 0")
+            forgotten = estimate_metric(items[items["set"] == "sf"], slot_accuracy, confidence)
+            known = {"dose": run.dose, "pairs": None, "set": "sf", "metric": ACCURACY}
+            rows.append(columns | known | estimate_columns(forgotten))
             for name, pairs in _kinds(both, run.dose):
                 own = columns | {"dose": run.dose, "pairs": name}
                 rows += [own | row for row in _pair_rows(pairs, run.dose, confidence)]
@@ -148,13 +160,21 @@ def _kinds(pairs: pd.DataFrame, dose: float) -> Iterator[tuple[str, pd.DataFrame
         yield "unbound", pairs[~pairs["bound"]]
 
 
-def _gaps(items: pd.DataFrame) -> pd.DataFrame:
-    """One row per pair of partner questions, with both sides of both metrics."""
+def _gaps(items: pd.DataFrame, finetuned: pd.DataFrame) -> pd.DataFrame:
+    """One row per pair of partner questions: both sides and the gap of both metrics, and `known`.
+
+    Args:
+        items: records of the model.
+        finetuned: records of the model before unlearning.
+    """
     pairs = partner_pairs(items)
-    log_probability = items["logprob_answer"].astype(float) / items["n_tokens_answer"].astype(float)
+    finetuned = finetuned.loc[items.index]
+    pairs["known"] = True
+    for side in ("other", "correlated"):
+        pairs["known"] &= slot_accuracy(finetuned).loc[pairs[side]].to_numpy() == 1
     for name, values in (
-        ("slot_accuracy", slot_accuracy(items).astype(float)),
-        ("log_probability", log_probability),
+        (ACCURACY, slot_accuracy(items).astype(float)),
+        (CHANGE, _per_token(items) - _per_token(finetuned)),
     ):
         for side in ("other", "correlated"):
             pairs[f"{name}_{side}"] = values.loc[pairs[side]].to_numpy()
@@ -162,19 +182,30 @@ def _gaps(items: pd.DataFrame) -> pd.DataFrame:
     return pairs
 
 
+def _per_token(items: pd.DataFrame) -> pd.Series:
+    """log P(answer) / tokens, NaN where it is undefined or not measured."""
+    return items["logprob_answer"].astype(float) / items["n_tokens_answer"].astype(float)
+
+
 def _pair_rows(pairs: pd.DataFrame, dose: float, confidence: float) -> Iterator[dict]:
-    people = pairs["person_id"]
-    for metric in ("slot_accuracy", "log_probability"):
-        gap, before = pairs[metric], pairs[f"{metric}_before"]
-        if pairs.empty:
-            found = change = Estimate(None, None, None, 0, 0)
-        elif metric == "slot_accuracy":
-            sides = pairs[f"{metric}_other"], pairs[f"{metric}_correlated"]
-            found = difference_interval(*sides, people, slot_accuracy.scale, confidence)
-            change = change_interval(gap, before, people, confidence)
-        else:
-            found = mean_interval(gap, people, UNBOUNDED, confidence)
-            change = mean_interval(gap - before, people, UNBOUNDED, confidence)
-        yield {"set": GAP, "metric": metric} | estimate_columns(found)
+    known = pairs[pairs["known"]]
+    paired = known[known["known_before"]]
+    for metric in (ACCURACY, CHANGE):
+        yield {"set": GAP, "metric": metric} | estimate_columns(_gap(known, metric, confidence))
         if dose:
-            yield {"set": RESPONSE, "metric": metric} | estimate_columns(change)
+            response = _response(paired, metric, confidence)
+            yield {"set": RESPONSE, "metric": metric} | estimate_columns(response)
+
+
+def _gap(pairs: pd.DataFrame, metric: str, confidence: float) -> Estimate:
+    if metric == CHANGE:
+        return mean_interval(pairs[metric], pairs["person_id"], UNBOUNDED, confidence)
+    sides = pairs[f"{metric}_other"], pairs[f"{metric}_correlated"]
+    return difference_interval(*sides, pairs["person_id"], slot_accuracy.scale, confidence)
+
+
+def _response(pairs: pd.DataFrame, metric: str, confidence: float) -> Estimate:
+    gap, before = pairs[metric], pairs[f"{metric}_before"]
+    if metric == CHANGE:
+        return mean_interval(gap - before, pairs["person_id"], UNBOUNDED, confidence)
+    return change_interval(gap, before, pairs["person_id"], confidence)
