@@ -150,7 +150,7 @@ def test_records_may_lack_a_probe_but_no_question_of_a_probe_that_was_asked(benc
     read(benchmark, records(benchmark, SETS))
     lines = records(benchmark, (*SETS, "forget_alias"))
     read(benchmark, lines)
-    with pytest.raises(InputError, match="the first one missing is 'p.*@"):
+    with pytest.raises(InputError, match=r"the first one missing is 'p.*@"):
         read(benchmark, lines[:-1])
     with pytest.raises(InputError, match="first one missing"):
         read(benchmark, lines[1:])
