@@ -29,7 +29,7 @@ class Sweep:
         return model.startswith("unlearn/") and model not in self.full
 
     def asks(self, model: str, name: str) -> bool:
-        """Whether a model is asked the set `name`. Joint sets and probes have nothing but generations."""
+        """Whether a model is asked the set `name`; `GENERATED_SETS` have generations alone."""
         if not self.restricts(model):
             return True
         return (self.sets is None or name in self.sets) and (
