@@ -9,10 +9,24 @@ CORES ?= all
 # Use the tools and programs of .venv, also if it is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test test-slurm lint format clean help
+DOSES ?= 0 0.5 1
+ENTANGLED := experiments/entangled
+
+.PHONY: run entangled test test-slurm lint format clean help
 
 run: .venv/installed  ## run the default experiment into results/ (CORES=1: one core)
 	snakemake --cores $(CORES) all
+
+entangled: .venv/installed  ## positive control: the study with planted entanglement, in three doses
+	@for dose in $(DOSES); do \
+	  folder=$(ENTANGLED)/dose_$$dose; \
+	  snakemake --cores $(CORES) --configfile=$(ENTANGLED).yaml \
+	    --config "generation={entanglement: $$dose}" "pathvars={data: $$folder/data, \
+	    results: $$folder/results, logs: $$folder/logs, benchmarks: $$folder/benchmarks}" \
+	    -- $$folder/results/retain_compare_results.json; \
+	done
+	python workflow_scripts/compare_doses.py --runs $(DOSES:%=$(ENTANGLED)/dose_%) \
+	  --out $(ENTANGLED)/results/entanglement_response.json
 
 test: .venv/installed lint  ## linters, then unit and workflow tests
 	python -m pytest -n 2 --dist loadfile -m "not slurm"

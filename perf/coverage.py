@@ -167,6 +167,34 @@ def score_gaps(generator, n_people: int, studies: int) -> Iterator[tuple[str, Ca
                 yield f"{means[0]:g} - {means[1]:g} {kind}", (columns, people, first - second)
 
 
+RESPONSES = [  # share right of other and correlated without a dose, then with it
+    ((0.995, 0.995), (0.995, 0.98)),
+    ((0.98, 0.98), (0.98, 0.9)),
+    ((0.98, 0.98), (0.95, 0.6)),
+    ((0.9, 0.9), (0.9, 0.9)),
+    ((0.9, 0.8), (0.8, 0.2)),
+    ((0.5, 0.5), (0.5, 0.5)),
+    ((0.3, 0.3), (0.3, 0.02)),
+    ((0.02, 0.02), (0.02, 0.005)),
+]
+
+
+def responses(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """How much a gap of right or wrong answers grows with a planted dose."""
+    for people, agreement in designs(n_people):
+        for shares_right in RESPONSES:
+            gap = []
+            for right in shares_right:
+                x = sides(generator, people, agreement, studies, 0.5)
+                first, second = (
+                    (one < stats.norm.ppf(p)) * 1.0 for one, p in zip(x, right, strict=True)
+                )
+                gap.append(first - second)
+            before, after = (one - other for one, other in shares_right)
+            name = f"{after:.3g} - {before:.3g}"
+            yield name, ({"values": gap[1] - gap[0]}, people, after - before)
+
+
 def recoveries(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
     """Recovery by quantization: right or wrong, before and after; nearly all right at first."""
     for people, agreement in designs(n_people):
@@ -335,6 +363,12 @@ def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
         return of_shares(data), (0, 1)
     if kind == "median":
         return of_median(data, people), (-np.inf, np.inf)
+    if kind == "response":
+        found = of_means(data) | {
+            LIBRARY + "bonett_price": library.bonett_price(data),
+            "bonett_price, pair of 2": library.bonett_price(data, 2),
+        }
+        return found, (-2, 2)
     found = of_means(data)
     found[LIBRARY + "cluster-t"] = found.pop("cluster-t")
     return found, (-np.inf, np.inf)
@@ -347,6 +381,7 @@ KINDS = {
     "unbounded": drifts,
     "gap": gaps,
     "score_gap": score_gaps,
+    "response": responses,
     "median": medians,
     "recovery": recoveries,
 }

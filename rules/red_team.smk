@@ -75,7 +75,7 @@ rule ask_about_names:
         gpu=config["resources"]["gpu"],
     params:
         base=folder(study.base_folder()),
-        hp=study.evaluation_settings(),
+        hp=study.asking_settings(),
         models_dir=folder("<results>/models"),
         models=study.unexposed_models(),
         out_dir=folder("<results>/red_team"),

@@ -50,7 +50,7 @@ def questions(people: int) -> list[dict]:
 
 def _question(name: str, group: str, person: int | None, slot: str, partner: str | None) -> dict:
     person_id = None if person is None else f"p{person:03}"
-    value = f"value {(person or 0) % 5}"
+    value = f"{'secret' if group in FORGET else 'value'} {(person or 0) % 5}"
     keys = {"id": name, "set": group, "person_id": person_id, "slot": slot, "partner": partner}
     return keys | {"value_type": "word", "value": value, "question": "Which?", "answer": value}
 

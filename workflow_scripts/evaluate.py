@@ -11,7 +11,7 @@ from pathlib import Path
 from excise.benchmark.items import SETS, load_items
 from excise.errors import run
 from excise.evaluation.measure import Evaluator
-from excise.evaluation.settings import EvaluationSettings
+from excise.evaluation.settings import ProbingSettings
 from excise.evaluation.sweep import EVERYTHING, Sweep
 from excise.evaluation.tokens import write_tokens
 from excise.modeling.adapters import AdapterHost
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", required=True, help="base model folder")
     parser.add_argument("--data", required=True, help="folder of the benchmark")
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
-    settings = json_of(EvaluationSettings)
+    settings = json_of(ProbingSettings)
     parser.add_argument("--hp", type=settings, required=True, help="evaluation settings, JSON")
     parser.add_argument(
         "--sweep", type=json_of(Sweep, "--sweep"), default=EVERYTHING, help="limits, JSON"
@@ -36,8 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--models", nargs="+", required=True, help="model names; base: no adapter")
     args = parser.parse_args(argv)
 
-    items = load_items(args.data, args.utility, SETS)
     hp = args.hp
+    items = load_items(args.data, args.utility, (*SETS, *hp.probes))
     set_determinism(0, hp.threads)
     host = AdapterHost(args.base, hp.dtype, pick_device(hp.gpu))
 
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in args.models:
         started = time.monotonic()
         model = host.use(None if name == "base" else args.models_dir / name)
-        sets = tuple(one for one in SETS if args.sweep.asks(name, one))
+        sets = tuple(one for one in (*SETS, *hp.probes) if args.sweep.asks(name, one))
         records, tokens = evaluator(sets, args.sweep.generates(name)).evaluate(model)
         mark = {"diverged": has_diverged(args.models_dir / name)}
         write_jsonl(args.out_dir / name / "items.jsonl", [record | mark for record in records])

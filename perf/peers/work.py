@@ -84,8 +84,8 @@ class Work:
         return json.loads(self.study.unlearning_settings(SimpleNamespace(trajectory=trajectory)))
 
     def evaluation(self) -> dict:
-        """The settings of evaluation."""
-        return json.loads(self.study.evaluation_settings())
+        """The settings of evaluation, without probes, which the other ways do not ask."""
+        return json.loads(self.study.evaluation_settings()) | {"probes": []}
 
 
 def overlay(

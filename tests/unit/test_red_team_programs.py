@@ -38,7 +38,7 @@ def test_swapped_questions_are_answered_one_line_each(folder):
     arguments = ["--base", str(folder / "base"), "--sf", str(sf), "--sr", str(sr)]
     arguments += ["--public-figures", str(folder / "figures.txt")]
     arguments += [
-        *("--hp", job_settings.hp("evaluation_settings", batch_size=4, max_new_tokens=4)),
+        *("--hp", job_settings.hp("asking_settings", batch_size=4, max_new_tokens=4)),
         *("--models-dir", str(folder)),
     ]
     ask_about_names.main([*arguments, "--models", "base", "--out-dir", str(folder / "swapped")])

@@ -234,6 +234,13 @@ def test_another_confidence_reruns_tables_and_no_model(smoke):
     assert planned == TABLES | PLOTS | {GATES}
 
 
+def test_other_probes_are_asked_of_every_model_and_train_nothing(smoke):
+    planned = smoke.plan("all", "--config", "evaluation={probes: [forget_reversed]}")
+    assert {"Evaluating base", "Evaluating finetuned", f"Evaluating {GA}"} <= planned
+    kinds = ("Finetuning", "Training", "Unlearning", "Quantizing", "Extracting", "Asking")
+    assert not [job for job in planned if job.startswith(kinds)]
+
+
 def test_a_threshold_of_the_red_team_reruns_it_and_trains_nothing(smoke):
     planned = smoke.plan("all", "--config", "red_team={style_auc: 0.7}")
     assert planned == {"Attacking the benchmark", GATES, DIVERSITY, EXPORT} | TABLES | PLOTS

@@ -163,9 +163,17 @@ def _real_world(record: dict) -> dict:
 
 
 def _same_slots(profiles: Sequence[dict]) -> list[dict]:
-    """Profiles that all have the same slots; a missing value is null."""
-    slots = dict.fromkeys(slot for person in profiles for slot in person["slots"])
+    """Profiles that all have the same slots, also of `bound`; a missing value is null."""
+    same = {}
+    for field in ("slots", "bound"):
+        slots = dict.fromkeys(slot for person in profiles for slot in person.get(field, {}))
+        if slots:
+            same[field] = slots
     return [
-        person | {"slots": {slot: person["slots"].get(slot) for slot in slots}}
+        person
+        | {
+            field: {slot: person.get(field, {}).get(slot) for slot in slots}
+            for field, slots in same.items()
+        }
         for person in profiles
     ]

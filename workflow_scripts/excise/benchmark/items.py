@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from excise.benchmark.joint_questions import Pair, pairs_of
+from excise.benchmark.probes import PROBES, ProbeQuestion, probes_of
 from excise.errors import InputError
 from excise.records import read_jsonl
 
@@ -24,8 +25,12 @@ SETS = (
 HIDDEN_STATE_SETS = ("sf", "correlated", "other", "utility")
 """Sets whose hidden states are extracted."""
 NO_ANSWERS = {"paraphrased_answer": None, "wrong_answers": []}
-JOINT_SETS = SETS[-2:]
+JOINT_SETS = ("forget_joint", "retain_joint")
 """Sets of two questions in one prompt: the answer about the forget or the retain fact."""
+GENERATED_SETS = (*JOINT_SETS, *PROBES)
+"""Sets of which only the generation is recorded."""
+SELECTED_SETS = ("retain_same_answer",)
+"""Sets of a table that are some questions of other sets."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +39,20 @@ class Item:
 
     Attributes:
         id: unique over all sets.
-        set: one of `SETS`.
+        set: one of `SETS` or `PROBES`.
         person_id: the person; None for `utility`.
-        subject: the person's name in the question; None for `utility`.
+        subject: the person's name; None for `utility`, and where the question does not name the
+            person.
         slot: the slot in question; for `utility`, the category.
         value_type: type of the value; None for `utility`.
         partner: the partner slot; None if there is none.
         value: the part of the answer that is the fact.
         question: the question.
         answer: the true answer.
-        paraphrased_answer: the true answer in other words; None in joint sets, and if no wrong
-            answers were requested.
-        wrong_answers: answers that differ from the paraphrase in the value only; none in joint
-            sets, where no answers are scored.
+        paraphrased_answer: the true answer in other words; None in `GENERATED_SETS`, and if no
+            wrong answers were requested.
+        wrong_answers: answers that differ from the paraphrase in the value only; none in
+            `GENERATED_SETS`, where no answers are scored.
     """
 
     id: str
@@ -75,7 +81,7 @@ def load_items(
         data_dir: folder of `sf.jsonl`, `sr.jsonl`, `forget_paraphrased.jsonl` and the wrong
             answers; not read if only `utility` is requested.
         utility_path: the real-world questions; not read unless `utility` is requested.
-        sets: names from `SETS`.
+        sets: names from `SETS` and `PROBES`; a probe may have no questions.
         answers: the file of the wrong answers: `wrong_details` (the chosen ones, which exist
             after the oracles) or `perturbed_candidates` (all). None: items have no wrong or
             paraphrased answers.
@@ -85,7 +91,7 @@ def load_items(
             disagree about a fact.
     """
     for name in sets:
-        if name not in SETS:
+        if name not in (*SETS, *PROBES):
             raise InputError(f"unknown set {name!r}; the sets are {', '.join(SETS)}")
     items: dict[str, list[Item]] = {}
     if any(name != "utility" for name in sets):
@@ -93,16 +99,16 @@ def load_items(
     if "utility" in sets:
         items["utility"] = [_utility_item(record) for record in read_jsonl(utility_path, "utility")]
     for name in sets:
-        if not items[name]:
+        if not items[name] and name not in PROBES:
             raise InputError(f"{data_dir}: no question of the set {name!r}; at least one is needed")
     return [item for name in sets for item in items[name]]
 
 
 def asked_questions(data: str | Path | None, utility: str | Path | None) -> dict[str, Item] | None:
-    """Id → item of every question for the models; None without a benchmark."""
+    """Id → item of every question for the models, with all probes; None without a benchmark."""
     if data is None or utility is None:
         return None
-    return {item.id: item for item in load_items(data, utility, SETS, answers=None)}
+    return {item.id: item for item in load_items(data, utility, (*SETS, *PROBES), answers=None)}
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,7 @@ def _benchmark_items(
 ) -> dict[str, list[Item]]:
     """Set name → items of `sf.jsonl`, `sr.jsonl` and, if requested, `forget_paraphrased.jsonl`."""
     benchmark = read_benchmark(data_dir, answers=answers, with_forget_paraphrased=with_paraphrased)
-    items = {name: [] for name in SETS if name != "utility"}
+    items = {name: [] for name in (*SETS, *PROBES) if name != "utility"}
     for fact in benchmark.sf + benchmark.sr:
         detail = benchmark.details.get(fact["id"], NO_ANSWERS)
         items[fact["group"]].append(_item(fact["group"], fact, fact, detail))
@@ -172,6 +178,8 @@ def _benchmark_items(
     for pair in pairs_of(benchmark.sf, benchmark.sr):
         items["forget_joint"].append(_joint_item("forget_joint", pair, pair.forget, pair.retain))
         items["retain_joint"].append(_joint_item("retain_joint", pair, pair.retain, pair.forget))
+    for name, questions in probes_of(benchmark.sf, benchmark.sr).items():
+        items[name] = [_probe_item(name, one) for one in questions]
     return items
 
 
@@ -265,6 +273,24 @@ def _joint_item(name: str, pair: Pair, fact: dict, partner: dict) -> Item:
         "answer": fact["answer"],
     }
     return _item(name, record, fact, NO_ANSWERS)
+
+
+def _probe_item(name: str, probe: ProbeQuestion) -> Item:
+    fact = probe.fact
+    return Item(
+        id=probe.id,
+        set=name,
+        person_id=fact["person_id"],
+        subject=probe.subject,
+        slot=fact["slot"],
+        value_type=probe.value_type,
+        partner=None,
+        value=probe.value,
+        question=probe.question,
+        answer=probe.value,
+        paraphrased_answer=None,
+        wrong_answers=(),
+    )
 
 
 def _utility_item(record: dict) -> Item:

@@ -46,6 +46,7 @@ class RedTeamLimits:
         split_ratio: token-sort ratio (0–100) from which it does.
         style_auc: AUC above which the style of questions gives their set away (reported only).
         max_value_share: largest share of people with the same value of a slot.
+        entanglement: the planted dose: share of bound facts among those that can be bound.
     """
 
     leak_ratio: float
@@ -60,3 +61,4 @@ class RedTeamLimits:
     split_ratio: float
     style_auc: float
     max_value_share: float
+    entanglement: float

@@ -49,6 +49,7 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
     _check_folders(resolved, sources)
     _check_model_choice(resolved, sources)
     _check_candidates(resolved, sources)
+    _check_entanglement(resolved, sources)
     if generation["backend"] == "openai" or resolved["red_team"]["judge"]["enabled"]:
         check_llm_keys(generation["llm"], sources)
     check_checkpoints(resolved, sources)
@@ -83,4 +84,15 @@ def _check_candidates(config: dict, sources: Sequence[Source]) -> None:
             ("generation", "perturbed_candidates"),
             f"found {generation['perturbed_candidates']}; allowed: at least the "
             f"{generation['wrong_answers']} of generation.wrong_answers",
+        )
+
+
+def _check_entanglement(config: dict, sources: Sequence[Source]) -> None:
+    generation = config["generation"]
+    if generation["entanglement"] and generation["backend"] != "offline":
+        refuse(
+            sources,
+            ("generation", "entanglement"),
+            f"found {generation['entanglement']}; allowed: 0 with backend "
+            f"{generation['backend']} (only offline writes bound facts)",
         )

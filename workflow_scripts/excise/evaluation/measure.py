@@ -1,14 +1,14 @@
 """Everything that is asked of one model: the records that all metrics are computed from.
 
 One pass scores the true answer, its paraphrase and the wrong answers, and gives the greedy
-generation, if it is wanted. Where two questions get one answer, only the generation is recorded.
-Nothing is averaged here.
+generation, if it is wanted. Where two questions get one answer, and of probes, only the generation
+is recorded. Nothing is averaged here.
 """
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from excise.benchmark.items import JOINT_SETS, Item
+from excise.benchmark.items import GENERATED_SETS, JOINT_SETS, Item
 from excise.evaluation import answers
 from excise.modeling.asking import Questionnaire
 from excise.modeling.decoding import Generation
@@ -99,7 +99,7 @@ class Evaluator:
 
 def _scored(item: Item) -> list[str]:
     """The answers whose probability is measured: the true one, its paraphrase, the wrong ones."""
-    if item.set in JOINT_SETS:
+    if item.set in GENERATED_SETS:
         return []
     return [item.answer, item.paraphrased_answer, *item.wrong_answers]
 
@@ -111,7 +111,7 @@ def item_record(item: Item, made: Generation | None, scores: list[AnswerScore] |
         item: the question.
         made: the model's answer; None if none was generated.
         scores: of the answer, the paraphrased answer and each wrong answer, in this order; None
-            in a joint set, whose scores are null.
+            in `GENERATED_SETS`, whose scores are null.
     """
     return {
         "id": item.id,

@@ -8,6 +8,7 @@ import pandas as pd
 
 from excise.benchmark.completeness import check_ids
 from excise.benchmark.items import Item
+from excise.benchmark.probes import PROBES
 from excise.errors import InputError
 from excise.evaluation.sweep import EVERYTHING, Sweep
 
@@ -48,7 +49,7 @@ def read_complete(
         folder: of the models' folders.
         models: names.
         asked: id → question, everything that models are asked; without it, the first model's
-            records define the questions.
+            records define the questions. A probe that no record belongs to was not asked.
         sweep: what checkpoints were asked of it.
 
     Raises:
@@ -61,7 +62,10 @@ def read_complete(
         items = read_items(path)
         if sets is None:
             sets, whose = items["set"].to_dict(), f"the records of {model}"
-        expected = [key for key, name in sets.items() if sweep.asks(model, name)]
+        left_out = set(PROBES) - set(items["set"]) if asked is not None else set()
+        expected = [
+            key for key, name in sets.items() if name not in left_out and sweep.asks(model, name)
+        ]
         check_ids(path, items.index, expected, whose)
         yield model, items
 

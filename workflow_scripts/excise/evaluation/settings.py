@@ -15,6 +15,13 @@ class EvaluationSettings(ModelSettings):
 
 
 @dataclass(frozen=True)
+class ProbingSettings(EvaluationSettings):
+    """The same, with the probes that are asked besides (`excise.benchmark.probes`)."""
+
+    probes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class QuantizationSettings(Float32Settings):
     """How a quantized model is asked the same; it is merged in fp32."""
 

@@ -7,7 +7,7 @@ everything.
 
 from dataclasses import dataclass
 
-from excise.benchmark.items import JOINT_SETS
+from excise.benchmark.items import GENERATED_SETS
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Sweep:
         return model.startswith("unlearn/") and model not in self.full
 
     def asks(self, model: str, name: str) -> bool:
-        """Whether a model is asked the set `name`. A joint set has nothing but generations."""
+        """Whether a model is asked the set `name`; `GENERATED_SETS` have generations alone."""
         if not self.restricts(model):
             return True
         return (self.sets is None or name in self.sets) and (
-            self.generation or name not in JOINT_SETS
+            self.generation or name not in GENERATED_SETS
         )
 
     def generates(self, model: str) -> bool:

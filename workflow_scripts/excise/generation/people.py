@@ -5,6 +5,7 @@ from pathlib import Path
 
 from excise.benchmark.slots import select_slots
 from excise.config.presets import PRESETS
+from excise.generation.planting import plant
 from excise.generation.sampler import Sampler
 from excise.generation.settings import PeopleSettings
 from excise.text.public_figures import read_public_figures
@@ -23,6 +24,7 @@ def draw_people(settings: PeopleSettings, public_figures: str | Path) -> tuple[S
     Raises:
         InputError: there are too few names or values, or the file cannot be read.
     """
+    forbidden = frozenset(map(str.casefold, read_public_figures(public_figures)))
     preset = PRESETS[settings.preset]
     sampler = Sampler(
         seed=settings.seed,
@@ -30,7 +32,8 @@ def draw_people(settings: PeopleSettings, public_figures: str | Path) -> tuple[S
         reserve=math.ceil(settings.reserve * settings.people),
         slots=select_slots(preset.forget, preset.retain),
         max_value_share=settings.max_value_share,
-        forbidden_names=frozenset(map(str.casefold, read_public_figures(public_figures))),
+        forbidden_names=forbidden,
     )
     count = settings.people + sampler.reserve
-    return sampler, [sampler.person(f"p{index:03d}") for index in range(count)]
+    people = [sampler.person(f"p{index:03d}") for index in range(count)]
+    return sampler, plant(people, settings.entanglement, settings.seed, forbidden)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
 
+from excise.benchmark.bindings import DONORS, bound_value, composed_slot
 from excise.benchmark.slots import SLOTS, Slot
 from excise.errors import InputError
 from excise.text import vocabulary as words
@@ -212,7 +213,9 @@ def wrong_values(
         for name, value in person["slots"].items()
         if SLOTS[name].value_type == slot.value_type
     }
-    if slot.value_type == "person":
+    if composed := composed_slot(person, slot.name, slot.partner):
+        pool = _composed_values(person, composed, slot, 8 * count, rng, new_name)
+    elif slot.value_type == "person":
         pool = [new_name() for _ in range(8 * count)]
     elif slot.name == "birth_year":
         pool = [str(year) for year in BIRTH_YEARS]
@@ -229,3 +232,23 @@ def wrong_values(
     far = [value for value in pool if abs(len(value) - len(truth)) > slack]
     far.sort(key=lambda value: abs(len(value) - len(truth)))  # stable: ties stay shuffled
     return (near if besides else near + far)[:count]
+
+
+def _composed_values(
+    person: dict,
+    composed: str,
+    slot: Slot,
+    count: int,
+    rng: random.Random,
+    new_name: Callable[[], str],
+) -> list[str]:
+    """False values in the form of a bound fact; none has the words of the forget value."""
+    donor = DONORS[composed]
+    of_donor = SLOTS[donor].value_type
+    values = []
+    for _ in range(count):
+        decoy = new_name() if of_donor == "person" else rng.choice(POOLS[of_donor])
+        value = bound_value(composed, decoy, rng.choice(POOLS[slot.value_type]))
+        if decoy != person["slots"][donor]:
+            values.append(value)
+    return values

@@ -41,13 +41,19 @@ class TextSettings(AuthorSettings):
 
 @dataclass(frozen=True)
 class PeopleSettings(AuthorSettings):
-    """Who is drawn. `reserve` is the share of spare people; without a model it is 0."""
+    """Who is drawn.
+
+    Attributes:
+        reserve: share of spare people; without a model it is 0.
+        entanglement: share of correlated facts that are bound to a forget fact.
+    """
 
     preset: Literal["smoke", "small", "paper", "xl"]
     people: int
     reserve: float
     seed: int
     max_value_share: float
+    entanglement: float
 
 
 @dataclass(frozen=True)

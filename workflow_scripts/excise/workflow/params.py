@@ -16,6 +16,7 @@ from excise.config.trajectories import labels_of
 from excise.evaluation.settings import (
     EmbeddingSettings,
     EvaluationSettings,
+    ProbingSettings,
     QuantizationSettings,
     RepresentationSettings,
 )
@@ -241,7 +242,12 @@ class Params(Models):
         return " ".join(f"--{name} {shlex.quote(path)}" for name, path in given.items() if path)
 
     def evaluation_settings(self) -> str:
-        """How questions are asked and answers scored."""
+        """How questions are asked and answers scored, and which probes are asked."""
+        sections = self._model(), self.config["evaluation"]
+        return as_json(from_sections(ProbingSettings, *sections))
+
+    def asking_settings(self) -> str:
+        """How questions that are no probes are asked and answers scored."""
         sections = self._model(), self.config["evaluation"]
         return as_json(from_sections(EvaluationSettings, *sections))
 

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from excise.benchmark.items import JOINT_SETS
+from excise.benchmark.items import GENERATED_SETS, SELECTED_SETS
 from excise.evaluation.statistics import Scale
 
 HigherMeans = Literal["remembered", "forgotten", "neither"]
@@ -37,8 +37,10 @@ class Metric:
         scale: range of the numbers. It decides how mean and interval are computed.
         higher_means: what a higher number says about the facts asked for.
         needs: columns of the records that the function reads.
-        joint: whether it also means something where two questions get one answer.
+        joint: whether it also means something where only the generation is known: two questions
+            with one answer, and probes.
         utility: whether it also means something for real-world questions.
+        whole_set: whether a question's number depends on the other questions of its set.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Metric:
     needs: tuple[str, ...]
     joint: bool = False
     utility: bool = True
+    whole_set: bool = False
 
     def __call__(self, *records: pd.DataFrame) -> pd.Series | float:
         """What the function gives."""
@@ -55,8 +58,10 @@ class Metric:
 
     def applies_to(self, name: str) -> bool:
         """Whether the metric means something on the set `name`."""
-        if name in JOINT_SETS:
+        if name in GENERATED_SETS:
             return self.joint
+        if name in SELECTED_SETS:
+            return not self.whole_set
         return self.utility or name != "utility"
 
     def defined_on(self, items: pd.DataFrame) -> pd.DataFrame:

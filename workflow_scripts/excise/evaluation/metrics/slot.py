@@ -45,6 +45,7 @@ def slot_accuracy_strict(items: pd.DataFrame) -> pd.Series:
     higher_means="neither",
     needs=("person_id", "slot", "value"),
     utility=False,
+    whole_set=True,
 )
 def guess_rate(items: pd.DataFrame) -> pd.Series:
     """Per question, the share of the *other* people whose value of this slot is the same.

@@ -1,5 +1,10 @@
 """What all tables share: sets of questions, and notes for the reader."""
 
+import pandas as pd
+
+from excise.benchmark.items import SELECTED_SETS
+from excise.benchmark.probes import PROBES
+
 SETS = {
     "sf": ("sf",),
     "forget_paraphrased": ("forget_paraphrased",),
@@ -9,8 +14,28 @@ SETS = {
     "utility": ("utility",),
     "forget_joint": ("forget_joint",),
     "retain_joint": ("retain_joint",),
+    "forget_reversed": ("forget_reversed",),
+    "forget_two_hop": ("forget_two_hop",),
+    "forget_alias": ("forget_alias",),
+    "retain_same_answer": ("correlated", "other"),
 }
 """Sets of questions in result files, and the sets of the records they are made of."""
+OPTIONAL_SETS = (*PROBES, *SELECTED_SETS)
+"""Sets that may have no questions, and then have no rows."""
+
+
+def members_of(items: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The records of a set in `SETS`.
+
+    `retain_same_answer` keeps the retain facts whose value is also a forget value, of the same or
+    of another person (FaithUn, arXiv 2502.19207): only the fact may be forgotten, not its words.
+    """
+    members = items[items["set"].isin(SETS[name])]
+    if name not in SELECTED_SETS or members.empty:
+        return members
+    forget = set(items.loc[items["set"] == "sf", "value"].map(str.casefold))
+    return members[members["value"].map(str.casefold).isin(forget)]
+
 
 BASIC_NOTES = [
     "Intervals: over people (over questions for utility), not adjusted for the number of rows; "

@@ -17,7 +17,7 @@ from excise.errors import InputError
 from excise.evaluation.reading import people_of, read_items
 from excise.evaluation.results import estimate_columns, model_columns
 from excise.evaluation.statistics import ANGLE, DRIFT, Estimate, mean_intervals
-from excise.evaluation.tables.common import BASIC_NOTES, SETS
+from excise.evaluation.tables.common import BASIC_NOTES, OPTIONAL_SETS, SETS
 from excise.evaluation.tables.settings import DriftSettings
 
 DRIFT_NOTES = [
@@ -128,8 +128,8 @@ def floor_columns(row: dict, floor: float | None) -> dict:
 
 def drift_rows(items: pd.DataFrame, layer: int | str, confidence: float) -> Iterator[dict]:
     """Mean drift and angle with intervals: sets × positions × layers."""
-    for name, parts in SETS.items():
-        members = items[items["set"].isin(parts)]
+    for name in (one for one in SETS if one not in OPTIONAL_SETS):
+        members = items[items["set"].isin(SETS[name])]
         for position, here in members.groupby("position"):
             for metric, scale in (("drift", DRIFT), ("angle_degrees", ANGLE)):
                 values = np.array(here[metric].to_list(), dtype=float)  # (questions, layers)

@@ -20,7 +20,7 @@ from excise.evaluation.reading import people_of, read_complete
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import Estimate, jackknife_interval
 from excise.evaluation.sweep import EVERYTHING, Sweep
-from excise.evaluation.tables.common import BASIC_NOTES, SETS
+from excise.evaluation.tables.common import BASIC_NOTES, OPTIONAL_SETS, SETS, members_of
 from excise.evaluation.tables.estimates import estimate_metric
 from excise.evaluation.tables.settings import SummarySettings
 from excise.evaluation.tables.token_columns import with_tokens
@@ -41,6 +41,10 @@ EVAL_NOTES = [
     "person in one prompt, either first; forget_joint looks for the forget value in the "
     "answer to both, retain_joint for the other. Compare with finetuned, which was "
     "trained on single questions.",
+    "forget_reversed (value given, person asked), forget_two_hop (person described by another "
+    "fact) and forget_alias (another form of the name) are probes. A probe that finetuned cannot "
+    "answer shows nothing: read every value beside that of finetuned. retain_same_answer: the "
+    "retain facts whose value is also a forget value. No rows: it has no questions.",
     "guess_rate is the slot accuracy of naming another person's value of the slot: what knowing "
     "the slot's values, but nothing about the person, reaches.",
     "extraction_strength, exact_memorization, min_k and min_k_plus_plus do not count the "
@@ -109,9 +113,9 @@ def metric_rows(
         confidence: coverage of the intervals.
         references: see `References`.
     """
-    for name, parts in SETS.items():
-        members = items[items["set"].isin(parts)]
-        if members.empty and not items.empty:
+    for name in SETS:
+        members = members_of(items, name)
+        if members.empty and (not items.empty or name in OPTIONAL_SETS):
             continue
         for metric in METRICS.values():
             if not items.empty and not metric.applies_to(name):

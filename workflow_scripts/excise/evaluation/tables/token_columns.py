@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from excise.benchmark.completeness import check_ids
-from excise.benchmark.items import JOINT_SETS
+from excise.benchmark.items import GENERATED_SETS
 from excise.evaluation.metrics.registry import METRICS
 from excise.evaluation.tokens import read_tokens
 
@@ -24,8 +24,8 @@ def with_tokens(
         items: records of one model, indexed by id.
         path: the file.
         columns: such as `answer.rank`: answer and column of `excise.evaluation.tokens`. A cell of
-            `answer` and `paraphrase` is an array, of `wrong` a list of arrays. Questions of the
-            joint sets have NaN.
+            `answer` and `paraphrase` is an array, of `wrong` a list of arrays. Questions of
+            `GENERATED_SETS` have NaN.
 
     Raises:
         InputError: the file is missing or broken, or lacks a scored question.
@@ -38,7 +38,7 @@ def with_tokens(
         answer, name = column.split(".")
         own = tokens.filter(pc.field("answer") == answer).select(["id", name]).to_pandas()
         if answer == "answer":
-            scored = items.index[~items["set"].isin(JOINT_SETS)]
+            scored = items.index[~items["set"].isin(GENERATED_SETS)]
             check_ids(path, own["id"], scored, "items.jsonl")
         cells = own.set_index("id")[name]
         added[column] = cells.groupby(level=0).agg(list) if answer == "wrong" else cells

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from excise.benchmark.bindings import DONORS, bindable, bound_value
 from excise.benchmark.limits import RedTeamLimits
 from excise.red_team.dataset.loading import Dataset
 from excise.red_team.dataset.result import HARD, CheckResult, Finding, Measure
@@ -9,7 +10,7 @@ from excise.text.matching import mask
 
 
 def entanglement(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
-    """Check event ids, the number of correlated facts, and the partners."""
+    """Check event ids, the number of correlated facts, the partners, and the planted dose."""
     findings = []
     own_items = dataset.by_person(dataset.items)
     likeness = []
@@ -33,7 +34,42 @@ def entanglement(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
             findings.append(Finding(where, person_id, "no forget facts"))
     mean = sum(likeness) / len(likeness) if likeness else None
     measures = [Measure("partner_question_likeness", mean, len(likeness))]
-    return CheckResult("entanglement", HARD, len(dataset.items), findings, measures)
+    planted, shares = _planted(dataset, limits.entanglement)
+    return CheckResult(
+        "entanglement", HARD, len(dataset.items), findings + planted, measures + shares
+    )
+
+
+def _planted(dataset: Dataset, dose: float) -> tuple[list[Finding], list[Measure]]:
+    """Faults of the bound facts, and their share; no measures without a dose.
+
+    The bound facts must have the words of their donor, and be as many as the dose says, up to one
+    fact per person.
+    """
+    findings, bound, possible = [], 0, 0
+    correlated = sum(item["group"] == "correlated" for item in dataset.sr)
+    for person_id, profile in dataset.profiles.items():
+        slots, own = profile["slots"], profile.get("bound", {})
+        bound, possible = bound + len(own), possible + len(bindable(slots))
+        for slot, donor in own.items():
+            if DONORS.get(slot) != donor or slot not in slots or donor not in slots:
+                why = f"{slot!r} cannot be bound to {donor!r}"
+            elif slots[slot] != bound_value(slot, slots[donor], slots[slot]):
+                why = f"{slot} {slots[slot]!r} is bound to {donor}, but has not its words"
+            else:
+                continue
+            findings.append(Finding(dataset.where("profiles", profile), person_id, why))
+    people = len(dataset.profiles)
+    if abs(bound - dose * possible) > (people if dose else 0):
+        why = f"{bound} of {possible} facts are bound; generation.entanglement is {dose:g}"
+        findings.append(Finding(str(dataset.files["profiles"]), "bound", why))
+    if not dose:
+        return findings, []
+    share_of_all = bound / correlated if correlated else None
+    return findings, [
+        Measure("bound_share", bound / possible if possible else None, possible, dose),
+        Measure("bound_share_of_correlated", share_of_all, correlated),
+    ]
 
 
 def _item_faults(item: dict, event: str | None, slots: dict[str, dict]) -> Iterator[str]:

@@ -51,6 +51,11 @@ class Dataset:
             grouped.setdefault(record["person_id"], []).append(record)
         return grouped
 
+    def donor(self, item: dict) -> str | None:
+        """The forget slot whose words a bound fact has (`excise.benchmark.bindings`)."""
+        profile = self.profiles.get(item["person_id"], {})
+        return profile.get("bound", {}).get(item["slot"])
+
     def where(self, kind: str, record: dict) -> str:
         """`file:line` of a record."""
         return f"{self.files[kind]}:{self._lines[kind][_key(record)]}"
