@@ -222,7 +222,7 @@ def validation_arguments(folder: Path, **limits: Any) -> list[str]:
         path = folder / "generated" / f"{kind}.jsonl"
         arguments += [f"--{kind.replace('_', '-')}", str(path)]
     report = str(folder / "validation.json")
-    hp = job_settings.hp("validation_settings", **{"people": None} | limits)
+    hp = job_settings.hp("validation_settings", **{"people": None, "holdout": None} | limits)
     return [*arguments, "--hp", hp, "--out-dir", str(folder / "data"), "--report", report]
 
 
