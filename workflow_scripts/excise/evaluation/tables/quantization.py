@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from excise.benchmark.completeness import check_ids
-from excise.benchmark.items import JOINT_SETS, Item
+from excise.benchmark.items import HOLDOUT_SET, JOINT_SETS, Item
 from excise.errors import InputError
 from excise.evaluation.metrics.likelihood import probability
 from excise.evaluation.metrics.rouge import rouge_l_recall
@@ -66,8 +66,9 @@ def summarize_quantize(
             versions[precision] = read_items(path)
             if precision not in weights.get("unsupported", {}):
                 found = versions[precision]
-                joint = found["set"].isin(JOINT_SETS).any()  # usually not asked again
-                expected = full.index if joint else full.index[~full["set"].isin(JOINT_SETS)]
+                # These are usually not asked again.
+                left_out = {*JOINT_SETS, HOLDOUT_SET} - {*found["set"]}
+                expected = full.index[~full["set"].isin(left_out)]
                 check_ids(path, found.index, expected, "the records at full precision")
             versions[precision] = with_tokens(versions[precision], path.with_suffix(".parquet"))
         for precision, items in versions.items():
