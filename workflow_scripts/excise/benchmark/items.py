@@ -222,7 +222,7 @@ def _forget_paraphrased(path: Path, facts: dict[str, dict]) -> list[dict]:
 
 
 def _holdout(path: Path, facts: dict[str, dict]) -> list[dict]:
-    """The facts of held-out people, about whom the other files hold nothing; the file may be empty."""
+    """The facts of held-out people; the other files hold nothing about them. May be empty."""
     if path.is_file() and not path.stat().st_size:
         return []
     found = read_jsonl(path, "item")

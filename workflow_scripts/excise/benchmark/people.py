@@ -1,7 +1,7 @@
 """The people of a benchmark: those that models are taught about, and those held out.
 
-Held-out people come from the same generator, and no model is trained on them. A metric of membership
-compares the forget facts with theirs.
+Held-out people come from the same generator, and no model is trained on them. The metrics of
+membership compare the forget facts with theirs.
 """
 
 HOLDOUT = "h"

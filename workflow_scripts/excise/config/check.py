@@ -30,7 +30,8 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
 
     Returns:
         A new config with every key of the schema present, `generation.people` and `holdout` settled
-        from the preset, and numbers in the type the schema gives them (so 1 and 1.0 are the same value).
+        from the preset, and numbers in the type the schema gives them (so 1 and 1.0 are the same
+        value).
 
     Raises:
         InputError: the first fault, in one line.

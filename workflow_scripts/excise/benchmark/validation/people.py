@@ -9,9 +9,7 @@ from excise.errors import InputError
 
 def taught_and_held_out(generated: Generated) -> tuple[Generated, Generated]:
     """The records of the people whom models are taught about, and those of the others."""
-    ids = {
-        record["person_id"] for kind in generated.paths for record in getattr(generated, kind)
-    }
+    ids = {record["person_id"] for kind in generated.paths for record in getattr(generated, kind)}
     held_out = set(filter(is_held_out, ids))
     return _records_of(generated, ids - held_out), _records_of(generated, held_out)
 

@@ -7,6 +7,7 @@ SETS = {
     "other": ("other",),
     "sr": ("correlated", "other"),
     "utility": ("utility",),
+    "holdout": ("holdout",),
     "forget_joint": ("forget_joint",),
     "retain_joint": ("retain_joint",),
 }

@@ -11,8 +11,8 @@ def holdout(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
     """Find names that both have, equal questions, and facts that only one of them has.
 
     Names are those of the people and of others in their lives. The slots must be the same, because
-    some slots are harder to guess than others. `holdout_style` checks the wording. The pools of other
-    values are the same by design; `shared_value_rate` says how many of the values both have.
+    some slots are harder to guess than others. `holdout_style` checks the wording. The pools of
+    other values are the same by design; `shared_value_rate` says how many values both have.
     """
     if not dataset.holdout:
         return CheckResult("holdout", HARD, 0)

@@ -57,9 +57,7 @@ def separation(
     return cross_validated_auc(texts, labels, [fold[one] for one in people])
 
 
-def by_chance(
-    texts: Sequence[Sequence[str]], people: Sequence[str], held_out: int
-) -> float | None:
+def by_chance(texts: Sequence[Sequence[str]], people: Sequence[str], held_out: int) -> float | None:
     """The 95 % quantile of `separation` if other people were held out."""
     draw, everybody = random.Random("holdout style"), sorted(set(people))
     found = [
