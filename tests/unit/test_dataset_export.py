@@ -46,9 +46,8 @@ AUTHOR = small_dataset.UTILITY | {
 def made(tmp_path_factory):
     """A folder with the small dataset, checked, and its export in `dataset`."""
     folder = tmp_path_factory.mktemp("made")
-    validate_dataset.main(
-        small_dataset.write_generated(folder, small_dataset.generated_records(True))
-    )
+    records = small_dataset.generated_records(held_out=True)
+    validate_dataset.main(small_dataset.write_generated(folder, records))
     small_dataset.keep_all_candidates(folder)
     attack = small_dataset.write_versioned(folder)
     write_jsonl(folder / "utility_qa.jsonl", [small_dataset.UTILITY, AUTHOR])

@@ -47,8 +47,8 @@ EVAL_NOTES = [
     "end-of-turn token; probability, loss and truth ratios do.",
     "auc_*: forget facts against facts of people whom no model was trained on (holdout); 1 = "
     "clearly members, 0.5 = as if never trained on. n counts the questions of both sets.",
-    "privleak, in percent, compares auc_min_k with the mean of the oracles (an oracle: of the other "
-    "oracles), which are taken as they are: 0 = like them, -100 = clearly members.",
+    "privleak, in percent, compares auc_min_k with the mean of the oracles (an oracle: of the "
+    "other oracles), which are taken as they are: 0 = like them, -100 = clearly members.",
     "excess_loss = loss - mean loss of the oracles (an oracle: of the other oracles), in nats per "
     "token.",
 ]
