@@ -16,7 +16,6 @@ from excise.evaluation.statistics import (
     RATIO,
     SHARE,
     Estimate,
-    Scale,
     degrees_of_freedom,
     difference_interval,
     geometric_mean_interval,

@@ -236,6 +236,11 @@ def _holdout(path: Path, facts: dict[str, dict]) -> list[dict]:
                 f"{where}: {fact['person_id']!r} is in sf.jsonl; allowed: people whom no model is "
                 "trained on"
             )
+    wanted = {fact["slot"] for fact in facts.values() if fact["group"] == "sf"}
+    for person_id in dict.fromkeys(fact["person_id"] for fact in found):
+        missing = wanted - {fact["slot"] for fact in found if fact["person_id"] == person_id}
+        if missing:
+            raise InputError(f"{path}: no fact {person_id}.{min(missing)}; all have every slot")
     return found
 
 
