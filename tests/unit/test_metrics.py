@@ -250,10 +250,8 @@ def rows_of(items: pd.DataFrame, oracles: list[pd.DataFrame]) -> dict[tuple, dic
 
 def test_the_reference_attack_ranks_the_excess_loss_of_both_sets():
     model = both_sets([1.0, 5.0, 3.0], [2.0, 4.0, 3.0])
-    oracles = [
-        both_sets([4.0, 6.0, 3.0], [1.0, 5.0, 3.0]),
-        both_sets([2.0, 8.0, 3.0], [2.0, 4.0, 3.0]),
-    ]
+    first = both_sets([4.0, 6.0, 3.0], [1.0, 5.0, 3.0])
+    oracles = [first, both_sets([2.0, 8.0, 3.0], [2.0, 4.0, 3.0])]
     # excess: members 1 - 3, 5 - 7, 3 - 3; others 2 - 1.5, 4 - 4.5, 3 - 3
     rows = rows_of(model, oracles)
     pairs = 3 + 3 + (1 + 0 + 0.5)  # members at -2, -2 and 0 against others at .5, -.5 and 0

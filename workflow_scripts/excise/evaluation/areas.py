@@ -87,7 +87,7 @@ class Area:
         about it. So it is averaged with the largest possible one, the number of questions per
         person, which counts as one person.
         """
-        largest = max(side.n / side.people for side in self.sides)
+        largest = max(side.n / len(side.sizes) for side in self.sides)
         inside = np.clip(self.value, LARGEST_ERROR, 1 - LARGEST_ERROR)
         own = self.variance / self.independent_variance(inside)
         exceptions = np.full(len(self.value), np.inf)

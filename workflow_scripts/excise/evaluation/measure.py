@@ -195,5 +195,5 @@ def token_records(key: str, scores: list[AnswerScore]) -> Iterator[dict]:
             only of the answer.
     """
     names = [("answer", 0), ("paraphrase", 0), *(("wrong", k) for k in range(len(scores) - 2))]
-    for (answer, number), score in zip(names, scores, strict=True):
+    for (answer, number), score in zip(names[: len(scores)], scores, strict=True):
         yield {"id": key, "answer": answer, "number": number} | vars(score.tokens)
