@@ -26,7 +26,7 @@ import numpy as np
 from scipy import special, stats
 
 from excise.evaluation import statistics as library
-from excise.evaluation.areas import Area, placements, ratio_limits
+from excise.evaluation.areas import Area, ratio_limits
 from excise.evaluation.statistics import PROPORTION, SHARE, Clustered
 
 PEOPLE = (8, 16, 32, 200)
@@ -362,7 +362,7 @@ def of_recovery(columns: dict, people: np.ndarray) -> Methods:
 
 def area_of(members: np.ndarray, others: np.ndarray, people: np.ndarray) -> Area:
     """The AUC of every study."""
-    return Area(*placements(members, others), people, other_people(people))
+    return Area([(members, others)], people, other_people(people))
 
 
 def of_area(area: Area) -> Methods:

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 from scipy.stats import rankdata
 
 from excise.evaluation.statistics import Clustered, Estimate, Limits, degrees_of_freedom
@@ -31,8 +31,8 @@ class Area:
     al. (1988); Obuchowski (1997) for people.
 
     Args:
-        above: placement of each member, (n, k).
-        below: share of the members above each of the others, (m, k).
+        models: of each model the scores of the members, (n, k), and of the others, (m, k). With
+            several models, the AUC is their mean.
         people: the person of each member, (n,).
         other_people: the person of each of the others, (m,); nobody is in both.
         confidence: coverage of the limits.
@@ -40,15 +40,23 @@ class Area:
 
     def __init__(
         self,
-        above: np.ndarray,
-        below: np.ndarray,
+        models: Sequence[tuple[np.ndarray, np.ndarray]],
         people: Sequence,
         other_people: Sequence,
         confidence: float = 0.95,
     ):
         self.confidence = confidence
+        placed = zip(*(placements(*pair) for pair in models), strict=True)
+        above, below = (np.mean(side, axis=0) for side in placed)
         self.sides = (Clustered(above, people, confidence), Clustered(below, other_people))
         self.value = self.sides[0].mean
+        self.agreement = np.mean(
+            [
+                np.maximum(design_effect(pair[0], people), design_effect(pair[1], other_people))
+                for pair in models
+            ],
+            axis=0,
+        )
 
     @cached_property
     def variance(self) -> np.ndarray:
@@ -83,11 +91,10 @@ class Area:
     def design_effect(self) -> np.ndarray:
         """How much larger the variance is than of independent questions, at least 1: (k,).
 
-        Where few people have an exception (a member below one of the others), the data say little
-        about it. So it is averaged with the largest possible one, the number of questions per
-        person, which counts as one person.
+        Where few people have an exception (a member below one of the others), the placements say
+        little about it. So it is averaged with that of the scores within each set, which counts as
+        one person with an exception.
         """
-        largest = max(side.n / len(side.sizes) for side in self.sides)
         inside = np.clip(self.value, LARGEST_ERROR, 1 - LARGEST_ERROR)
         own = self.variance / self.independent_variance(inside)
         exceptions = np.full(len(self.value), np.inf)
@@ -95,7 +102,9 @@ class Area:
             means = side.sums / side.sizes[:, None]
             agreeing = np.where(self.value < 0.5, 1 - means, means)
             exceptions = np.minimum(exceptions, (agreeing < 1 - 1e-9).sum(axis=0))
-        return np.maximum(np.maximum(own, (exceptions * own + largest) / (exceptions + 1)), 1)
+        return np.maximum(
+            np.maximum(own, (exceptions * own + self.agreement) / (exceptions + 1)), 1
+        )
 
     def limits(self) -> Limits:
         """All areas A with |value − A| ≤ t √(design effect · independent variance at A): (k,) each.
@@ -133,6 +142,23 @@ def placements(members: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.
     return above, below
 
 
+def design_effect(scores: np.ndarray, people: Sequence) -> np.ndarray:
+    """Variance of the mean normal score over people, over that of independent questions: (k,).
+
+    Args:
+        scores: one row per question, (n, k); only their order counts.
+        people: the person of each question, (n,).
+    """
+    normal = ndtri((rankdata(scores, axis=0) - 0.5) / len(scores))
+    data = Clustered(normal, people)
+    if len(data.sizes) < 2:
+        return np.ones(scores.shape[1])
+    independent = data.question_variance / max(data.n - 1, 1)
+    found = data.covariance(data)
+    known = independent > LARGEST_ERROR
+    return np.divide(found, independent, out=np.ones(len(found)), where=known)
+
+
 def area_of(
     scores: Sequence[tuple[ArrayLike, ArrayLike]],
     people: Sequence,
@@ -150,9 +176,7 @@ def area_of(
     columns = [[np.asarray(one, dtype=float)[:, None] for one in pair] for pair in scores]
     if not all(np.isfinite(one).all() for pair in columns for one in pair):
         return None
-    placed = [placements(*pair) for pair in columns]
-    above, below = (np.mean([pair[side] for pair in placed], axis=0) for side in (0, 1))
-    return Area(above, below, people, other_people, confidence)
+    return Area(columns, people, other_people, confidence)
 
 
 def area_interval(
