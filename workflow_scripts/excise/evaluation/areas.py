@@ -1,7 +1,7 @@
 """The area under the ROC curve (AUC) of two sets of people, and its distance from the oracles'.
 
 The questions about one person are not independent, so both variances are of people. A jackknife or
-t interval is too narrow here: with 16 and 8 people its coverage is .74, because it has no width
+t interval is too narrow here: with 16 and 8 people its coverage is .76, because it has no width
 where all members score higher. The methods were chosen by simulation (`perf/coverage.py`, kinds
 `area` and `leak`); the results are in docs/statistics.md.
 """
@@ -109,7 +109,7 @@ class Area:
     def limits(self) -> Limits:
         """All areas A with |value − A| ≤ t √(design effect · independent variance at A): (k,) each.
 
-        With 16 and 8 people: coverage .98 (at worst .93). Sources: Newcombe (2006), method 5, with
+        With 16 and 8 people: coverage .98 (at worst .94). Sources: Newcombe (2006), method 5, with
         the design effect of people and t for z.
         """
         return self._limit(0.0), self._limit(1.0)
