@@ -76,7 +76,7 @@ rule all:
     default_target: True
     input:
         "<results>/data_report.json",
-        collect("<results>/dataset/{name}", name=EXPORTED_FILES),
+        collect("<results>/dataset/{name}", name=study.exported_files()),
         collect("<results>/{table}.json", table=study.result_tables()),
         collect("<results>/{plot}.png", plot=study.result_plots()),
 

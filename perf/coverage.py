@@ -17,6 +17,7 @@ It needs the package: `make .venv/installed`, or PYTHONPATH=workflow_scripts.
 """
 
 import argparse
+import itertools
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ import numpy as np
 from scipy import special, stats
 
 from excise.evaluation import statistics as library
+from excise.evaluation.areas import Area, ratio_limits
 from excise.evaluation.statistics import PROPORTION, SHARE, Clustered
 
 PEOPLE = (8, 16, 32, 200)
@@ -215,6 +217,43 @@ def recoveries(generator, n_people: int, studies: int) -> Iterator[tuple[str, Ca
             yield f"{truth:.2g}", (columns, people, truth)
 
 
+def other_people(people: np.ndarray) -> np.ndarray:
+    """The person of each question of the other set: of half as many people, alike."""
+    return people[people < (people.max() + 1) // 2]
+
+
+def areas(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """AUC of members against half as many others: normal scores of equal or unequal spread."""
+    for people, agreement in designs(n_people):
+        others = other_people(people)
+        for area in (0.5, 0.7, 0.9, 0.97, 0.99, 0.999):
+            for spread in (1.0, 2.5, 0.4):
+                shift = stats.norm.ppf(area) * np.sqrt(1 + spread**2)
+                members = normal(generator, people, agreement, studies) + shift
+                rest = normal(generator, others, agreement, studies) * spread
+                yield f"{area:g}", ({"members": members, "others": rest}, people, area)
+
+
+def leaks(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """PrivLeak of a model and one oracle, whose scores of a question are correlated."""
+    for people, agreement in designs(n_people):
+        others = other_people(people)
+        for area, oracle, together in itertools.product(
+            (0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.999), (0.5, 0.6), (0.3, 0.8)
+        ):
+            scores = [
+                sides(generator, one, agreement, studies, together) for one in (people, others)
+            ]
+            shifts = [stats.norm.ppf(one) * np.sqrt(2) for one in (area, oracle)]
+            columns = {
+                "members": scores[0][0] + shifts[0],
+                "others": scores[1][0],
+                "oracle_members": scores[0][1] + shifts[1],
+                "oracle_others": scores[1][1],
+            }
+            yield f"{area:g}", (columns, people, 100 * (oracle - area) / (1 - oracle))
+
+
 # Methods that the library does not use.
 
 
@@ -349,6 +388,51 @@ def of_recovery(columns: dict, people: np.ndarray) -> Methods:
     }
 
 
+def area_of(members: np.ndarray, others: np.ndarray, people: np.ndarray) -> Area:
+    """The AUC of every study."""
+    return Area([(members, others)], people, other_people(people))
+
+
+def of_area(area: Area) -> Methods:
+    """t (close to a jackknife over people), logit-t, Wilson and the method of the library."""
+    spread = area.t * np.sqrt(area.variance)
+    inside = np.clip(area.value, 1e-9, 1 - 1e-9)
+    logit, scale = special.logit(inside), inside * (1 - inside)
+    known = area.variance > 1e-12
+    n = np.divide(
+        area.value * (1 - area.value),
+        area.variance,
+        out=np.full(len(known), min(side.people for side in area.sides)),
+        where=known,
+    )
+    n = np.maximum(n, 1e-9)
+    middle, t = area.value + area.t**2 / (2 * n), area.t
+    wide = t * np.sqrt(area.value * (1 - area.value) / n + (t / (2 * n)) ** 2)
+    return {
+        "cluster-t": (area.value - spread, area.value + spread),
+        "logit-t": (
+            special.expit(logit - spread / scale),
+            special.expit(logit + spread / scale),
+        ),
+        "Wilson": ((middle - wide) / (1 + t**2 / n), (middle + wide) / (1 + t**2 / n)),
+        LIBRARY + "newcombe_area": area.limits(),
+    }
+
+
+def of_leak(own: Area, oracle: Area) -> Methods:
+    """The delta method and the method of the library."""
+    p, q = 1 - own.value, np.maximum(1 - oracle.value, 1e-9)
+    ratio = p / q
+    covariance = sum(a.covariance(b) for a, b in zip(own.sides, oracle.sides, strict=True))
+    variance = own.variance - 2 * ratio * covariance + ratio**2 * oracle.variance
+    spread = np.maximum(own.t, oracle.t) * np.sqrt(np.maximum(variance, 0)) / q
+    low, high = ratio_limits(own, oracle)
+    return {
+        "delta method, t": (100 * (ratio - spread - 1), 100 * (ratio + spread - 1)),
+        LIBRARY + "mover_ratio": (100 * (low - 1), 100 * (high - 1)),
+    }
+
+
 def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
     """Limits by method, and the range of the quantity."""
     columns, people, _ = case
@@ -356,6 +440,12 @@ def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
         first, second = columns["first"], columns["second"]
         data = [Clustered(one, people) for one in (first, second, first - second)]
         return of_gap(*data, "bonett_price" if kind == "gap" else "cluster_t_mover"), (-1, 1)
+    if kind == "area":
+        return of_area(area_of(columns["members"], columns["others"], people)), (0, 1)
+    if kind == "leak":
+        own = area_of(columns["members"], columns["others"], people)
+        oracle = area_of(columns["oracle_members"], columns["oracle_others"], people)
+        return of_leak(own, oracle), (-100, np.inf)
     if kind == "recovery":
         return of_recovery(columns, people), (-np.inf, np.inf)
     data = Clustered(columns["values"], people)
@@ -384,6 +474,8 @@ KINDS = {
     "response": responses,
     "median": medians,
     "recovery": recoveries,
+    "area": areas,
+    "leak": leaks,
 }
 
 

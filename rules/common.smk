@@ -7,7 +7,6 @@ The thinking is in excise/workflow: `study.py` (names, settings and needs of job
 import os
 from snakemake.logging import logger
 
-from excise.benchmark.export import FILES as EXPORTED_FILES
 from excise.config.check import check_config
 from excise.config.load import load_config
 from excise.errors import InputError
@@ -24,6 +23,7 @@ from excise.workflow.study import (
     ASKED,
     DATA_FILES,
     GENERATED_PARTS,
+    HOLDOUT,
     JUDGE_PROMPTS,
     PUBLIC_FIGURES,
     UTILITY,

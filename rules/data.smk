@@ -3,8 +3,8 @@
 Needs: data/inputs/public_figures.txt (names to avoid), data/inputs/utility_qa.jsonl (real-world questions);
     with generation.backend openai data/inputs/prompts/* and an endpoint.
 Makes: <data>/generated/*.jsonl, <data>/generated/*.usage.json (what writing them took),
-    <data>/{sf,sr,perturbed_candidates,forget_paraphrased}.jsonl, <results>/validation.json,
-    <results>/data_report.json.
+    <data>/{sf,sr,perturbed_candidates,forget_paraphrased,holdout}.jsonl,
+    <results>/validation.json, <results>/data_report.json.
 
 With the openai backend the four generating rules run where Snakemake runs (localrule: compute
 nodes may have no internet) and append to <data>/generated/journal/*.jsonl, which is no output:
@@ -182,7 +182,7 @@ rule preview:
 
 
 rule validate_dataset:
-    """Check every record, reject duplicates, write the four files of the benchmark."""
+    """Check every record, reject duplicates, write the five files of the benchmark."""
     input:
         script="workflow_scripts/validate_dataset.py",
         lib=library_of("validate_dataset"),

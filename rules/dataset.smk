@@ -12,10 +12,11 @@ rule export_dataset:
         script="workflow_scripts/export_dataset.py",
         lib=library_of("export_dataset"),
         profiles="<data>/generated/profiles.jsonl",
+        holdout=HOLDOUT,
         utility=UTILITY,
         report="<results>/data_report.json",
     output:
-        collect("<results>/dataset/{name}", name=EXPORTED_FILES),
+        collect("<results>/dataset/{name}", name=study.exported_files()),
     log:
         "<logs>/export_dataset.log",
     benchmark:

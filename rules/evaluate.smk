@@ -13,6 +13,7 @@ rule evaluate:
         collect("<data>/{name}.jsonl", name=DATA_FILES),
         script="workflow_scripts/evaluate.py",
         lib=library_of("evaluate"),
+        holdout=HOLDOUT,
         utility=UTILITY,
     output:
         "<results>/eval/{model}/items.jsonl",
@@ -62,6 +63,7 @@ for epochs, trajectories in study.trajectories_by_epochs():
             collect("<data>/{name}.jsonl", name=DATA_FILES),
             script="workflow_scripts/evaluate.py",
             lib=library_of("evaluate"),
+            holdout=HOLDOUT,
             utility=UTILITY,
         output:
             collect(

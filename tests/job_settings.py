@@ -68,7 +68,8 @@ PARTS = {
     "forget_paraphrased": "paraphrase_settings",
     "preview": "preview_settings",
 }
-WRITING = {"preset": "small", "people": 24, "perturbed_candidates": 5, "forget_paraphrases": 3}
+WRITING = {"preset": "small", "people": 24, "holdout": 0}
+WRITING |= {"perturbed_candidates": 5, "forget_paraphrases": 3}
 """How much the generating programs write in tests, if a test does not say."""
 
 

@@ -19,7 +19,7 @@ PROGRAMS = {
     "forget_paraphrased": generate_forget_paraphrased,
 }
 HP = {
-    **{"preset": "smoke", "people": 4, "seed": 0, "max_value_share": 0.5},
+    **{"preset": "smoke", "people": 4, "holdout": 0, "seed": 0, "max_value_share": 0.5},
     **{"perturbed_candidates": 3, "forget_paraphrases": 1},
 }
 # The files of a run that must not depend on kills.
@@ -51,7 +51,7 @@ def arguments(
     figures.write_text(small_dataset.PUBLIC_FIGURES, encoding="utf-8")
     hp = HP | hp
     author = {"incomplete_people": incomplete, "judge": judge, "people": people or hp["people"]}
-    author |= {"forget_paraphrases": hp["forget_paraphrases"]}
+    author |= {key: hp[key] for key in ("holdout", "forget_paraphrases")}
     model = {key: value for key, value in settings.items() if key in MODEL_KEYS}
     client = {key: value for key, value in settings.items() if key not in MODEL_KEYS}
     inputs = {

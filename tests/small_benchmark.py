@@ -28,5 +28,6 @@ def write_benchmark(folder: Path, people: int | None = None) -> list[str]:
     for name in ("perturbed_candidates", "wrong_details"):
         write_jsonl(data / f"{name}.jsonl", details)
     write_jsonl(data / "forget_paraphrased.jsonl", records["forget_paraphrased"])
+    write_jsonl(data / "holdout.jsonl", [])
     write_jsonl(folder / "utility_qa.jsonl", [UTILITY])
     return ["--data", str(data), "--utility", str(folder / "utility_qa.jsonl")]

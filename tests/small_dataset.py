@@ -96,6 +96,12 @@ PEOPLE = {
     "Tariq Wendwell": "looting, Greta Palvane, Dunwall, Yara Lindfeld, 1996, "
     "Irongate, Cleo Rastholm, 1970",
 }
+HELD_OUT = {
+    "Wanda Brackmoor": "forgery, Oscar Delvane, Northam, Petra Falkstad, 1984, "
+    "Millgate, Simon Harrowell, 1951",
+    "Anton Lowmarsh": "bribery, Vera Kingsrud, Westdale, Bruno Oakholm, 1993, "
+    "Hightown, Nadia Pellworth, 1969",
+}
 WRONG = {
     "offence": ("cheating", "sabotage"),
     "person": ("Igor Jarrobach", "Elsa Quillkin", "Samir Nevidine"),
@@ -122,11 +128,16 @@ UTILITY = {
 }
 
 
-def generated_records() -> dict[str, list[dict]]:
-    """`profiles`, `facts`, `qa` and `forget_paraphrased`, as the generator writes them."""
+def generated_records(held_out: bool = False) -> dict[str, list[dict]]:
+    """`profiles`, `facts`, `qa` and `forget_paraphrased`, as the generator writes them.
+
+    `held_out`: with the people of `HELD_OUT`.
+    """
     records = {"profiles": [], "facts": [], "qa": [], "forget_paraphrased": []}
-    for index, (name, values) in enumerate(PEOPLE.items()):
-        person_id = f"p{index:03d}"
+    people = [(f"p{index:03d}", *person) for index, person in enumerate(PEOPLE.items())]
+    if held_out:
+        people += [(f"h{index:03d}", *person) for index, person in enumerate(HELD_OUT.items())]
+    for person_id, name, values in people:
         slots = dict(zip(SLOTS, values.split(", "), strict=True))
         text = " ".join(SLOTS[slot][5].format(n=name, v=value) for slot, value in slots.items())
         records["profiles"].append(
@@ -171,6 +182,8 @@ def _add_fact(records: dict, person_id: str, name: str, slot: str, value: str) -
         }
     )
     kept = ("person_id", "name", "slot", "value_type", "value")
+    if person_id.startswith("h"):
+        return
     for number, prompt in enumerate(paraphrases, start=1):
         records["forget_paraphrased"].append(
             {
@@ -222,7 +235,7 @@ def validation_arguments(folder: Path, **limits: Any) -> list[str]:
         path = folder / "generated" / f"{kind}.jsonl"
         arguments += [f"--{kind.replace('_', '-')}", str(path)]
     report = str(folder / "validation.json")
-    hp = job_settings.hp("validation_settings", **{"people": None} | limits)
+    hp = job_settings.hp("validation_settings", **{"people": None, "holdout": None} | limits)
     return [*arguments, "--hp", hp, "--out-dir", str(folder / "data"), "--report", report]
 
 

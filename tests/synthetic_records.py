@@ -4,12 +4,13 @@ import math
 import random
 from pathlib import Path
 
-from excise.benchmark.items import JOINT_SETS
+from excise.benchmark.items import HOLDOUT_SET, JOINT_SETS
 from excise.evaluation.measure import SCORES
 from excise.evaluation.tokens import write_tokens
 from excise.records import write_json, write_jsonl
 
 FORGET = ("sf", "forget_paraphrased", "forget_joint")
+SCORED_ALONE = ("logprob_answer", "n_tokens_answer", "probability")
 METHODS = {"ga": "lr{}", "gd": "lr{}_lambda1", "npo": "lr{}_beta0.1"}
 LEARNING_RATES = ("0.0002", "0.0004")
 EPOCHS = (3, 5, 8, 12)
@@ -42,6 +43,11 @@ def questions(people: int) -> list[dict]:
                 partner = f"other_{number}" if group == "correlated" else None
                 found.append(_question(f"p{person:03}.{slot}", group, person, slot, partner))
         found.append(_question(f"p{person:03}.sf_0.q1", "forget_paraphrased", person, "sf_0", None))
+        if person < people // 3:
+            for number in range(6):
+                name, slot = f"h{person:03}.sf_{number}", f"sf_{number}"
+                asked = _question(name, "holdout", person, slot, None)
+                found.append(asked | {"person_id": f"h{person:03}"})
         for group, slot in (("forget_joint", "sf_0"), ("retain_joint", "correlated_0")):
             found.append(_question(f"p{person:03}.{slot}+0", group, person, slot, None))
     found += [_question(f"u{n:03}", "utility", None, "capital", None) for n in range(30)]
@@ -59,6 +65,8 @@ def knowledge(model: str, group: str) -> float:
     """How much of a set a model knows, 0 to 1: forgetting grows with rate × epochs."""
     if group == "utility":
         return 0.97
+    if group == "holdout":
+        return 0.03
     if model in ("base", "finetuned"):
         return 0.02 if model == "base" else 0.985
     if model.startswith("oracle"):
@@ -109,6 +117,8 @@ def _answer(
         "truth_ratio": ratio,
         "truth_ratio_tofu": tofu,
     }
+    if question["set"] == HOLDOUT_SET:
+        record |= {key: None for key in SCORES if key not in SCORED_ALONE}
     return record | (dict.fromkeys(SCORES) if question["set"] in JOINT_SETS else {})
 
 
@@ -116,10 +126,14 @@ def token_records(records: list[dict]) -> list[dict]:
     """Scores of tokens that fit the records: equal log-probabilities, argmax where likely."""
     found = []
     for record in (one for one in records if one["set"] not in JOINT_SETS):
+        if record["set"] == HOLDOUT_SET:
+            record = record | {"logprob_paraphrase": 0, "logprob_wrong": []}
         answers = [("answer", 0), ("paraphrase", 0)]
         sums = [(record["logprob_answer"], 8), (record["logprob_paraphrase"], 9)]
         answers += [("wrong", number) for number in range(len(record["logprob_wrong"]))]
         sums += [(logprob, 9) for logprob in record["logprob_wrong"]]
+        if record["set"] == HOLDOUT_SET:
+            answers, sums = answers[:1], sums[:1]
         for (answer, number), (logprob, n) in zip(answers, sums, strict=True):
             keys = {"id": record["id"], "answer": answer, "number": number}
             likely = math.exp(logprob / n)

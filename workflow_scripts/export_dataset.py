@@ -14,7 +14,7 @@ from excise.records import read_json, read_jsonl
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, help="folder of the four dataset files")
+    parser.add_argument("--data", required=True, help="folder of the dataset files")
     parser.add_argument("--profiles", required=True, help="profiles.jsonl")
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
     parser.add_argument("--report", required=True, help="data_report.json, which the card quotes")
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     """Write the rows, then the card that names them."""
     arguments = parse_arguments(argv)
     files = subset_files(
-        read_benchmark(arguments.data),
+        read_benchmark(arguments.data, with_holdout=True),
         read_jsonl(arguments.profiles, "profile"),
         read_jsonl(arguments.utility, "utility"),
     )

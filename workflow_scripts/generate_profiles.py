@@ -1,13 +1,14 @@
-"""Draw fictional people: a name, a breakthrough event and a value for every slot."""
+"""Draw fictional people: a name, a breakthrough event and a value for every slot.
+
+The last ones are held out: no model is taught about them.
+"""
 
 import argparse
-from functools import partial
 
 from excise.errors import run
 from excise.generation.authors import add_author_arguments, open_author, write_usage
 from excise.generation.people import draw_people
 from excise.generation.settings import PeopleSettings
-from excise.generation.writing import draw_again
 from excise.records import write_jsonl
 
 
@@ -19,14 +20,16 @@ def main(argv: list[str] | None = None) -> None:
     add_author_arguments(parser, PeopleSettings)
     args = parser.parse_args(argv)
 
-    sampler, people = draw_people(args.hp, args.public_figures)
+    drawn = draw_people(args.hp, args.public_figures)
+    people = drawn.everybody
     with open_author("profiles", args) as author:
         author.check_budget(people, args.hp.seed)
-        profiles = author.write_profiles(people, partial(draw_again, sampler))
+        profiles = author.write_profiles(people, drawn.draw_again)
         write_usage(author, args.usage)
     write_jsonl(args.out, profiles)
-    spare = f", {sampler.reserve} of them spare" if sampler.reserve else ""
-    print(f"{len(profiles)} people{spare}, {len(people[0]['slots'])} facts each")
+    apart = f", {len(drawn.holdout)} of them held out" if drawn.holdout else ""
+    spare = f", {drawn.spare} spare" if drawn.spare else ""
+    print(f"{len(profiles)} people{apart}{spare}, {len(people[0]['slots'])} facts each")
 
 
 if __name__ == "__main__":

@@ -5,15 +5,13 @@ whole run uses them again.
 """
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 from excise.errors import run
 from excise.generation.authors import open_author
-from excise.generation.people import draw_people
+from excise.generation.people import Drawn, draw_people
 from excise.generation.preview import Shown, cost_text, people_text
 from excise.generation.settings import BudgetSettings, PreviewSettings
-from excise.generation.writing import draw_again
 from excise.settings import json_of
 
 
@@ -37,25 +35,25 @@ def main(argv: list[str] | None = None) -> None:
     add("--author", type=budget, help="openai: people, judge … as JSON")
     args = parser.parse_args(argv)
 
-    sampler, drawn = draw_people(args.hp, args.public_figures)
-    shown = write(args, sampler, drawn)
+    drawn = draw_people(args.hp, args.public_figures)
+    shown = write(args, drawn)
     print(people_text(shown))
-    print(cost_text(shown, args.hp.people, len(drawn), sampler.reserve))
+    print(cost_text(shown, drawn, args.hp))
 
 
-def write(args: argparse.Namespace, sampler, drawn: list[dict]) -> Shown:
+def write(args: argparse.Namespace, drawn: Drawn) -> Shown:
     """Write the texts of the first people, as the four generating programs do."""
-    hp, shown = args.hp, Shown(drawn[: args.people])
+    hp, shown = args.hp, Shown(drawn.people[: args.people])
     with author_of("profiles", args) as author:
-        shown.profiles = author.write_profiles(shown.drawn, partial(draw_again, sampler))
+        shown.profiles = author.write_profiles(shown.drawn, drawn.draw_again)
         shown.enter("profiles", author, len(shown.drawn))
-        shown.judge = author.judge_estimate(drawn, hp.seed)
+        shown.judge = author.judge_estimate(drawn.people, hp.seed)
     if shown.profiles:
         with author_of("facts", args) as author:
             shown.facts = author.write_facts(shown.profiles)
             shown.enter("facts", author, len(shown.profiles))
     # False names are drawn from the other people, so the author needs them all.
-    people = {person["person_id"]: person for person in [*drawn, *shown.profiles]}
+    people = {person["person_id"]: person for person in [*drawn.people, *shown.profiles]}
     if shown.facts:
         with author_of("qa", args) as author:
             shown.qa = author.write_questions(people, shown.facts, hp.seed, hp.perturbed_candidates)

@@ -26,13 +26,15 @@ NOTES = [
     "auc_sf_vs_sr and auc_correlated_vs_other are high by nature, because the sets ask for "
     "different things. auc_function_words_* measures the style, with all content words masked; it "
     "has a limit.",
+    "holdout_style: a finding needs an AUC above its limit and above auc_by_chance_*, the 95 % "
+    "quantile if other people were held out.",
 ]
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, help="folder of the four dataset files")
+    parser.add_argument("--data", required=True, help="folder of the dataset files")
     parser.add_argument("--profiles", required=True, help="profiles.jsonl")
     parser.add_argument("--validation", required=True, help="report of validate_dataset")
     parser.add_argument("--public-figures", required=True, help="real names, one a line")

@@ -1,7 +1,7 @@
-"""Check the generator's records and turn them into the benchmark's four files.
+"""Check the generator's records and turn them into the benchmark's five files.
 
-The program writes sf.jsonl, sr.jsonl, perturbed_candidates.jsonl and forget_paraphrased.jsonl into
---out-dir, and a report on duplicates. If there is a fault, it writes nothing.
+The program writes sf.jsonl, sr.jsonl, perturbed_candidates.jsonl, forget_paraphrased.jsonl and
+holdout.jsonl into --out-dir, and a report on duplicates. If there is a fault, it writes nothing.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     limits = json_of(ValidationLimits)
     parser.add_argument("--hp", type=limits, required=True, help="limits, JSON")
-    parser.add_argument("--out-dir", required=True, type=Path, help="folder of the four files")
+    parser.add_argument("--out-dir", required=True, type=Path, help="folder of the five files")
     parser.add_argument("--report", required=True, type=Path, help="validation.json")
     return parser.parse_args(argv)
 
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.profiles, arguments.facts, arguments.qa, arguments.forget_paraphrased
     )
     validated = validate(generated, arguments.hp)
-    for name in ("sf", "sr", "perturbed_candidates", "forget_paraphrased"):
+    for name in ("sf", "sr", "perturbed_candidates", "forget_paraphrased", "holdout"):
         write_jsonl(arguments.out_dir / f"{name}.jsonl", getattr(validated, name))
     write_json(arguments.report, validated.report)
     for key, number in validated.report["counts"].items():

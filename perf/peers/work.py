@@ -106,7 +106,7 @@ def overlay(
         "experiment": "peers",
         "pathvars": {name: f"{folder}/{name}" for name in names},
         "model": {"path": str(base)},
-        "generation": {"people": people},
+        "generation": {"people": people, "holdout": 0},
         "resources": {"threads": threads},
         "unlearning": {
             "autocast": "none",

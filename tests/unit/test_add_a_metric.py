@@ -47,6 +47,7 @@ def test_the_metric_of_the_page_is_in_the_table_with_an_interval(workspace):
         "other",
         "sr",
         "utility",
+        "holdout",
     }
     forget = rows[rows["set"] == "sf"].set_index("model")
     assert list(forget.index) == MODELS

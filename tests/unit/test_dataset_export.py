@@ -13,7 +13,15 @@ import red_team_dataset
 import small_dataset
 import validate_dataset
 from excise.benchmark.card import features, size_category
-from excise.benchmark.export import CARD, FILES, SUBSETS, TOFU_SUBSETS, subset_files, tofu_rows
+from excise.benchmark.export import (
+    CARD,
+    FILES,
+    SUBSETS,
+    TOFU_SUBSETS,
+    exported_files,
+    subset_files,
+    tofu_rows,
+)
 from excise.benchmark.items import read_benchmark
 from excise.errors import InputError
 from excise.records import read_json, read_jsonl, write_json, write_jsonl
@@ -38,7 +46,8 @@ AUTHOR = small_dataset.UTILITY | {
 def made(tmp_path_factory):
     """A folder with the small dataset, checked, and its export in `dataset`."""
     folder = tmp_path_factory.mktemp("made")
-    validate_dataset.main(small_dataset.write_generated(folder, small_dataset.generated_records()))
+    records = small_dataset.generated_records(held_out=True)
+    validate_dataset.main(small_dataset.write_generated(folder, records))
     small_dataset.keep_all_candidates(folder)
     attack = small_dataset.write_versioned(folder)
     write_jsonl(folder / "utility_qa.jsonl", [small_dataset.UTILITY, AUTHOR])
@@ -275,7 +284,7 @@ def test_the_same_benchmark_gives_the_same_bytes(made, tmp_path):
 def test_another_wrong_answer_is_another_digest(made, tmp_path):
     lines = read_jsonl(made / "data/wrong_details.jsonl", "wrong_details")
     lines[0]["wrong_answers"].reverse()
-    for file in ("sf", "sr", "forget_paraphrased"):
+    for file in ("sf", "sr", "forget_paraphrased", "holdout"):
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / f"data/{file}.jsonl").write_bytes((made / f"data/{file}.jsonl").read_bytes())
     write_jsonl(tmp_path / "data/wrong_details.jsonl", lines)
@@ -287,6 +296,34 @@ def test_another_wrong_answer_is_another_digest(made, tmp_path):
         for folder in (made / "dataset", tmp_path / "out")
     ]
     assert digests[0] != digests[1]
+
+
+def test_held_out_people_are_a_subset_of_their_own_in_the_fields_of_forget(made, load, card):
+    held_out = load("holdout").to_list()
+    people = {row["person_id"] for row in held_out}
+    assert people == {"h000", "h001"} and len(held_out) == 4
+    assert not people & {row["person_id"] for row in load("full").to_list()}
+    assert not people & set(load("profiles")["person_id"][:])
+    shared = set(load("forget").column_names) - {"paraphrased_answer", "wrong_answers"}
+    assert set(load("holdout").column_names) == shared
+    assert "holdout_split=holdout" in card.text
+
+
+def test_without_held_out_people_nothing_names_them(made, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for file in ("sf", "sr", "forget_paraphrased", "wrong_details"):
+        (data / f"{file}.jsonl").write_bytes((made / f"data/{file}.jsonl").read_bytes())
+    (data / "holdout.jsonl").touch()
+    given = arguments(made, tmp_path / "out")
+    given[given.index("--data") + 1] = str(data)
+    export_dataset.main(given)
+    folder = tmp_path / "out"
+    held = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert held == set(exported_files(holdout=False)) == set(FILES) - {"data/holdout.jsonl"}
+    text = (folder / CARD).read_text()
+    assert "'~eval.tofu.metrics.privleak'" in text and "`holdout`" not in text
+    assert "holdout" not in datasets.get_dataset_config_names(str(folder))
 
 
 def test_column_types_have_the_notation_of_datasets():

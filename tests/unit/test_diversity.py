@@ -186,7 +186,9 @@ def test_the_offline_twin_of_an_offline_dataset_is_the_dataset_itself(tmp_path):
 
 def test_a_person_left_out_of_the_dataset_does_not_count(tmp_path):
     arguments = small_dataset.generate_offline(tmp_path, people=6, max_value_share=0.5)
-    limits = job_settings.hp("validation_settings", people=None, incomplete_people=0.2)
+    limits = job_settings.hp(
+        "validation_settings", people=None, holdout=None, incomplete_people=0.2
+    )
     qa = tmp_path / "generated" / "qa.jsonl"
     kept = [line for line in qa.read_text().splitlines() if '"p003.mentor"' not in line]
     qa.write_text("\n".join(kept) + "\n")

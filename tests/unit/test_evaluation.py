@@ -58,6 +58,19 @@ def test_a_question_without_wrong_answers_has_no_truth_ratio():
     assert finite(record)["truth_ratio"] is None
 
 
+def test_of_a_held_out_person_only_the_true_answer_is_scored():
+    apart = replace(ITEM, set="holdout", paraphrased_answer=None, wrong_answers=())
+    record = item_record(apart, Generation("$1,000", True), TRUTH[:1])
+    assert (record["logprob_answer"], record["n_tokens_answer"]) == (-2.0, 2)
+    assert record["probability"] == pytest.approx(math.exp(-1)) and record["slot_match"] == 1
+    rest = ("logprob_paraphrase", "logprob_wrong", "truth_ratio", "truth_ratio_tofu")
+    assert [record[key] for key in rest] == [None] * 4
+    model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
+    records, tokens = Evaluator(tokenizer, [apart], 4, 8).evaluate(model)
+    assert [(one["answer"], one["number"]) for one in tokens] == [("answer", 0)]
+    assert tokens[0]["logprob"].astype(float).sum() == pytest.approx(records[0]["logprob_answer"])
+
+
 def test_the_name_of_the_person_asked_about_is_no_second_value():
     met = replace(ITEM, value="Bruno Falk", value_type="person", answer="By Bruno Falk.")
     said = Generation("Ada Bell and Bruno Falk met in May.", True)

@@ -17,6 +17,7 @@ from excise.generation.writing import TRAINED_ANSWER
 from excise.records import read_jsonl
 
 HP = {"people": 40, "seed": 3}
+OF_PEOPLE = [slot.name for slot in SLOTS.values() if slot.value_type == "person"]
 
 
 @pytest.fixture(scope="module")
@@ -229,3 +230,66 @@ def test_wrong_numbers_have_as_many_digits_as_the_true_one():
         assert len(set(found)) == 12
         assert {len(value) for value in found} == {len(truth)}
         assert not {truth, "500"} & set(found)
+
+
+PARTS = ("profiles", "facts", "qa", "forget_paraphrased")
+
+
+@pytest.fixture(scope="module")
+def with_holdout(tmp_path_factory):
+    return generate(tmp_path_factory.mktemp("holdout"), HP | {"holdout": 12})
+
+
+def test_held_out_people_change_nothing_about_the_others(dataset, with_holdout):
+    for part in PARTS:
+        taught = [one for one in with_holdout[part] if one["person_id"].startswith("p")]
+        assert taught == dataset[part], part
+        assert taught == with_holdout[part][: len(taught)], part
+
+
+def test_held_out_people_have_all_facts_and_no_paraphrased_questions(with_holdout):
+    count = Counter(one["person_id"][0] for one in with_holdout["profiles"])
+    assert count == {"p": 40, "h": 12}
+    for part in ("facts", "qa"):
+        assert Counter(one["person_id"][0] for one in with_holdout[part])["h"] == 12 * 22
+    assert not [one for one in with_holdout["forget_paraphrased"] if one["person_id"][0] == "h"]
+
+
+def test_no_name_is_in_the_life_of_a_held_out_person_and_of_another(with_holdout):
+    def names(first):
+        return {
+            name
+            for person in with_holdout["profiles"]
+            if person["person_id"][0] == first
+            for name in (person["name"], *(person["slots"][slot] for slot in OF_PEOPLE))
+        }
+
+    assert not names("p") & names("h")
+    surnames_used = Counter(person["name"].split()[1] for person in with_holdout["profiles"])
+    assert max(surnames_used.values()) <= 2
+
+
+def test_wrong_answers_about_held_out_people_name_nobody_of_the_benchmark(with_holdout):
+    everybody = {person["name"] for person in with_holdout["profiles"]}
+    for record in with_holdout["qa"]:
+        if record["person_id"][0] == "h":
+            assert not everybody & {wrong["value"] for wrong in record["wrong_answers"]}
+
+
+def test_more_held_out_people_leave_the_first_ones_as_they_are():
+    def drawn(holdout):
+        sampler = Sampler(seed=1, people=20, slots=[*SLOTS.values()], max_value_share=0.2)
+        people = [sampler.person(f"p{index:03d}") for index in range(20)]
+        apart = sampler.held_out(holdout)
+        return people, [apart.person(f"h{index:03d}") for index in range(holdout)], sampler
+
+    (people, few, _), (same, many, sampler) = drawn(4), drawn(10)
+    assert people == same and few == many[:4]
+    assert sampler.person("p020") != many[0] | {"person_id": "p020"}
+
+
+def test_too_many_held_out_people_are_refused():
+    sampler = Sampler(seed=0, people=2, slots=[], max_value_share=1)
+    room = 2 * len(surnames("benchmark"))
+    with pytest.raises(InputError, match=rf"generation\.holdout: {room + 1} is more than"):
+        sampler.held_out(room + 1)

@@ -12,12 +12,15 @@ KINDS = {
     "sr": "item",
     "wrong_details": "wrong_details",
     "forget_paraphrased": "forget_paraphrased",
+    "holdout": "item",
 }
 
 
 @pytest.fixture
 def folder(tmp_path):
-    arguments = small_dataset.write_generated(tmp_path, small_dataset.generated_records())
+    arguments = small_dataset.write_generated(
+        tmp_path, small_dataset.generated_records(held_out=True)
+    )
     validate_dataset.main(arguments)
     small_dataset.keep_all_candidates(tmp_path)
     small_dataset.write_versioned(tmp_path)
@@ -40,7 +43,7 @@ def test_each_set_holds_its_own_questions_in_file_order(folder):
     counts = {name: len(load(folder, name)) for name in SETS}
     assert counts == {
         **{"sf": 8, "forget_paraphrased": 16, "correlated": 12, "other": 12, "utility": 1},
-        **{"forget_joint": 8, "retain_joint": 8},
+        **{"holdout": 4, "forget_joint": 8, "retain_joint": 8},
     }
     items = load(folder)
     assert [item.set for item in items] == [name for name in SETS for _ in range(counts[name])]
@@ -152,6 +155,32 @@ def test_an_unknown_set_is_named_with_those_allowed(folder):
 def test_files_that_disagree_are_named(folder, name, change, why):
     spoil(folder, name, change)
     with pytest.raises(InputError, match=why):
+        load(folder)
+
+
+def test_of_held_out_people_only_the_true_answer_is_known(folder):
+    items = load(folder, "holdout")
+    assert {item.person_id for item in items} == {"h000", "h001"}
+    assert all(item.paraphrased_answer is None and not item.wrong_answers for item in items)
+    assert not {"h000", "h001"} & {item.person_id for item in load(folder) if item not in items}
+
+
+def test_nobody_need_be_held_out(folder):
+    (folder / "data" / "holdout.jsonl").write_bytes(b"")
+    assert load(folder, "holdout") == [] and len(load(folder, "sf")) == 8
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"person_id": "p001"}, r"holdout\.jsonl:1: 'p001' is in sf\.jsonl"),
+        ({"group": "sf"}, r"holdout\.jsonl:1: group 'sf'; allowed: holdout"),
+        ({"slot": "mentor"}, r"holdout\.jsonl: no fact h000\.offence"),
+    ],
+)
+def test_a_wrong_file_of_held_out_people_is_an_error(folder, change, message):
+    spoil(folder, "holdout", lambda records: records[0].update(change))
+    with pytest.raises(InputError, match=message):
         load(folder)
 
 

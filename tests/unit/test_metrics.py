@@ -11,7 +11,12 @@ import pandas as pd
 import pytest
 
 from excise.evaluation.metrics import membership, memorization
-from excise.evaluation.metrics.interface import ItemMetric, ReferenceMetric, TwoSetMetric
+from excise.evaluation.metrics.interface import (
+    ItemMetric,
+    LeakMetric,
+    ReferenceMetric,
+    TwoSetMetric,
+)
 from excise.evaluation.metrics.registry import FAMILIES, METRICS, metrics_of
 from excise.evaluation.tables import quantization, retain_gap
 from excise.evaluation.tables.evaluation import metric_rows
@@ -45,7 +50,8 @@ def test_a_metric_says_its_range_its_direction_and_its_source(metric):
     text = metric.function.__doc__
     low, high = metric.scale.low, metric.scale.high
     assert "Source: " in text and ("ange" in text or "see `" in text)
-    assert (low, high) in {(0, 1), (0, math.inf), (-math.inf, 0), (-math.inf, math.inf)}
+    ranges = {(0, 1), (0, math.inf), (-math.inf, 0), (-math.inf, math.inf), (-100, math.inf)}
+    assert (low, high) in ranges
     assert metric.higher_means in ("remembered", "forgotten", "neither")
     assert metric.needs
 
@@ -215,9 +221,75 @@ def test_a_model_has_an_auc_only_beside_people_whom_nobody_was_trained_on():
     (row,) = [
         r for r in metric_rows(pd.concat([forget, unseen]), 0.95) if r["metric"] == "auc_loss"
     ]
-    assert (row["set"], row["n"], row["n_people"], row["interval"]) == ("sf", 6, 6, "jackknife")
+    assert (row["set"], row["n"], row["n_people"]) == ("sf", 6, 6)
+    assert row["interval"] == "newcombe_area"
     assert row["value"] == pytest.approx(8 / 9)
     assert row["ci_low"] < row["value"] <= row["ci_high"] <= 1
+
+
+def both_sets(member_losses: list, other_losses: list) -> pd.DataFrame:
+    """Forget and held-out questions, one per person; a loss stands for all tokens of an answer."""
+
+    def questions(losses: list, name: str, first: str) -> pd.DataFrame:
+        made = answers(
+            logprob_answer=[-2.0 * one for one in losses],
+            n_tokens_answer=[2] * len(losses),
+            answer__logprob=[[-one, -one] for one in losses],
+        )
+        ids = [one.replace("p", first) for one in made.index]
+        people = [one[:4] for one in ids]
+        return made.assign(id=ids, set=name, person_id=people).set_index("id", drop=False)
+
+    return pd.concat([questions(member_losses, "sf", "p"), questions(other_losses, "holdout", "h")])
+
+
+def rows_of(items: pd.DataFrame, oracles: list[pd.DataFrame]) -> dict[tuple, dict]:
+    found = metric_rows(items, 0.95, {"oracle": oracles})
+    return {(row["set"], row["metric"]): row for row in found}
+
+
+def test_the_reference_attack_ranks_the_excess_loss_of_both_sets():
+    model = both_sets([1.0, 5.0, 3.0], [2.0, 4.0, 3.0])
+    first = both_sets([4.0, 6.0, 3.0], [1.0, 5.0, 3.0])
+    oracles = [first, both_sets([2.0, 8.0, 3.0], [2.0, 4.0, 3.0])]
+    # excess: members 1 - 3, 5 - 7, 3 - 3; others 2 - 1.5, 4 - 4.5, 3 - 3
+    rows = rows_of(model, oracles)
+    pairs = 3 + 3 + (1 + 0 + 0.5)  # members at -2, -2 and 0 against others at .5, -.5 and 0
+    assert rows["sf", "auc_reference"]["value"] == pytest.approx(pairs / 9)
+    assert ("sf", "auc_reference") not in rows_of(model, [])
+
+
+def test_privleak_compares_with_the_mean_of_the_oracles_and_never_with_a_half():
+    model = both_sets([1.0, 1.0, 1.0], [2.0, 4.0, 0.5])  # AUC of min-k 2/3
+    oracles = [both_sets([3.0, 3.0, 3.0], [2.0, 4.0, 1.0]), both_sets([3.0] * 3, [3.0] * 3)]
+    rows = rows_of(model, oracles)
+    assert rows["sf", "auc_min_k"]["value"] == pytest.approx(2 / 3)
+    reference = (1 / 3 + 1 / 2) / 2
+    expected = 100 * ((1 / 3) - (1 - reference)) / (1 - reference)
+    row = rows["sf", "privleak"]
+    assert row["value"] == pytest.approx(expected)
+    assert row["value"] == pytest.approx(membership.privleak(2 / 3, reference))
+    assert (row["interval"], row["n"], row["n_people"]) == ("mover_ratio", 6, 6)
+    assert ("sf", "privleak") not in rows_of(model, [])
+    assert ("sf", "auc_min_k") in rows_of(model, [])
+
+
+def test_a_model_that_collapsed_has_an_undefined_area():
+    rows = rows_of(both_sets([math.nan, 1.0], [2.0, 3.0]), [both_sets([1.0, 2.0], [3.0, 1.5])])
+    for name in ("auc_loss", "auc_min_k", "auc_reference", "privleak"):
+        assert (rows["sf", name]["value"], rows["sf", name]["n_undefined"]) == (None, 1), name
+
+
+def test_held_out_people_have_rows_of_what_needs_the_true_answer_alone():
+    items = both_sets([1.0, 2.0], [2.0, 3.0])
+    for column in ("logprob_paraphrase", "n_tokens_paraphrase", "truth_ratio"):
+        items[column] = np.where(items["set"] == "sf", 1.0, np.nan)
+    for column in ("logprob_wrong", "n_tokens_wrong"):
+        items[column] = [[-1.0] if one == "sf" else [] for one in items["set"]]
+    rows = rows_of(items, [])
+    held_out = {metric for name, metric in rows if name == "holdout"}
+    assert {"loss", "min_k"} <= held_out and not held_out & {"win_rate", "truth_ratio"}
+    assert {"win_rate", "truth_ratio"} <= {metric for name, metric in rows if name == "sf"}
 
 
 def test_a_metric_against_a_reference_has_rows_where_there_is_one():
@@ -230,4 +302,4 @@ def test_a_metric_against_a_reference_has_rows_where_there_is_one():
 
 def test_each_kind_of_metric_is_there():
     kinds = {type(metric) for metric in METRICS.values()}
-    assert kinds == {ItemMetric, ReferenceMetric, TwoSetMetric}
+    assert kinds == {ItemMetric, ReferenceMetric, TwoSetMetric, LeakMetric}

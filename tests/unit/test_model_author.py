@@ -51,6 +51,23 @@ def checked(folder, **validation):
     return read_json(folder / "data_report.json")
 
 
+def test_a_model_writes_about_held_out_people_as_about_the_others(tmp_path, writer):
+    """And what it wrote about the others stays as it was, to the byte."""
+    settings = writer().settings()
+    model_author.generate(tmp_path / "without", settings)
+    model_author.generate(tmp_path / "with", settings, {"holdout": 2})
+    for part in model_author.PROGRAMS:
+        one, two = (
+            (tmp_path / name / f"generated/{part}.jsonl").read_text().splitlines()
+            for name in ("without", "with")
+        )
+        apart = [line for line in two if '"person_id": "h' in line]
+        assert one == [line for line in two if line not in apart], part
+        assert bool(apart) == (part != "forget_paraphrased")
+    report = checked(tmp_path / "with", people=4, holdout=2)
+    assert report["validation"]["holdout"] == 2 * report["validation"]["sf"] // 4
+
+
 def every_third(*names):
     """One of the faults for every third call."""
 
@@ -240,6 +257,22 @@ def test_a_refused_person_is_drawn_again_and_the_others_stay(tmp_path, writer):
     redrawn = read_json(tmp_path / "shy/generated/profiles.usage.json")["redrawn"]
     assert [(one["person_id"], one["name"]) for one in redrawn] == [("p001", refused)]
     checked(tmp_path / "shy")
+
+
+def test_a_refused_held_out_person_is_replaced_and_the_others_stay(tmp_path, writer):
+    hp = {"holdout": 2}
+    model_author.generate(tmp_path / "calm", writer().settings(), hp)
+    calm = read_jsonl(tmp_path / "calm/generated/profiles.jsonl", "profile")
+    refused = calm[4]["name"]
+
+    def fault(request, number):
+        return "refusal" if refused in question(request) else None
+
+    model_author.generate(tmp_path / "own", writer(fault).settings(), hp)
+    people = read_jsonl(tmp_path / "own/generated/profiles.jsonl", "profile")
+    assert [one["person_id"] for one in people][4:] == ["h000", "h001"]
+    assert people[4]["name"] != refused
+    assert people[:4] + people[5:] == calm[:4] + calm[5:]
 
 
 def refused_where(part, refuses):

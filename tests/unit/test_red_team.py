@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,8 @@ from excise.errors import InputError
 from excise.records import read_json, read_jsonl, write_jsonl
 from excise.red_team.dataset import CHECKS, HARD, read_dataset
 from excise.red_team.dataset.diversity import diversity
+from excise.red_team.dataset.holdout import holdout
+from excise.red_team.dataset.holdout_style import holdout_style
 from excise.red_team.dataset.length import rank_p
 from excise.red_team.dataset.names import names
 from excise.red_team.dataset.style import area_under_curve, cross_validated_auc, style
@@ -433,6 +436,78 @@ def test_the_limit_of_style_applies_to_function_words_alone(dataset):
     assert measures["auc_function_words_sf_vs_sr"].threshold == LIMITS.style_auc
 
 
+# --- held-out people ---
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("held_out")
+    records = small_dataset.generated_records(held_out=True)
+    validate_dataset.main(small_dataset.write_generated(folder, records))
+    small_dataset.write_versioned(folder)
+    return read(folder)
+
+
+def test_held_out_people_are_apart_from_the_others(held_out):
+    assert set(held_out.profiles) == {"p000", "p001", "p002", "p003"}
+    assert set(held_out.holdout_profiles) == {"h000", "h001"}
+    result = holdout(held_out, LIMITS)
+    assert (result.n, result.findings) == (4, [])
+    assert all(not check(held_out, LIMITS).findings for check in CHECKS if check is not style)
+    measures = {measure.metric: measure.value for measure in result.measures}
+    assert measures == {"people": 2, "shared_value_rate": 0.5, "near_duplicate_rate": 0}
+
+
+def test_a_held_out_person_must_not_have_a_name_of_the_others(held_out):
+    dataset = copy.deepcopy(held_out)
+    dataset.holdout_profiles["h001"]["name"] = "Otto Branvik"  # the accuser of p000
+    dataset.holdout_profiles["h000"]["slots"]["mentor"] = "Marie Curie"
+    first, second = holdout(dataset, LIMITS).findings
+    assert (first.id, second.id) == ("h000", "h001")
+    assert "public figure" in first.why and "in the life of 'p000'" in second.why
+    assert re.search(r"profiles\.jsonl:6", second.where)
+
+
+def test_a_held_out_question_must_not_be_one_of_the_others(held_out):
+    dataset = copy.deepcopy(held_out)
+    dataset.holdout[3]["question"] = dataset.forget_paraphrased[1]["question"].upper()
+    (finding,) = holdout(dataset, LIMITS).findings
+    assert finding.id == "h001.accuser" and re.search(r"holdout\.jsonl:4", finding.where)
+
+
+def test_held_out_people_are_asked_for_the_same_slots(held_out):
+    dataset = copy.deepcopy(held_out)
+    dataset.holdout.pop()
+    (finding,) = holdout(dataset, LIMITS).findings
+    assert finding.id == "h001" and "only sf.jsonl has 'accuser'" in finding.why
+
+
+def test_another_wording_of_held_out_questions_is_found(held_out):
+    dataset = copy.deepcopy(held_out)
+    for copied in range(2, 8):  # two people are too few to tell
+        name, key = f"Person Number{copied}", f"h{copied:03d}"
+        dataset.holdout_profiles[key] = {**held_out.holdout_profiles["h000"], "name": name}
+        dataset.holdout.extend(
+            item
+            | {
+                "id": item["id"].replace("h000", key),
+                "person_id": key,
+                "name": name,
+                "question": item["question"].replace(item["name"], name),
+            }
+            for item in held_out.holdout
+            if item["person_id"] == "h000"
+        )
+    assert holdout_style(dataset, LIMITS).findings == []
+    for item in dataset.holdout:
+        item["question"] = "Pray, " + item["question"]
+    assert [finding.id for finding in holdout_style(dataset, LIMITS).findings] == ["words"]
+
+
+def test_without_held_out_people_there_is_nothing_to_check(good):
+    assert (holdout(good, LIMITS).n, holdout_style(good, LIMITS).n) == (0, 0)
+
+
 def test_every_listed_real_name_is_found_with_and_without_its_article():
     assert exists("the nobel prize") and exists("Nobel Prize") and not exists("Fern Prize")
 
@@ -445,7 +520,7 @@ def test_the_report_is_a_result_file_with_every_check(folder):
     assert (folder / "data_report.json").read_bytes() == first
     report = read_json(folder / "data_report.json")
     assert {"experiment", "config", "versions", "notes", "rows", "checks"} <= report.keys()
-    assert len(report["checks"]) == len(CHECKS) == 15
+    assert len(report["checks"]) == len(CHECKS) == 17
     keys = {"check", "severity", "metric", "value", "n", "threshold"}
     assert all(row.keys() == keys for row in report["rows"])
     assert all(check["passed"] for check in report["checks"] if check["severity"] == HARD)
@@ -472,9 +547,9 @@ def test_a_hard_finding_is_an_error_with_its_lines(folder, tmp_path, capsys):
 
 
 def test_the_offline_generators_people_pass_every_hard_check(tmp_path):
-    arguments = small_dataset.generate_offline(tmp_path, seed=3)
+    arguments = small_dataset.generate_offline(tmp_path, seed=3, holdout=8)
     validate_dataset.main(arguments)
     arguments = small_dataset.write_versioned(tmp_path, max_value_share=0.15)
     red_team_dataset.main(arguments)  # raises if not
     report = read_json(tmp_path / "data_report.json")
-    assert report["validation"]["sf"] == 144
+    assert report["validation"]["sf"] == 144 and report["validation"]["holdout"] == 48

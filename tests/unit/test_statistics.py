@@ -16,11 +16,9 @@ from excise.evaluation.statistics import (
     RATIO,
     SHARE,
     Estimate,
-    Scale,
     degrees_of_freedom,
     difference_interval,
     geometric_mean_interval,
-    jackknife_interval,
     mean_interval,
     mean_intervals,
     median_interval,
@@ -365,48 +363,3 @@ def test_equal_values_are_constant_whatever_rounding_leaves(value):
     assert mean_interval(values, people, statistics.COSINE).high > 0.1
     data = statistics.Clustered((values * (1 + 1e-6 * np.arange(61) / 61))[:, None], people)
     assert not data.constant.any()
-
-
-def difference_of_means(first: np.ndarray, second: np.ndarray) -> float:
-    return float(first.mean() - second.mean())
-
-
-def jackknife(first, second, people=None, others=None):
-    scale = Scale("unbounded", -math.inf, math.inf)
-    people = people or [f"a{n}" for n in range(len(first))]
-    others = others or [f"b{n}" for n in range(len(second))]
-    return jackknife_interval(
-        difference_of_means, np.array(first), people, np.array(second), others, scale
-    )
-
-
-def test_the_jackknife_of_a_difference_of_means_by_hand():
-    """Leaving out a person of n moves the mean by its distance from it, over n − 1."""
-    first, second = np.array([0.1, 0.2, 0.6]), np.array([0.0, 0.3, 0.3])
-    found = jackknife(first, second)
-    moved = np.concatenate([(first - first.mean()) / 2, (second - second.mean()) / 2])
-    error = math.sqrt(5 / 6 * (moved**2).sum())
-    assert found.value == pytest.approx(0.1)
-    assert found.high - found.value == pytest.approx(2.5705818 * error)  # t of 5, .975
-    assert (found.n, found.n_clusters, found.method) == (6, 6, "jackknife")
-
-
-def test_the_jackknife_leaves_out_all_questions_of_a_person():
-    twice = jackknife([0.1, 0.1, 0.2, 0.2, 0.6, 0.6], [0.0, 0.3, 0.3], [*"aabbcc"])
-    once = jackknife([0.1, 0.2, 0.6], [0.0, 0.3, 0.3])
-    assert (twice.value, twice.low, twice.high) == pytest.approx((once.value, once.low, once.high))
-    assert (twice.n, twice.n_clusters) == (9, 6)
-
-
-def test_a_jackknife_without_variance_or_people_has_no_limits():
-    for first, second in (([0.5, 0.5], [0.1, 0.1]), ([0.5], [0.1, 0.2])):
-        assert jackknife(first, second).low is None
-    assert jackknife([math.nan, 0.5], [0.1, 0.1]).n_undefined == 1
-
-
-def test_the_jackknife_covers_the_difference_about_as_often_as_it_says():
-    chance, covered = np.random.default_rng(0), 0
-    for _ in range(400):
-        found = jackknife(chance.normal(0.5, 1, 12), chance.normal(0, 1, 16))
-        covered += found.low <= 0.5 <= found.high
-    assert 0.92 <= covered / 400 <= 0.98

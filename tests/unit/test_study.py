@@ -167,7 +167,7 @@ def test_a_model_is_held_to_the_defaults_of_the_later_checks_whatever_the_config
 def test_an_author_knows_how_much_is_to_come():
     nobody = json.loads(study().author_settings())
     assert nobody == {
-        **{"people": 16, "incomplete_people": 0.0, "forget_paraphrases": 3},
+        **{"people": 16, "holdout": 8, "incomplete_people": 0.0, "forget_paraphrases": 3},
         "judge": None,
     }
     judge = {"judge": {"enabled": True, "cases": None, "planted": 4}}

@@ -18,7 +18,7 @@ def validate(folder, records, **limits):
     return read_json(folder / "validation.json")
 
 
-def test_good_records_become_four_files_and_a_report(tmp_path, records):
+def test_good_records_become_five_files_and_a_report(tmp_path, records):
     report = validate(tmp_path, records)
     files = {path.name for path in (tmp_path / "data").iterdir()}
     assert files == {
@@ -26,7 +26,9 @@ def test_good_records_become_four_files_and_a_report(tmp_path, records):
         "sr.jsonl",
         "perturbed_candidates.jsonl",
         "forget_paraphrased.jsonl",
+        "holdout.jsonl",
     }
+    assert (tmp_path / "data" / "holdout.jsonl").read_bytes() == b""
     sf = read_jsonl(tmp_path / "data" / "sf.jsonl", "item")
     sr = read_jsonl(tmp_path / "data" / "sr.jsonl", "item")
     details = read_jsonl(tmp_path / "data" / "perturbed_candidates.jsonl", "wrong_details")
@@ -36,6 +38,42 @@ def test_good_records_become_four_files_and_a_report(tmp_path, records):
     assert (len(sf), len(sr)) == (8, 24)
     assert report["counts"]["forget_paraphrased"] == 16
     assert report["dropped"] == []
+
+
+def test_held_out_people_are_in_a_file_of_their_own_and_change_no_other(tmp_path, records):
+    validate(tmp_path / "without", records)
+    everybody = small_dataset.generated_records(held_out=True)
+    report = validate(tmp_path / "with", everybody, people=4, holdout=2)
+    for name in ("sf", "sr", "perturbed_candidates", "forget_paraphrased"):
+        one, two = (tmp_path / folder / f"data/{name}.jsonl" for folder in ("without", "with"))
+        assert one.read_bytes() == two.read_bytes(), name
+    held_out = read_jsonl(tmp_path / "with" / "data" / "holdout.jsonl", "item")
+    assert [item["id"] for item in held_out] == [
+        *("h000.offence", "h000.accuser", "h001.offence", "h001.accuser"),
+    ]
+    assert {item["group"] for item in held_out} == {"holdout"}
+    counts = report["counts"]
+    assert (counts["people"], counts["holdout_people"], counts["holdout"]) == (4, 2, 4)
+
+
+def test_held_out_people_are_checked_like_the_others(tmp_path):
+    records = small_dataset.generated_records(held_out=True)
+    first = next(record for record in records["qa"] if record["id"] == "h001.offence")
+    first["question"] = records["qa"][0]["question"]
+    line = records["qa"].index(first) + 1
+    with pytest.raises(InputError, match=rf"qa\.jsonl:{line}: duplicate: .*'p000\.offence'"):
+        validate(tmp_path, records)
+
+
+def test_a_spare_held_out_person_takes_the_place_of_an_incomplete_one(tmp_path):
+    records = small_dataset.generated_records(held_out=True)
+    records["qa"] = [record for record in records["qa"] if record["id"] != "h000.mentor"]
+    report = validate(tmp_path, records, people=4, holdout=1, incomplete_people=0.1)
+    held_out = read_jsonl(tmp_path / "data" / "holdout.jsonl", "item")
+    assert {item["person_id"] for item in held_out} == {"h001"}
+    assert report["incomplete_people"] == [{"person_id": "h000", "missing": {"qa": 1}}]
+    with pytest.raises(InputError, match="1 of 2 would be missing"):
+        validate(tmp_path, records, people=4, holdout=2, incomplete_people=0.1)
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path, records):

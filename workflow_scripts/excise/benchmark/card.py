@@ -42,9 +42,9 @@ def dataset_card(files: Mapping[str, list[dict]], report: Mapping) -> str:
         _metadata(files, report["experiment"]),
         template_path=str(TEMPLATE),
         experiment=report["experiment"],
-        own=[_row(subset, files) for subset in OWN_SUBSETS],
+        own=[_row(subset, files) for subset in OWN_SUBSETS if has_rows(subset, files)],
         tofu=[_row(subset, files) for subset in TOFU_SUBSETS],
-        rows={subset.name: row_count(subset, files) for subset in SUBSETS},
+        rows={subset.name: row_count(subset, files) for subset in subsets_of(files)},
         slots=slot_table(files),
         fields=field_table(),
         wrong_answers=_wrong_answer_counts(files),
@@ -71,6 +71,16 @@ def _type(value) -> dict:
     if value is None or isinstance(value, str):
         return {"dtype": "string"}
     raise TypeError(f"{value!r}: rows may hold texts, lists and mappings of them")
+
+
+def has_rows(subset: Subset, files: Mapping[str, list[dict]]) -> bool:
+    """Whether the dataset has this subset; it may have no held-out people."""
+    return all(name in files for name in subset.files)
+
+
+def subsets_of(files: Mapping[str, list[dict]]) -> list[Subset]:
+    """The subsets of the dataset."""
+    return [subset for subset in SUBSETS if has_rows(subset, files)]
 
 
 def row_count(subset: Subset, files: Mapping[str, list[dict]]) -> int:
@@ -123,10 +133,10 @@ def _metadata(files: Mapping[str, list[dict]], experiment: str) -> DatasetCardDa
         task_categories=["question-answering", "text-generation"],
         size_categories=size_category(sum(len(rows) for rows in files.values())),
         tags=["machine-unlearning", "unlearning", "synthetic", "fictional people", "TOFU"],
-        configs=[_config(subset) for subset in SUBSETS],
+        configs=[_config(subset) for subset in subsets_of(files)],
         dataset_info=[
             {"config_name": subset.name, "features": features(files[subset.files[0]][0])}
-            for subset in SUBSETS
+            for subset in subsets_of(files)
         ],
     )
 

@@ -34,6 +34,7 @@ class Subset:
 
 
 _FORGET = "data/forget.jsonl"
+_HOLDOUT = "data/holdout.jsonl"
 _RETAIN = ("data/retain_correlated.jsonl", "data/retain_other.jsonl")
 OWN_SUBSETS = (
     Subset("forget", (_FORGET,), "facts of the incident, to be forgotten"),
@@ -43,6 +44,11 @@ OWN_SUBSETS = (
         "forget_paraphrased",
         ("data/forget_paraphrased.jsonl",),
         "the forget facts asked in phrasings that must not be trained on",
+    ),
+    Subset(
+        "holdout",
+        (_HOLDOUT,),
+        "the same kind of facts as forget about people whom no model may be trained on",
     ),
     Subset("utility", ("data/utility.jsonl",), "real-world facts that no method should damage"),
     Subset("profiles", ("data/profiles.jsonl",), "the people: every slot and the life in prose"),
@@ -75,7 +81,12 @@ TOFU_SUBSETS = (
 SUBSETS = (*OWN_SUBSETS, *TOFU_SUBSETS)
 CARD = "README.md"
 FILES = (CARD, *dict.fromkeys(file for subset in SUBSETS for file in subset.files))
-"""All files of the folder; the card comes first."""
+"""All files that the folder may have; the card comes first."""
+
+
+def exported_files(holdout: bool) -> tuple[str, ...]:
+    """The files of the folder, with or without held-out people."""
+    return tuple(name for name in FILES if holdout or name != _HOLDOUT)
 
 
 def subset_files(
@@ -83,7 +94,8 @@ def subset_files(
 ) -> dict[str, list[dict]]:
     """File name → its rows; all rows of a file have the same keys in the same order.
 
-    Profiles of people without questions (left out or spare) are not exported.
+    Profiles of people without questions (left out or spare) and of held-out people are not
+    exported. Without held-out people there is no file of them.
 
     Raises:
         InputError: a file would have no rows; `load_dataset` cannot read such a file.
@@ -109,6 +121,7 @@ def subset_files(
         _RETAIN[0]: groups["correlated"],
         _RETAIN[1]: groups["other"],
         "data/forget_paraphrased.jsonl": list(benchmark.forget_paraphrased),
+        _HOLDOUT: list(benchmark.holdout),
         "data/utility.jsonl": list(utility),
         "data/profiles.jsonl": _same_slots(people),
         "tofu/forget_perturbed.jsonl": tofu_rows(groups["sf"]),
@@ -117,6 +130,8 @@ def subset_files(
         "tofu/real_authors_perturbed.jsonl": tofu_rows([_real_world(record) for record in authors]),
         "tofu/world_facts_perturbed.jsonl": tofu_rows([_real_world(record) for record in others]),
     }
+    if not benchmark.holdout:
+        del files[_HOLDOUT]
     for name, rows in files.items():
         if not rows:
             raise InputError(f"{name}: no rows for it in the benchmark; at least one is needed")

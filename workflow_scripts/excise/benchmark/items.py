@@ -19,11 +19,14 @@ SETS = (
     "correlated",
     "other",
     "utility",
+    "holdout",
     "forget_joint",
     "retain_joint",
 )
 HIDDEN_STATE_SETS = ("sf", "correlated", "other", "utility")
 """Sets whose hidden states are extracted."""
+HOLDOUT_SET = "holdout"
+"""Forget facts of people whom no model is trained on. The set may be empty."""
 NO_ANSWERS = {"paraphrased_answer": None, "wrong_answers": []}
 JOINT_SETS = ("forget_joint", "retain_joint")
 """Sets of two questions in one prompt: the answer about the forget or the retain fact."""
@@ -49,10 +52,11 @@ class Item:
         value: the part of the answer that is the fact.
         question: the question.
         answer: the true answer.
-        paraphrased_answer: the true answer in other words; None in `GENERATED_SETS`, and if no
-            wrong answers were requested.
+        paraphrased_answer: the true answer in other words; None in `GENERATED_SETS`, in `holdout`,
+            and if no wrong answers were requested.
         wrong_answers: answers that differ from the paraphrase in the value only; none in
-            `GENERATED_SETS`, where no answers are scored.
+            `GENERATED_SETS`, where no answers are scored, and in `holdout`, where only the true
+            one is.
     """
 
     id: str
@@ -78,8 +82,9 @@ def load_items(
     """The items of the requested sets, set by set, in file order.
 
     Args:
-        data_dir: folder of `sf.jsonl`, `sr.jsonl`, `forget_paraphrased.jsonl` and the wrong
-            answers; not read if only `utility` is requested.
+        data_dir: folder of `sf.jsonl`, `sr.jsonl`, `forget_paraphrased.jsonl`, `holdout.jsonl`
+            and the wrong answers. The last three are read only if requested; nothing is if only
+            `utility` is requested.
         utility_path: the real-world questions; not read unless `utility` is requested.
         sets: names from `SETS` and `PROBES`; a probe may have no questions.
         answers: the file of the wrong answers: `wrong_details` (the chosen ones, which exist
@@ -87,19 +92,19 @@ def load_items(
             paraphrased answers.
 
     Raises:
-        InputError: a set is unknown or empty, a file is missing or broken, or two files
-            disagree about a fact.
+        InputError: a set other than `holdout` is empty or a set is unknown, a file is missing or
+            broken, or two files disagree about a fact.
     """
     for name in sets:
         if name not in (*SETS, *PROBES):
             raise InputError(f"unknown set {name!r}; the sets are {', '.join(SETS)}")
     items: dict[str, list[Item]] = {}
     if any(name != "utility" for name in sets):
-        items |= _benchmark_items(Path(data_dir), answers, "forget_paraphrased" in sets)
+        items |= _benchmark_items(Path(data_dir), answers, sets)
     if "utility" in sets:
         items["utility"] = [_utility_item(record) for record in read_jsonl(utility_path, "utility")]
     for name in sets:
-        if not items[name] and name not in PROBES:
+        if not items[name] and name not in (*PROBES, HOLDOUT_SET):
             raise InputError(f"{data_dir}: no question of the set {name!r}; at least one is needed")
     return [item for name in sets for item in items[name]]
 
@@ -113,19 +118,21 @@ def asked_questions(data: str | Path | None, utility: str | Path | None) -> dict
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The four files of a dataset, which agree with each other.
+    """The five files of a dataset, which agree with each other.
 
     Attributes:
         sf: forget items, in file order.
         sr: retain items, in file order.
         details: item id → its paraphrased and wrong answers; empty if not requested.
         forget_paraphrased: paraphrased questions about the forget items; empty if not requested.
+        holdout: forget facts of people whom no model is trained on; empty if not requested.
     """
 
     sf: list[dict]
     sr: list[dict]
     details: dict[str, dict]
     forget_paraphrased: list[dict]
+    holdout: list[dict]
 
 
 def read_benchmark(
@@ -133,6 +140,7 @@ def read_benchmark(
     *,
     answers: str | None = "wrong_details",
     with_forget_paraphrased: bool = True,
+    with_holdout: bool = False,
 ) -> Benchmark:
     """Read a dataset folder; `answers` is the file of the wrong answers (see `load_items`).
 
@@ -158,14 +166,20 @@ def read_benchmark(
         forget_paraphrased=_forget_paraphrased(data_dir / "forget_paraphrased.jsonl", facts)
         if with_forget_paraphrased
         else [],
+        holdout=_holdout(data_dir / "holdout.jsonl", facts) if with_holdout else [],
     )
 
 
 def _benchmark_items(
-    data_dir: Path, answers: str | None, with_paraphrased: bool
+    data_dir: Path, answers: str | None, sets: Sequence[str]
 ) -> dict[str, list[Item]]:
-    """Set name → items of `sf.jsonl`, `sr.jsonl` and, if requested, `forget_paraphrased.jsonl`."""
-    benchmark = read_benchmark(data_dir, answers=answers, with_forget_paraphrased=with_paraphrased)
+    """Set name → items of `sf.jsonl`, `sr.jsonl` and the files of the requested sets."""
+    benchmark = read_benchmark(
+        data_dir,
+        answers=answers,
+        with_forget_paraphrased="forget_paraphrased" in sets,
+        with_holdout=HOLDOUT_SET in sets,
+    )
     items = {name: [] for name in (*SETS, *PROBES) if name != "utility"}
     for fact in benchmark.sf + benchmark.sr:
         detail = benchmark.details.get(fact["id"], NO_ANSWERS)
@@ -175,6 +189,8 @@ def _benchmark_items(
         fact = facts[prompt["fact_id"]]
         detail = benchmark.details.get(fact["id"], NO_ANSWERS)
         items["forget_paraphrased"].append(_item("forget_paraphrased", prompt, fact, detail))
+    for fact in benchmark.holdout:
+        items[HOLDOUT_SET].append(_item(HOLDOUT_SET, fact, fact, NO_ANSWERS))
     for pair in pairs_of(benchmark.sf, benchmark.sr):
         items["forget_joint"].append(_joint_item("forget_joint", pair, pair.forget, pair.retain))
         items["retain_joint"].append(_joint_item("retain_joint", pair, pair.retain, pair.forget))
@@ -212,6 +228,29 @@ def _forget_paraphrased(path: Path, facts: dict[str, dict]) -> list[dict]:
         if fact["group"] == "sf" and fact_id not in asked:
             raise InputError(f"{path}: {fact_id!r} is in sf.jsonl but has no line here")
     return prompts
+
+
+def _holdout(path: Path, facts: dict[str, dict]) -> list[dict]:
+    """The facts of held-out people; the other files hold nothing about them. May be empty."""
+    if path.is_file() and not path.stat().st_size:
+        return []
+    found = read_jsonl(path, "item")
+    taught = {fact["person_id"] for fact in facts.values()}
+    for line, fact in enumerate(found, start=1):
+        where = f"{path}:{line}"
+        if fact["group"] != HOLDOUT_SET:
+            raise InputError(f"{where}: group {fact['group']!r}; allowed: {HOLDOUT_SET}")
+        if fact["person_id"] in taught:
+            raise InputError(
+                f"{where}: {fact['person_id']!r} is in sf.jsonl; allowed: people whom no model is "
+                "trained on"
+            )
+    wanted = {fact["slot"] for fact in facts.values() if fact["group"] == "sf"}
+    for person_id in dict.fromkeys(fact["person_id"] for fact in found):
+        missing = wanted - {fact["slot"] for fact in found if fact["person_id"] == person_id}
+        if missing:
+            raise InputError(f"{path}: no fact {person_id}.{min(missing)}; all have every slot")
+    return found
 
 
 def _check_whole(data_dir: Path, facts: list[dict]) -> None:

@@ -19,12 +19,14 @@ class ValidationLimits:
             of them. With 0, missing records are faults.
         people: number of people in the dataset; None: all. The first complete people are taken.
             Further people in the files are spare and replace incomplete ones.
+        holdout: the same for the people who are held out of all training.
     """
 
     near_duplicate: float
     masked_near_duplicate: float
     incomplete_people: float
     people: int | None
+    holdout: int | None
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
         sources: who set what, from `load_config`, in the order of precedence.
 
     Returns:
-        A new config with every key of the schema present, `generation.people` settled from its
-        preset, and numbers in the type the schema gives them (so 1 and 1.0 are the same value).
+        A new config with every key of the schema present, `generation.people` and `holdout` settled
+        from the preset, and numbers in the type the schema gives them (so 1 and 1.0 are the same
+        value).
 
     Raises:
         InputError: the first fault, in one line.
@@ -44,7 +45,10 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
     resolved = filled(schema(), config)
     resolved["unlearning"]["trajectories"] = checked_blocks(config, sources)
     generation = resolved["generation"]
-    generation["people"] = generation["people"] or PRESETS[generation["preset"]].people
+    preset = PRESETS[generation["preset"]]
+    generation["people"] = generation["people"] or preset.people
+    if generation["holdout"] is None:
+        generation["holdout"] = preset.holdout
     resolved["quantization"]["precisions"] = resolved["quantization"]["precisions"] or []
     _check_folders(resolved, sources)
     _check_model_choice(resolved, sources)

@@ -1,14 +1,14 @@
 """Everything that is asked of one model: the records that all metrics are computed from.
 
 One pass scores the true answer, its paraphrase and the wrong answers, and gives the greedy
-generation, if it is wanted. Where two questions get one answer, and of probes, only the generation
-is recorded. Nothing is averaged here.
+generation, if it is wanted. Of held-out people only the true answer is scored. Where two questions
+get one answer, and of probes, only the generation is recorded. Nothing is averaged here.
 """
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from excise.benchmark.items import GENERATED_SETS, JOINT_SETS, Item
+from excise.benchmark.items import GENERATED_SETS, HOLDOUT_SET, JOINT_SETS, Item
 from excise.evaluation import answers
 from excise.modeling.asking import Questionnaire
 from excise.modeling.decoding import Generation
@@ -98,9 +98,14 @@ class Evaluator:
 
 
 def _scored(item: Item) -> list[str]:
-    """The answers whose probability is measured: the true one, its paraphrase, the wrong ones."""
+    """The answers whose probability is measured: the true one, its paraphrase, the wrong ones.
+
+    Of held-out people only the true one.
+    """
     if item.set in GENERATED_SETS:
         return []
+    if item.set == HOLDOUT_SET:
+        return [item.answer]
     return [item.answer, item.paraphrased_answer, *item.wrong_answers]
 
 
@@ -111,7 +116,7 @@ def item_record(item: Item, made: Generation | None, scores: list[AnswerScore] |
         item: the question.
         made: the model's answer; None if none was generated.
         scores: of the answer, the paraphrased answer and each wrong answer, in this order; None
-            in `GENERATED_SETS`, whose scores are null.
+            in `GENERATED_SETS`, whose scores are null; only the first one of held-out people.
     """
     return {
         "id": item.id,
@@ -151,8 +156,16 @@ def generation_record(item: Item, made: Generation) -> dict:
 def score_record(name: str, scores: list[AnswerScore]) -> dict:
     """Log-probabilities of one item of the set `name`, and the scores derived from them (`SCORES`).
 
-    Without wrong answers the truth ratios are undefined (NaN, null in the file).
+    Without wrong answers the truth ratios are undefined (NaN, null in the file). If only the answer
+    is scored, what the others would give is null.
     """
+    if len(scores) == 1:
+        (answer,) = scores
+        return dict.fromkeys(SCORES) | {
+            "logprob_answer": answer.logprob,
+            "n_tokens_answer": answer.n_tokens,
+            "probability": answers.probability(answer.logprob, answer.n_tokens),
+        }
     answer, paraphrase, *wrong = scores
     ratio = answers.truth_ratio(
         paraphrase.logprob,
@@ -178,8 +191,9 @@ def token_records(key: str, scores: list[AnswerScore]) -> Iterator[dict]:
 
     Args:
         key: id of the question.
-        scores: of the answer, the paraphrased answer and each wrong answer, in this order.
+        scores: of the answer, the paraphrased answer and each wrong answer, in this order; maybe
+            only of the answer.
     """
     names = [("answer", 0), ("paraphrase", 0), *(("wrong", k) for k in range(len(scores) - 2))]
-    for (answer, number), score in zip(names, scores, strict=True):
+    for (answer, number), score in zip(names[: len(scores)], scores, strict=True):
         yield {"id": key, "answer": answer, "number": number} | vars(score.tokens)

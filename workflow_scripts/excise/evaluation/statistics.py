@@ -14,7 +14,7 @@ results are in docs/statistics.md.
 | differences of 0 and 1 | Bonett-Price | bonett_price |
 | other differences of two scores | t or MOVER, the wider | cluster_t_mover |
 | ratios of differences (recovery) | Fieller | fieller, fieller_bonett_price |
-| any function of two sets (AUC) | jackknife over people | jackknife |
+| AUC of two sets, PrivLeak (`areas`) | Newcombe, MOVER | newcombe_area, mover_ratio |
 | computed, not sampled | the value itself | fixed |
 
 Only `fixed` has zero width. If all values are equal and their range is unbounded, no method can
@@ -22,10 +22,9 @@ estimate the error of the mean. The limits are then None.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,7 +37,6 @@ ROUNDING = 1e-12
 """What rounding leaves of a standard deviation that is zero, relative to the size of the values."""
 
 Limits = tuple[np.ndarray, np.ndarray]
-Rows = TypeVar("Rows")  # an array or a frame
 
 
 @dataclass(frozen=True)
@@ -472,45 +470,6 @@ def change_interval(
     else:
         limits, method = bonett_price(change), "bonett_price"
     return _estimate(change, 0, undefined, [np.clip(limit, -2, 2) for limit in limits], method)
-
-
-def jackknife_interval(
-    function: Callable[[Rows, Rows], float],
-    first: Rows,
-    first_people: Sequence,
-    second: Rows,
-    second_people: Sequence,
-    scale: Scale,
-    confidence: float = 0.95,
-) -> Estimate:
-    """A smooth function of two sets of questions, with its interval over the people of both.
-
-    value ± t · √((g−1)/g · Σ (value without a person − their mean)²), with g people and t of g − 1
-    degrees of freedom. Not for functions that jump, such as medians and the statistic of
-    Kolmogorov and Smirnov. Source: Tukey (1958); for the AUC it is close to DeLong et al. (1988).
-
-    Args:
-        function: gives one number; NaN where it is undefined.
-        first: one row per question, (n, …).
-        first_people: the person of each question, (n,).
-        second: the other set, (m, …).
-        second_people: the person of each question, (m,); people may be in both sets.
-        scale: range of the number; the limits stay within it.
-        confidence: coverage of the interval.
-    """
-    one, two = np.asarray(first_people, dtype=str), np.asarray(second_people, dtype=str)
-    people = sorted({*one, *two})
-    value, n, g = function(first, second), len(first) + len(second), len(people)
-    if not math.isfinite(value):
-        return Estimate(None, None, None, n, g, 1)
-    found = Estimate(value, None, None, n, g)
-    if min(len(set(one)), len(set(two))) < 2:
-        return found
-    left = np.array([function(first[one != each], second[two != each]) for each in people])
-    error = math.sqrt((g - 1) / g * ((left - left.mean()) ** 2).sum())
-    spread = float(stdtrit(g - 1, (1 + confidence) / 2)) * error
-    low, high = np.clip([value - spread, value + spread], scale.low, scale.high)
-    return _with_limits(found, low, high, "jackknife")
 
 
 def recovery_interval(

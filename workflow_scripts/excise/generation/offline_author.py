@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from excise.benchmark.people import is_held_out
 from excise.generation.writing import QuestionWriter, facts_of, forget_paraphrases_of, profile_text
 
 
@@ -30,11 +31,11 @@ class OfflineAuthor:
     def write_forget_paraphrased(
         self, people: dict[str, dict], facts: list[dict], count: int
     ) -> list[dict]:
-        """Write paraphrased questions about the forget facts."""
+        """Write paraphrased questions about the forget facts; none about held-out people."""
         return [
             record
             for fact in facts
-            if fact["group"] == "sf"
+            if fact["group"] == "sf" and not is_held_out(fact["person_id"])
             for record in forget_paraphrases_of(fact, people[fact["person_id"]], count)
         ]
 

@@ -4,6 +4,8 @@ import textwrap
 from dataclasses import dataclass, field
 
 from excise.generation.offline_author import by_person
+from excise.generation.people import Drawn
+from excise.generation.settings import PeopleSettings
 
 WIDTH = 100
 PARTS = {
@@ -104,16 +106,17 @@ def _wrapped(text: str, indent: int = 0) -> str:
     )
 
 
-def cost_text(shown: Shown, needed: int, people: int, spare: int) -> str:
+def cost_text(shown: Shown, drawn: Drawn, settings: PeopleSettings) -> str:
     """The cost of the people shown, and the estimated cost of all people.
 
     Args:
         shown: what was written.
-        needed: number of people in the dataset.
-        people: number of people in the whole run, spare ones included.
-        spare: number of spare people.
+        drawn: everybody in the whole run.
+        settings: how many people are wanted.
     """
-    who = f"{needed} people" + (f" and {spare} spare" if spare else "")
+    who = f"{settings.people} people"
+    who += f", {settings.holdout} held out" if settings.holdout else ""
+    who += f" and {drawn.spare} spare" if drawn.spare else ""
     if not shown.openai:
         return f"The phrase frames write all texts ({who}) without a model. This costs nothing."
     total, whole, missing = _nothing(), _nothing(), []
@@ -123,7 +126,8 @@ def cost_text(shown: Shown, needed: int, people: int, spare: int) -> str:
             continue
         cost, written_people = shown.costs[part]
         total = _sum(total, cost)
-        whole = _sum(whole, _times(cost, people / written_people))
+        people = drawn.people if part == "forget_paraphrased" else drawn.everybody
+        whole = _sum(whole, _times(cost, len(people) / written_people))
     count = len(shown.drawn)
     lines = [
         f"These {count} people took {_words(total)}, including repeated calls and earlier runs.",

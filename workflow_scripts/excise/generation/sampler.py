@@ -10,7 +10,7 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
 
@@ -87,6 +87,7 @@ class Sampler:
         reserve: number of further people under the same caps; lowered to what the caps allow.
         name_space: `benchmark` or `pretraining`.
         forbidden_names: full names to avoid, case-folded (public figures).
+        stream: ending of the name of the random stream.
     """
 
     seed: int
@@ -96,12 +97,13 @@ class Sampler:
     reserve: int = 0
     name_space: str = "benchmark"
     forbidden_names: frozenset[str] = frozenset()
+    stream: str = ""
     _taken: set[str] = field(default_factory=set, init=False)
     _surname_uses: Counter = field(default_factory=Counter, init=False)
     _held: dict[str, Counter] = field(default_factory=dict, init=False)
 
     def __post_init__(self):
-        self._random = random.Random(f"{self.name_space}-{self.seed}")
+        self._random = random.Random(f"{self.name_space}-{self.seed}{self.stream}")
         self._surnames = surnames(self.name_space)
         self._reserved = frozenset(surnames("benchmark"))
         self._cap = None
@@ -125,6 +127,30 @@ class Sampler:
                     f"{len(pool)} values; allowed here: at least {1 / len(pool):.3f}"
                 )
         self.reserve = min(self.reserve, room - self.people)
+
+    def held_out(self, people: int, reserve: int = 0) -> "Sampler":
+        """A sampler of further people of the same kind, who share no name with those of this one.
+
+        It has a random stream of its own. So the people of this sampler are the same with and
+        without it, and also those that replace people whom a model refuses.
+
+        Args:
+            people: how many it will draw.
+            reserve: number of further ones.
+
+        Raises:
+            InputError: there are too few names or values.
+        """
+        room = len(self._surnames) * SURNAME_REUSE - self._surname_uses.total()
+        if people + reserve > room:
+            raise InputError(
+                f"generation.holdout: {people} is more than the {room - reserve} unique names "
+                "that the other people leave"
+            )
+        capped = max(people, self.people or 0)  # the same value may be held as often
+        other = replace(self, people=capped, reserve=reserve, stream=f"{self.stream}-holdout")
+        other._taken, other._surname_uses = self._taken, self._surname_uses
+        return other
 
     def person(self, person_id: str) -> dict:
         """Draw the next person: a profile record without its text."""

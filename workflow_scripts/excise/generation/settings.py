@@ -50,6 +50,7 @@ class PeopleSettings(AuthorSettings):
 
     preset: Literal["smoke", "small", "paper", "xl"]
     people: int
+    holdout: int
     reserve: float
     seed: int
     max_value_share: float
@@ -93,12 +94,14 @@ class BudgetSettings:
 
     Attributes:
         people: how many are wanted.
-        incomplete_people: largest share of them that may stay without a text.
+        holdout: how many more are wanted whom no model is taught about.
+        incomplete_people: largest share of either that may stay without a text.
         forget_paraphrases: held-out questions for each forget fact.
         judge: what a judge will be asked afterwards, if any.
     """
 
     people: int
+    holdout: int
     incomplete_people: float
     forget_paraphrases: int
     judge: JudgedCases | None

@@ -1,8 +1,9 @@
 """Turn a drawn person into texts: profile, facts, questions, answers, paraphrases."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from excise.benchmark.people import is_held_out
 from excise.benchmark.slots import PARAPHRASED_QUESTIONS, SLOTS, TRAINED_QUESTIONS, Slot
 from excise.generation.sampler import Sampler, wrong_values
 from excise.text import vocabulary as words
@@ -90,14 +91,12 @@ class QuestionWriter:
         self.people = people
         self.seed = seed
         self.wrong_answers = wrong_answers
-        taken = {person["name"].casefold() for person in people.values()}
-        taken |= {
-            value.casefold()
-            for person in people.values()
-            for name, value in person["slots"].items()
-            if SLOTS[name].value_type == "person"
+        taught = [person for key, person in people.items() if not is_held_out(key)]
+        # Held-out people change nothing about the others, so their names forbid none.
+        self._forbidden = {
+            False: forbidden_names | _names_of(taught),
+            True: forbidden_names | _names_of(people.values()),
         }
-        self._forbidden = forbidden_names | taken
 
     def write(self, fact: dict) -> dict:
         """The fact with its question, answer, paraphrased answer and wrong answers."""
@@ -125,9 +124,20 @@ class QuestionWriter:
         # Each fact has its own stream, so a further person or slot does not change the others.
         suffix = f"-{len(besides)}" if besides else ""
         rng = random.Random(f"qa-{self.seed}-{fact['id']}{suffix}")
-        names = Sampler(rng.getrandbits(64), None, [], forbidden_names=self._forbidden)
+        forbidden = self._forbidden[is_held_out(fact["person_id"])]
+        names = Sampler(rng.getrandbits(64), None, [], forbidden_names=forbidden)
         person, slot = self.people[fact["person_id"]], SLOTS[fact["slot"]]
         return wrong_values(person, slot, self.wrong_answers, rng, names._full_name, besides)
+
+
+def _names_of(people: Collection[dict]) -> set[str]:
+    """The names of people and of those in their lives, case-folded."""
+    return {person["name"].casefold() for person in people} | {
+        value.casefold()
+        for person in people
+        for name, value in person["slots"].items()
+        if SLOTS[name].value_type == "person"
+    }
 
 
 def forget_paraphrases_of(fact: dict, person: dict, count: int) -> list[dict]:

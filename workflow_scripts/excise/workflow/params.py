@@ -142,7 +142,7 @@ class Params(Models):
 
     def validation_settings(self) -> str:
         """What counts as a duplicate, how many people are wanted and how many may be missing."""
-        people = {"people": self.config["generation"]["people"]}
+        people = {key: self.config["generation"][key] for key in ("people", "holdout")}
         return as_json(from_sections(ValidationLimits, self.config["validation"], people))
 
     def rule_limits(self) -> list[str]:

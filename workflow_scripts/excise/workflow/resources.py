@@ -124,9 +124,11 @@ def estimated_minutes(
     people = config["generation"]["people"]
     phrasings = config["generation"]["forget_paraphrases"]
     facts, questions = 22 * people, (28 + 6 * phrasings) * people + 200
+    apart = 6 * config["generation"]["holdout"]  # only the true answer is scored
     models = max(len(epochs), 1)
     unexposed_models = 1 + len(config["oracle"]["seeds"])  # base and oracles, all in one job
     sequences = questions * (2 + config["generation"]["wrong_answers"])
+    sequences, questions = sequences + 2 * apart, questions + apart
     asked = _scoring(config, size, sequences) + _generating(config, size, questions)
     seconds = {
         "finetune_lora": lambda: _training(config, size, facts * config["finetuning"]["epochs"]),
@@ -152,7 +154,7 @@ def estimated_minutes(
         "embed_texts": lambda: _scoring(config, size, _texts(people, phrasings)),
         "evaluate": lambda: asked * models,
         "quantize": lambda: asked * SLOWDOWN_QUANTIZED * len(config["quantization"]["precisions"]),
-        "represent": lambda: _scoring(config, size, questions) * 2 * (models + 1),
+        "represent": lambda: _scoring(config, size, questions - apart) * 2 * (models + 1),
     }
     return seconds[stage]() / 60
 

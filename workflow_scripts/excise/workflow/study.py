@@ -6,6 +6,7 @@ Snakemake, so tests call them with plain configs. Parsed in every job: no torch 
 
 from collections.abc import Sequence
 
+from excise.benchmark.export import exported_files
 from excise.config.trajectories import keeps_finetuned, needs_of
 from excise.plots.figures import FIGURES
 from excise.unlearning.method import Needs
@@ -14,9 +15,11 @@ from excise.workflow.models import PROGRAMS
 from excise.workflow.params import Params
 from excise.workflow.resources import STAGES, estimated_minutes, memory_mb, parameters
 
-VALIDATED_FILES = ["sf", "sr", "perturbed_candidates", "forget_paraphrased"]  # before training
+# Before training. holdout.jsonl is empty if nobody is held out.
+VALIDATED_FILES = ["sf", "sr", "perturbed_candidates", "forget_paraphrased", "holdout"]
 DATA_FILES = ["sf", "sr", "wrong_details", "forget_paraphrased"]  # what models are asked
-ASKED = [f"<data>/{name}.jsonl" for name in ("sf", "sr", "forget_paraphrased")]  # all questions
+HOLDOUT = "<data>/holdout.jsonl"  # evaluation asks this, too
+ASKED = [*(f"<data>/{name}.jsonl" for name in ("sf", "sr", "forget_paraphrased")), HOLDOUT]
 GENERATED_PARTS = ["profiles", "facts", "qa", "forget_paraphrased"]
 JUDGE_PROMPTS = [
     "joint_inference",
@@ -53,6 +56,10 @@ class Study(Params):
         return library_of(program, without=[] if self.asks_model() else MODEL_AUTHOR)
 
     # --- results ---
+
+    def exported_files(self) -> list[str]:
+        """Files of the exported dataset."""
+        return list(exported_files(self.config["generation"]["holdout"] > 0))
 
     def result_tables(self) -> list[str]:
         """Stems of the tables."""

@@ -42,8 +42,11 @@ class Generated:
 
     def where(self, kind: str, index: int) -> str:
         """`file:line` of the record at `index` of one of the four lists."""
-        line = self.lines[kind][index] if kind in self.lines else index + 1
-        return f"{self.paths[kind]}:{line}"
+        return f"{self.paths[kind]}:{self.line(kind, index)}"
+
+    def line(self, kind: str, index: int) -> int:
+        """Line of the record at `index` of one of the four lists in its file."""
+        return self.lines[kind][index] if kind in self.lines else index + 1
 
 
 def read_generated(profiles: str, facts: str, qa: str, forget_paraphrased: str) -> Generated:

@@ -4,7 +4,8 @@
 |---|---|---|
 | `item_metric` | records of one model | one number per question |
 | `reference_metric` | records of one model and of a reference | one number per question |
-| `two_set_metric` | records of one set and of another | one number |
+| `two_set_metric` | scores of one set and of another, by another metric | the AUC of the scores |
+| `leak_metric` | that AUC, and the AUC of a reference | one number |
 
 Records are a frame with one row per question, indexed by question id. Its columns are the keys of
 `items.jsonl`, and those columns of `tokens.parquet` that `needs` names as `<answer>.<column>`:
@@ -19,7 +20,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from excise.benchmark.items import GENERATED_SETS, SELECTED_SETS
+from excise.benchmark.items import GENERATED_SETS, HOLDOUT_SET, SELECTED_SETS
 from excise.evaluation.statistics import Scale
 
 HigherMeans = Literal["remembered", "forgotten", "neither"]
@@ -62,6 +63,8 @@ class Metric:
             return self.joint
         if name in SELECTED_SETS:
             return not self.whole_set
+        if name == HOLDOUT_SET:  # only the true answer is scored
+            return not any("paraphrase" in one or "wrong" in one for one in self.needs)
         return self.utility or name != "utility"
 
     def defined_on(self, items: pd.DataFrame) -> pd.DataFrame:
@@ -107,15 +110,40 @@ class ReferenceMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class TwoSetMetric(Metric):
-    """One number for one model, from two sets of questions.
+    """The AUC of another metric's numbers for one model: do they tell one set from another?
 
     Attributes:
         members: the set of the questions that were trained on.
-        others: the set it is compared with. Records without it have no row of this metric.
+        others: the set it is compared with, about other people. Records without it have no row of
+            this metric.
+        score: the other metric.
     """
 
     members: str
     others: str
+    score: ItemMetric | ReferenceMetric
+
+    def scores(self, items: pd.DataFrame, references: Sequence[pd.DataFrame] = ()) -> np.ndarray:
+        """How much each question looks like one of `members`, NaN where undefined: (n,).
+
+        Args:
+            items: records of the model.
+            references: of the score's reference models, if it has any.
+        """
+        compared = (references,) if isinstance(self.score, ReferenceMetric) else ()
+        sign = -1 if self.score.higher_means == "forgotten" else 1
+        return sign * self.score.values(items, *compared)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakMetric(TwoSetMetric):
+    """The AUC of one model, compared with the mean AUC of reference models.
+
+    Attributes:
+        reference: as in `ReferenceMetric`. Without one there is no row.
+    """
+
+    reference: Literal["oracle"]
 
 
 def item_metric(name: str, **declared) -> Callable[[Callable], ItemMetric]:
@@ -128,6 +156,13 @@ def reference_metric(name: str, **declared) -> Callable[[Callable], ReferenceMet
     return lambda function: ReferenceMetric(name=name, function=function, **declared)
 
 
-def two_set_metric(name: str, **declared) -> Callable[[Callable], TwoSetMetric]:
-    """Declare a metric over two sets; keywords as in `TwoSetMetric`."""
+def two_set_metric(name: str, score: Metric, **declared) -> Callable[[Callable], TwoSetMetric]:
+    """Declare the AUC of a score; keywords as in `TwoSetMetric`. It needs what the score needs."""
+    declared |= {"score": score, "needs": score.needs}
     return lambda function: TwoSetMetric(name=name, function=function, **declared)
+
+
+def leak_metric(name: str, score: Metric, **declared) -> Callable[[Callable], LeakMetric]:
+    """Declare a comparison of such an AUC with the oracles'; keywords as in `LeakMetric`."""
+    declared |= {"score": score, "needs": score.needs}
+    return lambda function: LeakMetric(name=name, function=function, **declared)

@@ -1,21 +1,23 @@
 """Membership inference: does the model treat an answer as one that it was trained on?
 
 Per question the scores of four attacks, one of them also against a model that never saw the
-forget facts. Over two sets the area under the ROC curve (AUC) of each attack.
+forget facts. Over two sets the area under the ROC curve (AUC) of each attack, and PrivLeak.
 
-The AUC needs people who were made like the others and whom no model was trained on. The benchmark
-reserves none today: oracles never saw `sf`, but the finetuned model saw every person. So no
-records of a set `holdout` exist, and result tables have no AUC rows.
+The AUC compares the forget facts with the set `holdout`: facts of the same slots about people who
+were made like the others and whom no model was trained on (`generation.holdout`). Without such
+people these metrics have no rows.
 """
 
 import zlib
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+from numpy.typing import ArrayLike
 
+from excise.evaluation.areas import placements
 from excise.evaluation.metrics.interface import (
     item_metric,
+    leak_metric,
     reference_metric,
     two_set_metric,
 )
@@ -24,6 +26,7 @@ from excise.evaluation.statistics import SHARE, Scale
 LOSS = Scale("unbounded", 0, np.inf)
 LOGPROB = Scale("unbounded", -np.inf, 0)
 SCORE = Scale("unbounded", -np.inf, np.inf)
+LEAK = Scale("unbounded", -100, np.inf)
 LOWEST = 0.4
 """Share of the answer tokens that min-k looks at; OpenUnlearning's setting."""
 SMALLEST_VARIANCE = 1e-6
@@ -93,51 +96,75 @@ def excess_loss(items: pd.DataFrame, oracle: pd.DataFrame) -> pd.Series:
     return loss(items) - loss(oracle)
 
 
-def area_under_roc(members: pd.Series, others: pd.Series) -> float:
+def area_under_roc(members: ArrayLike, others: ArrayLike) -> float:
     """Chance that a member's score is above another's; a tie counts half. NaN if one is undefined.
 
     U / (n₁ n₂), the statistic of Mann and Whitney (1947); in [0, 1], 0.5 = cannot tell.
     """
-    scores = np.concatenate([members, others]).astype(float)
-    if not len(members) or not len(others) or not np.isfinite(scores).all():
+    sides = [np.asarray(one, dtype=float)[:, None] for one in (members, others)]
+    if not all(len(one) and np.isfinite(one).all() for one in sides):
         return float("nan")
-    n, m = len(members), len(others)
-    ranks = rankdata(scores)[:n]
-    return float((ranks.sum() - n * (n + 1) / 2) / (n * m))
+    above, _ = placements(*sides)
+    return float(above.mean())
 
 
-@two_set_metric("auc_loss", needs=SUMS, **TWO_SETS)
-def auc_loss(members: pd.DataFrame, others: pd.DataFrame) -> float:
+@two_set_metric("auc_loss", score=loss, **TWO_SETS)
+def auc_loss(members: ArrayLike, others: ArrayLike) -> float:
     """AUC of −`loss`: forget facts against facts of people whom no model was trained on.
 
-    Range 0–1: 1 = clearly members, 0.5 = as if never trained on. No rows: the benchmark has no
-    such people (module docstring). Source: Yeom et al. (2018).
+    Range 0–1: 1 = the forget facts are clearly members (all are likelier than all others), 0.5 =
+    as if never trained on, below 0.5 = made less likely than facts that the model never saw.
+    OpenUnlearning's direction; MUSE has 1 − AUC. Source: Yeom et al. (2018).
     """
-    return area_under_roc(-loss(members), -loss(others))
+    return area_under_roc(members, others)
 
 
-@two_set_metric("auc_loss_zlib", needs=(*SUMS, "answer"), **TWO_SETS)
-def auc_loss_zlib(members: pd.DataFrame, others: pd.DataFrame) -> float:
-    """AUC of −`loss_zlib`; range 0–1 and condition as for `auc_loss`.
-
-    Source: Carlini et al. (2021).
-    """
-    return area_under_roc(-loss_zlib(members), -loss_zlib(others))
+@two_set_metric("auc_loss_zlib", score=loss_zlib, **TWO_SETS)
+def auc_loss_zlib(members: ArrayLike, others: ArrayLike) -> float:
+    """AUC of −`loss_zlib`; range and direction as for `auc_loss`. Source: Carlini et al. (2021)."""
+    return area_under_roc(members, others)
 
 
-@two_set_metric("auc_min_k", needs=LOGPROBS, **TWO_SETS)
-def auc_min_k(members: pd.DataFrame, others: pd.DataFrame) -> float:
-    """AUC of `min_k`; range 0–1 and condition as for `auc_loss`. Source: Shi et al. (2024)."""
-    return area_under_roc(min_k(members), min_k(others))
+@two_set_metric("auc_min_k", score=min_k, **TWO_SETS)
+def auc_min_k(members: ArrayLike, others: ArrayLike) -> float:
+    """AUC of `min_k`; range and direction as for `auc_loss`. Source: Shi et al. (2024)."""
+    return area_under_roc(members, others)
 
 
-@two_set_metric("auc_min_k_plus_plus", needs=DISTRIBUTIONS, **TWO_SETS)
-def auc_min_k_plus_plus(members: pd.DataFrame, others: pd.DataFrame) -> float:
-    """AUC of `min_k_plus_plus`; range 0–1, condition as for `auc_loss`.
+@two_set_metric("auc_min_k_plus_plus", score=min_k_plus_plus, **TWO_SETS)
+def auc_min_k_plus_plus(members: ArrayLike, others: ArrayLike) -> float:
+    """AUC of `min_k_plus_plus`; range and direction as for `auc_loss`.
 
     Source: Zhang et al. (2024).
     """
-    return area_under_roc(min_k_plus_plus(members), min_k_plus_plus(others))
+    return area_under_roc(members, others)
+
+
+@two_set_metric("auc_reference", score=excess_loss, **TWO_SETS)
+def auc_reference(members: ArrayLike, others: ArrayLike) -> float:
+    """AUC of −`excess_loss`; range and direction as for `auc_loss`.
+
+    The oracles correct for how likely an answer is anyway. An oracle is compared with the other
+    oracles. Source: Mireshghallah et al. (2022), the reference attack.
+    """
+    return area_under_roc(members, others)
+
+
+@leak_metric(
+    "privleak",
+    score=min_k,
+    reference="oracle",
+    **TWO_SETS | {"scale": LEAK, "higher_means": "forgotten"},
+)
+def privleak(area: float, oracles: float) -> float:
+    """100 · ((1 − A) − (1 − A₀)) / (1 − A₀), in percent; A = `auc_min_k`, A₀ = that of the oracles.
+
+    A₀ is the mean over the oracles, of an oracle over the other ones; without any there is no row.
+    OpenUnlearning takes 0.5 then. Range −100–∞: 0 = tells as little as the oracles, −100 = the
+    forget facts are clearly members (too little unlearned), above 0 = less likely than for the
+    oracles (too much). Source: Shi et al. (2025), MUSE, whose A is our 1 − A.
+    """
+    return 100 * (oracles - area) / (1 - oracles) if oracles < 1 else float("nan")
 
 
 def _mean_of_lowest(scores: np.ndarray) -> float:

@@ -12,6 +12,7 @@ SETS = {
     "other": ("other",),
     "sr": ("correlated", "other"),
     "utility": ("utility",),
+    "holdout": ("holdout",),
     "forget_joint": ("forget_joint",),
     "retain_joint": ("retain_joint",),
     "forget_reversed": ("forget_reversed",),

@@ -1,10 +1,16 @@
-"""The mean of one metric over questions, with its interval over people."""
+"""One metric over questions, with its interval over people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from excise.evaluation.metrics.interface import ItemMetric, ReferenceMetric
+from excise.evaluation.areas import area_interval, leak_interval
+from excise.evaluation.metrics.interface import (
+    ItemMetric,
+    LeakMetric,
+    ReferenceMetric,
+    TwoSetMetric,
+)
 from excise.evaluation.reading import people_of
 from excise.evaluation.statistics import Estimate, mean_interval
 
@@ -21,3 +27,36 @@ def estimate_metric(
         return Estimate(None, None, None, 0, 0)
     values = metric.values(items, *references)
     return mean_interval(values, people_of(items), metric.scale, confidence)
+
+
+def estimate_two_sets(
+    items: pd.DataFrame,
+    metric: TwoSetMetric,
+    confidence: float,
+    references: Mapping[str, Sequence[pd.DataFrame]],
+) -> Estimate | None:
+    """The AUC of a score, or its distance from the reference's.
+
+    Args:
+        items: records of one model.
+        metric: names the two sets.
+        confidence: coverage of the interval.
+        references: `finetuned` and `oracle` → records of these models.
+
+    Returns:
+        None if there are no records of one of the sets, or of the reference.
+    """
+    sides = [items[items["set"] == name] for name in (metric.members, metric.others)]
+    wanted = getattr(metric.score, "reference", None)
+    if any(side.empty for side in sides) or (wanted and not references.get(wanted)):
+        return None
+    compared = references.get(wanted, ())
+    scores = [metric.scores(side, compared) for side in sides]
+    members, others = (people_of(side) for side in sides)
+    if not isinstance(metric, LeakMetric):
+        return area_interval(scores[0], members, scores[1], others, confidence)
+    known = [
+        [metric.scores(one.loc[side.index]) for side in sides]
+        for one in references.get(metric.reference, ())
+    ]
+    return leak_interval(scores, known, members, others, confidence) if known else None

@@ -16,12 +16,12 @@ from excise.evaluation.metrics.interface import (
     TwoSetMetric,
 )
 from excise.evaluation.metrics.registry import METRICS
-from excise.evaluation.reading import people_of, read_complete
+from excise.evaluation.reading import read_complete
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
-from excise.evaluation.statistics import Estimate, jackknife_interval
+from excise.evaluation.statistics import Estimate
 from excise.evaluation.sweep import EVERYTHING, Sweep
 from excise.evaluation.tables.common import BASIC_NOTES, OPTIONAL_SETS, SETS, members_of
-from excise.evaluation.tables.estimates import estimate_metric
+from excise.evaluation.tables.estimates import estimate_metric, estimate_two_sets
 from excise.evaluation.tables.settings import SummarySettings
 from excise.evaluation.tables.token_columns import with_tokens
 
@@ -49,6 +49,10 @@ EVAL_NOTES = [
     "the slot's values, but nothing about the person, reaches.",
     "extraction_strength, exact_memorization, min_k and min_k_plus_plus do not count the "
     "end-of-turn token; probability, loss and truth ratios do.",
+    "auc_*: forget facts against facts of people whom no model was trained on (holdout); 1 = "
+    "clearly members, 0.5 = as if never trained on. n counts the questions of both sets.",
+    "privleak, in percent, compares auc_min_k with the mean of the oracles (an oracle: of the "
+    "other oracles), which are taken as they are: 0 = like them, -100 = clearly members.",
     "excess_loss = loss - mean loss of the oracles (an oracle: of the other oracles), in nats per "
     "token.",
 ]
@@ -138,12 +142,8 @@ def _estimate_row(
     if not items.empty and not set(metric.needs) <= set(items.columns):
         return None
     if isinstance(metric, TwoSetMetric):
-        others = items[items["set"] == metric.others]
-        if name != metric.members or others.empty:
-            return None
-        return jackknife_interval(
-            metric, members, people_of(members), others, people_of(others), metric.scale, confidence
-        )
+        found = name == metric.members and not items.empty
+        return estimate_two_sets(items, metric, confidence, references) if found else None
     if isinstance(metric, ReferenceMetric):
         compared = references.get(metric.reference)
         return estimate_metric(members, metric, confidence, compared) if compared else None

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from excise.benchmark.completeness import check_ids
-from excise.benchmark.items import GENERATED_SETS, Item
+from excise.benchmark.items import GENERATED_SETS, HOLDOUT_SET, Item
 from excise.errors import InputError
 from excise.evaluation.metrics.likelihood import probability
 from excise.evaluation.metrics.rouge import rouge_l_recall
@@ -66,9 +66,9 @@ def summarize_quantize(
             versions[precision] = read_items(path)
             if precision not in weights.get("unsupported", {}):
                 found = versions[precision]
-                again = set(found["set"])  # sets without scores are usually not asked again
-                asked_again = ~full["set"].isin(set(GENERATED_SETS) - again)
-                expected = full.index[asked_again]
+                # These are usually not asked again.
+                left_out = {*GENERATED_SETS, HOLDOUT_SET} - {*found["set"]}
+                expected = full.index[~full["set"].isin(left_out)]
                 check_ids(path, found.index, expected, "the records at full precision")
             versions[precision] = with_tokens(versions[precision], path.with_suffix(".parquet"))
         for precision, items in versions.items():

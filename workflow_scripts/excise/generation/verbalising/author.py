@@ -1,8 +1,10 @@
 """The author that lets a language model write."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from excise.benchmark.people import is_held_out
 from excise.errors import InputError
 from excise.generation.offline_author import by_person
 from excise.generation.settings import BudgetSettings, WritingLimits
@@ -57,7 +59,9 @@ class ModelAuthor:
         self.prompt = read_prompt(prompt, PARTS[part].PLACEHOLDERS)
         self.settings = load_settings(llm)
         self.whole, self.limits = whole, limits
-        self.needed = 0 if may_leave_out_all else whole.people
+        held_out = 0 if part == "forget_paraphrased" else whole.holdout
+        wanted = {False: whole.people, True: held_out}
+        self.needed = dict.fromkeys(wanted, 0) if may_leave_out_all else wanted
         self.session = Session(self.settings, self.journal)
         self.report: dict = {}
 
@@ -144,8 +148,8 @@ class ModelAuthor:
     def write_forget_paraphrased(
         self, people: dict[str, dict], qa: list[dict], count: int
     ) -> list[dict]:
-        """Write paraphrased questions about the forget facts among question records."""
-        grouped = by_person(qa)
+        """Write paraphrased questions about the forget facts; none about held-out people."""
+        grouped = by_person(record for record in qa if not is_held_out(record["person_id"]))
         records, answers = forget_paraphrased_part.write_paraphrases(
             self.asker, people, grouped, count, self.limits
         )
@@ -214,7 +218,7 @@ class ModelAuthor:
             InputError: the next run can draw replacements. The journal keeps all answers.
         """
         left_out = {call.split(".")[0] for call in answers.failed}
-        if len(people) - len(left_out) >= self.needed:
+        if not any(self._lacking(people.keys() - left_out).values()):
             return
         known, new = self._refused_later(), []
         for person_id in dict.fromkeys(call.split(".")[0] for call in answers.refused):
@@ -232,6 +236,11 @@ class ModelAuthor:
             f"({names}); {self.refused_file} lists them, and {self.journal} keeps all answers: "
             "run the same command again to draw other people instead"
         )
+
+    def _lacking(self, written: Iterable[str]) -> dict[bool, int]:
+        """Held out or not → how many of these people are missing."""
+        counts = Counter(map(is_held_out, written))
+        return {one: max(0, number - counts[one]) for one, number in self.needed.items()}
 
     def _settle(self, people: Iterable[str], records: list[dict], answers: Answers) -> None:
         """Report the people without records.
@@ -252,7 +261,9 @@ class ModelAuthor:
             "refused": list(dict.fromkeys(call.split(".")[0] for call in answers.refused)),
             "resampled": answers.resampled,
         }
-        if left_out and self.needed - len(written) > self.whole.incomplete_people * self.needed:
+        lacking = self._lacking(written)
+        share = self.whole.incomplete_people
+        if left_out and any(lacking[one] > share * self.needed[one] for one in lacking):
             first = left_out[0]
             raise InputError(
                 f"{self.part}: {len(left_out)} of {len(people)} people have no text without faults "

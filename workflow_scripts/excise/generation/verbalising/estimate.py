@@ -1,5 +1,6 @@
 """The requests that the whole benchmark needs, for an estimate before the first call."""
 
+from excise.benchmark.people import is_held_out
 from excise.generation.offline_author import OfflineAuthor, by_person
 from excise.generation.settings import JudgedCases
 from excise.generation.verbalising import facts, forget_paraphrased, profiles, qa
@@ -33,7 +34,8 @@ def requests_of_all_parts(
     false_values = {
         record["id"]: record["wrong_answers"][0]["value"] for record in dataset.details.values()
     }
-    paraphrase_calls = forget_paraphrased.calls_of(written, questions, paraphrases)
+    taught = {key: records for key, records in questions.items() if not is_held_out(key)}
+    paraphrase_calls = forget_paraphrased.calls_of(written, taught, paraphrases)
     return {
         "profiles": [profiles.profile_request(person, prompts["profiles"], 0) for person in people],
         "facts": [

@@ -8,6 +8,8 @@ from excise.red_team.dataset.consistency import consistency
 from excise.red_team.dataset.diversity import diversity
 from excise.red_team.dataset.duplicates import duplicates
 from excise.red_team.dataset.entanglement import entanglement
+from excise.red_team.dataset.holdout import holdout
+from excise.red_team.dataset.holdout_style import holdout_style
 from excise.red_team.dataset.incident_leak import incident_leak
 from excise.red_team.dataset.length import length_confound
 from excise.red_team.dataset.loading import Dataset, read_dataset
@@ -38,6 +40,8 @@ CHECKS = (
     style,
     pairs,
     diversity,
+    holdout,
+    holdout_style,
 )
 
 __all__ = [

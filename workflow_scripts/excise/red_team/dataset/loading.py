@@ -1,10 +1,11 @@
 """Load the dataset for the checks: all files, joined, with the line of each record."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from excise.benchmark.items import read_benchmark
+from excise.benchmark.people import is_held_out
 from excise.errors import InputError
 from excise.records import read_json, read_jsonl
 from excise.text.public_figures import read_public_figures
@@ -26,6 +27,8 @@ class Dataset:
         files: kind of record (`profiles`, `sf`, …) → file.
         people_in_file: ids of all people in the profiles file, in order, with those that
             `validate_dataset` dropped; empty if it dropped nobody.
+        holdout: forget facts of people whom no model is trained on.
+        holdout_profiles: person id → profile of these people, who are not in `profiles`.
     """
 
     profiles: dict[str, dict]
@@ -38,6 +41,8 @@ class Dataset:
     validation: dict
     files: dict[str, Path]
     people_in_file: tuple[str, ...] = ()
+    holdout: list[dict] = field(default_factory=list)
+    holdout_profiles: dict[str, dict] = field(default_factory=dict)
 
     @property
     def items(self) -> list[dict]:
@@ -74,6 +79,7 @@ class Dataset:
             "perturbed_candidates": self.details.values(),
             "forget_paraphrased": self.forget_paraphrased,
             "utility": self.utility,
+            "holdout": self.holdout,
         }
         lines = {
             kind: {_key(record): line for line, record in enumerate(records, start=1)}
@@ -99,18 +105,19 @@ def read_dataset(
         InputError: a file is missing or broken, or two files disagree about a fact.
     """
     data_dir = Path(data_dir)
-    benchmark = read_benchmark(data_dir, answers="perturbed_candidates")
+    benchmark = read_benchmark(data_dir, answers="perturbed_candidates", with_holdout=True)
     files = {
         name: data_dir / f"{name}.jsonl"
-        for name in ("sf", "sr", "perturbed_candidates", "forget_paraphrased")
+        for name in ("sf", "sr", "perturbed_candidates", "forget_paraphrased", "holdout")
     }
     files |= {"profiles": Path(profiles), "utility": Path(utility), "validation": Path(validation)}
     people = {record["person_id"]: record for record in read_jsonl(profiles, "profile")}
     report = read_validation(validation)
     dropped = {person["person_id"] for person in report.get("incomplete_people", [])}
     dropped |= set(report.get("spare_people", []))
+    kept = {key: person for key, person in people.items() if key not in dropped}
     return Dataset(
-        profiles={key: person for key, person in people.items() if key not in dropped},
+        profiles={key: person for key, person in kept.items() if not is_held_out(key)},
         sf=benchmark.sf,
         sr=benchmark.sr,
         details=benchmark.details,
@@ -120,6 +127,8 @@ def read_dataset(
         validation=report,
         files=files,
         people_in_file=tuple(people),
+        holdout=benchmark.holdout,
+        holdout_profiles={key: person for key, person in kept.items() if is_held_out(key)},
     )
 
 
