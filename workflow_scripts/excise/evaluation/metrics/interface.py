@@ -5,6 +5,8 @@
 | `item_metric` | records of one model | one number per question |
 | `reference_metric` | records of one model and of a reference | one number per question |
 | `two_set_metric` | records of one set and of another | one number |
+| `distribution_metric` | records of one set, of one model and of a reference | one number |
+| `composite_metric` | the means of other metrics | one number |
 
 Records are a frame with one row per question, indexed by question id. Its columns are the keys of
 `items.jsonl`, and those columns of `tokens.parquet` that `needs` names as `<answer>.<column>`:
@@ -39,6 +41,8 @@ class Metric:
         needs: columns of the records that the function reads.
         joint: whether it also means something where two questions get one answer.
         utility: whether it also means something for real-world questions.
+        convention: which of the forms in circulation this is, in a few words. It stands beside
+            every figure of the metric.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Metric:
     needs: tuple[str, ...]
     joint: bool = False
     utility: bool = True
+    convention: str = ""
 
     def __call__(self, *records: pd.DataFrame) -> pd.Series | float:
         """What the function gives."""
@@ -113,6 +118,42 @@ class TwoSetMetric(Metric):
     others: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class DistributionMetric(Metric):
+    """One number for a set of questions: all answers of one model against those of a reference.
+
+    Attributes:
+        reference: as in `ReferenceMetric`. With several oracles, the table says how they are
+            averaged.
+        column: of the records, whose distribution is compared.
+        sets: where it means something; empty: on every set.
+    """
+
+    reference: Literal["finetuned", "oracle"]
+    column: str
+    sets: tuple[str, ...] = ()
+
+    def applies_to(self, name: str) -> bool:
+        """Whether the metric means something on the set `name`."""
+        return super().applies_to(name) and (not self.sets or name in self.sets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompositeMetric(Metric):
+    """One number for one model, from the means of other metrics on sets of questions.
+
+    Attributes:
+        parts: a set of result files and the metric that is averaged on it. Records without one of
+            the sets have no row.
+    """
+
+    parts: tuple[tuple[str, ItemMetric], ...]
+
+    def applies_to(self, name: str) -> bool:
+        """Never: it is of no single set."""
+        return False
+
+
 def item_metric(name: str, **declared) -> Callable[[Callable], ItemMetric]:
     """Declare a metric of one model; the keywords are the attributes of `Metric`."""
     return lambda function: ItemMetric(name=name, function=function, **declared)
@@ -126,3 +167,13 @@ def reference_metric(name: str, **declared) -> Callable[[Callable], ReferenceMet
 def two_set_metric(name: str, **declared) -> Callable[[Callable], TwoSetMetric]:
     """Declare a metric over two sets; keywords as in `TwoSetMetric`."""
     return lambda function: TwoSetMetric(name=name, function=function, **declared)
+
+
+def distribution_metric(name: str, **declared) -> Callable[[Callable], DistributionMetric]:
+    """Declare a metric of whole distributions; keywords as in `DistributionMetric`."""
+    return lambda function: DistributionMetric(name=name, function=function, **declared)
+
+
+def composite_metric(name: str, **declared) -> Callable[[Callable], CompositeMetric]:
+    """Declare a metric made of the means of others; keywords as in `CompositeMetric`."""
+    return lambda function: CompositeMetric(name=name, function=function, **declared)
