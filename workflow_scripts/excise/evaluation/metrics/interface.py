@@ -123,15 +123,17 @@ class DistributionMetric(Metric):
     """One number for a set of questions: all answers of one model against those of a reference.
 
     Attributes:
-        reference: as in `ReferenceMetric`. With several oracles, the table says how they are
-            averaged.
+        reference: as in `ReferenceMetric`; an oracle is compared with the other oracles.
         column: of the records, whose distribution is compared.
         sets: where it means something; empty: on every set.
+        is_test: whether the number is the p of a test: it has no interval, and several references
+            give the geometric mean. Otherwise it is a distance D, and they give the mean.
     """
 
     reference: Literal["finetuned", "oracle"]
     column: str
     sets: tuple[str, ...] = ()
+    is_test: bool = False
 
     def applies_to(self, name: str) -> bool:
         """Whether the metric means something on the set `name`."""
