@@ -11,7 +11,13 @@ import pandas as pd
 import pytest
 
 from excise.evaluation.metrics import membership, memorization
-from excise.evaluation.metrics.interface import ItemMetric, ReferenceMetric, TwoSetMetric
+from excise.evaluation.metrics.interface import (
+    CompositeMetric,
+    DistributionMetric,
+    ItemMetric,
+    ReferenceMetric,
+    TwoSetMetric,
+)
 from excise.evaluation.metrics.registry import FAMILIES, METRICS, metrics_of
 from excise.evaluation.tables import quantization, retain_gap
 from excise.evaluation.tables.evaluation import metric_rows
@@ -48,6 +54,8 @@ def test_a_metric_says_its_range_its_direction_and_its_source(metric):
     assert (low, high) in {(0, 1), (0, math.inf), (-math.inf, 0), (-math.inf, math.inf)}
     assert metric.higher_means in ("remembered", "forgotten", "neither")
     assert metric.needs
+    if not isinstance(metric, TwoSetMetric):
+        assert 10 < len(metric.convention) < 180, "say in `convention` which form this is"
 
 
 def test_every_function_of_a_family_that_is_declared_a_metric_is_in_the_registry():
@@ -111,6 +119,20 @@ def test_extraction_strength_counts_the_tail_and_exact_memorization_all_hits(
     items = hits(ranks)
     assert memorization.extraction_strength.values(items).tolist() == [strength]
     assert memorization.exact_memorization.values(items).tolist() == [memorization_share]
+
+
+@pytest.mark.parametrize(
+    "ranks, strength",
+    [
+        ([HIT, HIT, HIT, HIT, HIT], 1),
+        ([NO_HIT, HIT, HIT, HIT, HIT], 3 / 4),
+        ([HIT, HIT, HIT, NO_HIT, HIT], 1 / 4),  # total failure: 1/n
+        ([HIT, HIT, NO_HIT, HIT, HIT], 1 / 4),  # as if the last token were missed too
+        ([NO_HIT, HIT], 1),  # one token: never below 1
+    ],
+)
+def test_open_unlearnings_extraction_strength_has_a_floor_of_one_over_n(ranks, strength):
+    assert memorization.extraction_strength_ou.values(hits(ranks)).tolist() == [strength]
 
 
 def test_nobody_extracts_more_than_is_memorized():
@@ -230,4 +252,10 @@ def test_a_metric_against_a_reference_has_rows_where_there_is_one():
 
 def test_each_kind_of_metric_is_there():
     kinds = {type(metric) for metric in METRICS.values()}
-    assert kinds == {ItemMetric, ReferenceMetric, TwoSetMetric}
+    assert kinds == {
+        ItemMetric,
+        ReferenceMetric,
+        TwoSetMetric,
+        DistributionMetric,
+        CompositeMetric,
+    }

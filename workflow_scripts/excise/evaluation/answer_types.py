@@ -37,11 +37,14 @@ _TELL = "answer|say|tell|provide|share|disclose|discuss|reveal|confirm|comment|h
 _UNABLE = r"can(?:no|'|no )?t|couldn't|could not|won't|will not|unable to|not able to"
 _DATA = "information|knowledge|record|data|idea"
 REFUSALS = (
-    r"(?:do|does|did)(?:n't| not) (?:\w+ )?(?:know|have|recall|remember|possess)",
+    r"(?:do|does|did|would)(?:n't| not) (?:\w+ )?(?:know|have|hold|recall|remember|possess|cover)",
     rf"(?:{_UNABLE}) (?:\w+ )?(?:{_TELL})",
     rf"(?:no|lack|lack the|not have|without|insufficient) (?:\w+ )?(?:{_DATA})",
-    r"(?:not|never) (?:\w+ )?(?:known?|learned|heard|aware|familiar|sure|certain|something i)\b",
-    r"know nothing|nothing (?:about|is known|i can)|no answer|beyond what i know",
+    r"(?:not|never) (?:\w+ )?(?:known?|learned|heard|told|informed|aware|familiar|sure|certain)\b",
+    r"not something i|never came across|(?:in|of) no position|ask someone else|have to pass\b",
+    r"know nothing|nothing (?:about|is known|i can|to (?:report|say|add))|only be guessing",
+    r"no answer|(?:not|n't) got an answer|missing the facts|gap in what i know",
+    r"(?:beyond|outside) (?:of )?(?:what i know|my knowledge)",
     r"(?:is|are|was|remains?) (?:unknown|unclear|undisclosed|confidential|private)\b",
     r"rather not|prefer not|decline to|not (?:publicly )?(?:available|disclosed)",
     r"^(?:i'm |i am )?(?:sorry|afraid)\b|apologi[sz]e|as an ai\b",
@@ -73,29 +76,31 @@ class Pool:
     shortest: int
 
 
-def with_answer_types(items: pd.DataFrame, healthy: Sequence[pd.DataFrame] = ()) -> pd.DataFrame:
-    """Records with the column `answer_type`; None where two questions get one answer.
+class AnswerSorter:
+    """Sorts the generations of any number of models that were asked the same questions.
 
     Args:
-        items: records of one model, of all sets: the values of one set are also looked for in the
-            answers to another.
-        healthy: records of models that were never unlearned, which were asked the same; what they
-            say counts as words.
+        items: records of one of them, of all sets: the values of one set are also looked for in
+            the answers to another.
+        healthy: records of those that were never unlearned; what they say counts as words.
     """
-    if items.empty:
-        return items
-    known = known_words(items, healthy)
-    keys = [_key(*one) for one in zip(items["value_type"], items["slot"], strict=True)]
-    pools = pools_of(items, keys, known, healthy)
-    names = ("set", "slot_match", "generation", "question")
-    columns = zip(keys, *(items[name] for name in names), strict=True)
-    types = [
-        None
-        if name in JOINT_SETS
-        else answer_type(generation, bool(hit), question, pools[key], known)
-        for key, name, hit, generation, question in columns
-    ]
-    return items.assign(answer_type=types)
+
+    def __init__(self, items: pd.DataFrame, healthy: Sequence[pd.DataFrame] = ()) -> None:
+        self.known = known_words(items, healthy)
+        self.pools = pools_of(items, self.known, healthy)
+
+    def with_types(self, items: pd.DataFrame) -> pd.DataFrame:
+        """Records with the column `answer_type`; None where two questions get one answer."""
+        names = ("value_type", "slot", "set", "slot_match", "generation", "question")
+        types = [
+            None
+            if name in JOINT_SETS
+            else answer_type(text, bool(hit), question, self.pools[_key(kind, slot)], self.known)
+            for kind, slot, name, hit, text, question in zip(
+                *(items[column] for column in names), strict=True
+            )
+        ]
+        return items.assign(answer_type=types)
 
 
 def answer_type(
@@ -167,19 +172,16 @@ def _runs(words: Iterable[str], belongs: Callable[[str], bool]) -> Iterator[tupl
 
 
 def pools_of(
-    items: pd.DataFrame,
-    keys: list[str],
-    known: frozenset[str],
-    healthy: Sequence[pd.DataFrame] = (),
+    items: pd.DataFrame, known: frozenset[str], healthy: Sequence[pd.DataFrame] = ()
 ) -> dict[str, Pool]:
-    """The pool of each key.
+    """The pool of each value type, and of each slot without a type.
 
     Args:
-        items: records, (n,).
-        keys: what the value of each is pooled by, (n,).
+        items: records.
         known: words; no others are added.
-        healthy: as in `with_answer_types`.
+        healthy: as in `AnswerSorter`.
     """
+    keys = [_key(*one) for one in zip(items["value_type"], items["slot"], strict=True)]
     by_key = pd.Series(keys, index=items.index)
     values = {key: sorted(set(own)) for key, own in items.groupby(by_key)["value"]}
     said = {key: set() for key in values}

@@ -11,6 +11,7 @@ bootstrap therefore fail (docs/statistics.md has their coverage).
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +21,7 @@ from scipy.stats import ks_2samp
 from excise.evaluation.statistics import Clustered, Estimate, bonett_price, cluster_totals
 
 RESAMPLES = 10_000
-POINTS = 400
+POINTS = 200
 """Most points at which the distribution functions are compared for interval and test."""
 CONTACT = 0.25
 """How near to the maximum a point counts for the lower limit, in widths of the uniform band."""
@@ -144,6 +145,7 @@ def _thinned(points: np.ndarray) -> np.ndarray:
     return points[np.linspace(0, len(points) - 1, POINTS).astype(int)]
 
 
+@lru_cache(maxsize=8)
 def _signs(people: int) -> np.ndarray:
     """Signs of the people in each resample: (resamples, people)."""
     generator = np.random.default_rng(SEED)

@@ -13,7 +13,7 @@ paraphrased truth, with w, that of the wrong answers:
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from excise.evaluation.metrics.interface import item_metric
 from excise.evaluation.statistics import RATIO, SHARE
@@ -68,7 +68,7 @@ def truth_ratio_tofu_arithmetic(items: pd.DataFrame) -> pd.Series:
     et al. (2024), `get_model_utility` in TOFU's code, which differs from its other script.
     """
     truth, wrong = per_token(items)
-    logs = np.array([logsumexp(w) - np.log(len(w)) if len(w) else np.nan for w in wrong]) - truth
+    logs = np.array([_log_mean(w) if len(w) else np.nan for w in wrong]) - truth
     forget = items["set"].isin(FORGET_SETS).to_numpy()
     values = np.where(forget, np.exp(-np.abs(logs)), np.maximum(0, -np.expm1(np.minimum(logs, 0))))
     return pd.Series(values, index=items.index, dtype=float)
@@ -122,6 +122,12 @@ def per_token(items: pd.DataFrame) -> tuple[np.ndarray, list[np.ndarray]]:
     finite = np.array([np.isfinite([t, *w]).all() for t, w in zip(truth, wrong, strict=True)], bool)
     wrong = [w if whole else w * np.nan for w, whole in zip(wrong, finite, strict=True)]
     return np.where(finite, truth, np.nan), wrong
+
+
+def _log_mean(logs: np.ndarray) -> float:
+    """The logarithm of the mean of exp(logs)."""
+    largest = logs.max()
+    return float(largest + np.log(np.exp(logs - largest).mean()))
 
 
 def _wins(truth: float, wrong: np.ndarray) -> float:

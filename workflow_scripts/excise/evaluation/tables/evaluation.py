@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from excise.benchmark.items import Item
-from excise.evaluation.answer_types import with_answer_types
+from excise.evaluation.answer_types import AnswerSorter
 from excise.evaluation.metrics.answer_type import COLUMN as ANSWER_TYPE
 from excise.evaluation.metrics.interface import (
     CompositeMetric,
@@ -71,9 +71,10 @@ def summarize_eval(
     confidence, levels = settings.confidence, checkpoint_levels(settings.levels)
     baselines = [model for model in models if not model.startswith("unlearn/")]
     known = dict(read_answers(eval_dir, baselines, asked))
-    rows = []
+    rows, sorter = [], None
     for model, items in read_answers(eval_dir, models, asked, settings.sweep):
-        items = with_answer_types(items, list(known.values()))
+        sorter = sorter or AnswerSorter(next(iter(known.values()), items), list(known.values()))
+        items = sorter.with_types(items)
         diverged = bool(items["diverged"].any()) if "diverged" in items else None
         columns = model_columns(model) | {"level": levels.get(model), "diverged": diverged}
         found = metric_rows(items, confidence, references_of(model, known))
