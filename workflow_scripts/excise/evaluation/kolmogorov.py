@@ -18,7 +18,13 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri
 from scipy.stats import ks_2samp
 
-from excise.evaluation.statistics import Clustered, Estimate, bonett_price, cluster_totals
+from excise.evaluation.statistics import (
+    ROUNDING,
+    Clustered,
+    Estimate,
+    bonett_price,
+    cluster_totals,
+)
 
 RESAMPLES = 10_000
 POINTS = 200
@@ -62,7 +68,7 @@ def ks_interval(
     - high = max over x of the upper limit of |Δ(x)| by `bonett_price`: D is |Δ| at one of the x.
     - low = D − the (1 + confidence)/2 quantile of the maximum of the random part over those x with
       |Δ(x)| within `CONTACT` · c of D, where c is the half-width of the uniform band. If D itself
-      is below that, both signs count.
+      is below that, all x and both signs count. Never above the largest lower limit at these x.
 
     Sources: Fang and Santos (2019) for the directional derivative of the supremum; Andrews and
     Soares (2010) for the choice of x; Cameron, Gelbach and Miller (2008) for the signs.
@@ -86,16 +92,19 @@ def ks_interval(
     if n_clusters < 2:
         return found
     signs = _signs(n_clusters)
-    highs, noises = [], []
+    lows, highs, noises = [], [], []
     for one, distance in zip(others, distances, strict=True):
-        data = Clustered(_below(values, one) * 1.0, clusters, confidence)
-        highs.append(max(distance, np.abs(bonett_price(data)).max()))
-        noises.append(_noise(data, distance, signs))
+        data = Clustered(_below(values, one), clusters, confidence)
+        noise, near = _noise(data, distance, signs)
+        noises.append(noise)
+        down, up = bonett_price(data)
+        lows.append(np.where(data.mean >= 0, down, -up)[near].max())
+        highs.append(np.maximum(up, -down).max())
     level = (1 + confidence) / 2
-    scale = data.t / ndtri(level)
-    low = found.value - max(float(np.quantile(np.mean(noises, axis=0), level)), 0) * scale
-    high = min(max(float(np.mean(highs)), found.value), 1.0)
-    return replace(found, low=max(low, 0.0), high=high, method="people_signs")
+    width = float(np.quantile(np.mean(noises, axis=0), level)) * data.t / ndtri(level)
+    low = min(found.value - max(width, 0), float(np.mean(lows)))
+    high = max(float(np.mean(highs)), found.value)
+    return replace(found, low=max(low, 0.0), high=min(high, 1.0), method="people_signs")
 
 
 def swap_pvalue(values: ArrayLike, references: Sequence[ArrayLike], clusters: Sequence) -> float:
@@ -152,12 +161,17 @@ def _signs(people: int) -> np.ndarray:
     return generator.choice(np.array([-1, 1], dtype=np.float32), (RESAMPLES, people))
 
 
-def _noise(data: Clustered, distance: float, signs: np.ndarray) -> np.ndarray:
-    """The maximum of the random part near the maximum of |Δ|, in each resample: (resamples,)."""
+def _noise(data: Clustered, distance: float, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The maximum of the random part near the maximum of |Δ|, and which points those are.
+
+    Returns:
+        One number per resample, (resamples,), and a mask of the points.
+    """
     random = signs @ (data.residuals / data.n).astype(np.float32)
     largest = np.abs(random).max(axis=1)
     width = CONTACT * float(np.quantile(largest, data.confidence))
+    near = np.abs(data.mean) >= distance - width - ROUNDING
     if distance <= width:
-        return largest
-    near = np.abs(data.mean) >= distance - width
-    return (random[:, near] * np.sign(data.mean[near]).astype(np.float32)).max(axis=1)
+        return largest, near
+    signed = random[:, near] * np.sign(data.mean[near]).astype(np.float32)
+    return signed.max(axis=1), near
