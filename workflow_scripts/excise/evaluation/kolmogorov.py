@@ -29,7 +29,7 @@ from excise.evaluation.statistics import (
 RESAMPLES = 10_000
 POINTS = 200
 """Most points at which the distribution functions are compared for interval and test."""
-CONTACT = 0.25
+CONTACT = 0.5
 """How near to the maximum a point counts for the lower limit, in widths of the uniform band."""
 SEED = 0
 
