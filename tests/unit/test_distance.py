@@ -19,7 +19,7 @@ from synthetic_records import LEVELS, write_study
 HEAVY = "unlearn/ga/lr0.0004/epoch_12"
 LIGHT = "unlearn/gd/lr0.0002_lambda1/epoch_3"
 MODELS = ["base", "finetuned", "oracle/seed_0", "oracle/seed_1", "oracle/seed_2", HEAVY, LIGHT]
-SETTINGS = json.dumps({"confidence": 0.95, "levels": LEVELS})
+SWEEP = {"sets": None, "generation": True, "full": []}
 
 
 def people_of(people: int, each: int) -> list[str]:
@@ -193,9 +193,19 @@ def rows(tmp_path_factory) -> pd.DataFrame:
     return compare(folder, MODELS)
 
 
-def compare(folder, models: list[str]) -> pd.DataFrame:
+def compare(folder, models: list[str], sweep: dict = SWEEP) -> pd.DataFrame:
     out = folder / "distance_results.json"
-    shared = ["--hp", SETTINGS, "--experiment", "test", "--config", "{}", "--out", str(out)]
+    settings = {"confidence": 0.95, "levels": LEVELS, "sweep": sweep}
+    shared = [
+        "--hp",
+        json.dumps(settings),
+        "--experiment",
+        "test",
+        "--config",
+        "{}",
+        "--out",
+        str(out),
+    ]
     compare_oracle.main(["--eval-dir", str(folder / "eval"), "--models", *models, *shared])
     return read_rows(out)
 
@@ -262,6 +272,24 @@ def test_a_single_oracle_gives_no_null_and_no_row_of_its_own(tmp_path):
     rows = compare(tmp_path, models)
     assert set(rows["model"]) == {"finetuned"}
     assert rows["oracle_null"].isna().all() and rows["beyond_null"].isna().all()
+
+
+def test_a_checkpoint_that_is_asked_less_has_the_distances_that_it_can_have(tmp_path):
+    models = ["oracle/seed_0", "oracle/seed_1", LIGHT]
+    write_study(tmp_path, people=4, models=models)
+    path = tmp_path / f"eval/{LIGHT}/items.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    made = ("generation", "slot_match", "slot_match_strict", "stopped")
+    kept = [
+        {key: value for key, value in line.items() if key not in made}
+        for line in lines
+        if line["set"] == "sf"
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    rows = compare(tmp_path, models, {"sets": ["sf"], "generation": False, "full": []})
+    found = rows[rows["model"] == LIGHT]
+    assert set(found["set"]) == {"sf"}
+    assert set(found["metric"]) == {"truth_ratio_ks", "forget_quality", "logprob_distance"}
 
 
 def test_a_collapsed_model_has_null_distances(tmp_path):

@@ -90,7 +90,12 @@ class AnswerSorter:
         self.pools = pools_of(items, self.known, healthy)
 
     def with_types(self, items: pd.DataFrame) -> pd.DataFrame:
-        """Records with the column `answer_type`; None where two questions get one answer."""
+        """Records with the column `answer_type`; None where two questions get one answer.
+
+        Records without generations come back as they are.
+        """
+        if "generation" not in items:
+            return items
         names = ("value_type", "slot", "set", "slot_match", "generation", "question")
         types = [
             None

@@ -102,7 +102,7 @@ def ks_interval(
         highs.append(np.maximum(up, -down).max())
     level = (1 + confidence) / 2
     width = float(np.quantile(np.mean(noises, axis=0), level)) * data.t / ndtri(level)
-    low = min(found.value - max(width, 0), float(np.mean(lows)))
+    low = float(min(found.value - max(width, 0), np.mean(lows)))
     high = max(float(np.mean(highs)), found.value)
     return replace(found, low=max(low, 0.0), high=min(high, 1.0), method="people_signs")
 

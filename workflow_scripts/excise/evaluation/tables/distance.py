@@ -73,7 +73,7 @@ def compare_with_oracles(
     known = dict(read_complete(eval_dir, [m for m in models if m.startswith("oracle/")], asked))
     nulls: dict[tuple, Null] = {}
     rows = []
-    for model, items in read_complete(eval_dir, models, asked):
+    for model, items in read_complete(eval_dir, models, asked, settings.sweep):
         oracles = {name: records for name, records in known.items() if name != model}
         if not oracles:
             continue
@@ -92,7 +92,8 @@ def _asked(items: pd.DataFrame) -> Iterator[tuple[str, Metric, pd.DataFrame]]:
     for name in SETS_COMPARED:
         members = items[items["set"].isin(SETS[name])]
         for metric in METRICS:
-            if not members.empty and metric.applies_to(name):
+            known = set(metric.needs) <= set(items.columns)
+            if not members.empty and known and metric.applies_to(name):
                 yield name, metric, metric.defined_on(members)
 
 
