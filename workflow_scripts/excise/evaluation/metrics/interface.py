@@ -101,7 +101,8 @@ class ReferenceMetric(Metric):
             items: records of the model.
             references: records of each reference model, with all questions of `items`.
         """
-        found = [self.function(items, one.loc[items.index]) for one in references]
+        columns = list(self.needs)
+        found = [self.function(items, one.loc[items.index, columns]) for one in references]
         return np.mean([one.astype(float).to_numpy() for one in found], axis=0)
 
 

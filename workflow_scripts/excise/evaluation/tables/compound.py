@@ -27,7 +27,7 @@ def estimate_distribution(
     items = metric.defined_on(items)
     if items.empty:
         return Estimate(None, None, None, 0, 0)
-    others = [one.loc[items.index] for one in references]
+    others = [one.loc[items.index, list(metric.needs)] for one in references]
     people = people_of(items)
     if not metric.is_test:
         values, *of_others = (
