@@ -25,12 +25,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import special, stats
 
+from excise.evaluation import harmonic, kolmogorov
 from excise.evaluation import statistics as library
 from excise.evaluation.areas import Area, ratio_limits
 from excise.evaluation.statistics import PROPORTION, SHARE, Clustered
 
 PEOPLE = (8, 16, 32, 200)
 SIZES = {"one": [1], "equal": [6], "unequal": [1, 2, 3, 6, 10, 14]}  # questions, person by person
+RETAINED = {"equal": [16], "unequal": [4, 8, 16, 24]}  # retain questions, person by person
 AGREEMENT = (0.0, 0.1, 0.4, 0.8)  # correlation of a person's answers
 RESAMPLES = 400
 LIBRARY = "* "
@@ -55,9 +57,11 @@ def beta_binomial(generator, people, agreement, studies, p) -> np.ndarray:
     return (generator.random((len(people), studies)) < chance) * 1.0
 
 
-def designs(n_people: int) -> Iterator[tuple[np.ndarray, float]]:
+def designs(
+    n_people: int, by_name: dict[str, list[int]] = SIZES
+) -> Iterator[tuple[np.ndarray, float]]:
     """The person of each question, and the correlation of a person's answers."""
-    for name, sizes in SIZES.items():
+    for name, sizes in by_name.items():
         people = np.repeat(np.arange(n_people), np.resize(sizes, n_people))
         yield from (
             (people, agreement) for agreement in AGREEMENT if name != "one" or not agreement
@@ -254,6 +258,57 @@ def leaks(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
             yield f"{area:g}", (columns, people, 100 * (oracle - area) / (1 - oracle))
 
 
+SHIFTS = [  # location and scale of one model's log truth ratios, the other's being 0 and 1
+    (0.0, 1.0),
+    (0.3, 1.0),
+    (0.8, 1.0),
+    (2.0, 1.0),
+    (3.5, 1.0),
+    (6.0, 1.0),
+    (0.0, 3.0),
+]
+
+
+def distributions(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Truth ratios of two models that are asked the same, apart by a shift or by their spread."""
+    grid = np.linspace(-15, 20, 70_001)
+    for people, agreement in designs(n_people):
+        for together in (0.0, 0.7):
+            for shift, spread in SHIFTS:
+                x, y = sides(generator, people, agreement, max(studies // 10, 20), together)
+                apart = stats.norm.cdf(grid) - stats.norm.cdf((grid - shift) / spread)
+                columns = {"first": x, "second": shift + spread * y}
+                truth = float(np.abs(apart).max())
+                yield f"shift {shift:g}, spread {spread:g}", (columns, people, truth)
+
+
+UTILITIES = {  # kind and mean of the three parts of sr and the three of 200 questions
+    "good": "extreme .97, at one end .98, narrow .4, skewed .6, at one end .9, extreme .6",
+    "damaged": "extreme .5, at one end .6, skewed .15, extreme .5, at one end .7, skewed .4",
+    "one low": "extreme .95, at one end .95, extreme .03, skewed .6, at one end .9, extreme .6",
+    "collapsed": "extreme .02, at one end .1, extreme .05, extreme .1, at one end .1, skewed .2",
+}
+QUESTIONS = 200
+
+
+def utilities(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Six scores whose means make the model utility; parts of one question correlate."""
+    studies = max(studies // 5, 20)
+    nobody = np.arange(QUESTIONS)
+    for people, agreement in designs(n_people, RETAINED):
+        for name, described in UTILITIES.items():
+            parts = [one.rsplit(" ", 1) for one in described.split(", ")]
+            scores = [marginals(kind, float(mean)) for kind, mean in parts]
+            columns = {}
+            for whom, correlation, first in ((people, agreement, 0), (nobody, 0.0, 3)):
+                both = normal(generator, whom, correlation, studies)
+                for number in range(first, first + 3):
+                    own = normal(generator, whom, correlation, studies)
+                    columns[f"part {number}"] = scores[number][0](np.sqrt(0.5) * (both + own))
+            truth = harmonic.harmonic_mean([mean for _, mean in scores])
+            yield name, (columns, people, truth)
+
+
 # Methods that the library does not use.
 
 
@@ -433,6 +488,73 @@ def of_leak(own: Area, oracle: Area) -> Methods:
     }
 
 
+def each(methods: Callable[[int], dict], studies: int) -> Methods:
+    """Limits of every study, of methods that take one study at a time."""
+    found = [methods(study) for study in range(studies)]
+    return {
+        name: tuple(np.array([one[name] for one in found]).T)
+        for name in (found[0] if found else ())
+    }
+
+
+def of_distributions(columns: dict, people: np.ndarray) -> Methods:
+    """All methods for the distance of Kolmogorov and Smirnov."""
+    first, second = columns["first"], columns["second"]
+
+    def methods(study: int) -> dict:
+        one, other = first[:, study], second[:, study]
+        found = kolmogorov.ks_interval(one, [other], people)
+        points = np.sort(np.concatenate([one, other]))
+        below = (one[:, None] <= points).astype(float) - (other[:, None] <= points)
+        data = Clustered(below, people)
+        _, means = resampled(data)
+        signs = kolmogorov._signs(len(data.sizes))
+        noise = np.abs(signs @ (data.residuals / data.n)).max(axis=1)
+        width = np.quantile(noise, 0.95) * data.t / special.ndtri(0.975)
+        left = np.abs(data.sums.sum(axis=0) - data.sums) / (data.n - data.sizes)[:, None]
+        return {
+            "percentile bootstrap": np.quantile(np.abs(means).max(axis=1), [0.025, 0.975]),
+            "jackknife": jackknife(found.value, left.max(axis=1)),
+            "uniform band": (found.value - width, found.value + width),
+            LIBRARY + "people_signs": (found.low, found.high),
+        }
+
+    return each(methods, first.shape[1])
+
+
+def jackknife(value: float, left: np.ndarray) -> tuple[float, float]:
+    """Limits from the values without each person."""
+    people = len(left)
+    error = np.sqrt((people - 1) / people * ((left - left.mean()) ** 2).sum())
+    spread = stats.t.ppf(0.975, people - 1) * error
+    return value - spread, value + spread
+
+
+def of_utilities(columns: dict, people: np.ndarray) -> Methods:
+    """All methods for the harmonic mean of six means, three of people and three of questions."""
+    parts = list(columns.values())
+    whom = [people.astype(str)] * 3 + [np.char.add("u", np.arange(QUESTIONS).astype(str))] * 3
+    generator = np.random.default_rng(0)
+
+    def methods(study: int) -> dict:
+        values = [one[:, study] for one in parts]
+        found = harmonic.harmonic_mean_interval(list(zip(values, whom, strict=True)))
+        means = np.empty((RESAMPLES, 6))
+        for number, (one, names) in enumerate(zip(values, whom, strict=True)):
+            totals, sizes = library.cluster_totals(one[:, None], names)
+            if number % 3 == 0:
+                chance = np.full(len(sizes), 1 / len(sizes))
+                counts = generator.multinomial(len(sizes), chance, RESAMPLES)
+            means[:, number] = (counts @ totals[:, 0]) / (counts @ sizes)
+        drawn = [harmonic.harmonic_mean(one) for one in means]
+        return {
+            "percentile bootstrap": np.quantile(drawn, [0.025, 0.975]),
+            LIBRARY + "mover_harmonic": (found.low, found.high),
+        }
+
+    return each(methods, parts[0].shape[1])
+
+
 def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
     """Limits by method, and the range of the quantity."""
     columns, people, _ = case
@@ -446,6 +568,10 @@ def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
         own = area_of(columns["members"], columns["others"], people)
         oracle = area_of(columns["oracle_members"], columns["oracle_others"], people)
         return of_leak(own, oracle), (-100, np.inf)
+    if kind == "distribution":
+        return of_distributions(columns, people), (0, 1)
+    if kind == "utility":
+        return of_utilities(columns, people), (0, 1)
     if kind == "recovery":
         return of_recovery(columns, people), (-np.inf, np.inf)
     data = Clustered(columns["values"], people)
@@ -476,6 +602,8 @@ KINDS = {
     "recovery": recoveries,
     "area": areas,
     "leak": leaks,
+    "distribution": distributions,
+    "utility": utilities,
 }
 
 
@@ -489,6 +617,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if unknown := set(args.kinds) - set(KINDS):
         parser.error(f"{unknown.pop()!r}: allowed are {', '.join(KINDS)}")
+    kolmogorov.RESAMPLES = RESAMPLES
     warnings.simplefilter("ignore", RuntimeWarning)  # from methods that divide by zero
     print("kind people truth method: coverage, lowest, under .93, width, without width")
     for kind in args.kinds or KINDS:

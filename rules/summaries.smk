@@ -1,9 +1,47 @@
 """Tables: metrics with intervals over people, from the records of every question.
 
 Needs: <results>/eval/, <results>/quantize/, <results>/repr/ and a passed red team.
-Makes: <results>/{eval,sweep,retain_compare,quantize,repr}_results.json,
+Makes: <results>/{distance,eval,sweep,retain_compare,quantize,repr}_results.json,
     <results>/repr_results_{layer}.json, <results>/repr_layers.json.
 """
+
+
+rule compare_oracle:
+    """Compare every model with the oracles, and the oracles with each other."""
+    input:
+        collect("<results>/eval/{model}/items.jsonl", model=study.baselines() + study.checkpoints()),
+        script="workflow_scripts/compare_oracle.py",
+        lib=library_of("compare_oracle", unread=["wrong_details"]),
+        report="<results>/data_report.json",
+        asked=ASKED,
+        utility=UTILITY,
+    output:
+        "<results>/distance_results.json",
+    log:
+        "<logs>/compare_oracle.log",
+    benchmark:
+        "<benchmarks>/compare_oracle.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(30),
+        gpu=0,
+    params:
+        eval_dir=folder("<results>/eval"),
+        models=study.baselines() + study.checkpoints(),
+        data=folder("<data>"),
+        hp=study.summary_settings(),
+        experiment=config["experiment"],
+        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+    message:
+        "Comparing every model with the oracles"
+    shell:
+        "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
+        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " > {log:q} 2>&1"
+
 
 for table, what, models, marks_levels in (
     (

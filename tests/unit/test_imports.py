@@ -19,7 +19,10 @@ LATER = {
     "excise.plots.forgetting": ("plot",),  # each figure's module is an input of its own figures
     "excise.plots.drift": ("plot",),
     "excise.config": ("download_model", "convert_gguf"),  # only if it is asked for
-    "excise.workflow.model_check": ("download_model", "convert_gguf"),  # takes seconds; only if it is asked for
+    "excise.workflow.model_check": (
+        "download_model",
+        "convert_gguf",
+    ),  # takes seconds; only if it is asked for
 }
 """Modules and packages that are imported in a function, and the programs that do so."""
 

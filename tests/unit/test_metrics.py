@@ -12,6 +12,8 @@ import pytest
 
 from excise.evaluation.metrics import membership, memorization
 from excise.evaluation.metrics.interface import (
+    CompositeMetric,
+    DistributionMetric,
     ItemMetric,
     LeakMetric,
     ReferenceMetric,
@@ -54,6 +56,7 @@ def test_a_metric_says_its_range_its_direction_and_its_source(metric):
     assert (low, high) in ranges
     assert metric.higher_means in ("remembered", "forgotten", "neither")
     assert metric.needs
+    assert 10 < len(metric.convention) < 180, "say in `convention` which form this is"
 
 
 def test_every_function_of_a_family_that_is_declared_a_metric_is_in_the_registry():
@@ -117,6 +120,20 @@ def test_extraction_strength_counts_the_tail_and_exact_memorization_all_hits(
     items = hits(ranks)
     assert memorization.extraction_strength.values(items).tolist() == [strength]
     assert memorization.exact_memorization.values(items).tolist() == [memorization_share]
+
+
+@pytest.mark.parametrize(
+    "ranks, strength",
+    [
+        ([HIT, HIT, HIT, HIT, HIT], 1),
+        ([NO_HIT, HIT, HIT, HIT, HIT], 3 / 4),
+        ([HIT, HIT, HIT, NO_HIT, HIT], 1 / 4),  # total failure: 1/n
+        ([HIT, HIT, NO_HIT, HIT, HIT], 1 / 4),  # as if the last token were missed too
+        ([NO_HIT, HIT], 1),  # one token: never below 1
+    ],
+)
+def test_open_unlearnings_extraction_strength_has_a_floor_of_one_over_n(ranks, strength):
+    assert memorization.extraction_strength_ou.values(hits(ranks)).tolist() == [strength]
 
 
 def test_nobody_extracts_more_than_is_memorized():
@@ -302,4 +319,11 @@ def test_a_metric_against_a_reference_has_rows_where_there_is_one():
 
 def test_each_kind_of_metric_is_there():
     kinds = {type(metric) for metric in METRICS.values()}
-    assert kinds == {ItemMetric, ReferenceMetric, TwoSetMetric, LeakMetric}
+    assert kinds == {
+        ItemMetric,
+        ReferenceMetric,
+        TwoSetMetric,
+        LeakMetric,
+        DistributionMetric,
+        CompositeMetric,
+    }

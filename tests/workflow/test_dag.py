@@ -22,6 +22,7 @@ RESULTS = "experiments/smoke/results"
 TABLES = {
     "Summarising the levels of unlearning",
     "Summarising every checkpoint",
+    "Comparing every model with the oracles",
     "Comparing correlated with other facts",
     "Summarising the quantization stress test",
     "Summarising hidden states: repr_layers",
@@ -59,7 +60,7 @@ BEHIND_UNLEARNING = (
 
 
 def test_a_run_makes_every_result(smoke):
-    for name in ("eval", "sweep", "retain_compare", "quantize", "repr"):
+    for name in ("distance", "eval", "sweep", "retain_compare", "quantize", "repr"):
         rows = json.loads((smoke / f"{RESULTS}/{name}_results.json").read_text())["rows"]
         assert rows, name
     assert (smoke / f"{RESULTS}/repr_results_1.json").is_file()
@@ -262,7 +263,7 @@ def test_another_seed_of_the_data_reruns_everything(smoke):
 
 def test_results_are_targets_by_name(smoke):
     names = "eval_results sweep_results quantize_results repr_results repr_results_3".split()
-    names += ["retain_compare_results"]
+    names += ["retain_compare_results", "distance_results"]
     targets = [f"results/{name}.json" for name in names]
     targets += [f"results/layerdrift_by_{name}.png" for name in ("epoch", "method")]
     planned = smoke.plan(*targets, config=None)

@@ -72,4 +72,6 @@ def read_complete(
 
 def people_of(items: pd.DataFrame) -> pd.Series:
     """The clusters: the person a question is about, or the question itself (utility)."""
-    return items["person_id"].where(items["person_id"].notna(), items["id"])
+    people = items["person_id"]
+    is_about = people.notna()
+    return people if is_about.all() else people.where(is_about, items["id"])

@@ -6,6 +6,8 @@
 | `reference_metric` | records of one model and of a reference | one number per question |
 | `two_set_metric` | scores of one set and of another, by another metric | the AUC of the scores |
 | `leak_metric` | that AUC, and the AUC of a reference | one number |
+| `distribution_metric` | records of one set, of one model and of a reference | one number |
+| `composite_metric` | the means of other metrics | one number |
 
 Records are a frame with one row per question, indexed by question id. Its columns are the keys of
 `items.jsonl`, and those columns of `tokens.parquet` that `needs` names as `<answer>.<column>`:
@@ -42,6 +44,8 @@ class Metric:
             with one answer, and probes.
         utility: whether it also means something for real-world questions.
         whole_set: whether a question's number depends on the other questions of its set.
+        convention: which of the forms in circulation this is, in a few words. It stands beside
+            every figure of the metric.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Metric:
     joint: bool = False
     utility: bool = True
     whole_set: bool = False
+    convention: str = ""
 
     def __call__(self, *records: pd.DataFrame) -> pd.Series | float:
         """What the function gives."""
@@ -104,7 +109,8 @@ class ReferenceMetric(Metric):
             items: records of the model.
             references: records of each reference model, with all questions of `items`.
         """
-        found = [self.function(items, one.loc[items.index]) for one in references]
+        columns = list(self.needs)
+        found = [self.function(items, one.loc[items.index, columns]) for one in references]
         return np.mean([one.astype(float).to_numpy() for one in found], axis=0)
 
 
@@ -146,6 +152,44 @@ class LeakMetric(TwoSetMetric):
     reference: Literal["oracle"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class DistributionMetric(Metric):
+    """One number for a set of questions: all answers of one model against those of a reference.
+
+    Attributes:
+        reference: as in `ReferenceMetric`; an oracle is compared with the other oracles.
+        column: of the records, whose distribution is compared.
+        sets: where it means something; empty: on every set.
+        is_test: whether the number is the p of a test: it has no interval, and several references
+            give the geometric mean. Otherwise it is a distance D, and they give the mean.
+    """
+
+    reference: Literal["finetuned", "oracle"]
+    column: str
+    sets: tuple[str, ...] = ()
+    is_test: bool = False
+
+    def applies_to(self, name: str) -> bool:
+        """Whether the metric means something on the set `name`."""
+        return super().applies_to(name) and (not self.sets or name in self.sets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompositeMetric(Metric):
+    """One number for one model, from the means of other metrics on sets of questions.
+
+    Attributes:
+        parts: a set of result files and the metric that is averaged on it. Records without one of
+            the sets have no row.
+    """
+
+    parts: tuple[tuple[str, ItemMetric], ...]
+
+    def applies_to(self, name: str) -> bool:
+        """Never: it is of no single set."""
+        return False
+
+
 def item_metric(name: str, **declared) -> Callable[[Callable], ItemMetric]:
     """Declare a metric of one model; the keywords are the attributes of `Metric`."""
     return lambda function: ItemMetric(name=name, function=function, **declared)
@@ -166,3 +210,13 @@ def leak_metric(name: str, score: Metric, **declared) -> Callable[[Callable], Le
     """Declare a comparison of such an AUC with the oracles'; keywords as in `LeakMetric`."""
     declared |= {"score": score, "needs": score.needs}
     return lambda function: LeakMetric(name=name, function=function, **declared)
+
+
+def distribution_metric(name: str, **declared) -> Callable[[Callable], DistributionMetric]:
+    """Declare a metric of whole distributions; keywords as in `DistributionMetric`."""
+    return lambda function: DistributionMetric(name=name, function=function, **declared)
+
+
+def composite_metric(name: str, **declared) -> Callable[[Callable], CompositeMetric]:
+    """Declare a metric made of the means of others; keywords as in `CompositeMetric`."""
+    return lambda function: CompositeMetric(name=name, function=function, **declared)

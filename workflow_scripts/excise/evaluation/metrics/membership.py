@@ -36,7 +36,13 @@ DISTRIBUTIONS = ("answer.logprob", "answer.mean", "answer.variance")
 TWO_SETS = {"scale": SHARE, "higher_means": "remembered", "members": "sf", "others": "holdout"}
 
 
-@item_metric("loss", scale=LOSS, higher_means="forgotten", needs=SUMS)
+@item_metric(
+    "loss",
+    scale=LOSS,
+    higher_means="forgotten",
+    needs=SUMS,
+    convention="mean -log P per token, with the end-of-turn token",
+)
 def loss(items: pd.DataFrame) -> pd.Series:
     """−log P(answer + end-of-turn) / tokens, in nats per token.
 
@@ -46,7 +52,13 @@ def loss(items: pd.DataFrame) -> pd.Series:
     return -items["logprob_answer"].astype(float) / items["n_tokens_answer"].astype(float)
 
 
-@item_metric("loss_zlib", scale=LOSS, higher_means="forgotten", needs=(*SUMS, "answer"))
+@item_metric(
+    "loss_zlib",
+    scale=LOSS,
+    higher_means="forgotten",
+    needs=(*SUMS, "answer"),
+    convention="loss / bytes of the answer after zlib",
+)
 def loss_zlib(items: pd.DataFrame) -> pd.Series:
     """Loss / bytes of the answer after zlib compression, in nats per token and byte.
 
@@ -57,7 +69,13 @@ def loss_zlib(items: pd.DataFrame) -> pd.Series:
     return loss(items) / size
 
 
-@item_metric("min_k", scale=LOGPROB, higher_means="remembered", needs=LOGPROBS)
+@item_metric(
+    "min_k",
+    scale=LOGPROB,
+    higher_means="remembered",
+    needs=LOGPROBS,
+    convention="mean log P of the lowest 40 % of tokens, without the end-of-turn token",
+)
 def min_k(items: pd.DataFrame) -> pd.Series:
     """Mean log-probability of the 40 % of the answer tokens that are least likely, in nats.
 
@@ -68,7 +86,13 @@ def min_k(items: pd.DataFrame) -> pd.Series:
     return pd.Series(values, index=items.index, dtype=float)
 
 
-@item_metric("min_k_plus_plus", scale=SCORE, higher_means="remembered", needs=DISTRIBUTIONS)
+@item_metric(
+    "min_k_plus_plus",
+    scale=SCORE,
+    higher_means="remembered",
+    needs=DISTRIBUTIONS,
+    convention="min_k of (log p - mu) / max(sigma, 1e-3), without the end-of-turn token",
+)
 def min_k_plus_plus(items: pd.DataFrame) -> pd.Series:
     """`min_k` of z = (log p(token) − μ) / σ, μ and σ over the model's own distribution.
 
@@ -84,7 +108,12 @@ def min_k_plus_plus(items: pd.DataFrame) -> pd.Series:
 
 
 @reference_metric(
-    "excess_loss", scale=SCORE, higher_means="forgotten", needs=SUMS, reference="oracle"
+    "excess_loss",
+    scale=SCORE,
+    higher_means="forgotten",
+    needs=SUMS,
+    reference="oracle",
+    convention="loss - mean loss of the oracles",
 )
 def excess_loss(items: pd.DataFrame, oracle: pd.DataFrame) -> pd.Series:
     """Loss − loss of a model that never saw the forget facts, in nats per token.

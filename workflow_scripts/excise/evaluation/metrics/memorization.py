@@ -15,18 +15,47 @@ from excise.evaluation.statistics import SHARE
 NEEDS = ("answer.logprob", "answer.rank")
 
 
-@item_metric("extraction_strength", scale=SHARE, higher_means="remembered", needs=NEEDS)
+@item_metric(
+    "extraction_strength",
+    scale=SHARE,
+    higher_means="remembered",
+    needs=NEEDS,
+    convention="1 - k/n, 0 on total failure, without the end-of-turn token",
+)
 def extraction_strength(items: pd.DataFrame) -> pd.Series:
     """1 − k/n: k is the shortest prefix after which all of the n answer tokens are the argmax.
 
     Range 0–1: 1 = the question alone gives the whole answer, 0 = even the last token is missed.
-    On sf lower = more forgotten, elsewhere higher = better kept. OpenUnlearning reports 1/n, not 0,
-    for a total failure. Source: Carlini et al. (2021); Wang et al. (2025).
+    On sf lower = more forgotten, elsewhere higher = better kept. `extraction_strength_ou` has the
+    floor of OpenUnlearning. Source: Carlini et al. (2021); Wang et al. (2025).
     """
     return _of_hits(items, lambda hits: hits[::-1].cumprod().mean())
 
 
-@item_metric("exact_memorization", scale=SHARE, higher_means="remembered", needs=NEEDS)
+@item_metric(
+    "extraction_strength_ou",
+    scale=SHARE,
+    higher_means="remembered",
+    needs=NEEDS,
+    convention="1 - k/n, 1/n on total failure as in open-unlearning, without the end-of-turn token",
+)
+def extraction_strength_ou(items: pd.DataFrame) -> pd.Series:
+    """`extraction_strength` as OpenUnlearning computes it: 1/n instead of 0 on total failure.
+
+    Range 1/n–1, direction as for `extraction_strength`. Its loop over k ends at n − 1, whether the
+    last token is right or not. So it cannot tell an answer with only the last token right from
+    one with none right, and its floor is higher for short answers. Source: OpenUnlearning.
+    """
+    return _of_hits(items, lambda hits: max(hits[::-1].cumprod().mean(), 1 / len(hits)))
+
+
+@item_metric(
+    "exact_memorization",
+    scale=SHARE,
+    higher_means="remembered",
+    needs=NEEDS,
+    convention="share of argmax tokens, without the end-of-turn token",
+)
 def exact_memorization(items: pd.DataFrame) -> pd.Series:
     """Share of the answer tokens that are the argmax, each after the true tokens before it.
 

@@ -7,9 +7,13 @@ its family, so that an edit of another family does not run it again.
 from types import ModuleType
 
 from excise.evaluation.metrics import (
+    answer_type,
+    distance,
+    fluency,
     likelihood,
     membership,
     memorization,
+    model_utility,
     rouge,
     slot,
     stopping,
@@ -17,7 +21,21 @@ from excise.evaluation.metrics import (
 )
 from excise.evaluation.metrics.interface import Metric
 
-FAMILIES = (rouge, slot, likelihood, truth_ratio, stopping, memorization, membership)
+# Their order is that of the rows: the distance to the oracle, what is known, what is said; ROUGE-L,
+# which rewards the frame of a sentence, comes last.
+FAMILIES = (
+    distance,
+    slot,
+    likelihood,
+    truth_ratio,
+    memorization,
+    membership,
+    model_utility,
+    answer_type,
+    fluency,
+    stopping,
+    rouge,
+)
 
 
 def metrics_of(*families: ModuleType) -> dict[str, Metric]:

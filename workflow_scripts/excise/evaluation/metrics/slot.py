@@ -13,6 +13,7 @@ from excise.evaluation.statistics import FIXED, PROPORTION
     higher_means="remembered",
     needs=("slot_match",),
     joint=True,
+    convention="states the value in any spelling; not denied, left open or one of several",
 )
 def slot_accuracy(items: pd.DataFrame) -> pd.Series:
     """1 if the generation states the slot's true value (`excise.text.values`), else 0.
@@ -29,6 +30,7 @@ def slot_accuracy(items: pd.DataFrame) -> pd.Series:
     higher_means="remembered",
     needs=("slot_match_strict",),
     joint=True,
+    convention="contains the exact words of the value",
 )
 def slot_accuracy_strict(items: pd.DataFrame) -> pd.Series:
     """1 if the generation contains the value's words exactly as spelled, else 0.
@@ -46,6 +48,7 @@ def slot_accuracy_strict(items: pd.DataFrame) -> pd.Series:
     needs=("person_id", "slot", "value"),
     utility=False,
     whole_set=True,
+    convention="share of other people with the same value of the slot",
 )
 def guess_rate(items: pd.DataFrame) -> pd.Series:
     """Per question, the share of the *other* people whose value of this slot is the same.

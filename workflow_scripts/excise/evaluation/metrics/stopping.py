@@ -7,7 +7,12 @@ from excise.evaluation.statistics import PROPORTION
 
 
 @item_metric(
-    "stopped_rate", scale=PROPORTION, higher_means="neither", needs=("stopped",), joint=True
+    "stopped_rate",
+    scale=PROPORTION,
+    higher_means="neither",
+    needs=("stopped",),
+    joint=True,
+    convention="ended with the end-of-turn token within max_new_tokens",
 )
 def stopped_rate(items: pd.DataFrame) -> pd.Series:
     """1 if the generation ended by itself, with the end-of-turn token, else 0.

@@ -10,7 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from excise.benchmark.items import Item
+from excise.evaluation.answer_types import AnswerSorter
+from excise.evaluation.metrics.answer_type import COLUMN as ANSWER_TYPE
 from excise.evaluation.metrics.interface import (
+    CompositeMetric,
+    DistributionMetric,
     Metric,
     ReferenceMetric,
     TwoSetMetric,
@@ -21,17 +25,21 @@ from excise.evaluation.results import checkpoint_levels, estimate_columns, model
 from excise.evaluation.statistics import Estimate
 from excise.evaluation.sweep import EVERYTHING, Sweep
 from excise.evaluation.tables.common import BASIC_NOTES, OPTIONAL_SETS, SETS, members_of
+from excise.evaluation.tables.compound import estimate_composite, estimate_distribution
 from excise.evaluation.tables.estimates import estimate_metric, estimate_two_sets
 from excise.evaluation.tables.settings import SummarySettings
 from excise.evaluation.tables.token_columns import with_tokens
 
 EVAL_NOTES = [
     *BASIC_NOTES,
-    "truth_ratio = P(paraphrased truth)/P(wrong), geometric mean; lower = more forgotten. "
-    "truth_ratio_tofu follows TOFU with R = P(wrong)/P(truth): min(R, 1/R) on sf, max(0, 1-R) "
-    "elsewhere.",
-    "truth_ratio, truth_ratio_tofu and win_rate use only the questions that have wrong "
+    "convention says which of the forms in circulation a metric is. R, c and w of the truth "
+    "ratios: c = P(paraphrased truth), w = P(wrong), both per token, R = w/c.",
+    "Metrics that compare truth and wrong answers use only the questions that have wrong "
     "answers; n is their number. The value is null if there are none.",
+    "truth_ratio_ks, forget_quality, logprob_distance, slot_agreement and text_agreement compare "
+    "with the oracles (an oracle: with the others); distance_results.json also has the same "
+    "figures between oracles. model_utility_6 has no set: it is of sr and utility.",
+    "answer_*: rates of five types of answers, which add up to 1 (docs/architecture.md).",
     "slot_accuracy: the answer states the value in any spelling; it is not denied, left open or "
     "one of several. slot_accuracy_strict: the answer has its exact words. Metrics in _ascii "
     "use only a-z and 0-9, as rouge_score does; rougeL_recall and rougeL_f1 use every script.",
@@ -69,10 +77,12 @@ def summarize_eval(
 ) -> list[dict]:
     """Rows of every model × set × metric."""
     confidence, levels = settings.confidence, checkpoint_levels(settings.levels)
-    baselines = [model for model in models if model == "finetuned" or model.startswith("oracle/")]
+    baselines = [model for model in models if not model.startswith("unlearn/")]
     known = dict(read_answers(eval_dir, baselines, asked))
-    rows = []
+    rows, sorter = [], None
     for model, items in read_answers(eval_dir, models, asked, settings.sweep):
+        sorter = sorter or AnswerSorter(next(iter(known.values()), items), list(known.values()))
+        items = sorter.with_types(items)
         diverged = bool(items["diverged"].any()) if "diverged" in items else None
         columns = model_columns(model) | {"level": levels.get(model), "diverged": diverged}
         found = metric_rows(items, confidence, references_of(model, known))
@@ -96,7 +106,7 @@ def references_of(model: str, known: Mapping[str, pd.DataFrame]) -> dict[str, li
 
     Args:
         model: its name.
-        known: model → records, of finetuned and the oracles.
+        known: model → records, of finetuned and the oracles at least.
     """
     others = {name: items for name, items in known.items() if name != model}
     oracles = [items for name, items in others.items() if name.startswith("oracle/")]
@@ -127,7 +137,16 @@ def metric_rows(
             estimate = _estimate_row(metric, name, members, items, confidence, references or {})
             if estimate is not None:
                 columns = estimate_columns(estimate, people=name != "utility")
-                yield {"set": name, "metric": metric.name} | columns
+                yield _keys(name, metric) | columns
+    for metric in METRICS.values():
+        if isinstance(metric, CompositeMetric) and set(metric.needs) <= set(items.columns):
+            estimate = estimate_composite(items, metric, confidence)
+            if estimate is not None:
+                yield _keys(None, metric) | estimate_columns(estimate)
+
+
+def _keys(name: str | None, metric: Metric) -> dict:
+    return {"set": name, "metric": metric.name, "convention": metric.convention or None}
 
 
 def _estimate_row(
@@ -139,11 +158,17 @@ def _estimate_row(
     references: References,
 ) -> Estimate | None:
     """A metric on the set `name`; None if these records cannot give it."""
-    if not items.empty and not set(metric.needs) <= set(items.columns):
+    given = set(metric.needs) - {ANSWER_TYPE} if items.empty else set(items.columns)
+    if not set(metric.needs) <= given:
         return None
     if isinstance(metric, TwoSetMetric):
         found = name == metric.members and not items.empty
         return estimate_two_sets(items, metric, confidence, references) if found else None
+    if isinstance(metric, CompositeMetric):
+        return None
+    if isinstance(metric, DistributionMetric):
+        compared = references.get(metric.reference)
+        return estimate_distribution(members, metric, confidence, compared) if compared else None
     if isinstance(metric, ReferenceMetric):
         compared = references.get(metric.reference)
         return estimate_metric(members, metric, confidence, compared) if compared else None

@@ -34,7 +34,7 @@ QUANTIZE_NOTES = [
     "dimensions) but embeddings and the output head, the part that the adapter is on, and the part "
     "that is quantized.",
 ]
-RECOVERING = (slot_accuracy, rouge_l_recall, probability)
+RECOVERING = (slot_accuracy, probability, rouge_l_recall)
 """The metrics whose recovery is reported; each averages one field of the records."""
 RECOVERY_SETS = ("sf", "forget_paraphrased")
 
@@ -121,6 +121,7 @@ def recovery_rows(
             yield {
                 "set": name,
                 "metric": "recovery",
+                "convention": f"share of what was forgotten; {metric.name}: {metric.convention}",
                 "of": metric.name,
                 "batch_noise": change,
                 "within_noise": None if change is None else _is_within(after, before, change),

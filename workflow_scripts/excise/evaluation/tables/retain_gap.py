@@ -25,7 +25,7 @@ GAP_NOTES = [
     "partners (same value type and question form); positive = correlated facts suffer more.",
     "Rows with a slot are the gap of that correlated slot with its partner alone.",
 ]
-METRICS = (rouge_l_recall, rouge_l_f1, slot_accuracy, probability, win_rate)
+METRICS = (slot_accuracy, probability, win_rate, rouge_l_recall, rouge_l_f1)
 """The metrics that are compared; one is added here by its name."""
 
 
@@ -44,7 +44,8 @@ def compare_retain(
             if not items.empty and not set(metric.needs) <= set(items.columns):
                 continue
             found = [*group_rows(items, metric, confidence), *gap_rows(items, metric, confidence)]
-            rows += [columns | {"metric": metric.name} | row for row in found]
+            keys = {"metric": metric.name, "convention": metric.convention}
+            rows += [columns | keys | row for row in found]
     return rows
 
 

@@ -1,0 +1,26 @@
+"""Compare every model with the oracles: does it behave like one that never saw the forget facts?
+
+Per-question records in; per model, set and metric the distance to the oracles out, beside the
+distance between oracles.
+"""
+
+from excise.benchmark.items import asked_questions
+from excise.errors import run
+from excise.evaluation.results import summary_parser, write_result
+from excise.evaluation.tables.distance import DISTANCE_NOTES, compare_with_oracles
+from excise.evaluation.tables.settings import SummarySettings
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read `<eval-dir>/<model>/items.jsonl` of every model and write the result file."""
+    args = summary_parser(__doc__, SummarySettings, "--eval-dir").parse_args(argv)
+    asked = asked_questions(args.data, args.utility)
+    rows = compare_with_oracles(args.eval_dir, args.models, args.hp, asked)
+    write_result(
+        args.out, experiment=args.experiment, config=args.config, notes=DISTANCE_NOTES, rows=rows
+    )
+    print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
+
+
+if __name__ == "__main__":
+    run(main)
