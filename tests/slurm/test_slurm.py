@@ -56,7 +56,7 @@ def test_the_study_succeeds(study):
     assert study.faults.errors == [], study.faults.timeline.read_text()
     assert study.exit_status == 0, study.output[-5000:]
     assert study.faults.todo == {}, "some fault was never made"
-    for name in ("eval", "sweep", "retain_compare", "quantize", "repr"):
+    for name in ("eval", "sweep", "retain_compare", "comparison", "quantize", "repr"):
         assert (study.workspace / f"{RESULTS}/{name}_results.json").is_file()
 
 

@@ -14,6 +14,8 @@ from excise.evaluation.statistics import Estimate
 
 TERMS = ("same_event", "same_question_form", "same_value_type", "tfidf_distance")
 SMALLEST_EIGENVALUE = 1e-10
+FEWEST = 10
+"""Smallest number of lost and of kept facts for which a coefficient has an interval."""
 WORD = re.compile(r"\w+")
 
 
@@ -77,6 +79,9 @@ class ClusteredRegression:
     def fit(self, outcome: np.ndarray, confidence: float) -> list[Estimate]:
         """The coefficient of each column of `kept`; no limits if the fit leaves no error.
 
+        An outcome of 0 and 1 has no limits either if fewer than `FEWEST` numbers are 0 or 1:
+        with a handful of lost facts the intervals are too narrow (docs/comparisons.md).
+
         Args:
             outcome: (n,); coefficients are None if any number is undefined.
             confidence: coverage of the intervals.
@@ -91,10 +96,13 @@ class ClusteredRegression:
         scores = np.zeros((self.people, len(self.kept)))
         np.add.at(scores, self.membership, self.adjusted * left[:, None])
         variance = np.diag(self.inverse @ (scores.T @ scores) @ self.inverse)
+        rare = (
+            set(np.unique(outcome)) <= {0, 1} and min(outcome.sum(), (1 - outcome).sum()) < FEWEST
+        )
         found = []
         for value, own, freedom in zip(coefficients, variance, self.freedom, strict=True):
             estimate = Estimate(float(value), None, None, self.n, self.people)
-            if own > 1e-24 and freedom >= 1:
+            if own > 1e-24 and freedom >= 1 and not rare:
                 half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(own)
                 estimate = Estimate(
                     *(float(value), float(value - half), float(value + half)),

@@ -7,15 +7,12 @@ depend on other trajectories.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from excise.benchmark.items import Item
-from excise.errors import InputError
 from excise.evaluation.comparisons.curves import (
     LEVELS,
     Crossing,
@@ -27,8 +24,6 @@ from excise.evaluation.comparisons.curves import (
     relative_retention,
 )
 from excise.evaluation.comparisons.intervals import (
-    Sampled,
-    freedom_of,
     holm,
     p_value,
     resampled_interval,
@@ -37,18 +32,18 @@ from excise.evaluation.comparisons.intervals import (
 from excise.evaluation.comparisons.regression import (
     TERMS,
     ClusteredRegression,
-    describe_facts,
 )
-from excise.evaluation.comparisons.resampling import resampled_mean
-from excise.evaluation.metrics.interface import ItemMetric
-from excise.evaluation.metrics.likelihood import probability
-from excise.evaluation.metrics.membership import loss
 from excise.evaluation.metrics.slot import slot_accuracy
-from excise.evaluation.reading import people_of, read_complete
 from excise.evaluation.results import estimate_columns, model_columns
 from excise.evaluation.statistics import MINIMUM_FORGOTTEN, Estimate, difference_interval
-from excise.evaluation.tables.common import BASIC_NOTES, SETS
-from excise.evaluation.tables.retain_gap import partner_pairs
+from excise.evaluation.tables.common import BASIC_NOTES
+from excise.evaluation.tables.compared_answers import (
+    METRICS,
+    Answers,
+    Series,
+    Trajectory,
+    trajectories_of,
+)
 from excise.evaluation.tables.settings import SummarySettings
 
 COMPARISON_NOTES = [
@@ -59,7 +54,7 @@ COMPARISON_NOTES = [
     "nothing is extrapolated. reached_share = share of resamples of people that reach it.",
     "frontier_area: mean over 100 forget accuracies from the finetuned model's to the oracles' of "
     "the best retention that the method's settings reach there; 0 where none arrives "
-    "(covered = share of the range that is reached). 1 = forgets like the oracles, damages nothing.",
+    "(covered = share of the range that is reached). 1 = forgets as the oracles, damages nothing.",
     "forget_retain_score: harmonic mean of forgetting = 1 - (sf - oracle)/(finetuned - oracle) and "
     "of slot accuracy on sr relative to finetuned, both cut to 0 to 1. The method's checkpoint "
     "with the highest score is `chosen`, at equal scores the one with fewer epochs. chosen_share "
@@ -75,11 +70,10 @@ COMPARISON_NOTES = [
     "difference: this model - difference_to, paired by question; seeds of the oracle are a level "
     "of their own (n_seeds). With one seed its error over seeds is unknown.",
 ]
-METRICS = (slot_accuracy, probability)
-RETAINED = ("correlated", "other", "sr", "utility")
 COMPARED = ("sf", "sr", "utility")
 """Sets whose difference to the finetuned model and to the oracles has a row."""
 
+NOT_ASKED = "no checkpoint was asked this with generated answers"
 UNDEFINED = "a model gives undefined scores"
 NOTHING_FORGOTTEN = "no oracle knows less of the forget facts than the finetuned model"
 EMPTY = {
@@ -87,149 +81,6 @@ EMPTY = {
     **dict.fromkeys(("chosen", "chosen_share", "term", "inflation", "difference_to", "n_seeds")),
     **dict.fromkeys(("p_value", "p_holm", "reason")),
 }
-
-
-@dataclass(frozen=True)
-class Series:
-    """One metric on one set: a number per question and model.
-
-    Attributes:
-        set: of the row.
-        metric: of the row.
-        clusters: the person of each question, or the question itself, (n,).
-        values: model → its numbers, (n,).
-    """
-
-    set: str
-    metric: ItemMetric
-    clusters: np.ndarray
-    values: dict[str, np.ndarray]
-
-    @property
-    def by_people(self) -> bool:
-        """Whether clusters are people."""
-        return self.set != "utility"
-
-    @property
-    def kind(self) -> str:
-        """What decides the interval (`Sampled`)."""
-        if self.set != "gap":
-            return "share"
-        return "tied" if self.metric.scale.kind == "proportion" else "score"
-
-
-class Answers:
-    """All models' numbers, by series, and their means under every resample of people."""
-
-    def __init__(self, folder: Path, models: Sequence[str], asked: dict[str, Item] | None):
-        self.series: dict[tuple[str, str], Series] = {}
-        self.pairs: dict[tuple[str, str], list[np.ndarray]] = {}  # other, correlated
-        self.losses: dict[str, np.ndarray] = {}
-        self.facts = pd.DataFrame()
-        self.fact_people = np.array([])
-        for model, items in read_complete(folder, models, asked):
-            self._add(model, items.sort_index())
-        forget = self.series.get(("sf", slot_accuracy.name))
-        if "finetuned" not in models or forget is None:
-            raise InputError(f"{folder}: records of the model 'finetuned' are needed")
-        self.forget = forget
-        self.oracles = sorted(model for model in models if model.startswith("oracle/"))
-        self.people = sorted(
-            {one for s in self.series.values() if s.by_people for one in s.clusters}
-        )
-        self._means: dict[tuple, np.ndarray] = {}
-
-    def _add(self, model: str, items: pd.DataFrame) -> None:
-        for metric in METRICS:
-            for name in ("sf", *RETAINED):
-                members = items[items["set"].isin(SETS[name])]
-                if not members.empty:
-                    self._put(name, metric, model, people_of(members), metric.values(members))
-            pairs = partner_pairs(items)
-            if not pairs.empty:
-                sides = [metric.values(items.loc[pairs[side]]) for side in ("other", "correlated")]
-                self.pairs[metric.name, model] = sides
-                self._put("gap", metric, model, pairs["person_id"], sides[0] - sides[1])
-        retained = items[items["set"].isin(("correlated", "other"))]
-        self.losses[model] = loss.values(retained) if len(retained) else np.array([])
-        if model == "finetuned":
-            self.facts, self.fact_people = describe_facts(items), people_of(retained).to_numpy(str)
-
-    def _put(self, name: str, metric: ItemMetric, model: str, people, values) -> None:
-        clusters = np.asarray(people, dtype=str)
-        new = Series(name, metric, clusters, {})
-        self.series.setdefault((name, metric.name), new).values[model] = values
-
-    def retained(self) -> list[Series]:
-        """What is read off at matched forgetting."""
-        names = (*RETAINED, "gap")
-        return [
-            self.series[n, m.name] for n in names for m in METRICS if (n, m.name) in self.series
-        ]
-
-    def drawn(self, series: Series, model: str) -> np.ndarray:
-        """The mean in the study, then in each resample, (1 + resamples,)."""
-        key = (series.set, series.metric.name, model)
-        if key in self._means:
-            return self._means[key]
-        names = self.people if series.by_people else sorted(set(series.clusters))
-        found = resampled_mean(series.values[model], series.clusters, names)
-        if model == "finetuned" or model.startswith("oracle/"):
-            self._means[key] = found
-        return found
-
-    @cached_property
-    def oracle_level(self) -> np.ndarray | None:
-        """Mean forget accuracy of the oracles, (1 + resamples,); None without oracles."""
-        if not self.oracles:
-            return None
-        return np.mean([self.drawn(self.forget, model) for model in self.oracles], axis=0)
-
-    @cached_property
-    def tuned_level(self) -> np.ndarray:
-        """Forget accuracy of the finetuned model, (1 + resamples,)."""
-        return self.drawn(self.forget, "finetuned")
-
-    def sampled(self, series: Series) -> Sampled:
-        """What the interval of a quantity of this series needs to know."""
-        units = min(len(self.people), len(set(series.clusters)))
-        freedom = freedom_of(series.clusters, self.forget.clusters)
-        return Sampled(series.kind, series.clusters, units, freedom)
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """The checkpoints of one method and setting, by epoch.
-
-    Attributes:
-        name: its folder, as `unlearn/ga/lr0.0002`.
-        models: its checkpoints.
-    """
-
-    name: str
-    models: tuple[str, ...]
-
-    @property
-    def columns(self) -> dict:
-        """Keys of its rows."""
-        return model_columns(self.models[0]) | {"model": self.name, "epoch": None}
-
-    @property
-    def method(self) -> str:
-        """Its method."""
-        return self.name.split("/")[1]
-
-
-def trajectories_of(models: Sequence[str]) -> list[Trajectory]:
-    """The trajectories among models, in the order of their first checkpoints."""
-    found: dict[str, list[str]] = {}
-    for model in models:
-        if model.startswith("unlearn/"):
-            found.setdefault(model.rpartition("/")[0], []).append(model)
-    return [
-        Trajectory(name, tuple(sorted(members, key=lambda model: model_columns(model)["epoch"])))
-        for name, members in sorted(found.items())
-    ]
 
 
 def compare_methods(
@@ -243,7 +94,7 @@ def compare_methods(
     Raises:
         InputError: records are missing or broken, or no model is `finetuned`.
     """
-    answers, confidence = Answers(eval_dir, models, asked), settings.confidence
+    answers, confidence = Answers(eval_dir, models, asked, settings.sweep), settings.confidence
     trajectories = trajectories_of(models)
     rows = []
     for trajectory in trajectories:
@@ -261,41 +112,59 @@ def compare_methods(
 
 def matched_rows(answers: Answers, trajectory: Trajectory, confidence: float) -> Iterator[dict]:
     """Retention and gap of a trajectory at the same degrees of forgetting."""
-    points = ["finetuned", *trajectory.models]
-    forget = np.stack([answers.drawn(answers.forget, model) for model in points], axis=-1)
-    levels = {f"{level:g}": np.full(len(forget), level) for level in LEVELS}
+    levels = {f"{level:g}": np.full_like(answers.tuned_level, level) for level in LEVELS}
     if answers.oracle_level is not None:
         levels["oracle"] = answers.oracle_level
-    crossing = Crossing(forget, np.stack(list(levels.values()), axis=-1))
+    grid = np.stack(list(levels.values()), axis=-1)
     for series in answers.retained():
-        drawn = np.stack([answers.drawn(series, model) for model in points], axis=-1)
-        continued, sampled = crossing.continued(drawn), answers.sampled(series)
-        for place, (name, level) in enumerate(levels.items()):
+        points = answers.points(trajectory, series)
+        known = {name: (place, float(grid[0, place])) for place, name in enumerate(levels)}
+        crossing = None
+        if len(points) > 1:
+            forget = np.stack([answers.drawn(answers.forget, model) for model in points], axis=-1)
+            drawn = np.stack([answers.drawn(series, model) for model in points], axis=-1)
+            crossing = Crossing(forget, grid)
+            continued = crossing.continued(drawn)
+        for name, (place, level) in known.items():
             keys = trajectory.columns | {
                 "comparison": "matched_forgetting",
                 "matched_at": name,
-                "forget_accuracy": float(level[0]),
-                "reached_share": float(crossing.reached[1:, place].mean()),
+                "forget_accuracy": level,
             }
+            if crossing is None:
+                yield keys | _of(series, _nothing(series)) | {"reason": NOT_ASKED}
+                continue
+            keys |= {"reached_share": float(crossing.reached[1:, place].mean())}
+            if reason := _why_not(crossing, forget[0], place):
+                yield keys | _of(series, _nothing(series)) | {"reason": reason}
+                continue
             near = crossing.earlier[0, place]
             mixed = _mixed(series, points[near : near + 2], float(crossing.share[0, place]))
-            estimate = _nothing(series)
-            reason = _why_not(crossing, forget[0], place)
-            if reason is None:
-                undefined = int((~np.isfinite(mixed)).sum())
-                estimate = Estimate(None, None, None, len(mixed), estimate.n_clusters, undefined)
-                reason = UNDEFINED if undefined else None
-            tests = {}
-            if reason is None:
-                column = continued[:, place]
-                estimate = resampled_interval(column, sampled, confidence, mixed)
-                if series.set == "gap":
-                    tests["p_value"] = p_value(
-                        lambda c, column=column, mixed=mixed, sampled=sampled: resampled_interval(
-                            column, sampled, c, mixed
-                        )
-                    )
-            yield keys | _of(series, estimate) | tests | {"reason": reason}
+            yield keys | _matched(answers, series, continued[:, place], mixed, confidence)
+
+
+def _matched(
+    answers: Answers, series: Series, drawn: np.ndarray, mixed: np.ndarray, confidence: float
+) -> dict:
+    """The keys of a value at a level that is reached.
+
+    Args:
+        answers: of all models.
+        series: what is read off.
+        drawn: the value in the study, then in each resample, (1 + resamples,).
+        mixed: the interpolated number of each question, (n,).
+        confidence: coverage of the interval.
+    """
+    if undefined := int((~np.isfinite(mixed)).sum()):
+        nothing = replace(_nothing(series), n_undefined=undefined)
+        return _of(series, nothing) | {"reason": UNDEFINED}
+    sampled = answers.sampled(series)
+
+    def interval(at: float) -> Estimate:
+        return resampled_interval(drawn, sampled, at, mixed)
+
+    tested = {"p_value": p_value(interval)} if series.set == "gap" else {}
+    return _of(series, interval(confidence)) | tested
 
 
 def _mixed(series: Series, around: Sequence[str], share: float) -> np.ndarray:
@@ -332,14 +201,18 @@ def retention_curves(answers: Answers, trajectory: Trajectory) -> dict[tuple, np
     oracle, tuned = answers.oracle_level, answers.tuned_level
     if oracle is None or tuned[0] - oracle[0] <= MINIMUM_FORGOTTEN:
         return {}
-    points = ["finetuned", *trajectory.models]
-    forget = np.stack([answers.drawn(answers.forget, model) for model in points], axis=-1)
-    crossing = Crossing(forget, area_levels(tuned, oracle))
+    levels = area_levels(tuned, oracle)
+    crossings: dict[tuple, Crossing] = {}
     found = {}
     for series in answers.retained():
-        if series.set != "gap":
-            drawn = np.stack([answers.drawn(series, model) for model in points], axis=-1)
-            found[series.set, series.metric.name] = crossing.read(drawn)
+        points = answers.points(trajectory, series)
+        if series.set == "gap" or len(points) < 2:
+            continue
+        if tuple(points) not in crossings:  # most series have the same points
+            forget = [answers.drawn(answers.forget, model) for model in points]
+            crossings[tuple(points)] = Crossing(np.stack(forget, axis=-1), levels)
+        drawn = np.stack([answers.drawn(series, model) for model in points], axis=-1)
+        found[series.set, series.metric.name] = crossings[tuple(points)].read(drawn)
     return found
 
 
@@ -351,11 +224,10 @@ def area_rows(
         best: dict[tuple, np.ndarray] = {}
         for one in members:
             curves = retention_curves(answers, one)
-            yield from _areas(answers, one.columns, one.models, curves, confidence)
-            best = {key: envelope(best.get(key), curve) for key, curve in curves.items()}
+            yield from _areas(answers, one.columns, [one], curves, confidence)
+            best |= {key: envelope(best.get(key), curve) for key, curve in curves.items()}
         columns = dict.fromkeys(members[0].columns) | {"method": members[0].method}
-        models = [model for one in members for model in one.models]
-        yield from _areas(answers, columns, models, best, confidence)
+        yield from _areas(answers, columns, members, best, confidence)
 
 
 def by_method(trajectories: Sequence[Trajectory]) -> dict[str, list[Trajectory]]:
@@ -369,7 +241,7 @@ def by_method(trajectories: Sequence[Trajectory]) -> dict[str, list[Trajectory]]
 def _areas(
     answers: Answers,
     columns: dict,
-    models: Sequence[str],
+    members: Sequence[Trajectory],
     curves: Mapping[tuple, np.ndarray],
     confidence: float,
 ) -> Iterator[dict]:
@@ -378,11 +250,12 @@ def _areas(
             continue
         keys = columns | {"comparison": "frontier_area"}
         frontier = curves.get((series.set, series.metric.name))
-        read = ["finetuned", *models]
+        read = {model for one in members for model in answers.points(one, series)}
         undefined = sum(int((~np.isfinite(series.values[model])).sum()) for model in read)
         if frontier is None or undefined:
             nothing = replace(_nothing(series), n_undefined=undefined)
-            reason = UNDEFINED if undefined else NOTHING_FORGOTTEN
+            reason = NOT_ASKED if len(read) < 2 else NOTHING_FORGOTTEN
+            reason = UNDEFINED if undefined else reason
             yield keys | _of(series, nothing) | {"reason": reason}
             continue
         drawn = frontier_area(frontier)
@@ -398,7 +271,10 @@ def score_rows(
     if answers.oracle_level is None or kept is None:
         return
     for group in by_method(trajectories).values():
-        members = [model for one in group for model in one.models]
+        known = {model for one in group for model in answers.points(one, kept)}
+        members = sorted(known - {"finetuned"})
+        if not members:
+            continue
         ordered = sorted(members, key=lambda model: (model_columns(model)["epoch"], model))
         scores = np.stack([_scores(answers, kept, model) for model in ordered])
         first = np.nan_to_num(scores, nan=-1.0).argmax(axis=0)
@@ -427,7 +303,7 @@ def gap_rows(answers: Answers, checkpoints: Sequence[str], confidence: float) ->
     """The gap of every checkpoint with its p value; the rows are those of `compare_retain`."""
     for metric in METRICS:
         series = answers.series.get(("gap", metric.name))
-        for model in checkpoints if series else ():
+        for model in (one for one in checkpoints if series and one in series.values):
             arguments = (*answers.pairs[metric.name, model], series.clusters, metric.scale)
             estimate = difference_interval(*arguments, confidence)
             tested = p_value(lambda c, arguments=arguments: difference_interval(*arguments, c))
@@ -454,12 +330,11 @@ def regression_rows(
             (ClusteredRegression(predictors[rows], people[rows]) if rows.any() else None),
         )
     for model in checkpoints:
-        damage = {
-            "logprob_drop": answers.losses[model] - answers.losses["finetuned"],
-            "slot_lost": 1.0 - matches.values[model],
-        }
+        damage = {"logprob_drop": answers.losses[model] - answers.losses["finetuned"]}
+        if model in matches.values:
+            damage["slot_lost"] = 1.0 - matches.values[model]
         for outcome, (rows, design) in designs.items():
-            if design is None:
+            if design is None or outcome not in damage:
                 continue
             found = dict(
                 zip(design.kept, design.fit(damage[outcome][rows], confidence), strict=True)
@@ -495,7 +370,7 @@ def difference_rows(
                 if not models:
                     continue
                 second = np.stack([series.values[model] for model in models])
-                for model in checkpoints:
+                for model in (one for one in checkpoints if one in series.values):
                     first = series.values[model][None]
                     estimate = seed_difference(
                         first, second, series.clusters, metric.scale, confidence
