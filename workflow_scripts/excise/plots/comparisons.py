@@ -54,7 +54,7 @@ def matched_retention(
             _draw(grid[height, 0], members[members["set"] == name], levels, shift, style)
         handles.append(Line2D([], [], label=trajectory_name(trajectory, settings.labels), **style))
     name = METRIC_NAMES.get(metric, metric)
-    grid[0, 0].set(ylabel=f"retain set: {name}\nbetter kept →", ylim=(-0.03, 1.06))
+    grid[0, 0].set(ylabel=f"retain set: {name}\nbetter kept →", ylim=(-0.08, 1.06))
     grid[1, 0].axhline(0, color="black", lw=1)
     grid[1, 0].set(ylabel="gap: other − correlated\ncorrelated worse →")
     for axes in grid[:, 0]:
@@ -67,7 +67,7 @@ def matched_retention(
     grid[1, 0].set_xlabel("slot accuracy on the forget set: more forgotten →")
     figure.suptitle(
         "What is kept at the same degree of forgetting, interpolated along each trajectory;\n"
-        f"bars = {intervals(settings.confidence)} over people, × = never forgets that much"
+        f"bars = {intervals(settings.confidence)} over people, × = does not forget that much"
     )
     legend_below(figure, handles, columns=2)
     return figure
@@ -78,7 +78,9 @@ def _draw(axes: Axes, rows: pd.DataFrame, levels: list[str], shift: float, style
     for place, level in enumerate(levels):
         row = rows[rows["matched_at"] == level]
         if row["value"].isna().all():
-            axes.plot([place + shift], [0], color=style["color"], marker="x", markersize=5)
+            at_the_bottom = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+            cross = {"color": style["color"], "marker": "x", "markersize": 5}
+            axes.plot([place + shift], [0.03], **cross, **at_the_bottom)
             continue
         value = row["value"].astype(float)
         axes.errorbar(

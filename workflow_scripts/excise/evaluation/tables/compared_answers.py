@@ -105,19 +105,20 @@ class Answers:
         self._means: dict[tuple, np.ndarray] = {}
 
     def _add(self, model: str, items: pd.DataFrame) -> None:
+        sets = {name: items[items["set"].isin(SETS[name])] for name in ("sf", *RETAINED)}
+        pairs = partner_pairs(items)
         for metric in METRICS:
             if not set(metric.needs) <= set(items.columns):
                 continue
-            for name in ("sf", *RETAINED):
-                members = items[items["set"].isin(SETS[name])]
+            for name, members in sets.items():
                 if not members.empty:
                     self._put(name, metric, model, people_of(members), metric.values(members))
-            pairs = partner_pairs(items)
             if not pairs.empty:
-                sides = [metric.values(items.loc[pairs[side]]) for side in ("other", "correlated")]
+                of_id = pd.Series(metric.values(items), index=items.index)
+                sides = [of_id[pairs[side]].to_numpy() for side in ("other", "correlated")]
                 self.pairs[metric.name, model] = sides
                 self._put("gap", metric, model, pairs["person_id"], sides[0] - sides[1])
-        retained = items[items["set"].isin(("correlated", "other"))]
+        retained = sets["sr"]
         self.losses[model] = loss.values(retained) if len(retained) else np.array([])
         if model == "finetuned":
             self.facts, self.fact_people = describe_facts(items), people_of(retained).to_numpy(str)
