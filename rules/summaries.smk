@@ -1,7 +1,7 @@
 """Tables: metrics with intervals over people, from the records of every question.
 
 Needs: <results>/eval/, <results>/quantize/, <results>/repr/ and a passed red team.
-Makes: <results>/{distance,eval,sweep,retain_compare,quantize,repr}_results.json,
+Makes: <results>/{distance,eval,sweep,retain_compare,comparison,quantize,repr}_results.json,
     <results>/repr_results_{layer}.json, <results>/repr_layers.json.
 """
 
@@ -126,6 +126,43 @@ rule compare_retain:
         config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
     message:
         "Comparing correlated with other facts"
+    shell:
+        "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
+        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule compare_methods:
+    """Compare methods at matched forgetting, over frontiers, and by what explains the damage."""
+    input:
+        collect("<results>/eval/{model}/items.jsonl", model=study.baselines() + study.checkpoints()),
+        script="workflow_scripts/compare_methods.py",
+        lib=library_of("compare_methods", unread=["wrong_details"]),
+        report="<results>/data_report.json",
+        asked=ASKED,
+        utility=UTILITY,
+    output:
+        "<results>/comparison_results.json",
+    log:
+        "<logs>/compare_methods.log",
+    benchmark:
+        "<benchmarks>/compare_methods.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(30),
+        gpu=0,
+    params:
+        eval_dir=folder("<results>/eval"),
+        models=study.baselines() + study.checkpoints(),
+        data=folder("<data>"),
+        hp=study.summary_settings(marks_levels=False),
+        experiment=config["experiment"],
+        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+    message:
+        "Comparing methods at matched forgetting"
     shell:
         "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
         " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"

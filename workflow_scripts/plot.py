@@ -48,6 +48,8 @@ def drawing(figure: str) -> Callable:
     match FIGURES[figure].module:
         case "excise.plots.forgetting":
             from excise.plots import forgetting as module
+        case "excise.plots.comparisons":
+            from excise.plots import comparisons as module
         case "excise.plots.drift":
             from excise.plots import drift as module
     return getattr(module, figure)

@@ -56,7 +56,8 @@ def test_the_study_succeeds(study):
     assert study.faults.errors == [], study.faults.timeline.read_text()
     assert study.exit_status == 0, study.output[-5000:]
     assert study.faults.todo == {}, "some fault was never made"
-    for name in ("distance", "eval", "sweep", "retain_compare", "quantize", "repr"):
+    names = ("distance", "eval", "sweep", "retain_compare", "comparison", "quantize", "repr")
+    for name in names:
         assert (study.workspace / f"{RESULTS}/{name}_results.json").is_file()
 
 

@@ -18,11 +18,10 @@ LATER = {
     "excise.generation.verbalising": (*WRITING, "preview"),  # needs openai; only if a model writes
     "excise.plots.forgetting": ("plot",),  # each figure's module is an input of its own figures
     "excise.plots.drift": ("plot",),
+    "excise.plots.comparisons": ("plot",),
     "excise.config": ("download_model", "convert_gguf"),  # only if it is asked for
-    "excise.workflow.model_check": (
-        "download_model",
-        "convert_gguf",
-    ),  # takes seconds; only if it is asked for
+    # Takes seconds; only if it is asked for.
+    "excise.workflow.model_check": ("download_model", "convert_gguf"),
 }
 """Modules and packages that are imported in a function, and the programs that do so."""
 

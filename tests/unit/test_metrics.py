@@ -20,7 +20,7 @@ from excise.evaluation.metrics.interface import (
     TwoSetMetric,
 )
 from excise.evaluation.metrics.registry import FAMILIES, METRICS, metrics_of
-from excise.evaluation.tables import quantization, retain_gap
+from excise.evaluation.tables import compared_answers, quantization, retain_gap
 from excise.evaluation.tables.evaluation import metric_rows
 from excise.plots.style import METRIC_NAMES
 
@@ -77,7 +77,8 @@ def test_two_metrics_of_one_name_are_refused():
 
 
 def test_the_metrics_that_tables_and_plots_name_are_in_the_registry():
-    for metric in (*retain_gap.METRICS, *quantization.RECOVERING):
+    tables = (retain_gap.METRICS, quantization.RECOVERING, compared_answers.METRICS)
+    for metric in (one for named in tables for one in named):
         assert METRICS[metric.name] is metric
     assert set(METRIC_NAMES) <= set(METRICS)
 

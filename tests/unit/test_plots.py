@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
+import compare_methods
 import compare_retain
 import plot
 import summarize_eval
@@ -26,6 +27,7 @@ from synthetic_records import BASELINES, CHECKPOINTS, LEVELS, PRECISIONS, write_
 TABLES = {
     "sweep_results": "sweep.json",
     "retain_compare_results": "retain.json",
+    "comparison_results": "comparison.json",
     "quantize_results": "quantize.json",
     "repr_layers": "layers.json",
 }
@@ -44,6 +46,7 @@ def results(tmp_path_factory):
     states = ["--repr-dir", str(folder / "repr")]
     for program, out, folders, names, hp in (
         (summarize_eval, "sweep.json", evaluated, models, marked | {"levels": None}),
+        (compare_methods, "comparison.json", evaluated, models, marked | {"levels": None}),
         (compare_retain, "retain.json", evaluated, models, marked),
         (
             *(summarize_quantize, "quantize.json", quantized, BASELINES + levels),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import compare_methods
 import compare_retain
 import summarize_eval
 import summarize_quantize
@@ -44,6 +45,7 @@ EVERYTHING = {"sets": None, "generation": True, "full": []}
 SETTINGS = {
     summarize_eval: {"levels": None, "sweep": EVERYTHING},
     compare_retain: {"levels": LEVELS, "sweep": EVERYTHING},
+    compare_methods: {"levels": None, "sweep": EVERYTHING},
     summarize_quantize: {"levels": LEVELS, "precisions": ["int8"], "sweep": EVERYTHING},
     summarize_representations: {"layer": "all"},
 }
@@ -298,6 +300,7 @@ def cut(path) -> None:
     [
         (summarize_eval, f"eval/{LIGHT}/items.jsonl", ["eval"]),
         (compare_retain, f"eval/{LIGHT}/items.jsonl", ["eval"]),
+        (compare_methods, f"eval/{LIGHT}/items.jsonl", ["eval"]),
         (summarize_quantize, f"eval/{LIGHT}/items.jsonl", ["quantize", "eval"]),
         (summarize_quantize, f"quantize/{LIGHT}/int8.jsonl", ["quantize", "eval"]),
         (summarize_representations, f"repr/{LIGHT}/items.jsonl", ["repr"]),

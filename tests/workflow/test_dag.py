@@ -24,6 +24,7 @@ TABLES = {
     "Summarising every checkpoint",
     "Comparing every model with the oracles",
     "Comparing correlated with other facts",
+    "Comparing methods at matched forgetting",
     "Summarising the quantization stress test",
     "Summarising hidden states: repr_layers",
     "Summarising hidden states: repr_results",
@@ -35,6 +36,7 @@ EXPORT = "Exporting the dataset"
 PLOTS = {
     "Plotting forget_vs_retain",
     "Plotting retain_gap",
+    "Plotting matched_retention",
     "Plotting quantize_recovery",
     "Plotting layerdrift_by_epoch",
     "Plotting layerdrift_by_method",
@@ -60,7 +62,8 @@ BEHIND_UNLEARNING = (
 
 
 def test_a_run_makes_every_result(smoke):
-    for name in ("distance", "eval", "sweep", "retain_compare", "quantize", "repr"):
+    names = ("distance", "eval", "sweep", "retain_compare", "comparison", "quantize", "repr")
+    for name in names:
         rows = json.loads((smoke / f"{RESULTS}/{name}_results.json").read_text())["rows"]
         assert rows, name
     assert (smoke / f"{RESULTS}/repr_results_1.json").is_file()
@@ -263,7 +266,7 @@ def test_another_seed_of_the_data_reruns_everything(smoke):
 
 def test_results_are_targets_by_name(smoke):
     names = "eval_results sweep_results quantize_results repr_results repr_results_3".split()
-    names += ["retain_compare_results", "distance_results"]
+    names += ["retain_compare_results", "comparison_results", "distance_results"]
     targets = [f"results/{name}.json" for name in names]
     targets += [f"results/layerdrift_by_{name}.png" for name in ("epoch", "method")]
     planned = smoke.plan(*targets, config=None)

@@ -187,17 +187,22 @@ def wilson_clopper_pearson(data: Clustered, low: float = 0, high: float = 1) -> 
     width = high - low
     p = np.clip((data.mean - low) / width, 0, 1)
     n = data.effective_n(p * (1 - p) * width**2)
-    t = data.t
+    lows, highs = share_limits(p, n, data.t, data.confidence)
+    return low + width * lows, low + width * highs
+
+
+def share_limits(p: np.ndarray, n: np.ndarray, t: float, confidence: float) -> Limits:
+    """`wilson_clopper_pearson` of shares `p` of `n` effective questions, with `t` for z."""
     middle, spread = p + t * t / (2 * n), t * np.sqrt(p * (1 - p) / n + (t / (2 * n)) ** 2)
     wilson = [(middle - spread) / (1 + t * t / n), (middle + spread) / (1 + t * t / n)]
-    tail, x = (1 - data.confidence) / 2, p * n
+    tail, x = (1 - confidence) / 2, p * n
     rest = np.maximum(n - x, 0)
     exact = [
         np.where(x > 0, betaincinv(np.where(x > 0, x, 1), rest + 1, tail), 0),
         np.where(rest > 0, betaincinv(x + 1, np.where(rest > 0, rest, 1), 1 - tail), 1),
     ]
     lows, highs = np.minimum(wilson[0], exact[0]), np.maximum(wilson[1], exact[1])
-    return low + width * np.clip(lows, 0, 1), low + width * np.clip(highs, 0, 1)
+    return np.clip(lows, 0, 1), np.clip(highs, 0, 1)
 
 
 def cluster_t(data: Clustered) -> Limits:
@@ -223,10 +228,16 @@ def bonett_price(data: Clustered, largest: float = 1) -> Limits:
         largest: the largest possible difference, for differences of other scores.
     """
     n = data.effective_n(data.question_variance)
-    mean = n * data.mean / (n + 2)
-    squares = (data.values**2).mean(axis=0) + 2 * largest**2 / n
-    spread = data.t * np.sqrt(np.maximum(n * squares / (n + 2) - mean**2, 0) / (n + 2))
-    return mean - spread, mean + spread
+    return tied_limits(data.mean, (data.values**2).mean(axis=0), n, data.t, largest)
+
+
+def tied_limits(
+    mean: np.ndarray, squares: np.ndarray, n: np.ndarray, t: float, largest: float = 1
+) -> Limits:
+    """`bonett_price` of `n` effective pairs with this mean and mean of squares."""
+    middle, squares = n * mean / (n + 2), squares + 2 * largest**2 / n
+    spread = t * np.sqrt(np.maximum(n * squares / (n + 2) - middle**2, 0) / (n + 2))
+    return middle - spread, middle + spread
 
 
 def cluster_t_mover(

@@ -24,6 +24,7 @@ class Figure(NamedTuple):
 FIGURES = {
     "forget_vs_retain": Figure("sweep_results", "excise.plots.forgetting"),
     "retain_gap": Figure("retain_compare_results", "excise.plots.forgetting"),
+    "matched_retention": Figure("comparison_results", "excise.plots.comparisons"),
     "quantize_recovery": Figure("quantize_results", "excise.plots.forgetting"),
     "layerdrift_by_epoch": Figure("repr_layers", "excise.plots.drift"),
     "layerdrift_by_method": Figure("repr_layers", "excise.plots.drift"),

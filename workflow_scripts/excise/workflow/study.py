@@ -65,6 +65,7 @@ class Study(Params):
         """Stems of the tables."""
         middle = self.config["representations"]["middle_layer"]
         tables = ["distance_results", "eval_results", "sweep_results", "retain_compare_results"]
+        tables += ["comparison_results"]
         tables += ["repr_layers", "repr_results", f"repr_results_{middle}"]
         tables += ["red_team_models", "diversity_report"]
         tables += ["red_team_judge"] * self.config["red_team"]["judge"]["enabled"]

@@ -1,0 +1,26 @@
+"""Compare methods where they are comparable: at matched forgetting, over frontiers, by cause.
+
+Per-question records in; retention at matched forgetting, areas, the best checkpoint, regressions
+of the damage, gaps with corrected p values, and differences to the references out.
+"""
+
+from excise.benchmark.items import asked_questions
+from excise.errors import run
+from excise.evaluation.results import summary_parser, write_result
+from excise.evaluation.tables.comparisons import COMPARISON_NOTES, compare_methods
+from excise.evaluation.tables.settings import SummarySettings
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read `<eval-dir>/<model>/items.jsonl` of every model and write the result file."""
+    args = summary_parser(__doc__, SummarySettings, "--eval-dir").parse_args(argv)
+    asked = asked_questions(args.data, args.utility)
+    rows = compare_methods(args.eval_dir, args.models, args.hp, asked)
+    write_result(
+        args.out, experiment=args.experiment, config=args.config, notes=COMPARISON_NOTES, rows=rows
+    )
+    print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
+
+
+if __name__ == "__main__":
+    run(main)

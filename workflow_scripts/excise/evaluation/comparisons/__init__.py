@@ -1,0 +1,1 @@
+"""Comparisons of unlearning methods: at matched forgetting, over frontiers, by regression."""
