@@ -23,6 +23,8 @@ SETS = (
 )
 HIDDEN_STATE_SETS = ("sf", "correlated", "other", "utility")
 """Sets whose hidden states are extracted."""
+DEPTH_SETS = ("sf", "forget_paraphrased", "correlated", "other")
+"""Sets at whose values states are patched."""
 NO_ANSWERS = {"paraphrased_answer": None, "wrong_answers": []}
 JOINT_SETS = SETS[-2:]
 """Sets of two questions in one prompt: the answer about the forget or the retain fact."""

@@ -83,6 +83,10 @@ class Models:
         """Adapter files of the model that a job is about."""
         return self.adapter_of(wildcards.model)
 
+    def own_adapters(self, wildcards) -> list[str]:
+        """Adapter files of the model that a job is about, where it is not finetuned."""
+        return [] if wildcards.model == "finetuned" else self.adapter_of(wildcards.model)
+
     def oracle_adapters(self) -> list[str]:
         """Adapter files of all oracles."""
         return [path for oracle in self.oracles() for path in self.adapter_of(oracle)]

@@ -153,9 +153,7 @@ def estimated_minutes(
         "embed_texts": lambda: _scoring(config, size, _texts(people, phrasings)),
         "evaluate": lambda: asked * models,
         "quantize": lambda: asked * SLOWDOWN_QUANTIZED * len(config["quantization"]["precisions"]),
-        "represent": lambda: (
-            _scoring(config, size, questions) * 2 * (models + unexposed_models)
-        ),
+        "represent": lambda: _scoring(config, size, questions) * 2 * (models + unexposed_models),
         "depth": lambda: _scoring(config, size, questions) * SLOWDOWN_FP32 * 4,
     }
     return seconds[stage]() / 60

@@ -40,3 +40,15 @@ class DriftSettings:
 
     confidence: float
     layer: int | Literal["last", "all"]
+
+
+@dataclass(frozen=True)
+class DepthTableSettings(SummarySettings):
+    """How the depth of erasure is summarised.
+
+    Attributes:
+        knowledge_threshold: a layer holds knowledge if the oracle's states there lower the value's
+            log-probability by more than this.
+    """
+
+    knowledge_threshold: float
