@@ -1,8 +1,8 @@
 """Measure what the hidden states of models still tell the finetuned model, layer by layer.
 
-Per question of the benchmark: the log-probability of the answer's value after a model's states are
-patched into the target (finetuned) model at one layer, and when the target's head reads these states
-directly. Per layer: whether a linear probe finds the values of slots that people share. All in fp32.
+Per question of the benchmark: the log-probability of the answer's value after a model's states
+are patched into the target (finetuned) model at one layer, and when the target's head reads these
+states directly. Per layer: whether a linear probe finds the values that people share. All in fp32.
 """
 
 import argparse

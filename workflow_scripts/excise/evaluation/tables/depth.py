@@ -13,8 +13,9 @@ Formulas, per question, with the log-probability of the value's tokens (mean ove
 - LER_ℓ = Δ²_ℓ / Δ¹_ℓ, cut to 0 … 1;
 
 UDS = Σ_K Δ¹_ℓ · LER_ℓ / Σ_K Δ¹_ℓ, 0: as finetuned, 1: at least as unreadable as in the oracle. A
-question with empty K has none. Source: Unlearning Depth Score (Lee et al. 2026; code in
-gnueaj/unlearning-depth-score), except that states are outputs of blocks, also of the last one.
+question with empty K has none. Source: the Unlearning Depth Score of gnueaj/unlearning-depth-score,
+except that states are outputs of blocks, also those of the last block, and the chat template is
+ours.
 
 Logit-lens erasure is the same with p(S, ℓ) = the head of the finetuned model on the states of block
 ℓ, and p of the finetuned model's own states at ℓ instead of p.
