@@ -18,6 +18,7 @@ LATER = {
     "excise.generation.verbalising": (*WRITING, "preview"),  # needs openai; only if a model writes
     "excise.plots.forgetting": ("plot",),  # each figure's module is an input of its own figures
     "excise.plots.drift": ("plot",),
+    "excise.plots.depth": ("plot",),
     "excise.config": ("download_model",),  # only if it is asked for
     "excise.workflow.model_check": ("download_model",),  # takes seconds; only if it is asked for
 }

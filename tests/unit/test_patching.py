@@ -128,11 +128,15 @@ def test_patching_is_what_hooks_on_whole_sequences_give(name):
             return logits[0, places].log_softmax(-1).gather(1, value[:, None]).double().mean()
 
         with torch.inference_mode():
-            states = []
-            hooks = [b.register_forward_hook(lambda _m, _i, o: states.append(o if torch.is_tensor(o) else o[0]))
-                     for b in blocks(source)]  # fmt: skip
+            states: list[torch.Tensor] = []
+
+            def keep(_module, _inputs, output, states=states):
+                states.append(output if torch.is_tensor(output) else output[0])
+
+            hooks = [block.register_forward_hook(keep) for block in blocks(source)]
             source(ids)
-            [hook.remove() for hook in hooks]
+            for hook in hooks:
+                hook.remove()
             expected = logprob(target(ids).logits)
             torch.testing.assert_close(unpatched[index], expected, rtol=1e-4, atol=1e-5)
             for layer in range(LAYERS):

@@ -11,10 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from excise.errors import InputError
 from excise.plots.settings import PlotSettings
 from excise.plots.style import (
-    SET_NAMES,
     missing_note,
     new_figure,
     select,
@@ -23,25 +21,21 @@ from excise.plots.style import (
 )
 
 SCORES = {"uds": "by patching (UDS)", "lens_erasure": "by the logit lens"}
-SETS = {**SET_NAMES, "forget_paraphrased": "paraphrased forget"}
 ROW_HEIGHT = 0.33  # inches
 MOST_WRITTEN = 8
 """Up to so many columns the values are written; tick labels are at most as many."""
 
 
-def depth_by_layer(rows: pd.DataFrame, settings: PlotSettings, group: str = "sf") -> Figure:
-    """What the finetuned model can no longer read in a model's states, layer by layer.
+def depth_by_layer(rows: pd.DataFrame, settings: PlotSettings) -> Figure:
+    """What the finetuned model can no longer read of forget facts in a model's states, by layer.
 
     A panel per score, a line per model; the first column is the score over all layers.
 
     Args:
         rows: of `depth_results.json`.
         settings: of the figure.
-        group: the set of questions.
     """
-    if group not in SETS:
-        raise InputError(f"group: found {group!r}; allowed: one of {', '.join(SETS)}")
-    rows = select(rows, "a summary of depth is needed", set=group)
+    rows = select(rows, "a summary of depth is needed", set="sf")
     models = ordered_models(rows)
     figure, grid = new_figure(1, len(SCORES), ROW_HEIGHT * len(models) + 2.2, sharey=True)
     missing, image = 0, None
@@ -65,7 +59,7 @@ def depth_by_layer(rows: pd.DataFrame, settings: PlotSettings, group: str = "sf"
         image, ax=grid[0], label="0 = as finetuned, 1 = as oracle", location="bottom", aspect=50
     )
     figure.suptitle(
-        f"How deep erasure goes: {SETS[group]} facts that can no longer be read\n"
+        "How deep erasure goes: forget facts that can no longer be read\n"
         "from hidden states by the finetuned model (oracles: one against the others)"
         + missing_note(missing)
     )

@@ -39,6 +39,7 @@ from excise.errors import InputError
 from excise.evaluation.reading import people_of, read_items
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import (
+    FIXED,
     PROPORTION,
     SHARE,
     Scale,
@@ -191,6 +192,7 @@ def depth_rows(
     members = {name: (questions["set"] == name).to_numpy() for name in DEPTH_SETS}
     members = {name: here for name, here in members.items() if here.any()}
     for metric, drop in model.drops.items():
+        scale = SHARE if drop.any() else FIXED  # finetuned's own states: 0 by computation
         found = [erased(one.drops[metric], drop, settings.knowledge_threshold) for one in oracles]
         if not found:
             continue
@@ -203,7 +205,7 @@ def depth_rows(
         for name, here in members.items():
             for layer, (values, known) in enumerate(zip(columns, defined, strict=True)):
                 kept = here & known
-                estimate = mean_interval(values[kept], people[kept], SHARE, confidence)
+                estimate = mean_interval(values[kept], people[kept], scale, confidence)
                 keys = {"set": name, "metric": f"{metric}_by_layer" if layer else metric}
                 keys |= {"layer": layer or None, "reference": "oracles"}
                 yield keys | estimate_columns(estimate)
