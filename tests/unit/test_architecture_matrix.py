@@ -19,6 +19,7 @@ import finetune_lora
 import job_settings
 import quantize
 import reference_logprobs
+import measure_depth
 import represent
 import unlearn
 from excise.attacks.quantization import load_bitsandbytes
@@ -111,6 +112,9 @@ def study(request, benchmark, tmp_path_factory) -> SimpleNamespace:
     ):
         out = str(folder / program.__name__)
         program.main([*asked, "--hp", hp, "--out-dir", out, "--models", *own])
+    patching = ["--hp", job_settings.hp("depth_settings", **reading), "--target", "finetuned"]
+    patching += ["--models-dir", str(models), "--out-dir", str(folder / "depth")]
+    measure_depth.main([*shared, *benchmark[:2], *patching, "--models", "finetuned", TRAINED])
     return SimpleNamespace(
         name=request.param,
         folder=folder,
