@@ -8,7 +8,9 @@ cosine and selectivity of probes.
     python perf/coverage_of_depth.py results            every model, 300 studies each
 
 Each line gives the mean coverage of 95 % intervals over models (and layers), the lowest coverage,
-and the number of cases. It needs the package: `make .venv/installed`, or PYTHONPATH=workflow_scripts.
+and the number of cases.
+
+It needs the package: `make .venv/installed`, or PYTHONPATH=workflow_scripts.
 """
 
 import argparse

@@ -17,9 +17,9 @@ from transformers.pytorch_utils import Conv1D
 import evaluate
 import finetune_lora
 import job_settings
+import measure_depth
 import quantize
 import reference_logprobs
-import measure_depth
 import represent
 import unlearn
 from excise.attacks.quantization import load_bitsandbytes
@@ -200,6 +200,14 @@ def test_evaluation_equals_plain_transformers_and_peft(study, name):
         assert own == pytest.approx(expected, abs=TOLERANCE)
     # Gemma 3 repeats a special token: embeddings are scaled, and the head is tied to them.
     assert len(stopped) > 1 or study.name == "gemma3"
+
+
+def test_patched_states_of_the_same_model_change_nothing_and_those_of_another_do(study):
+    for name, unchanged in (("finetuned", True), (TRAINED, False)):
+        records = list(all_lines(study.folder / f"depth/{name}/items.jsonl"))
+        assert len(records) > 10
+        same = [set(one["patched"]) == {one["logprob"]} for one in records]
+        assert all(same) if unchanged else not any(same)
 
 
 def test_hidden_states_are_those_of_transformers(study):
