@@ -55,7 +55,7 @@ def results(tmp_path_factory):
         (summarize_representations, "layers.json", states, models, {"layer": "all"}),
         (
             *(summarize_depth, "depth.json", patched, BASELINES + levels),
-            marked | {"knowledge_threshold": 0.05},
+            {"levels": LEVELS, "knowledge_threshold": 0.05},
         ),
     ):
         hp = json.dumps({"confidence": 0.95} | hp)
