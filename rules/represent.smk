@@ -1,31 +1,30 @@
-"""Hidden states of every model: their drift from a reference model, layer by layer.
+"""Hidden states of every model: their distance from finetuned and from the oracles, by layer.
 
 Needs: base model, adapters below <results>/models/, the benchmark, data/inputs/utility_qa.jsonl.
 Makes: <results>/repr/{model}/items.jsonl, one line per question and position.
 
-Moved from what: from the finetuned model. Controls: finetuned against itself (0), base (the
-scale), and the later oracles against the first (the noise floor).
+Moved from what: from the finetuned model. Towards what: the oracles. Controls: finetuned against
+itself (0), base (the scale), and every oracle against the others (the noise floor). A job reads the
+states of finetuned and of the oracles itself: a forward pass takes less than a file of all states.
 """
 
 
 rule represent:
-    """Compare hidden states of base, finetuned or an oracle with those of its reference."""
+    """Compare hidden states of base, finetuned and the oracles, with one load of the base model."""
     input:
         study.base_files(),
-        study.adapters,
-        study.reference_adapters,
+        study.adapter_of("finetuned"),
+        study.oracle_adapters(),
         collect("<data>/{name}.jsonl", name=["sf", "sr"]),
         script="workflow_scripts/represent.py",
         lib=library_of("represent", unread=["wrong_details", "forget_paraphrased"]),
         utility=UTILITY,
     output:
-        "<results>/repr/{model}/items.jsonl",
+        collect("<results>/repr/{model}/items.jsonl", model=study.baselines()),
     log:
-        "<logs>/represent/{model}.log",
+        "<logs>/represent/baselines.log",
     benchmark:
-        "<benchmarks>/represent/{model}.jsonl"
-    wildcard_constraints:
-        model=r"base|finetuned|oracle/seed_\d+",
+        "<benchmarks>/represent/baselines.jsonl"
     conda:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
@@ -39,21 +38,22 @@ rule represent:
         hp=study.representation_settings(),
         models_dir=folder("<results>/models"),
         out_dir=folder("<results>/repr"),
-        models="{model}",
-        reference=study.reference_model,
+        reference="finetuned",
+        oracles=study.oracles(),
+        models=study.baselines(),
     message:
-        "Extracting hidden states: {wildcards.model}"
+        "Extracting hidden states: base, finetuned and oracles"
     shell:
         "python {input.script:q} --base {params.base:q} --data {params.data:q}"
         " --utility {input.utility:q} --hp {params.hp:q} --models-dir {params.models_dir:q}"
         " --out-dir {params.out_dir:q} --reference {params.reference:q}"
-        " --models {params.models:q} > {log:q} 2>&1"
+        " --oracles {params.oracles:q} --models {params.models:q} > {log:q} 2>&1"
 
 
 for epochs, trajectories in study.trajectories_by_epochs():
 
     rule:
-        """Compare hidden states of all checkpoints of a trajectory with the finetuned model."""
+        """Compare hidden states of a trajectory's checkpoints with finetuned and the oracles."""
         name:
             study.rule_name("represent_unlearned", epochs)
         input:
@@ -64,6 +64,7 @@ for epochs, trajectories in study.trajectories_by_epochs():
                 name=ADAPTER_FILES,
             ),
             study.adapter_of("finetuned"),
+            study.oracle_adapters(),
             collect("<data>/{name}.jsonl", name=["sf", "sr"]),
             script="workflow_scripts/represent.py",
             lib=library_of("represent", unread=["wrong_details", "forget_paraphrased"]),
@@ -93,6 +94,7 @@ for epochs, trajectories in study.trajectories_by_epochs():
             models_dir=folder("<results>/models"),
             out_dir=folder("<results>/repr"),
             reference="finetuned",
+            oracles=study.oracles(),
             models=study.recorded_models,
         message:
             "Extracting hidden states: {wildcards.trajectory}"
@@ -100,4 +102,4 @@ for epochs, trajectories in study.trajectories_by_epochs():
             "python {input.script:q} --base {params.base:q} --data {params.data:q}"
             " --utility {input.utility:q} --hp {params.hp:q} --models-dir {params.models_dir:q}"
             " --out-dir {params.out_dir:q} --reference {params.reference:q}"
-            " --models {params.models:q} > {log:q} 2>&1"
+            " --oracles {params.oracles:q} --models {params.models:q} > {log:q} 2>&1"

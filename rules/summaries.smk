@@ -1,7 +1,7 @@
 """Tables: metrics with intervals over people, from the records of every question.
 
-Needs: <results>/eval/, <results>/quantize/, <results>/repr/ and a passed red team.
-Makes: <results>/{distance,eval,sweep,retain_compare,comparison,quantize,repr}_results.json,
+Needs: <results>/{eval,quantize,repr,depth}/ and a passed red team.
+Makes: <results>/{distance,eval,sweep,retain_compare,comparison,quantize,repr,depth}_results.json,
     <results>/repr_results_{layer}.json, <results>/repr_layers.json.
 """
 
@@ -260,6 +260,49 @@ rule summarize_representations:
         "Summarising hidden states: {wildcards.table}"
     shell:
         "python {input.script:q} --repr-dir {params.repr_dir:q} --models {params.models:q}"
+        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule summarize_depth:
+    """Summarise how deep erasure goes: patching, logit lens and probes."""
+    input:
+        collect(
+            "<results>/depth/{model}/{file}",
+            model=study.depth_models(),
+            file=["items.jsonl", "probes.jsonl"],
+        ),
+        script="workflow_scripts/summarize_depth.py",
+        lib=library_of("summarize_depth", unread=["wrong_details"]),
+        report="<results>/data_report.json",
+        asked=ASKED,
+        utility=UTILITY,
+    output:
+        "<results>/depth_results.json",
+    log:
+        "<logs>/summarize_depth.log",
+    benchmark:
+        "<benchmarks>/summarize_depth.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(30),
+        gpu=0,
+    params:
+        depth_dir=folder("<results>/depth"),
+        models=study.depth_models(),
+        data=folder("<data>"),
+        hp=study.depth_table_settings(),
+        experiment=config["experiment"],
+        config=study.result_config(
+            "lora", "finetuning", "oracle", "unlearning", "evaluation", "representations"
+        ),
+    message:
+        "Summarising the depth of erasure"
+    shell:
+        "python {input.script:q} --depth-dir {params.depth_dir:q} --models {params.models:q}"
         " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
         " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
         " > {log:q} 2>&1"

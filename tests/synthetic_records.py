@@ -4,7 +4,7 @@ import math
 import random
 from pathlib import Path
 
-from excise.benchmark.items import HOLDOUT_SET, JOINT_SETS
+from excise.benchmark.items import DEPTH_SETS, HOLDOUT_SET, JOINT_SETS
 from excise.evaluation.measure import SCORES
 from excise.evaluation.tokens import write_tokens
 from excise.records import write_json, write_jsonl
@@ -155,7 +155,38 @@ def drift_records(model: str, asked: list[dict], layers: int = 6) -> list[dict]:
             ]
             keys = {key: question[key] for key in ("id", "set", "person_id", "slot")}
             angles = [math.degrees(math.atan(one)) for one in drift]
-            records.append(keys | {"position": position, "drift": drift, "angle_degrees": angles})
+            keys |= {"position": position, "drift": drift, "angle_degrees": angles}
+            records.append(keys | _about_oracles(model, drift, angles))
+    return records
+
+
+def _about_oracles(model: str, drift: list[float], angles: list[float]) -> dict:
+    """Distances from oracles: from .08 times the layer for an oracle, more for other models."""
+    near = 0.1 if model.startswith("oracle") else 0.2
+    erasure = [None if not layer else 0.5 - one for layer, one in enumerate(drift)]
+    return {
+        "oracle_drift": [near * layer * (1 + one) for layer, one in enumerate(drift)],
+        "oracle_angle_degrees": [near * one for one in angles],
+        "erasure": erasure,
+        "direction_cosine": [one and one / 2 for one in erasure],
+    }
+
+
+def depth_records(model: str, asked: list[dict], layers: int = 6) -> list[dict]:
+    """Records of patching: the value is lost layer by layer, as far as it was forgotten."""
+    chance, records = random.Random("depth" + model), []
+    for question in asked:
+        if question["set"] not in DEPTH_SETS:
+            continue
+        lost = 0.0 if model == "finetuned" else _drift_scale(model, question["set"])
+        if model.startswith("oracle") and question["set"] in ("sf", "forget_paraphrased"):
+            lost = 0.6
+        logprobs = [
+            -0.01 - 4 * lost * layer * chance.uniform(0.8, 1.2) for layer in range(1, layers + 1)
+        ]
+        keys = {key: question[key] for key in ("id", "set", "person_id", "slot")}
+        keys |= {"n_tokens_value": 3, "logprob": -0.01, "patched": logprobs}
+        records.append(keys | {"lens": [one - 1 for one in logprobs]})
     return records
 
 
@@ -170,7 +201,7 @@ def _drift_scale(model: str, group: str) -> float:
 
 
 def write_study(folder: Path, people: int = 12, models: list[str] | None = None) -> list[str]:
-    """Write `eval/`, `quantize/` and `repr/` of every model; returns the model names."""
+    """Write `eval/`, `quantize/`, `repr/` and `depth/` of every model; returns the model names."""
     models = models or BASELINES + CHECKPOINTS
     asked = questions(people)
     for model in models:
@@ -178,6 +209,8 @@ def write_study(folder: Path, people: int = 12, models: list[str] | None = None)
         write_jsonl(folder / "eval" / model / "items.jsonl", answers)
         write_tokens(folder / "eval" / model / "tokens.parquet", token_records(answers))
         write_jsonl(folder / "repr" / model / "items.jsonl", drift_records(model, asked))
+        write_jsonl(folder / "depth" / model / "items.jsonl", depth_records(model, asked))
+        write_jsonl(folder / "depth" / model / "probes.jsonl", [])
         for precision, known in zip(PRECISIONS, (0.03, 0.15, 0.25), strict=True):
             path, answers = folder / "quantize" / model, answer_records(model, asked, known)
             write_jsonl(path / f"{precision}.jsonl", answers)

@@ -52,6 +52,8 @@ def drawing(figure: str) -> Callable:
             from excise.plots import comparisons as module
         case "excise.plots.drift":
             from excise.plots import drift as module
+        case "excise.plots.depth":
+            from excise.plots import depth as module
     return getattr(module, figure)
 
 

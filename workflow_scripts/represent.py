@@ -1,7 +1,8 @@
-"""Compare hidden states of models with those of a reference model, layer by layer.
+"""Compare hidden states of models with those of a reference model and of oracles, layer by layer.
 
-The states of the reference are read once. Then each model's adapter is loaded into the same base
-model, in fp32.
+The states of the reference and of the oracles are read once. Then each model's adapter is loaded
+into the same base model, in fp32. Where all states together would be large, the questions are read
+in parts, and each model once for each part.
 """
 
 import argparse
@@ -11,10 +12,13 @@ from excise.benchmark.items import HIDDEN_STATE_SETS, load_items
 from excise.errors import run
 from excise.evaluation.settings import RepresentationSettings
 from excise.modeling.adapters import AdapterHost
-from excise.modeling.base import pick_device, set_determinism
+from excise.modeling.base import pick_device, set_determinism, unwrapped
 from excise.modeling.hidden_states import Reader, Reference
 from excise.records import write_jsonl
 from excise.settings import json_of
+
+HELD_BYTES = 2**31
+"""Memory of the states that are held at once."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,6 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--models-dir", type=Path, required=True)
     parser.add_argument("--out-dir", type=Path, required=True)
     parser.add_argument("--reference", required=True, help="the model to compare with")
+    parser.add_argument("--oracles", nargs="*", default=[], help="names of the oracles")
     parser.add_argument("--models", nargs="+", required=True, help="names below --models-dir")
     args = parser.parse_args(argv)
 
@@ -46,11 +51,25 @@ def main(argv: list[str] | None = None) -> None:
     def folder(name: str) -> Path | None:
         return None if name == "base" else args.models_dir / name
 
-    reference = Reference(reader, host.use(folder(args.reference)))
-    for name in args.models:
-        records = reference.compare(host.use(folder(name)))
-        write_jsonl(args.out_dir / name / "items.jsonl", records)
-        print(f"{name}: {len(records)} records, compared with {args.reference}")
+    config = unwrapped(host.model).config.get_text_config()
+    per_token = 4 * (config.num_hidden_layers + 1) * config.hidden_size * (1 + len(args.oracles))
+    parts = list(reader.parts(max(1, HELD_BYTES // per_token)))
+    means = reader.means(host.use(folder(args.reference))) if len(parts) > 1 else None
+    records: dict[str, list[dict]] = {name: [] for name in args.models}
+    for part in parts:
+        reference = Reference(part, host.use(folder(args.reference)), means)
+        for name in args.oracles:
+            reference.add_oracle(name, host.use(folder(name)))
+        for name, found in records.items():
+            if name in (args.reference, *args.oracles):
+                found += reference.compare_held(None if name == args.reference else name)
+            else:
+                found += reference.compare(host.use(folder(name)))
+    order = {item.id: number for number, item in enumerate(reader.items)}
+    for name, found in records.items():
+        found.sort(key=lambda record: order[record["id"]])
+        write_jsonl(args.out_dir / name / "items.jsonl", found)
+        print(f"{name}: {len(found)} records, compared with {args.reference}")
 
 
 if __name__ == "__main__":

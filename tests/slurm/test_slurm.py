@@ -34,7 +34,7 @@ GROUPS = ("benchmark", "baselines", "quantized", "tables")
 # Rules, and groups of rules, that load a model.
 ON_GPU = set(
     "finetune_lora train_retain_model reference_logprobs select_wrong_answers ask_about_names "
-    "compare_gradients embed_texts unlearn evaluate_unlearned represent_unlearned "
+    "compare_gradients embed_texts unlearn evaluate_unlearned represent_unlearned depth "
     "baselines quantized".split()
 )
 

@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 import evaluate
 import finetune_lora
 import job_settings
+import measure_depth
 import quantize
 import reference_logprobs
 import represent
@@ -111,6 +112,9 @@ def study(request, benchmark, tmp_path_factory) -> SimpleNamespace:
     ):
         out = str(folder / program.__name__)
         program.main([*asked, "--hp", hp, "--out-dir", out, "--models", *own])
+    patching = ["--hp", job_settings.hp("depth_settings", **reading), "--target", "finetuned"]
+    patching += ["--models-dir", str(models), "--out-dir", str(folder / "depth")]
+    measure_depth.main([*shared, *benchmark[:2], *patching, "--models", "finetuned", TRAINED])
     return SimpleNamespace(
         name=request.param,
         folder=folder,
@@ -196,6 +200,14 @@ def test_evaluation_equals_plain_transformers_and_peft(study, name):
         assert own == pytest.approx(expected, abs=TOLERANCE)
     # Gemma 3 repeats a special token: embeddings are scaled, and the head is tied to them.
     assert len(stopped) > 1 or study.name == "gemma3"
+
+
+def test_patched_states_of_the_same_model_change_nothing_and_those_of_another_do(study):
+    for name, unchanged in (("finetuned", True), (TRAINED, False)):
+        records = list(all_lines(study.folder / f"depth/{name}/items.jsonl"))
+        assert len(records) > 10
+        same = [set(one["patched"]) == {one["logprob"]} for one in records]
+        assert all(same) if unchanged else not any(same)
 
 
 def test_hidden_states_are_those_of_transformers(study):

@@ -18,6 +18,8 @@ from excise.modeling.hidden_states import (
     Reader,
     Reference,
     angle_degrees,
+    direction_cosine,
+    erasure,
     relative_drift,
 )
 from small_benchmark import write_benchmark
@@ -200,6 +202,68 @@ def test_hand_computed_drift_and_angles():
     assert angle_degrees(a, a).tolist() == [0, 0, 0, 0]
 
 
+def test_hand_computed_erasure_and_direction():
+    """In the plane: finetuned at 0, the oracle at (4, 0)."""
+    reference = torch.zeros(5, 2, dtype=torch.float64)
+    oracle = torch.tensor([[4.0, 0.0]] * 5, dtype=torch.float64)
+    states = torch.tensor([[0, 0], [4, 0], [1, 0], [-2, 0], [4, 4]], dtype=torch.float64)
+    assert erasure(states, reference, oracle).tolist() == [0, 1, 0.25, -0.5, 0]
+    cosine = direction_cosine(states, reference, oracle)
+    assert cosine[1:].tolist() == pytest.approx([1, 1, -1, math.sqrt(0.5)])
+    assert cosine[0].isnan() and erasure(states, oracle, oracle).isnan().all()
+
+
+def test_erasure_is_0_for_the_reference_and_1_for_the_oracle():
+    oracle = tiny_model("qwen2", seed=1)
+    reference = Reference(reader(), tiny_model("qwen2"))
+    reference.add_oracle("oracle/seed_0", oracle)
+    for records, value in ((reference.compare_held(None), 0), (reference.compare(oracle), 1)):
+        assert (numbers(records, "erasure") == value).all()
+    near_one = numbers(reference.compare(oracle), "direction_cosine")
+    torch.testing.assert_close(near_one, torch.ones_like(near_one))
+    assert (numbers(reference.compare(oracle), "oracle_drift") == 0).all()
+
+
+def test_numbers_about_oracles_are_means_over_them():
+    models = [tiny_model("qwen2", seed=seed) for seed in range(4)]
+    both, each = Reference(reader(), models[0]), []
+    for seed in (1, 2):
+        both.add_oracle(f"oracle/seed_{seed}", models[seed])
+        alone = Reference(reader(), models[0])
+        alone.add_oracle("oracle", models[seed])
+        each.append(alone.compare(models[3]))
+    for key in ("erasure", "direction_cosine", "oracle_drift", "oracle_angle_degrees"):
+        mean = (numbers(each[0], key) + numbers(each[1], key)) / 2
+        torch.testing.assert_close(
+            numbers(both.compare(models[3]), key), mean, rtol=1e-4, atol=1e-5
+        )
+
+
+def test_an_oracle_is_compared_with_the_others_and_alone_with_nobody():
+    models = [tiny_model("qwen2", seed=seed) for seed in range(3)]
+    reference = Reference(reader(), models[0])
+    reference.add_oracle("one", models[1])
+    assert "erasure" not in reference.compare_held("one")[0]
+    reference.add_oracle("two", models[2])
+    held = reference.compare_held("one")
+    alone = Reference(reader(), models[0])
+    alone.add_oracle("two", models[2])
+    assert held == alone.compare(models[1])
+
+
+def test_parts_of_the_questions_give_what_all_of_them_give():
+    read, model, other = reader(batch_size=1), tiny_model("qwen2"), tiny_model("qwen2", seed=1)
+    whole, parts = Reference(read, model).compare(other), list(read.parts(5))
+    assert len(parts) > 1
+    assert [token for part in parts for token in part.tokens] == read.tokens
+    means, found = read.means(model), []
+    for part in parts:
+        found += Reference(part, model, means).compare(other)
+    found.sort(key=lambda one: [record["id"] for record in whole].index(one["id"]))
+    assert [one["id"] for one in found] == [one["id"] for one in whole]
+    torch.testing.assert_close(numbers(found, "drift"), numbers(whole, "drift"), rtol=1e-5, atol=0)
+
+
 def test_tiny_angles_are_measured_and_not_rounded_to_0():
     """1 − cos of this angle is 5e-17, below the resolution of a double."""
     a = torch.tensor([1.0, 0.0], dtype=torch.float64)
@@ -242,30 +306,44 @@ def adapter(base, folder, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_program_compares_every_model_with_the_reference(tmp_path, name, capsys):
+def test_the_program_compares_every_model_with_the_reference(tmp_path, name, capsys, monkeypatch):
     base = tiny_folder(tmp_path / "base", name, layers=2)
     for seed, model in enumerate(("finetuned", "oracle/seed_0", "unlearn/ga/lr1/epoch_2")):
         adapter(base, tmp_path / "models" / model, seed)
-    names = ["finetuned", "base", "oracle/seed_0", "unlearn/ga/lr1/epoch_2", "finetuned"]
+    names = ["finetuned", "base", "oracle/seed_0", "unlearn/ga/lr1/epoch_2"]
     hp = job_settings.hp("representation_settings", batch_size=8)
     arguments = ["--base", str(base), *write_benchmark(tmp_path), "--hp", hp]
-    arguments += ["--models-dir", str(tmp_path / "models"), "--out-dir", str(tmp_path / "repr")]
-    represent.main([*arguments, "--reference", "finetuned", "--models", *names])
-    records = {
-        name: [
-            json.loads(line)
-            for line in (tmp_path / "repr" / name / "items.jsonl").read_text().splitlines()
-        ]
-        for name in names
-    }
+    arguments += ["--models-dir", str(tmp_path / "models"), "--reference", "finetuned"]
+    arguments += ["--oracles", "oracle/seed_0", "--models", *names]
+    represent.main([*arguments, "--out-dir", str(tmp_path / "repr")])
+
+    def written(folder: str) -> dict[str, list[dict]]:
+        return {
+            name: [
+                json.loads(line)
+                for line in (tmp_path / folder / name / "items.jsonl").read_text().splitlines()
+            ]
+            for name in names
+        }
+
     questions = 4 * 8 + 1
-    for name, found in records.items():
+    for name, found in written("repr").items():
         assert len(found) == 3 * questions - 1
         assert {record["set"] for record in found} == {"sf", "correlated", "other", "utility"}
-        assert set(found[0]) == {
-            *("id", "set", "person_id", "slot", "position", "drift", "angle_degrees")
-        }
+        keys = {"id", "set", "person_id", "slot", "position", "drift", "angle_degrees"}
+        of_oracles = {"oracle_drift", "oracle_angle_degrees", "erasure", "direction_cosine"}
+        assert set(found[0]) == keys | (set() if "oracle" in name else of_oracles)
         drift = numbers(found, "drift")
         assert (drift == 0).all() if name == "finetuned" else (drift[:, 1:] > 0).all()
         assert (drift[:, 0] == 0).all(), "LoRA leaves embeddings alone"
     assert "finetuned: 98 records" in capsys.readouterr().out
+    monkeypatch.setattr(represent, "HELD_BYTES", 1)  # every batch on its own
+    represent.main([*arguments, "--out-dir", str(tmp_path / "parts")])
+    for name, found in written("parts").items():
+        whole = written("repr")[name]
+        assert [(one["id"], one["position"]) for one in found] == [
+            (one["id"], one["position"]) for one in whole
+        ]
+        torch.testing.assert_close(
+            numbers(found, "drift"), numbers(whole, "drift"), rtol=1e-5, atol=1e-9
+        )

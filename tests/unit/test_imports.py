@@ -19,6 +19,7 @@ LATER = {
     "excise.plots.forgetting": ("plot",),  # each figure's module is an input of its own figures
     "excise.plots.drift": ("plot",),
     "excise.plots.comparisons": ("plot",),
+    "excise.plots.depth": ("plot",),
     "excise.config": ("download_model", "convert_gguf"),  # only if it is asked for
     # Takes seconds; only if it is asked for.
     "excise.workflow.model_check": ("download_model", "convert_gguf"),

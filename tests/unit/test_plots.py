@@ -11,6 +11,7 @@ from matplotlib.text import Text
 import compare_methods
 import compare_retain
 import plot
+import summarize_depth
 import summarize_eval
 import summarize_quantize
 import summarize_representations
@@ -30,6 +31,7 @@ TABLES = {
     "comparison_results": "comparison.json",
     "quantize_results": "quantize.json",
     "repr_layers": "layers.json",
+    "depth_results": "depth.json",
 }
 EVERYTHING = {"sets": None, "generation": True, "full": []}
 LABELS = {"npo": "NPO (negative preference)"}
@@ -44,6 +46,7 @@ def results(tmp_path_factory):
     evaluated = ["--eval-dir", str(folder / "eval")]
     quantized = ["--quantize-dir", str(folder / "quantize"), *evaluated]
     states = ["--repr-dir", str(folder / "repr")]
+    patched = ["--depth-dir", str(folder / "depth")]
     for program, out, folders, names, hp in (
         (summarize_eval, "sweep.json", evaluated, models, marked | {"levels": None}),
         (compare_methods, "comparison.json", evaluated, models, marked | {"levels": None}),
@@ -53,6 +56,10 @@ def results(tmp_path_factory):
             marked | {"precisions": PRECISIONS},
         ),
         (summarize_representations, "layers.json", states, models, {"layer": "all"}),
+        (
+            *(summarize_depth, "depth.json", patched, BASELINES + levels),
+            {"levels": LEVELS, "knowledge_threshold": 0.05},
+        ),
     ):
         hp = json.dumps({"confidence": 0.95} | hp)
         header = ["--hp", hp, "--experiment", "test", "--config", "{}"]

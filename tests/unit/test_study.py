@@ -60,16 +60,19 @@ def test_files_of_models(small):
     assert from_hub.base_files() == ["data/models/Owner--Name-1B--v1/manifest.json"]
 
 
-def test_later_oracles_are_compared_with_the_first_one(small):
-    pairs = {
-        model: small.reference_model(wildcards(model=model))
-        for model in ("base", "finetuned", "oracle/seed_0", "oracle/seed_7")
-    }
-    assert pairs == dict.fromkeys(("base", "finetuned", "oracle/seed_0"), "finetuned") | {
-        "oracle/seed_7": "oracle/seed_0"
-    }
-    assert small.reference_adapters(wildcards(model="finetuned")) == []
-    assert "oracle/seed_0" in small.reference_adapters(wildcards(model="oracle/seed_7"))[0]
+def test_hidden_states_are_compared_with_all_oracles(small):
+    files = small.oracle_adapters()
+    assert len(files) == 2 * len(small.oracles())
+    assert files[0] == "<results>/models/oracle/seed_0/adapter_model.safetensors"
+
+
+def test_depth_is_measured_of_the_levels_of_all_or_of_none(small):
+    assert small.depth_models() == [*small.baselines(), *small.level_checkpoints()]
+    assert small.own_adapters(wildcards(model="finetuned")) == []
+    assert small.own_adapters(wildcards(model="oracle/seed_0")) == small.adapter_of("oracle/seed_0")
+    every = study(representations={"depth": "all"})
+    assert every.depth_models() == [*every.baselines(), *every.checkpoints()]
+    assert study(representations={"depth": "none"}).depth_models() == []
 
 
 def test_the_reference_is_for_the_methods_that_read_it(small):
@@ -238,7 +241,11 @@ def test_tables_and_plots_follow_the_config():
     whole = study(red_team={"judge": {"enabled": True}}, quantization={"precisions": ["int8"]})
     assert {"red_team_judge", "quantize_results", "repr_results_3"} <= {*whole.result_tables()}
     assert "quantize_recovery" in whole.result_plots()
-    less = study(quantization={"precisions": []}, representations={"middle_layer": 14})
+    assert "depth_results" in whole.result_tables() and "depth_by_layer" in whole.result_plots()
+    changed = {"middle_layer": 14, "depth": "none"}
+    less = study(quantization={"precisions": []}, representations=changed)
+    assert "depth_results" not in less.result_tables()
+    assert "depth_by_layer" not in less.result_plots()
     assert "quantize_results" not in less.result_tables()
     assert "red_team_judge" not in less.result_tables()
     assert "repr_results_14" in less.result_tables()

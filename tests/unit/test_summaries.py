@@ -20,6 +20,7 @@ from excise.evaluation.metrics.slot import slot_accuracy
 from excise.evaluation.metrics.truth_ratio import win_rate
 from excise.evaluation.reading import read_items
 from excise.evaluation.results import read_rows
+from excise.evaluation.tables.drift import Floor, floor_columns
 from excise.evaluation.tables.evaluation import metric_rows
 from excise.evaluation.tables.quantization import _is_within
 from excise.evaluation.tables.retain_gap import gap_rows, partner_pairs
@@ -360,22 +361,51 @@ def test_drift_at_one_layer_is_that_part_of_all_layers(study):
     assert one(third, **keys)["value"] == one(every, **keys, layer=3)["value"]
 
 
-def test_drift_names_its_reference_and_stands_beside_the_noise_floor(study):
+def test_drift_stands_beside_the_noise_floor_of_the_oracles(study):
     rows = drift(study, "repr.json", layer="last")
-    keys = {"set": "sf", "position": "answer", "metric": "drift"}
-    reference = {model: one(rows, model=model, **keys)["reference"] for model in MODELS}
-    assert reference["oracle/seed_1"] == "oracle/seed_0"
-    assert reference["oracle/seed_0"] == reference[HEAVY] == "finetuned"
-    floor = one(rows, model="oracle/seed_1", **keys)["value"]
-    assert one(rows, model=HEAVY, **keys)["noise_floor"] == floor
-    assert not one(rows, model=HEAVY, **keys)["below_floor"]
-    identity = one(rows, model="finetuned", **keys)
+    keys = {"set": "sf", "position": "answer"}
+    oracles = ["oracle/seed_0", "oracle/seed_1"]
+    floors = [one(rows, model=name, metric="oracle_drift", **keys) for name in oracles]
+    row = one(rows, model=HEAVY, metric="drift", **keys)
+    assert row["noise_floor"] == pytest.approx(np.mean([floor["value"] for floor in floors]))
+    assert row["noise_floor_low"] == min(floor["ci_low"] for floor in floors)
+    assert row["reference"] == "finetuned" and floors[0]["reference"] == "oracles"
+    assert floors[0]["noise_floor"] is None or math.isnan(floors[0]["noise_floor"])
+    identity = one(rows, model="finetuned", metric="drift", **keys)
     assert (identity["value"], bool(identity["below_floor"])) == (0.0, True)
+    assert bool(identity["equivalent"])
 
 
-def test_without_a_second_oracle_there_is_no_floor(study):
-    rows = drift(study, "repr.json", layer="last", models=["finetuned", "oracle/seed_0"])
+@pytest.mark.parametrize(
+    "high, below, equivalent", [(0.19, True, True), (0.22, True, False), (0.3, False, False)]
+)
+def test_the_word_zero_needs_an_interval_below_that_of_the_nearest_oracle(high, below, equivalent):
+    found = floor_columns({"ci_high": high}, Floor(value=0.25, low=0.2))
+    assert (found["below_floor"], found["equivalent"]) == (below, equivalent)
+    assert floor_columns({"ci_high": None}, Floor(0.25, 0.2))["equivalent"] is None
+    assert floor_columns({"ci_high": 0.1}, Floor(0.25, None))["equivalent"] is None
+    assert floor_columns({"ci_high": 0.1}, None)["equivalent"] is None
+
+
+def test_without_a_second_oracle_there_is_no_floor(tmp_path):
+    write_study(tmp_path, people=2, models=["finetuned", "oracle/seed_0"])
+    path = tmp_path / "repr" / "oracle/seed_0" / "items.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    alone = ("oracle_drift", "oracle_angle_degrees", "erasure", "direction_cosine")
+    write_jsonl(path, [{k: v for k, v in one.items() if k not in alone} for one in lines])
+    rows = drift(tmp_path, "repr.json", layer="last", models=["finetuned", "oracle/seed_0"])
     assert rows["noise_floor"].isna().all() and rows["below_floor"].isna().all()
+    assert rows["equivalent"].isna().all()
+    assert set(rows[rows["model"] == "oracle/seed_0"]["metric"]) == {"drift", "angle_degrees"}
+
+
+def test_the_direction_is_undefined_where_finetuned_and_oracles_are_equal(study):
+    rows = drift(study, "repr.json", layer="all")
+    keys = {"model": HEAVY, "set": "sf", "position": "answer", "metric": "erasure"}
+    assert math.isnan(one(rows, **keys, layer=0)["value"])
+    assert one(rows, **keys, layer=0)["n_undefined"] == one(rows, **keys, layer=0)["n"]
+    assert one(rows, **keys, layer=6)["value"] <= 1
+    assert set(rows[rows["metric"] == "erasure"]["set"]) == {"sf", "correlated", "other"}
 
 
 @pytest.mark.parametrize("program", SETTINGS)

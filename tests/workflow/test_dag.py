@@ -29,6 +29,7 @@ TABLES = {
     "Summarising hidden states: repr_layers",
     "Summarising hidden states: repr_results",
     "Summarising hidden states: repr_results_1",
+    "Summarising the depth of erasure",
 }
 GATES = "Checking the gates of base and oracles"
 DIVERSITY = "Measuring diversity"
@@ -40,6 +41,7 @@ PLOTS = {
     "Plotting quantize_recovery",
     "Plotting layerdrift_by_epoch",
     "Plotting layerdrift_by_method",
+    "Plotting depth_by_layer",
 }
 
 
@@ -51,11 +53,16 @@ def quantized(*checkpoints: str) -> set[str]:
     return {f"Quantizing unlearn/{name}" for name in checkpoints}
 
 
+def patched(*checkpoints: str) -> set[str]:
+    return {f"Patching hidden states: unlearn/{name}" for name in checkpoints}
+
+
 # What unlearning and everything behind it is, on the smoke experiment.
 BEHIND_UNLEARNING = (
     trajectory(GA)
     | trajectory(NPO)
     | quantized(f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2")
+    | patched(f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2")
     | TABLES
     | PLOTS
 )
@@ -63,7 +70,7 @@ BEHIND_UNLEARNING = (
 
 def test_a_run_makes_every_result(smoke):
     names = ("distance", "eval", "sweep", "retain_compare", "comparison", "quantize", "repr")
-    for name in names:
+    for name in (*names, "depth"):
         rows = json.loads((smoke / f"{RESULTS}/{name}_results.json").read_text())["rows"]
         assert rows, name
     assert (smoke / f"{RESULTS}/repr_results_1.json").is_file()
@@ -116,7 +123,7 @@ def test_taking_an_edit_back_does_nothing(smoke):
 def test_editing_a_program_reruns_its_stage_and_what_follows(smoke):
     with smoke.edited("workflow_scripts/represent.py", '"""', '"""Edited. '):
         planned = smoke.plan("all")
-    looks = {"base", "finetuned", "oracle/seed_0", "oracle/seed_1", GA, NPO}
+    looks = {"base, finetuned and oracles", GA, NPO}
     tables = {table for table in TABLES if "hidden states" in table}
     plots = {plot for plot in PLOTS if "layerdrift" in plot}
     assert planned == {f"Extracting hidden states: {name}" for name in looks} | tables | plots
@@ -145,8 +152,8 @@ QUANTIZING = {"Quantizing finetuned"} | quantized(
 )
 ASKING = {"Selecting the wrong answers", GATES, EXPORT} | EVALUATING | QUANTIZING
 # Tables and plots that hold no answer of a model, but hidden states, are left out.
-OF_ANSWERS = {table for table in TABLES if "hidden states" not in table} | {
-    plot for plot in PLOTS if "layerdrift" not in plot
+OF_ANSWERS = {one for one in TABLES if "hidden states" not in one and "depth" not in one} | {
+    plot for plot in PLOTS if "layerdrift" not in plot and "depth" not in plot
 }
 
 

@@ -27,6 +27,8 @@ HIDDEN_STATE_SETS = ("sf", "correlated", "other", "utility")
 """Sets whose hidden states are extracted."""
 HOLDOUT_SET = "holdout"
 """Forget facts of people whom no model is trained on. The set may be empty."""
+DEPTH_SETS = ("sf", "forget_paraphrased", "correlated", "other")
+"""Sets at whose values states are patched."""
 NO_ANSWERS = {"paraphrased_answer": None, "wrong_answers": []}
 JOINT_SETS = ("forget_joint", "retain_joint")
 """Sets of two questions in one prompt: the answer about the forget or the retain fact."""

@@ -38,6 +38,13 @@ class RepresentationSettings(Float32Settings):
 
 
 @dataclass(frozen=True)
+class DepthSettings(Float32Settings):
+    """How states are patched into the finetuned model and probed, in fp32."""
+
+    batch_size: int
+
+
+@dataclass(frozen=True)
 class EmbeddingSettings(MachineSettings):
     """How the texts of a dataset are read for the diversity report."""
 

@@ -271,6 +271,34 @@ def _covering_token_by_decoding(
     return None
 
 
+def value_tokens(
+    tokenizer: "PreTrainedTokenizerBase", answer: str, value: str
+) -> tuple[int, int] | None:
+    """The tokens of an answer that spell its value, as (first, last + 1) of `token_ids`.
+
+    The value's first mention counts. A token that also holds a space before the value counts too.
+
+    Returns:
+        The indices, or None if the answer does not spell the value.
+    """
+    start = answer.find(value)
+    if start < 0:
+        start = answer.lower().find(value.lower())
+    if start < 0 or not value:
+        return None
+    end = start + len(value)
+    if not tokenizer.is_fast:
+        places = [_covering_token_by_decoding(tokenizer, answer, at) for at in (start, end - 1)]
+        return None if None in places else (places[0], places[1] + 1)
+    offsets = tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)
+    spelling = [
+        index
+        for index, (first, last) in enumerate(offsets["offset_mapping"])
+        if first < end and last > start
+    ]
+    return (spelling[0], spelling[-1] + 1) if spelling else None
+
+
 def collate(batch: Sequence[Encoded], pad_id: int, side: str = "right") -> dict[str, torch.Tensor]:
     """Pad a batch to its longest sequence.
 

@@ -1,4 +1,4 @@
-"""Measure how far hidden states differ between two models, layer by layer, at chosen tokens.
+"""Measure how far hidden states differ between models, layer by layer, at chosen tokens.
 
 One teacher-forced forward pass over question and answer gives the states of all layers at all
 positions. They are inputs and outputs of the transformer blocks: state 0 is the input of the first
@@ -16,7 +16,8 @@ Positions (token 0 is never used, because its state is large and the same in eve
 Both models read the same batches, so the drift of a model from itself is exactly 0.
 """
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 POSITIONS = ("last_subject", "last_prompt", "answer")
+MEASURES = (
+    *("drift", "angle_degrees"),
+    *("oracle_drift", "oracle_angle_degrees", "erasure", "direction_cosine"),
+)
+Means = dict[str, torch.Tensor]
+"""Position → mean state of each layer, fp64 (L + 1, hidden)."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,36 @@ class Reader:
             for index in batch
             for position, column in self._columns[index]
         ]
+
+    def parts(self, most_tokens: int) -> Iterator["Reader"]:
+        """This reader in parts, whole batches each, of at most `most_tokens` tokens if possible."""
+        runs: list[list[list[int]]] = []
+        held = most_tokens
+        for batch in self.batches:
+            own = sum(len(self._columns[index]) for index in batch)
+            if held + own > most_tokens:
+                runs.append([])
+                held = 0
+            runs[-1].append(batch)
+            held += own
+        for run in runs:
+            part = copy.copy(self)
+            part.batches = run
+            members = {index for batch in run for index in batch}
+            part.tokens = [token for token in self.tokens if token.item in members]
+            yield part
+
+    def means(self, model: "PreTrainedModel") -> Means:
+        """Mean of the model's states at each position over all items; none are held."""
+        sums: Means = {}
+        counts = dict.fromkeys(self.positions, 0)
+        start = 0
+        for states in self.read(model):
+            for token, own in zip(self.tokens[start:], states.cpu(), strict=False):
+                sums[token.position] = sums.get(token.position, 0) + own
+                counts[token.position] += 1
+            start += len(states)
+        return {position: total / counts[position] for position, total in sums.items()}
 
     @torch.inference_mode()
     def read(self, model: "PreTrainedModel") -> Iterator[torch.Tensor]:
@@ -163,53 +200,82 @@ class _States:
 
 
 class Reference:
-    """States of the reference model, read once; all other models are compared with them.
+    """States of the models that others are compared with: the reference, and any oracles.
 
-    Holds one fp32 number per token, layer and hidden dimension: 4·(L + 1)·hidden bytes per token.
+    Holds one fp32 number per model, token, layer and hidden dimension.
 
     Args:
         reader: the questions.
-        model: the reference model, in fp32.
+        model: the reference model (finetuned), in fp32.
+        means: `Reader.means` of the reference, if the reader is a part of the questions; without
+            them the means of the states read here count.
     """
 
-    def __init__(self, reader: Reader, model: "PreTrainedModel") -> None:
+    def __init__(
+        self, reader: Reader, model: "PreTrainedModel", means: Means | None = None
+    ) -> None:
         self.reader = reader
-        read = [states.float().cpu() for states in reader.read(model)]
-        self.states = torch.cat(read)  # (tokens, L + 1, hidden), fp32 as computed
+        self.states = self._read(model)  # (tokens, L + 1, hidden), fp32 as computed
+        self.oracles: dict[str, torch.Tensor] = {}  # name → the same
         self.spread = torch.empty(self.states.shape[:2], dtype=torch.float64)  # (tokens, L + 1)
         for position in reader.positions:
             here = [i for i, token in enumerate(reader.tokens) if token.position == position]
             if here:
                 states = self.states[here].double()
-                self.spread[here] = (states - states.mean(dim=0)).norm(dim=-1)
+                mean = states.mean(dim=0) if means is None else means[position]
+                self.spread[here] = (states - mean).norm(dim=-1)
+
+    def _read(self, model: "PreTrainedModel") -> torch.Tensor:
+        return torch.cat([states.float().cpu() for states in self.reader.read(model)])
+
+    def add_oracle(self, name: str, model: "PreTrainedModel") -> None:
+        """Read an oracle, which all models but itself are then compared with too."""
+        self.oracles[name] = self._read(model)
 
     def compare(self, model: "PreTrainedModel") -> list[dict]:
-        """Drift and angle between the model's states and those of the reference.
+        """How the model's states differ from those of the reference and of the oracles.
 
-        drift_ℓ = ‖h_model − h_reference‖ / ‖h_reference − μ_ℓ‖, where μ_ℓ is the mean of the
-        reference's states at that position over all items (for `answer`: over all their
-        tokens). 0: the same state; 1: the distance of this question from the average question.
-        angle: between h_model and h_reference, in degrees, 0 to 180. Both are in fp64.
+        In a state h of the model, f of the reference and o of an oracle, all at the same token:
+
+        - `drift` ‖h − f‖ / ‖f − μ‖, where μ is the mean of the reference's states at that position
+          over all items (for `answer`: over all their tokens). 0: the same state; 1: the distance
+          of this question from the average question.
+        - `angle_degrees` between h and f, 0 to 180.
+        - `oracle_drift` ‖h − o‖ / ‖f − μ‖: the same distance, in the same unit, from an oracle.
+        - `oracle_angle_degrees` between h and o.
+        - `erasure` 1 − ‖h − o‖ / ‖f − o‖, at most 1: 1 is the oracle's state, 0 as far from it as
+          the reference is, negative further away.
+        - `direction_cosine` of h − f and o − f, −1 to 1: whether the change points to the oracle.
+          Two oracles do not point the same way, so compare with what oracles reach.
+
+        The last four are means over the oracles. Without oracles they are left out. All is in fp64.
 
         Returns:
-            Records `{id, set, person_id, slot, position, drift, angle_degrees}`, item by item;
-            the last two hold one number per layer, 0 … L, to 6 significant digits, and NaN
-            where the model's states are NaN.
+            Records `{id, set, person_id, slot, position, …}`, item by item; each measure holds one
+            number per layer, 0 … L, to 6 significant digits, and NaN where a state is NaN or a
+            denominator 0.
         """
+        return self._compare(self.reader.read(model), self.oracles.values())
+
+    def compare_held(self, name: str | None) -> list[dict]:
+        """`compare` for the reference (None) or an oracle, from the states held.
+
+        An oracle is compared with the other oracles.
+        """
+        states = self.states if name is None else self.oracles[name]
+        others = [other for key, other in self.oracles.items() if key != name]
+        return self._compare((part.double() for part in states.split(1024)), others)
+
+    def _compare(
+        self, read: Iterable[torch.Tensor], oracles: Collection[torch.Tensor]
+    ) -> list[dict]:
         tokens = self.reader.tokens
-        sums: dict[tuple[int, str], torch.Tensor] = {}  # (2, L + 1): drift and angle
+        sums: dict[tuple[int, str], torch.Tensor] = {}  # (measures, L + 1)
         counts: dict[tuple[int, str], int] = {}
         start = 0
-        for states in self.reader.read(model):
+        for states in read:
             part = slice(start, start + len(states))
-            reference = self.states[part].to(states.device).double()
-            difference = torch.stack(
-                [
-                    relative_drift(states, reference, self.spread[part].to(states.device)),
-                    angle_degrees(states, reference),
-                ],
-                dim=1,
-            ).cpu()  # (tokens, 2, L + 1)
+            difference = self._differences(states, part, oracles).cpu()
             for token, numbers in zip(tokens[part], difference, strict=True):
                 key = (token.item, token.position)
                 sums[key] = sums[key] + numbers if key in sums else numbers
@@ -222,18 +288,36 @@ class Reference:
             if (index, position) in sums
         ]
 
+    def _differences(
+        self, states: torch.Tensor, part: slice, oracles: Collection[torch.Tensor]
+    ) -> torch.Tensor:
+        """All measures of the tokens of a part: (tokens, measures, L + 1)."""
+        reference = self.states[part].to(states.device).double()
+        spread = self.spread[part].to(states.device)
+        found = [relative_drift(states, reference, spread), angle_degrees(states, reference)]
+        if oracles:
+            each = []
+            for oracle in oracles:
+                towards = oracle[part].to(states.device).double()
+                each.append(
+                    torch.stack(
+                        [
+                            relative_drift(states, towards, spread),
+                            angle_degrees(states, towards),
+                            erasure(states, reference, towards),
+                            direction_cosine(states, reference, towards),
+                        ]
+                    )
+                )
+            found.extend(torch.stack(each).mean(dim=0))
+        return torch.stack(found, dim=1)
+
     @staticmethod
-    def _record(item: Item, position: str, difference: torch.Tensor) -> dict:
-        drift, angle = ([float(f"{value:.6g}") for value in row] for row in difference.tolist())
-        return {
-            "id": item.id,
-            "set": item.set,
-            "person_id": item.person_id,
-            "slot": item.slot,
-            "position": position,
-            "drift": drift,
-            "angle_degrees": angle,
-        }
+    def _record(item: Item, position: str, measures: torch.Tensor) -> dict:
+        record = {"id": item.id, "set": item.set, "person_id": item.person_id, "slot": item.slot}
+        numbers = [[float(f"{value:.6g}") for value in row] for row in measures.tolist()]
+        names = MEASURES if len(numbers) == len(MEASURES) else MEASURES[: len(numbers)]
+        return record | {"position": position} | dict(zip(names, numbers, strict=True))
 
 
 def relative_drift(
@@ -249,6 +333,20 @@ def relative_drift(
     """
     difference = (states - reference).norm(dim=-1)
     return torch.where(difference == 0, difference, difference / spread)
+
+
+def erasure(states: torch.Tensor, reference: torch.Tensor, oracle: torch.Tensor) -> torch.Tensor:
+    """1 − ‖h − o‖ / ‖f − o‖ of vectors (…, hidden); NaN where reference and oracle are equal."""
+    return 1 - (states - oracle).norm(dim=-1) / (reference - oracle).norm(dim=-1)
+
+
+def direction_cosine(
+    states: torch.Tensor, reference: torch.Tensor, oracle: torch.Tensor
+) -> torch.Tensor:
+    """Cosine of h − f and o − f, vectors (…, hidden); NaN where one of them is 0."""
+    change, wanted = states - reference, oracle - reference
+    product = (change * wanted).sum(dim=-1)
+    return (product / (change.norm(dim=-1) * wanted.norm(dim=-1))).clamp(-1, 1)
 
 
 def angle_degrees(states: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

@@ -28,4 +28,5 @@ FIGURES = {
     "quantize_recovery": Figure("quantize_results", "excise.plots.forgetting"),
     "layerdrift_by_epoch": Figure("repr_layers", "excise.plots.drift"),
     "layerdrift_by_method": Figure("repr_layers", "excise.plots.drift"),
+    "depth_by_layer": Figure("depth_results", "excise.plots.depth"),
 }

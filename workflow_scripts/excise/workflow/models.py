@@ -83,15 +83,13 @@ class Models:
         """Adapter files of the model that a job is about."""
         return self.adapter_of(wildcards.model)
 
-    def reference_model(self, wildcards) -> str:
-        """Whose hidden states a model's are compared with: later oracles with the first one."""
-        first, *later = self.oracles()
-        return first if wildcards.model in later else "finetuned"
+    def own_adapters(self, wildcards) -> list[str]:
+        """Adapter files of the model that a job is about, where it is not finetuned."""
+        return [] if wildcards.model == "finetuned" else self.adapter_of(wildcards.model)
 
-    def reference_adapters(self, wildcards) -> list[str]:
-        """Adapter files of that model, unless they are the model's own."""
-        model = self.reference_model(wildcards)
-        return [] if model == wildcards.model else self.adapter_of(model)
+    def oracle_adapters(self) -> list[str]:
+        """Adapter files of all oracles."""
+        return [path for oracle in self.oracles() for path in self.adapter_of(oracle)]
 
     def reference(self, wildcards) -> str | list[str]:
         """Log-probabilities of the finetuned model, for the methods that read them."""
@@ -139,6 +137,12 @@ class Models:
         """The unlearned models that stand for light, medium, heavy, each once."""
         levels = self.config["evaluation"]["checkpoints"].values()
         return list(dict.fromkeys(f"unlearn/{name}" for names in levels for name in names))
+
+    def depth_models(self) -> list[str]:
+        """The models whose depth of erasure is measured, base, finetuned and oracles among them."""
+        depth = self.config["representations"]["depth"]
+        chosen = {"levels": self.level_checkpoints, "all": self.checkpoints}
+        return self.baselines() + chosen[depth]() if depth in chosen else []
 
     # --- trajectories with the same epochs share their rules ---
 

@@ -14,6 +14,7 @@ from excise.benchmark.limits import RedTeamLimits, ValidationLimits
 from excise.config.schema import defaults_of
 from excise.config.trajectories import labels_of
 from excise.evaluation.settings import (
+    DepthSettings,
     EmbeddingSettings,
     EvaluationSettings,
     ProbingSettings,
@@ -21,7 +22,12 @@ from excise.evaluation.settings import (
     RepresentationSettings,
 )
 from excise.evaluation.sweep import EVERYTHING, Sweep
-from excise.evaluation.tables.settings import DriftSettings, RecoverySettings, SummarySettings
+from excise.evaluation.tables.settings import (
+    DepthTableSettings,
+    DriftSettings,
+    RecoverySettings,
+    SummarySettings,
+)
 from excise.generation.settings import (
     BudgetSettings,
     JudgedCases,
@@ -280,6 +286,10 @@ class Params(Models):
         sections = self._model(), self.config["evaluation"], self.config["representations"]
         return as_json(from_sections(RepresentationSettings, *sections))
 
+    def depth_settings(self) -> str:
+        """How states are patched and probed."""
+        return as_json(from_sections(DepthSettings, self._model(), self.config["evaluation"]))
+
     def gradient_settings(self) -> str:
         """How the gradients of facts are read."""
         return as_json(from_sections(Float32Settings, self._model()))
@@ -323,6 +333,11 @@ class Params(Models):
         number = wildcards.table.rpartition("_")[2]
         layer = {"layer": named.get(wildcards.table) or int(number)}
         return as_json(from_sections(DriftSettings, self.config["evaluation"], layer))
+
+    def depth_table_settings(self) -> str:
+        """How the depth of erasure is summarised."""
+        sections = self.config["evaluation"], self._levels(), self.config["representations"]
+        return as_json(from_sections(DepthTableSettings, *sections))
 
     def result_config(self, *sections: str, **parts: list[str]) -> str:
         """The part of the config in a result's header: whole sections, or some keys of one."""

@@ -40,6 +40,7 @@ CUDA_MB = 4000
 COPIES = {
     "quantize": (4, 2.5),  # merged in fp32, and the base to measure the change
     "represent": (4, 2.5),  # the base weights stay beside the merged ones
+    "depth": (4, 2.5),  # likewise
     "evaluate": (None, 2.5),  # likewise, in fp32
     "train": (None, 2.0),
     "gradients": (4, 2.5),  # in fp32, and a gradient for each fact of a person
@@ -47,7 +48,7 @@ COPIES = {
 STAGES = (
     *("finetune_lora", "train_retain_model", "reference_logprobs", "unlearn"),
     *("select_wrong_answers", "ask_about_names", "compare_gradients", "embed_texts"),
-    *("evaluate", "quantize", "represent"),
+    *("evaluate", "quantize", "represent", "depth"),
 )
 # Parameters of an adapter, relative to the model: rank 64 on all matrices of a model of 1.5e9. A
 # method that reads the finetuned model holds its adapter, and the trained one during each reading.
@@ -154,7 +155,10 @@ def estimated_minutes(
         "embed_texts": lambda: _scoring(config, size, _texts(people, phrasings)),
         "evaluate": lambda: asked * models,
         "quantize": lambda: asked * SLOWDOWN_QUANTIZED * len(config["quantization"]["precisions"]),
-        "represent": lambda: _scoring(config, size, questions - apart) * 2 * (models + 1),
+        "represent": lambda: (
+            _scoring(config, size, questions - apart) * 2 * (models + unexposed_models)
+        ),
+        "depth": lambda: _scoring(config, size, questions - apart) * SLOWDOWN_FP32 * 4,
     }
     return seconds[stage]() / 60
 

@@ -1,11 +1,19 @@
-"""How far hidden states moved, and whether further than two oracles are apart: drift rows.
+"""How far hidden states moved, towards what, and whether further than two oracles are apart.
 
 Records come from `results/repr/<model>/items.jsonl`: one line per question × position, with the
-drift and the angle of every layer.
+measures of every layer (`excise.modeling.hidden_states`).
+
+Noise floor: each oracle's drift from the other oracles, which differ in seed alone. `noise_floor`
+is the mean over oracles. `noise_floor_low` is the smallest of their lower limits over people. Few
+oracles give no usable interval over seeds, so the oracle that is nearest to the others stands for
+the floor. Only where the whole interval of a drift lies below that limit may the word "zero" be
+used (`equivalent`). The two intervals then do not overlap, which errs on the careful side.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +24,7 @@ from excise.benchmark.items import HIDDEN_STATE_SETS, Item
 from excise.errors import InputError
 from excise.evaluation.reading import people_of, read_items
 from excise.evaluation.results import estimate_columns, model_columns
-from excise.evaluation.statistics import ANGLE, DRIFT, Estimate, mean_intervals
+from excise.evaluation.statistics import ANGLE, COSINE, DRIFT, Estimate, Scale, mean_intervals
 from excise.evaluation.tables.common import BASIC_NOTES, OPTIONAL_SETS, SETS
 from excise.evaluation.tables.settings import DriftSettings
 
@@ -25,9 +33,30 @@ DRIFT_NOTES = [
     "drift = ||h_model - h_reference|| / ||h_reference - mean||, mean = the reference's states at "
     "that position averaged over all questions: 0 = the same state, 1 = as far away as a question "
     "is from the average question.",
-    "noise_floor = the same drift between oracles that differ in seed alone; below_floor is true "
-    "where ci_high is smaller. Layer 0 is the embedding output, the last is before the final norm.",
+    "oracle_drift = the same distance, in the same unit, from an oracle; erasure = 1 - "
+    "||h_model - h_oracle|| / ||h_finetuned - h_oracle||: 1 = the oracle's state, 0 = as far from "
+    "it as finetuned; direction_cosine = cosine of h_model - h_finetuned and h_oracle - "
+    "h_finetuned. Means over the oracles; compare with the rows of the oracles, each of which is "
+    "compared with the others.",
+    "noise_floor = drift of oracles from each other (they differ in seed alone), mean over "
+    "oracles; noise_floor_low = the smallest lower limit of one oracle's. below_floor: ci_high < "
+    "noise_floor. equivalent: ci_high < noise_floor_low; only then say that nothing moved. "
+    "Layer 0 is the embedding output, the last is before the final norm.",
 ]
+
+ERASURE = Scale("unbounded", -math.inf, 1)
+SCALES = {
+    "drift": DRIFT,
+    "angle_degrees": ANGLE,
+    "oracle_drift": DRIFT,
+    "erasure": ERASURE,
+    "direction_cosine": COSINE,
+}
+"""Measure → its scale, in the order of rows."""
+FLOOR_OF = {"drift": "oracle_drift", "angle_degrees": "oracle_angle_degrees"}
+"""Measure → the measure of the oracles that is its noise floor."""
+DIRECTED_SETS = ("sf", "correlated", "other")
+"""Sets with rows about the oracles' direction."""
 
 
 def summarize_representations(
@@ -36,10 +65,7 @@ def summarize_representations(
     settings: DriftSettings,
     asked: dict[str, Item] | None = None,
 ) -> list[dict]:
-    """Rows of drift and angle per model × set × position, at the layer of the settings.
-
-    Every model's drift is measured from finetuned, except that of later oracles: from the first
-    oracle of `models`. Those give the noise floor.
+    """Rows of every measure per model × set × position, at the layer of the settings.
 
     Raises:
         InputError: a model's records are missing, broken or not those that belong there; no such
@@ -54,8 +80,8 @@ def summarize_representations(
         expected = expected or _states(items) if asked is None else _states_of(items, asked)
         check_ids(repr_dir / model / "items.jsonl", _states(items), expected, whose)
         columns = model_columns(model)
-        columns["reference"] = reference_of(model, models)
         for row in drift_rows(items, layer, confidence):
+            columns["reference"] = "oracles" if row["metric"] == "oracle_drift" else "finetuned"
             floor = floors.get((row["set"], row["position"], row["metric"], row["layer"]))
             rows.append(columns | row | floor_columns(row, floor))
     return rows
@@ -95,46 +121,65 @@ def _states_of(items: pd.DataFrame, asked: dict[str, Item]) -> list[str]:
     ]
 
 
-def reference_of(model: str, models: list[str]) -> str:
-    """The model that `model`'s drift is measured from."""
-    return _first_oracle(models) if model in _later_oracles(models) else "finetuned"
+@dataclass(frozen=True)
+class Floor:
+    """How far oracles are from each other: mean over oracles, and smallest lower limit."""
 
-
-def _first_oracle(models: Iterable[str]) -> str:
-    return next(model for model in models if model.startswith("oracle/"))
-
-
-def _later_oracles(models: Iterable[str]) -> list[str]:
-    return [model for model in models if model.startswith("oracle/")][1:]
+    value: float | None
+    low: float | None
 
 
 def noise_floors(
     repr_dir: Path, models: list[str], layer: int | str, confidence: float
-) -> dict[tuple, float | None]:
-    """Mean drift of the later oracles from the first, by (set, position, metric, layer)."""
-    oracles = [read_states(repr_dir / model / "items.jsonl") for model in _later_oracles(models)]
-    if not oracles:
-        return {}
-    rows = drift_rows(pd.concat(oracles), layer, confidence)
-    keys = ("set", "position", "metric", "layer")
-    return {tuple(row[key] for key in keys): row["value"] for row in rows}
+) -> dict[tuple, Floor]:
+    """Distances between oracles by (set, position, metric, layer); none with a single oracle."""
+    found = defaultdict(list)
+    for model in models:
+        if not model.startswith("oracle/"):
+            continue
+        items = read_states(repr_dir / model / "items.jsonl")
+        if "oracle_drift" in items:
+            floors = {metric: items[own] for metric, own in FLOOR_OF.items()}
+            for row in drift_rows(items.assign(**floors), layer, confidence, tuple(FLOOR_OF)):
+                key = tuple(row[name] for name in ("set", "position", "metric", "layer"))
+                found[key].append((row["value"], row["ci_low"]))
+    return {
+        key: Floor(
+            None if None in (values := [value for value, _ in pairs]) else float(np.mean(values)),
+            None if None in (lows := [low for _, low in pairs]) else min(lows),
+        )
+        for key, pairs in found.items()
+    }
 
 
-def floor_columns(row: dict, floor: float | None) -> dict:
+def floor_columns(row: dict, floor: Floor | None) -> dict:
     """The noise floor beside a row, and whether the row's interval lies wholly below it."""
-    known = floor is not None and row["ci_high"] is not None
-    return {"noise_floor": floor, "below_floor": row["ci_high"] < floor if known else None}
+    value, low, high = floor and floor.value, floor and floor.low, row["ci_high"]
+    return {
+        "noise_floor": value,
+        "noise_floor_low": low,
+        "below_floor": None if None in (value, high) else high < value,
+        "equivalent": None if None in (low, high) else high < low,
+    }
 
 
-def drift_rows(items: pd.DataFrame, layer: int | str, confidence: float) -> Iterator[dict]:
-    """Mean drift and angle with intervals: sets × positions × layers."""
+def drift_rows(
+    items: pd.DataFrame,
+    layer: int | str,
+    confidence: float,
+    measures: tuple[str, ...] = tuple(SCALES),
+) -> Iterator[dict]:
+    """Means of the measures with intervals: sets × positions × measures × layers."""
     for name in (one for one in SETS if one not in OPTIONAL_SETS):
         members = items[items["set"].isin(SETS[name])]
         for position, here in members.groupby("position"):
-            for metric, scale in (("drift", DRIFT), ("angle_degrees", ANGLE)):
+            for metric in measures:
+                if metric not in here or (metric not in FLOOR_OF and name not in DIRECTED_SETS):
+                    continue
                 values = np.array(here[metric].to_list(), dtype=float)  # (questions, layers)
                 layers = chosen_layers(layer, values.shape[1])
-                estimates = mean_intervals(values[:, layers], people_of(here), scale, confidence)
+                columns = values[:, layers]
+                estimates = mean_intervals(columns, people_of(here), SCALES[metric], confidence)
                 keys = {"set": name, "position": position, "metric": metric}
                 for number, estimate in zip(layers, estimates, strict=True):
                     estimate = _fixed_if_zero(estimate)

@@ -40,3 +40,19 @@ class DriftSettings:
 
     confidence: float
     layer: int | Literal["last", "all"]
+
+
+@dataclass(frozen=True)
+class DepthTableSettings:
+    """How the depth of erasure is summarised.
+
+    Attributes:
+        confidence: coverage of every interval.
+        levels: name of a level of unlearning → the checkpoints that stand for it.
+        knowledge_threshold: a layer holds knowledge if the oracle's states there lower the value's
+            log-probability by more than this.
+    """
+
+    confidence: float
+    levels: dict[str, tuple[str, ...]]
+    knowledge_threshold: float

@@ -1,0 +1,25 @@
+"""Summarise how deep erasure goes: patching (UDS), logit lens and linear probes.
+
+Records of every question in; per model × set the scores with intervals over people out.
+"""
+
+from excise.benchmark.items import asked_questions
+from excise.errors import run
+from excise.evaluation.results import summary_parser, write_result
+from excise.evaluation.tables.depth import DEPTH_NOTES, summarize_depth
+from excise.evaluation.tables.settings import DepthTableSettings
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read `<depth-dir>/<model>/` of every model and write the result file."""
+    args = summary_parser(__doc__, DepthTableSettings, "--depth-dir").parse_args(argv)
+    asked = asked_questions(args.data, args.utility)
+    rows = summarize_depth(args.depth_dir, args.models, args.hp, asked)
+    write_result(
+        args.out, experiment=args.experiment, config=args.config, notes=DEPTH_NOTES, rows=rows
+    )
+    print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
+
+
+if __name__ == "__main__":
+    run(main)
