@@ -63,6 +63,7 @@ include: "rules/red_team.smk"
 include: "rules/evaluate.smk"
 include: "rules/quantize.smk"
 include: "rules/represent.smk"
+include: "rules/updates.smk"
 include: "rules/summaries.smk"
 include: "rules/plots.smk"
 

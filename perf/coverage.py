@@ -187,6 +187,50 @@ def recoveries(generator, n_people: int, studies: int) -> Iterator[tuple[str, Ca
             yield f"{truth:.2g}", (columns, people, truth)
 
 
+ORACLES = 2
+CHANGES = [  # share right before, gain and loss by quantization; the same of the oracles
+    (0.05, 0.01, 0.1, 0.05, 0.01, 0.1),
+    (0.05, 0.1, 0.1, 0.05, 0.01, 0.1),
+    (0.3, 0.3, 0.05, 0.05, 0.02, 0.2),
+    (0.3, 0.0, 0.02, 0.05, 0.0, 0.02),
+    (0.6, 0.4, 0.05, 0.1, 0.05, 0.3),
+    (0.9, 0.02, 0.1, 0.02, 0.01, 0.5),
+]
+
+
+def changes(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Change of right answers by quantization, minus the mean change of two oracles."""
+    for people, agreement in designs(n_people):
+        for case in CHANGES:
+
+            def change(share, gain, loss, people=people, agreement=agreement):
+                x = [special.ndtr(normal(generator, people, agreement, studies)) for _ in range(3)]
+                before = x[0] < share
+                return np.where(before, x[1] >= loss, x[2] < gain) * 1.0 - before
+
+            own = change(*case[:3])
+            oracles = np.mean([change(*case[3:]) for _ in range(ORACLES)], axis=0)
+            truth = [(1 - p) * gain - p * loss for p, gain, loss in (case[:3], case[3:])]
+            columns = {"first": own, "second": oracles}
+            yield f"{truth[0] - truth[1]:.2g}", (columns, people, truth[0] - truth[1])
+
+
+def score_changes(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """The same of ROUGE-L or probability: four scores, correlated before and after."""
+    for people, agreement in designs(n_people):
+        for kind in ("at one end", "skewed", "extreme"):
+            for means in ((0.1, 0.2, 0.1, 0.1), (0.5, 0.6, 0.3, 0.3), (0.02, 0.1, 0.02, 0.02)):
+                made, true = [], []
+                for pair in (means[:2], *[means[2:]] * ORACLES):
+                    x = sides(generator, people, agreement, studies, 0.8)
+                    scores = [marginals(kind, mean) for mean in pair]
+                    before, after = (f(one) for (f, _), one in zip(scores, x, strict=True))
+                    made.append(after - before)
+                    true.append(scores[1][1] - scores[0][1])
+                columns = {"first": made[0], "second": np.mean(made[1:], axis=0)}
+                yield f"{means} {kind}", (columns, people, true[0] - np.mean(true[1:]))
+
+
 # Methods that the library does not use.
 
 
@@ -295,6 +339,17 @@ def of_gap(first: Clustered, second: Clustered, gap: Clustered, winner: str) -> 
     return found
 
 
+def of_changes(first: np.ndarray, second: np.ndarray, people: np.ndarray) -> Methods:
+    """All methods for differences of changes."""
+    one, two, difference = (Clustered(x, people) for x in (first, second, first - second))
+    between = library.Scale("difference", -1, 1)
+    return of_means(difference) | {
+        "bonett_price": library.bonett_price(difference),
+        "bonett_price, twice": library.bonett_price(difference, 2),
+        "cluster_t_mover": library.cluster_t_mover(one, two, difference, between),
+    }
+
+
 def of_recovery(columns: dict, people: np.ndarray) -> Methods:
     """All methods for recovery, for studies in which the library gives a value."""
     limits = [
@@ -328,6 +383,11 @@ def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
         first, second = columns["first"], columns["second"]
         data = [Clustered(one, people) for one in (first, second, first - second)]
         return of_gap(*data, "bonett_price" if kind == "gap" else "cluster_t_mover"), (-1, 1)
+    if kind in ("changes", "score_changes"):
+        found = of_changes(columns["first"], columns["second"], people)
+        winner = "bonett_price" if kind == "changes" else "cluster_t_mover"
+        found[LIBRARY + winner] = found.pop(winner)
+        return found, (-2, 2)
     if kind == "recovery":
         return of_recovery(columns, people), (-np.inf, np.inf)
     data = Clustered(columns["values"], people)
@@ -349,6 +409,8 @@ KINDS = {
     "score_gap": score_gaps,
     "median": medians,
     "recovery": recoveries,
+    "changes": changes,
+    "score_changes": score_changes,
 }
 
 

@@ -20,7 +20,12 @@ from excise.evaluation.settings import (
     RepresentationSettings,
 )
 from excise.evaluation.sweep import EVERYTHING, Sweep
-from excise.evaluation.tables.settings import DriftSettings, RecoverySettings, SummarySettings
+from excise.evaluation.tables.settings import (
+    DriftSettings,
+    RecoverySettings,
+    SummarySettings,
+    UpdateSettings,
+)
 from excise.generation.settings import (
     BudgetSettings,
     JudgedCases,
@@ -33,7 +38,12 @@ from excise.generation.settings import (
     TwinSettings,
     WritingLimits,
 )
-from excise.modeling.settings import Float32Settings, ModelCheckSettings, ModelSettings
+from excise.modeling.settings import (
+    Float32Settings,
+    MachineSettings,
+    ModelCheckSettings,
+    ModelSettings,
+)
 from excise.plots.settings import PlotSettings
 from excise.red_team.settings import GateSettings, JudgeSettings, SelectionSettings
 from excise.settings import as_dict, from_sections
@@ -278,6 +288,10 @@ class Params(Models):
         """How the gradients of facts are read."""
         return as_json(from_sections(Float32Settings, self._model()))
 
+    def machine_settings(self) -> str:
+        """On what a program computes that runs no model."""
+        return as_json(from_sections(MachineSettings, self.config["resources"]))
+
     def embedding_settings(self) -> str:
         """How texts are read."""
         sections = self._model(), self.config["evaluation"]
@@ -310,6 +324,10 @@ class Params(Models):
     def recovery_settings(self) -> str:
         """The same for the quantized models, and their precisions."""
         return as_json(self._summary(RecoverySettings, self._levels(), self.config["quantization"]))
+
+    def update_settings(self) -> str:
+        """Which checkpoints stand for which level."""
+        return as_json(from_sections(UpdateSettings, self._levels()))
 
     def drift_settings(self, wildcards) -> str:
         """How intervals are made, and which layer a table of drift is about."""

@@ -40,6 +40,7 @@ CUDA_MB = 4000
 COPIES = {
     "quantize": (4, 2.5),  # merged in fp32, and the base to measure the change
     "represent": (4, 2.5),  # the base weights stay beside the merged ones
+    "updates": (4, 1.5),  # the base, and the adapters' matrices in fp64
     "evaluate": (None, 2.5),  # likewise, in fp32
     "train": (None, 2.0),
     "gradients": (4, 2.5),  # in fp32, and a gradient for each fact of a person

@@ -30,6 +30,13 @@ class RecoverySettings(SummarySettings):
 
 
 @dataclass(frozen=True)
+class UpdateSettings:
+    """How updates of weights are summarised: `levels` as in `SummarySettings`."""
+
+    levels: dict[str, tuple[str, ...]] | None
+
+
+@dataclass(frozen=True)
 class DriftSettings:
     """How hidden states are summarised, at one layer or at all of them.
 
