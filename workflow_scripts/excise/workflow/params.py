@@ -16,6 +16,7 @@ from excise.config.trajectories import labels_of
 from excise.evaluation.settings import (
     EmbeddingSettings,
     EvaluationSettings,
+    ForecastSettings,
     QuantizationSettings,
     RepresentationSettings,
 )
@@ -287,6 +288,11 @@ class Params(Models):
     def gradient_settings(self) -> str:
         """How the gradients of facts are read."""
         return as_json(from_sections(Float32Settings, self._model()))
+
+    def forecast_settings(self) -> str:
+        """How gradients and hidden states of facts are read before unlearning."""
+        sections = self._model(), self.config["evaluation"], self.config["representations"]
+        return as_json(from_sections(ForecastSettings, *sections))
 
     def machine_settings(self) -> str:
         """On what a program computes that runs no model."""

@@ -48,6 +48,7 @@ COPIES = {
 STAGES = (
     *("finetune_lora", "train_retain_model", "reference_logprobs", "unlearn"),
     *("select_wrong_answers", "ask_about_names", "compare_gradients", "embed_texts"),
+    "forecast_damage",
     *("evaluate", "quantize", "represent"),
 )
 # Parameters of an adapter, relative to the model: rank 64 on all matrices of a model of 1.5e9. A
@@ -149,6 +150,11 @@ def estimated_minutes(
         ),
         "compare_gradients": lambda: (  # one fact at a time, forward and backward
             _training(config, size, facts) * SLOWDOWN_FP32 + facts * 3 * LAUNCH_SECONDS
+        ),
+        "forecast_damage": lambda: (  # likewise, and the hidden states of each
+            _training(config, size, facts) * SLOWDOWN_FP32
+            + _scoring(config, size, facts) * SLOWDOWN_FP32
+            + facts * 3 * LAUNCH_SECONDS
         ),
         "embed_texts": lambda: _scoring(config, size, _texts(people, phrasings)),
         "evaluate": lambda: asked * models,

@@ -31,7 +31,7 @@ CODE = "workflow_scripts/"
 SHOWN = 3
 # Tables and plots that some config makes; other files belong to the user.
 RESULT_NAMES = re.compile(
-    r"(?:eval|sweep|retain_compare|quantize|repr|update)_results\.json|repr_results_\d+\.json"
+    r"(?:eval|sweep|retain_compare|quantize|repr|update|forecast)_results\.json|repr_results_\d+\.json"
     r"|repr_layers\.json|red_team_(?:models|judge)\.json|diversity_report\.json"
     r"|(?:forget_vs_retain|retain_gap|quantize_recovery|layerdrift_by_(?:epoch|method))\.png"
 )

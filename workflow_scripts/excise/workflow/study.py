@@ -60,6 +60,7 @@ class Study(Params):
         tables = ["eval_results", "sweep_results", "retain_compare_results"]
         tables += ["repr_layers", "repr_results", f"repr_results_{middle}"]
         tables += ["red_team_models", "diversity_report", "update_results"]
+        tables += ["forecast_results"]
         tables += ["red_team_judge"] * self.config["red_team"]["judge"]["enabled"]
         return tables + ["quantize_results"] * bool(self.config["quantization"]["precisions"])
 

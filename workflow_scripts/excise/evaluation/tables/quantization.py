@@ -17,7 +17,6 @@ from excise.evaluation.reading import people_of, read_complete, read_items
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import (
     MINIMUM_FORGOTTEN,
-    Estimate,
     changes_interval,
     difference_interval,
     recovery_interval,
@@ -37,9 +36,9 @@ QUANTIZE_NOTES = [
     "batch_noise = mean absolute change of a forget question's result when it is asked alone "
     "instead of in a batch. within_noise: |quantized - full| is at most batch_noise. Such a "
     "recovery does not count as one.",
-    "change = quantized - full, the same questions. change_beyond_oracles = change - mean change of "
-    "the oracles, paired by question: what quantization does beyond what it does to models that "
-    "never knew the answers. Intervals are over people, for these oracles.",
+    "change = quantized - full, the same questions. change_beyond_oracles = change - mean change "
+    "of the oracles, paired by question: what quantization does beyond what it does to models "
+    "that never knew the answers. Intervals are over people, for these oracles.",
     "relative_delta = ||dW|| / ||W|| of the adapter over the adapted matrices (Frobenius norm); "
     "relative_update = ||W - W_finetuned|| / ||W_base||, the unlearning update alone.",
     "codes_changed = share of the adapted weights whose code differs from that of the quantized "
@@ -88,7 +87,7 @@ def summarize_quantize(
             versions = read_precisions(quantize_dir, model, full, settings.precisions)
         found = [{"precision": "full"} | row for row in metric_rows(full, confidence)]
         for precision, items in versions.items():
-            here = [row for row in metric_rows(items, confidence)]
+            here = list(metric_rows(items, confidence))
             if items.empty:
                 notes.append(f"{model}: no records at precision {precision}; its values are null.")
             else:
@@ -126,9 +125,7 @@ def read_precisions(
     return versions
 
 
-def change_rows(
-    quantized: pd.DataFrame, full: pd.DataFrame, confidence: float
-) -> Iterator[dict]:
+def change_rows(quantized: pd.DataFrame, full: pd.DataFrame, confidence: float) -> Iterator[dict]:
     """The change by quantization, on the forget questions: set × metric."""
     for name, members in _forget_sets(quantized):
         for metric in RECOVERING:

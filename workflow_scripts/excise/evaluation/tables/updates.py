@@ -13,13 +13,13 @@ UPDATE_NOTES = [
     "W = base + adapter, f = finetuned; squared Frobenius norms are summed over the adapted "
     "matrices, of the whole model (layer null) or of one block (counted from 1, as hidden states "
     "are). fixed: computed, not sampled.",
-    "relative_delta = ||W - W_base|| / ||W_base||; relative_update = ||W - W_f|| / ||W_base||: what "
-    "unlearning changed. Of base, W - W_f is the finetuning update itself: all shares are 1.",
-    "update_in_columns, update_in_rows, update_in_both = share of ||W - W_f||^2 in the column space "
-    "of W_f - W_base, in its row space, in both. Null for finetuned, which has no update.",
-    "chance = the share of a random subspace of the same rank. chance_of_adapter = the share if the "
-    "same steps of A and B had random directions: A and B alone keep an update in the row or the "
-    "column space. Only a share above it says that unlearning undoes finetuning.",
+    "relative_delta = ||W - W_base|| / ||W_base||; relative_update = ||W - W_f|| / ||W_base||: "
+    "what unlearning changed. Of base, W - W_f is the finetuning update itself: shares are 1.",
+    "update_in_columns, update_in_rows, update_in_both = share of ||W - W_f||^2 in the column "
+    "space of W_f - W_base, in its row space, in both. Null for finetuned: it has no update.",
+    "chance = the share of a random subspace of the same rank. chance_of_adapter = the share if "
+    "the same steps of A and B had random directions: A and B alone keep an update in the row or "
+    "the column space. Only a share above it says that unlearning undoes finetuning.",
 ]
 SHARES = ("columns", "rows", "both")
 

@@ -26,9 +26,7 @@ def by_layer(matrices: Iterable[str]) -> Iterator[tuple[int | None, list[str]]]:
 def summed(parts: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
     """Sums over matrices, key by key; NaN, which JSON holds as null, stays NaN."""
     nan = float("nan")
-    return {
-        key: sum(nan if part[key] is None else part[key] for part in parts) for key in parts[0]
-    }
+    return {key: sum(nan if part[key] is None else part[key] for part in parts) for key in parts[0]}
 
 
 def fixed_row(metric: str, value: float | None, layer: int | None = None) -> dict:
