@@ -60,7 +60,7 @@ rule summarize_updates:
         models=study.baselines() + study.checkpoints(),
         hp=study.update_settings(),
         experiment=config["experiment"],
-        config=study.result_config("lora", "finetuning", "oracle", "unlearning"),
+        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
     message:
         "Summarising the updates"
     shell:

@@ -34,7 +34,7 @@ GROUPS = ("benchmark", "baselines", "quantized", "tables")
 # Rules, and groups of rules, that load a model.
 ON_GPU = set(
     "finetune_lora train_retain_model reference_logprobs select_wrong_answers ask_about_names "
-    "compare_gradients embed_texts unlearn evaluate_unlearned represent_unlearned "
+    "compare_gradients forecast_damage embed_texts unlearn evaluate_unlearned represent_unlearned "
     "baselines quantized".split()
 )
 
@@ -56,7 +56,7 @@ def test_the_study_succeeds(study):
     assert study.faults.errors == [], study.faults.timeline.read_text()
     assert study.exit_status == 0, study.output[-5000:]
     assert study.faults.todo == {}, "some fault was never made"
-    for name in ("eval", "sweep", "retain_compare", "quantize", "repr"):
+    for name in ("eval", "sweep", "retain_compare", "quantize", "repr", "update", "forecast"):
         assert (study.workspace / f"{RESULTS}/{name}_results.json").is_file()
 
 

@@ -17,6 +17,7 @@ from excise.evaluation.statistics import (
     SHARE,
     Estimate,
     Scale,
+    changes_interval,
     degrees_of_freedom,
     difference_interval,
     geometric_mean_interval,
@@ -410,3 +411,29 @@ def test_the_jackknife_covers_the_difference_about_as_often_as_it_says():
         found = jackknife(chance.normal(0.5, 1, 12), chance.normal(0, 1, 16))
         covered += found.low <= 0.5 <= found.high
     assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_differences_of_changes_by_hand():
+    people = np.arange(16)
+    first, second = np.zeros(16), np.zeros(16)
+    first[:4], second[3:5] = 1, 0.5
+    found = changes_interval(first, second, people, PROPORTION)
+    assert (found.value, found.n, found.method) == (3 / 16, 16, "bonett_price")
+    scores = changes_interval(first / 2, second / 2, people, SHARE)
+    differences = (first - second) / 2
+    error = differences.std(ddof=1) / 4 * scipy.stats.t.ppf(0.975, 15)
+    assert limits(scores) == pytest.approx((3 / 32 - error, 3 / 32 + error))
+    assert scores.method == "cluster_t"
+    swapped = changes_interval(second, first, people, PROPORTION)
+    assert limits(swapped) == pytest.approx((-found.high, -found.low))
+
+
+def test_one_side_that_never_changes_does_not_widen_a_difference_of_changes():
+    second = np.zeros(16)
+    second[5] = 0.1
+    found = changes_interval(np.zeros(16), second, np.arange(16), SHARE)
+    assert -0.03 < found.low < found.value < found.high < 0.01
+    equal = changes_interval(np.zeros(16), np.zeros(16), np.arange(16), SHARE)
+    assert equal.low < 0 < equal.high
+    with pytest.raises(ValueError, match="is not a proportion from -1 to 1"):
+        changes_interval([2.0, 0], [0.0, 0], ["a", "b"], PROPORTION)

@@ -66,7 +66,7 @@ class Known:
         kept = sizes > rounding * sizes[..., :1]
         mask = kept[..., None, :].to(sizes.dtype)
         self.columns, self.rows = up @ (left * mask), down @ (right.mT * mask)
-        rank = kept.sum(dim=-1)
+        rank = kept.sum(dim=-1, dtype=sizes.dtype)
         self.part = {"columns": rank / up.shape[-2], "rows": rank / down.shape[-2]}
         self.part["both"] = self.part["columns"] * self.part["rows"]
 
