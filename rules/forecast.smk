@@ -69,7 +69,7 @@ rule score_forecast:
         eval_dir=folder("<results>/eval"),
         models=study.level_checkpoints(),
         data=folder("<data>"),
-        hp=study.summary_settings(),
+        hp=study.score_settings(),
         experiment=config["experiment"],
         config=study.result_config("lora", "finetuning", "unlearning", "evaluation"),
     message:

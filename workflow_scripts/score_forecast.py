@@ -10,12 +10,12 @@ from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
 from excise.evaluation.tables.forecast import FORECAST_NOTES, score_forecast
-from excise.evaluation.tables.settings import SummarySettings
+from excise.evaluation.tables.settings import ScoreSettings
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read the forecast and `<eval-dir>/<model>/items.jsonl`, and write the result file."""
-    parser = summary_parser(__doc__, SummarySettings, "--eval-dir")
+    parser = summary_parser(__doc__, ScoreSettings, "--eval-dir")
     parser.add_argument("--forecast", type=Path, required=True, help="of forecast_damage")
     args = parser.parse_args(argv)
     asked = asked_questions(args.data, args.utility)

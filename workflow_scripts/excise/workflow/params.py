@@ -24,6 +24,7 @@ from excise.evaluation.sweep import EVERYTHING, Sweep
 from excise.evaluation.tables.settings import (
     DriftSettings,
     RecoverySettings,
+    ScoreSettings,
     SummarySettings,
     UpdateSettings,
 )
@@ -334,6 +335,10 @@ class Params(Models):
     def update_settings(self) -> str:
         """Which checkpoints stand for which level."""
         return as_json(from_sections(UpdateSettings, self._levels()))
+
+    def score_settings(self) -> str:
+        """How a forecast is scored, at which levels."""
+        return as_json(from_sections(ScoreSettings, self.config["evaluation"], self._levels()))
 
     def drift_settings(self, wildcards) -> str:
         """How intervals are made, and which layer a table of drift is about."""

@@ -15,7 +15,7 @@ from excise.evaluation.rank_statistics import (
 from excise.evaluation.reading import read_complete
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.tables.common import BASIC_NOTES, SETS
-from excise.evaluation.tables.settings import SummarySettings
+from excise.evaluation.tables.settings import ScoreSettings
 from excise.records import read_jsonl
 
 FORECAST_NOTES = [
@@ -40,7 +40,7 @@ def score_forecast(
     forecast: Path,
     eval_dir: Path,
     models: list[str],
-    settings: SummarySettings,
+    settings: ScoreSettings,
     asked: dict[str, Item] | None = None,
 ) -> list[dict]:
     """Rows of every model × set × predictor.

@@ -37,6 +37,13 @@ class UpdateSettings:
 
 
 @dataclass(frozen=True)
+class ScoreSettings(UpdateSettings):
+    """How a forecast is scored: `confidence` as in `SummarySettings`."""
+
+    confidence: float
+
+
+@dataclass(frozen=True)
 class DriftSettings:
     """How hidden states are summarised, at one layer or at all of them.
 
