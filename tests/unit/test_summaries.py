@@ -245,8 +245,13 @@ def quantized(folder, out):
     return summarize(summarize_quantize, folder, out, *folders, precisions=list(PRECISIONS))
 
 
-def test_quantize_results_hold_full_precision_recovery_and_update_size(study):
-    rows = quantized(study, "quantize.json")
+@pytest.fixture(scope="module")
+def quantize_rows(study):
+    return quantized(study, "quantize.json")
+
+
+def test_quantize_results_hold_full_precision_recovery_and_update_size(study, quantize_rows):
+    rows = quantize_rows
     full = one(rows, model=HEAVY, set="sf", metric="slot_accuracy", precision="full")
     int8 = one(rows, model=HEAVY, set="sf", metric="slot_accuracy", precision="int8")
     tuned = one(rows, model="finetuned", set="sf", metric="slot_accuracy", precision="full")
@@ -286,8 +291,8 @@ def frame_of_nothing() -> pd.DataFrame:
     return pd.DataFrame(columns=["id", "set"])
 
 
-def test_oracles_are_what_changes_are_compared_with(study):
-    rows = quantized(study, "quantize.json")
+def test_oracles_are_what_changes_are_compared_with(quantize_rows):
+    rows = quantize_rows
     keys = {"set": "sf", "precision": "nf4", "of": "slot_accuracy"}
     changes = rows[rows["metric"] == "change"]
     own = one(changes, model=HEAVY, **keys)["value"]
