@@ -64,6 +64,8 @@ include: "rules/evaluate.smk"
 include: "rules/quantize.smk"
 include: "rules/represent.smk"
 include: "rules/depth.smk"
+include: "rules/updates.smk"
+include: "rules/forecast.smk"
 include: "rules/summaries.smk"
 include: "rules/plots.smk"
 

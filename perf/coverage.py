@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import special, stats
 
-from excise.evaluation import harmonic, kolmogorov
+from excise.evaluation import harmonic, kolmogorov, rank_statistics
 from excise.evaluation import statistics as library
 from excise.evaluation.areas import Area, ratio_limits
 from excise.evaluation.statistics import PROPORTION, SHARE, Clustered
@@ -309,6 +309,112 @@ def utilities(generator, n_people: int, studies: int) -> Iterator[tuple[str, Cas
             yield name, (columns, people, truth)
 
 
+ORACLES = 2
+CHANGES = [  # share right before, gain and loss by quantization; the same of the oracles
+    (0.05, 0.01, 0.1, 0.05, 0.01, 0.1),
+    (0.05, 0.1, 0.1, 0.05, 0.01, 0.1),
+    (0.3, 0.3, 0.05, 0.05, 0.02, 0.2),
+    (0.3, 0.0, 0.02, 0.05, 0.0, 0.02),
+    (0.6, 0.4, 0.05, 0.1, 0.05, 0.3),
+    (0.9, 0.02, 0.1, 0.02, 0.01, 0.5),
+]
+
+
+def changes(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Change of right answers by quantization, minus the mean change of two oracles."""
+    for people, agreement in designs(n_people):
+        for case in CHANGES:
+
+            def change(share, gain, loss, people=people, agreement=agreement):
+                x = [special.ndtr(normal(generator, people, agreement, studies)) for _ in range(3)]
+                before = x[0] < share
+                return np.where(before, x[1] >= loss, x[2] < gain) * 1.0 - before
+
+            own = change(*case[:3])
+            oracles = np.mean([change(*case[3:]) for _ in range(ORACLES)], axis=0)
+            truth = [(1 - p) * gain - p * loss for p, gain, loss in (case[:3], case[3:])]
+            columns = {"first": own, "second": oracles}
+            yield f"{truth[0] - truth[1]:.2g}", (columns, people, truth[0] - truth[1])
+
+
+def score_changes(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """The same of ROUGE-L or probability: four scores, correlated before and after.
+
+    In `rare` cases most answers stay the same word by word, as with int8.
+    """
+    for people, agreement in designs(n_people):
+        for kind in ("at one end", "skewed", "extreme"):
+            for means in ((0.1, 0.2, 0.1, 0.1), (0.5, 0.6, 0.3, 0.3), (0.02, 0.1, 0.02, 0.02)):
+                made, true = [], []
+                for pair in (means[:2], *[means[2:]] * ORACLES):
+                    x = sides(generator, people, agreement, studies, 0.8)
+                    scores = [marginals(kind, mean) for mean in pair]
+                    before, after = (f(one) for (f, _), one in zip(scores, x, strict=True))
+                    made.append(after - before)
+                    true.append(scores[1][1] - scores[0][1])
+                columns = {"first": made[0], "second": np.mean(made[1:], axis=0)}
+                yield f"{means} {kind}", (columns, people, true[0] - np.mean(true[1:]))
+        for rate in (0.03, 0.1, 0.3):
+            made = []
+            for _ in range(1 + ORACLES):
+                changed = special.ndtr(normal(generator, people, agreement, studies)) < rate
+                size = generator.uniform(-1, 1, changed.shape) + 0.3
+                made.append(np.clip(size, -1, 1) * changed)
+            columns = {"first": made[0], "second": np.mean(made[1:], axis=0)}
+            yield f"rare {rate:g}", (columns, people, 0.0)
+
+
+FACTS = 16  # retain facts of a person
+TIES = [(0, 0), (0.3, 0.3), (0.7, 0.7), (0, 0.5)]  # correlation of people, of their own facts
+
+
+def two_scores(generator, people, agreement, ties, studies) -> tuple[np.ndarray, np.ndarray]:
+    """Predictor and damage of every fact: normal, correlated between and within people."""
+    found = []
+    for rows, together in ((people.max() + 1, ties[0]), (len(people), ties[1])):
+        one, other = generator.standard_normal((2, rows, studies))
+        found.append((one, together * one + np.sqrt(1 - together**2) * other))
+    (one, other), (own, another) = found
+    between, within = np.sqrt(agreement), np.sqrt(1 - agreement)
+    return between * one[people] + within * own, between * other[people] + within * another
+
+
+def forecasts(generator, n_people: int, studies: int) -> Iterator[tuple]:
+    """Cases of a forecast: people, columns and the correlation of the two columns."""
+    people = np.repeat(np.arange(n_people), FACTS)
+    for agreement in AGREEMENT:
+        for ties in TIES if agreement else TIES[:3]:
+            columns = two_scores(generator, people, agreement, ties, studies)
+            yield people, columns, agreement * ties[0] + (1 - agreement) * ties[1], ties
+
+
+def ranks(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Spearman's correlation of two normal numbers: 6/π · arcsin(r/2)."""
+    for people, (x, y), r, _ in forecasts(generator, n_people, studies):
+        truth = 6 / np.pi * np.arcsin(r / 2)
+        yield f"{r:.2g}", ({"first": x, "second": y}, people, truth)
+
+
+def ranks_within(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """The mean of each person's Spearman correlation; the truth is that of many people."""
+    for people, (x, y), _, ties in forecasts(generator, n_people, studies):
+        many = two_scores(np.random.default_rng(0), np.zeros(FACTS, int), 0, ties, 100_000)
+        centred = [stats.rankdata(one, axis=0) - (FACTS + 1) / 2 for one in many]
+        truth = (centred[0] * centred[1]).sum(axis=0) / (centred[0] ** 2).sum(axis=0)
+        yield f"{ties[1]:.2g}", ({"first": x, "second": y}, people, float(truth.mean()))
+
+
+def losses(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """AUC of a predictor for the facts with the largest damage; 5, 20 or 50 % are lost."""
+    for people, (x, y), r, _ in forecasts(generator, n_people, studies):
+        for share in (0.05, 0.2, 0.5):
+            one, other = np.random.default_rng(0).standard_normal((2, 1_000_000))
+            many = r * one + np.sqrt(1 - r * r) * other > stats.norm.ppf(1 - share)
+            lost = (y > stats.norm.ppf(1 - share)) * 1.0
+            columns = {"scores": x, "positive": lost}
+            yield f"{share:g} lost", (columns, people, rank_statistics.auc(one, many))
+
+
 # Methods that the library does not use.
 
 
@@ -415,6 +521,28 @@ def of_gap(first: Clustered, second: Clustered, gap: Clustered, winner: str) -> 
     }
     found[LIBRARY + winner] = found.pop(winner)
     return found
+
+
+def of_changes(first: np.ndarray, second: np.ndarray, people: np.ndarray) -> Methods:
+    """All methods for differences of changes."""
+    one, two, difference = (Clustered(x, people) for x in (first, second, first - second))
+    between = library.Scale("difference", -1, 1)
+    return of_means(difference) | {
+        "bonett_price": library.bonett_price(difference),
+        "bonett_price, twice": library.bonett_price(difference, 2),
+        "cluster_t_mover": library.cluster_t_mover(one, two, difference, between),
+    }
+
+
+def of_ranks(columns: dict, people: np.ndarray, function: Callable) -> Methods:
+    """The method of the library, for studies in which it gives limits."""
+    found = [
+        function(*one, people) for one in zip(*(side.T for side in columns.values()), strict=True)
+    ]
+    limits = [(one.low, one.high) for one in found if one.low is not None]
+    if len(limits) < 10:
+        return {}
+    return {LIBRARY + function.__name__: tuple(np.array(limits).T)}
 
 
 def of_recovery(columns: dict, people: np.ndarray) -> Methods:
@@ -572,6 +700,13 @@ def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
         return of_distributions(columns, people), (0, 1)
     if kind == "utility":
         return of_utilities(columns, people), (0, 1)
+    if kind in ("changes", "score_changes"):
+        found = of_changes(columns["first"], columns["second"], people)
+        winner = "bonett_price" if kind == "changes" else "cluster-t"
+        found[LIBRARY + winner] = found.pop(winner)
+        return found, (-2, 2)
+    if kind in RANKS:
+        return of_ranks(columns, people, RANKS[kind]), (-1, 1)
     if kind == "recovery":
         return of_recovery(columns, people), (-np.inf, np.inf)
     data = Clustered(columns["values"], people)
@@ -590,6 +725,11 @@ def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
     return found, (-np.inf, np.inf)
 
 
+RANKS = {
+    "rank": rank_statistics.rank_correlation_interval,
+    "rank_within": rank_statistics.rank_correlation_within,
+    "lost": rank_statistics.auc_interval,
+}
 KINDS = {
     "proportion": proportions,
     "share": shares,
@@ -604,6 +744,11 @@ KINDS = {
     "leak": leaks,
     "distribution": distributions,
     "utility": utilities,
+    "changes": changes,
+    "score_changes": score_changes,
+    "rank": ranks,
+    "rank_within": ranks_within,
+    "lost": losses,
 }
 
 

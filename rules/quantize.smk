@@ -6,10 +6,14 @@ Makes: <results>/quantize/{model}/{precision}.jsonl, {precision}.parquet and wei
 
 
 rule quantize:
-    """Merge a model, quantize it once per precision, and evaluate it."""
+    """Merge a model, quantize it once per precision, and evaluate it.
+
+    The finetuned adapter is read too: its codes are compared with those of the model.
+    """
     input:
         study.base_files(),
         study.adapters,
+        study.finetuned_beside,
         collect("<data>/{name}.jsonl", name=DATA_FILES),
         script="workflow_scripts/quantize.py",
         lib=library_of("quantize"),
@@ -26,7 +30,7 @@ rule quantize:
     benchmark:
         "<benchmarks>/quantize/{model}.jsonl"
     wildcard_constraints:
-        model="finetuned|unlearn/.+",
+        model=r"finetuned|oracle/seed_\d+|unlearn/.+",
     conda:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]

@@ -2,6 +2,8 @@
 
 Each model is merged in fp32, quantized once per precision and evaluated. If bitsandbytes does not
 support a precision for this model, its files are empty, and weights.json gives the reason.
+weights.json also compares the quantized weights with those of the finetuned model. An oracle is
+asked only the forget questions: its own change is what theirs are compared with.
 """
 
 import argparse
@@ -10,10 +12,12 @@ from pathlib import Path
 
 import torch
 
+from excise.attacks.code_changes import code_changes
 from excise.attacks.quantization import QuantizationUnsupported, mean_changes, quantize_model
 from excise.benchmark.items import Item, load_items
 from excise.errors import run
 from excise.evaluation.measure import Evaluator
+from excise.evaluation.quantized_sets import quantized_sets
 from excise.evaluation.settings import QuantizationSettings
 from excise.evaluation.tokens import write_tokens
 from excise.modeling.adapters import delta_norms, load_merged
@@ -21,7 +25,6 @@ from excise.modeling.base import load_tokenizer, pick_device, set_determinism
 from excise.records import write_json, write_jsonl
 from excise.settings import json_of
 
-SETS = ("sf", "forget_paraphrased", "correlated", "other", "utility")
 BATCH_NOISE_SAMPLE = 32
 """Number of forget questions that are evaluated again, each in its own batch."""
 
@@ -42,13 +45,16 @@ def main(argv: list[str] | None = None) -> None:
 
     set_determinism(threads=args.hp.threads)
     device = pick_device(args.hp.gpu)
-    items = load_items(args.data, args.utility, SETS)
     tokenizer = load_tokenizer(args.base)
-    evaluator = evaluator_of(tokenizer, items, args.hp)
     for name in args.models:
+        items = load_items(args.data, args.utility, quantized_sets(name))
+        evaluator = evaluator_of(tokenizer, items, args.hp)
         adapter = None if name == "base" else args.models_dir / name
         out = args.out_dir / name
         weights = delta_norms(args.base, adapter)
+        if name not in ("base", "finetuned"):
+            finetuned = args.models_dir / "finetuned"
+            weights |= code_changes(args.base, finetuned, adapter, args.precisions, device)
         weights |= {"quantization_error": {}, "batch_noise": {}}
         weights |= {"quantized_share": {}, "not_quantized": []}
         for precision in args.precisions:

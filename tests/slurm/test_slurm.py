@@ -34,7 +34,8 @@ GROUPS = ("benchmark", "baselines", "quantized", "tables")
 # Rules, and groups of rules, that load a model.
 ON_GPU = set(
     "finetune_lora train_retain_model reference_logprobs select_wrong_answers ask_about_names "
-    "compare_gradients embed_texts unlearn evaluate_unlearned represent_unlearned depth "
+    "compare_gradients forecast_damage embed_texts unlearn evaluate_unlearned represent_unlearned "
+    "depth "
     "baselines quantized".split()
 )
 
@@ -57,7 +58,7 @@ def test_the_study_succeeds(study):
     assert study.exit_status == 0, study.output[-5000:]
     assert study.faults.todo == {}, "some fault was never made"
     names = ("distance", "eval", "sweep", "retain_compare", "comparison", "quantize", "repr")
-    for name in names:
+    for name in (*names, "depth", "update", "forecast"):
         assert (study.workspace / f"{RESULTS}/{name}_results.json").is_file()
 
 

@@ -218,6 +218,28 @@ def test_an_int8_token_does_not_depend_on_its_neighbours():
     assert (theirs_batched - theirs_alone).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_quantized_model_gives_a_question_the_same_whatever_is_asked_beside_it(precision):
+    """Neighbours with outliers change the columns of bitsandbytes' own int8 layers."""
+    model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
+    with torch.no_grad():  # a word whose states have outliers
+        model.get_input_embeddings().weight[IDS[1, 0]] *= 40
+    quantize_model(model, precision)
+    outlier = tokenizer.decode([IDS[1, 0]])
+    asked = ["Who is Ada?", "Where is Bo?"]
+    answers = [["Ada is a pilot.", "Bo"], ["At home."]]
+    loud = [outlier * 5, f"{outlier} or {outlier}?"]
+    alone = [
+        score_answers(model, tokenizer, [q], [a], 1)[0] for q, a in zip(asked, answers, strict=True)
+    ]
+    for beside in (["Why?", "Which of the two?"], loud):
+        questions, options = [*asked, *beside], [*answers, ["So."], ["Both."]]
+        together = score_answers(model, tokenizer, questions, options, 4)
+        for one, other in zip(alone, together, strict=False):
+            for a, b in zip(one, other, strict=True):
+                assert b.logprob == pytest.approx(a.logprob, abs=2e-4)
+
+
 def test_the_outliers_of_a_token_are_computed_by_hand():
     holder = torch.nn.ModuleDict({"layer": torch.nn.Linear(64, 32)})
     quantize_model(holder, "int8")

@@ -16,6 +16,7 @@ from excise.evaluation.statistics import (
     RATIO,
     SHARE,
     Estimate,
+    changes_interval,
     degrees_of_freedom,
     difference_interval,
     geometric_mean_interval,
@@ -363,3 +364,29 @@ def test_equal_values_are_constant_whatever_rounding_leaves(value):
     assert mean_interval(values, people, statistics.COSINE).high > 0.1
     data = statistics.Clustered((values * (1 + 1e-6 * np.arange(61) / 61))[:, None], people)
     assert not data.constant.any()
+
+
+def test_differences_of_changes_by_hand():
+    people = np.arange(16)
+    first, second = np.zeros(16), np.zeros(16)
+    first[:4], second[3:5] = 1, 0.5
+    found = changes_interval(first, second, people, PROPORTION)
+    assert (found.value, found.n, found.method) == (3 / 16, 16, "bonett_price")
+    scores = changes_interval(first / 2, second / 2, people, SHARE)
+    differences = (first - second) / 2
+    error = differences.std(ddof=1) / 4 * scipy.stats.t.ppf(0.975, 15)
+    assert limits(scores) == pytest.approx((3 / 32 - error, 3 / 32 + error))
+    assert scores.method == "cluster_t"
+    swapped = changes_interval(second, first, people, PROPORTION)
+    assert limits(swapped) == pytest.approx((-found.high, -found.low))
+
+
+def test_one_side_that_never_changes_does_not_widen_a_difference_of_changes():
+    second = np.zeros(16)
+    second[5] = 0.1
+    found = changes_interval(np.zeros(16), second, np.arange(16), SHARE)
+    assert -0.03 < found.low < found.value < found.high < 0.01
+    equal = changes_interval(np.zeros(16), np.zeros(16), np.arange(16), SHARE)
+    assert equal.low < 0 < equal.high
+    with pytest.raises(ValueError, match="is not a proportion from -1 to 1"):
+        changes_interval([2.0, 0], [0.0, 0], ["a", "b"], PROPORTION)

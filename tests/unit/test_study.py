@@ -45,7 +45,13 @@ def test_names_of_models(small):
     ]
     levels = ["unlearn/ga/lr0.1/epoch_1", "unlearn/ga/lr0.2/epoch_3"]
     assert small.level_checkpoints() == levels
-    assert small.quantized_models() == ["finetuned", *levels]
+    assert small.quantized_models() == ["finetuned", "oracle/seed_0", "oracle/seed_7", *levels]
+
+
+def test_every_quantized_model_is_compared_with_finetuned(small):
+    assert small.finetuned_beside(wildcards(model="finetuned")) == []
+    expected = small.adapter_of("finetuned")
+    assert small.finetuned_beside(wildcards(model="oracle/seed_0")) == expected
 
 
 def test_files_of_models(small):

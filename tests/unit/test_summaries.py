@@ -22,7 +22,11 @@ from excise.evaluation.reading import read_items
 from excise.evaluation.results import read_rows
 from excise.evaluation.tables.drift import Floor, floor_columns
 from excise.evaluation.tables.evaluation import metric_rows
-from excise.evaluation.tables.quantization import _is_within
+from excise.evaluation.tables.quantization import (
+    _is_within,
+    beyond_oracle_rows,
+    change_rows,
+)
 from excise.evaluation.tables.retain_gap import gap_rows, partner_pairs
 from excise.evaluation.tokens import write_tokens
 from excise.records import read_json, write_json, write_jsonl
@@ -244,8 +248,13 @@ def quantized(folder, out):
     return summarize(summarize_quantize, folder, out, *folders, precisions=list(PRECISIONS))
 
 
-def test_quantize_results_hold_full_precision_recovery_and_update_size(study):
-    rows = quantized(study, "quantize.json")
+@pytest.fixture(scope="module")
+def quantize_rows(study):
+    return quantized(study, "quantize.json")
+
+
+def test_quantize_results_hold_full_precision_recovery_and_update_size(study, quantize_rows):
+    rows = quantize_rows
     full = one(rows, model=HEAVY, set="sf", metric="slot_accuracy", precision="full")
     int8 = one(rows, model=HEAVY, set="sf", metric="slot_accuracy", precision="int8")
     tuned = one(rows, model="finetuned", set="sf", metric="slot_accuracy", precision="full")
@@ -258,6 +267,56 @@ def test_quantize_results_hold_full_precision_recovery_and_update_size(study):
     notes = json.loads((study / "quantize.json").read_text())["notes"]
     assert notes.count("adapted_share: without 4 % of it.") == 1
     assert set(rows[rows["metric"] == "recovery"]["model"]) == {HEAVY, LIGHT}
+
+
+def test_changes_beyond_those_of_the_oracles_by_hand():
+    def answers(*matches: int) -> pd.DataFrame:
+        return frame(*(record(f"{name}.city", slot_match=match)
+                       for name, match in zip("abcd", matches, strict=True)))  # fmt: skip
+
+    full, quantized = answers(0, 0, 1, 0), answers(1, 1, 1, 0)
+    oracles = [
+        (answers(1, 0, 0, 0), answers(0, 0, 0, 0)),
+        (answers(0, 0, 0, 0), answers(0, 0, 0, 1)),
+    ]
+    (change,) = (row for row in change_rows(quantized, full, 0.95) if row["of"] == "slot_accuracy")
+    assert (change["value"], change["n"], change["interval"]) == (0.5, 4, "bonett_price")
+    rows = {row["of"]: row for row in beyond_oracle_rows(quantized, full, oracles, 0.95)}
+    # Changes by question 1, 1, 0, 0; means of the two oracles .5, 0, 0, -.5.
+    assert rows["slot_accuracy"]["value"] == 0.5
+    assert rows["slot_accuracy"]["interval"] == "bonett_price"
+    assert rows["probability"]["value"] == 0
+    assert list(beyond_oracle_rows(quantized, full, [], 0.95)) == []
+    assert list(beyond_oracle_rows(quantized, full, [(frame_of_nothing(), full)], 0.95)) == []
+
+
+def frame_of_nothing() -> pd.DataFrame:
+    return pd.DataFrame(columns=["id", "set"])
+
+
+def test_oracles_are_what_changes_are_compared_with(quantize_rows):
+    rows = quantize_rows
+    keys = {"set": "sf", "precision": "nf4", "of": "slot_accuracy"}
+    changes = rows[rows["metric"] == "change"]
+    own = one(changes, model=HEAVY, **keys)["value"]
+    oracles = [one(changes, model=name, **keys)["value"] for name in BASELINES[2:]]
+    beyond = rows[rows["metric"] == "change_beyond_oracles"]
+    assert set(beyond["model"]) == {HEAVY, LIGHT}
+    expected = own - sum(oracles) / 2
+    assert one(beyond, model=HEAVY, **keys)["value"] == pytest.approx(expected)
+
+
+def test_what_rounding_leaves_of_an_update_is_in_the_table(tmp_path):
+    write_study(tmp_path, people=3, models=MODELS)
+    path = tmp_path / "quantize" / HEAVY / "weights.json"
+    sums = {"codes": 2, "values": 8, "rounded": 16.0, "product": 4.0}
+    update = {"h.0.a": {"weights": 10, "update": 4.0, "base": 100.0}}
+    changes = {precision: {"h.0.a": sums} for precision in PRECISIONS}
+    write_json(path, read_json(path) | {"update": update, "code_changes": changes})
+    rows = quantized(tmp_path, "quantize.json")
+    codes = rows[rows["metric"] == "codes_changed"]
+    assert (codes["model"] == HEAVY).all() and (codes["value"] == 0.2).all()
+    assert set(codes["layer"].dropna()) == {1} and (codes["interval"] == "fixed").all()
 
 
 def test_a_recovery_within_the_noise_of_batches_is_marked(tmp_path):

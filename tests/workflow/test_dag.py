@@ -30,7 +30,10 @@ TABLES = {
     "Summarising hidden states: repr_results",
     "Summarising hidden states: repr_results_1",
     "Summarising the depth of erasure",
+    "Summarising the updates",
+    "Scoring the forecast",
 }
+UPDATES = {"Measuring the updates"}  # of all models in one job, which runs none of them
 GATES = "Checking the gates of base and oracles"
 DIVERSITY = "Measuring diversity"
 EXPORT = "Exporting the dataset"
@@ -63,6 +66,7 @@ BEHIND_UNLEARNING = (
     | trajectory(NPO)
     | quantized(f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2")
     | patched(f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2")
+    | UPDATES
     | TABLES
     | PLOTS
 )
@@ -70,7 +74,7 @@ BEHIND_UNLEARNING = (
 
 def test_a_run_makes_every_result(smoke):
     names = ("distance", "eval", "sweep", "retain_compare", "comparison", "quantize", "repr")
-    for name in (*names, "depth"):
+    for name in (*names, "depth", "update", "forecast"):
         rows = json.loads((smoke / f"{RESULTS}/{name}_results.json").read_text())["rows"]
         assert rows, name
     assert (smoke / f"{RESULTS}/repr_results_1.json").is_file()
@@ -147,12 +151,12 @@ EVALUATING = {
     f"Evaluating {name}"
     for name in ("base", "finetuned", "oracle/seed_0", "oracle/seed_1", GA, NPO)
 }
-QUANTIZING = {"Quantizing finetuned"} | quantized(
-    f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2"
-)
+QUANTIZING = {f"Quantizing {name}" for name in ("finetuned", "oracle/seed_0", "oracle/seed_1")}
+QUANTIZING |= quantized(f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2")
 ASKING = {"Selecting the wrong answers", GATES, EXPORT} | EVALUATING | QUANTIZING
-# Tables and plots that hold no answer of a model, but hidden states, are left out.
-OF_ANSWERS = {one for one in TABLES if "hidden states" not in one and "depth" not in one} | {
+# Tables and plots that hold no answer of a model, but hidden states or weights, are left out.
+UNANSWERED = ("hidden states", "depth", "updates")
+OF_ANSWERS = {one for one in TABLES if not any(word in one for word in UNANSWERED)} | {
     plot for plot in PLOTS if "layerdrift" not in plot and "depth" not in plot
 }
 
@@ -204,7 +208,7 @@ def test_adding_one_beta_runs_one_trajectory_and_its_evaluation(smoke):
     with smoke.edited("experiments/smoke.yaml", "beta: [0.1]", "beta: [0.1, 0.5]"):
         planned = smoke.plan("all")
     # Some tables keep their rows, but every header tells the whole grid.
-    assert planned == trajectory("npo/lr0.0002_beta0.5") | TABLES | PLOTS
+    assert planned == trajectory("npo/lr0.0002_beta0.5") | UPDATES | TABLES | PLOTS
 
 
 def test_changing_the_epochs_of_a_trajectory_leaves_the_others_alone(smoke):
@@ -212,7 +216,7 @@ def test_changing_the_epochs_of_a_trajectory_leaves_the_others_alone(smoke):
     with smoke.edited("experiments/smoke.yaml", old, new):
         planned = smoke.plan("all")
     again = trajectory(NPO) | quantized(f"{NPO}/epoch_1", f"{NPO}/epoch_2")
-    assert planned == again | TABLES | PLOTS
+    assert planned == again | UPDATES | TABLES | PLOTS
 
 
 @pytest.mark.parametrize("left", [1, 2])
@@ -222,7 +226,7 @@ def test_an_epoch_that_is_left_out_makes_no_model_work(smoke, left):
     text = (smoke / "experiments/smoke.yaml").read_text()
     shorter = text.replace(old, new).replace(f"{NPO}/epoch_{3 - left}", f"{GA}/epoch_1")
     (smoke / "experiments/shorter.yaml").write_text(shorter)
-    assert smoke.plan("all", config="experiments/shorter.yaml") == TABLES | PLOTS
+    assert smoke.plan("all", config="experiments/shorter.yaml") == UPDATES | TABLES | PLOTS
     output = smoke.run("--dry-run", "all", config="experiments/shorter.yaml")
     assert "today's config" not in output
 
@@ -274,6 +278,7 @@ def test_another_seed_of_the_data_reruns_everything(smoke):
 def test_results_are_targets_by_name(smoke):
     names = "eval_results sweep_results quantize_results repr_results repr_results_3".split()
     names += ["retain_compare_results", "comparison_results", "distance_results"]
+    names += ["update_results", "forecast_results"]
     targets = [f"results/{name}.json" for name in names]
     targets += [f"results/layerdrift_by_{name}.png" for name in ("epoch", "method")]
     planned = smoke.plan(*targets, config=None)

@@ -107,9 +107,9 @@ def quantize_model(
     layers = 0
     for matrix in replaced:
         new_layers = []
-        for name, weight, bias in _linear_maps(matrix):
+        for name, weight, bias in linear_maps(matrix):
             weight = weight.cpu()  # bitsandbytes quantizes weights when it moves them to the device
-            quantized = _quantized_layer(name, weight, bias, precision, device)
+            quantized = quantized_layer(name, weight, bias, precision, device)
             dequantized = dequantized_weight(quantized).cpu()
             if torch.equal(dequantized, weight) and weight.any():
                 raise RuntimeError(f"{name}: quantization to {precision} changed nothing")
@@ -141,7 +141,7 @@ def _dense(quantized: torch.nn.Module, weight: torch.Tensor) -> torch.nn.Module 
     return dense_layer(quantized, weight, int8)
 
 
-def _linear_maps(matrix: Matrix) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
+def linear_maps(matrix: Matrix) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
     """Name, weight (outputs, inputs) and bias (outputs) of a layer, or of each expert."""
     if matrix.kind == "linear":
         yield matrix.layer, _weight(matrix.owner), matrix.owner.bias
@@ -203,7 +203,7 @@ def _weight(layer: torch.nn.Module) -> torch.Tensor:
     return weight.T.contiguous() if isinstance(layer, Conv1D) else weight
 
 
-def _quantized_layer(
+def quantized_layer(
     name: str,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
@@ -281,6 +281,20 @@ def dequantized_weight(layer: torch.nn.Module) -> torch.Tensor:
         codes, scales = _int8_weight(layer)
         return codes.float() * (scales.float()[:, None] / 127)
     return bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+
+
+def weight_codes(layer: torch.nn.Module) -> torch.Tensor:
+    """The codes of a quantized layer that has not computed yet, as numbers: (outputs, inputs).
+
+    int8: the codes themselves. nf4 and fp4: the value from −1 to 1 that a code stands for before
+    its block's scale. So the two zeros of fp4, +0 and −0, are one code.
+    """
+    bnb = load_bitsandbytes()
+    if isinstance(layer, bnb.nn.Linear8bitLt):
+        return _int8_weight(layer)[0]
+    packed, state = layer.weight.data.flatten(), layer.weight.quant_state
+    indices = torch.stack([packed >> 4, packed & 15], dim=1).flatten()
+    return state.code.to(packed.device)[indices.long()].reshape(state.shape)
 
 
 def _int8_weight(layer: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

@@ -45,6 +45,14 @@ class DepthSettings(Float32Settings):
 
 
 @dataclass(frozen=True)
+class ForecastSettings(Float32Settings):
+    """How gradients and hidden states of facts are read before unlearning, in fp32."""
+
+    batch_size: int
+    middle_layer: int
+
+
+@dataclass(frozen=True)
 class EmbeddingSettings(MachineSettings):
     """How the texts of a dataset are read for the diversity report."""
 

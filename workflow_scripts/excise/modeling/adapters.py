@@ -7,7 +7,7 @@ The same weights give the same bytes. A fault in its folder raises one `InputErr
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from excise.modeling.matrices import (
     weight_matrices,
 )
 from excise.modeling.settings import LoraSettings
+from excise.modeling.updates import Factors, energy
 from excise.records import read_json, write_json
 
 if TYPE_CHECKING:  # peft and transformers take seconds to import: functions do it when called
@@ -226,6 +227,28 @@ def _base_weight(layer: torch.nn.Module) -> torch.nn.Parameter:
 def adapted_parameters(model: "PeftModel") -> set[int]:
     """Python ids of the base model's parameters that the adapter changes."""
     return {id(parameter) for _, parameter in _lora_layers(model)}
+
+
+def merged_matrices(model: "PeftModel") -> Iterator[tuple[Matrix, torch.Tensor]]:
+    """Merge the adapter into one matrix after the other: W + scale·B·A.
+
+    Only the matrix that is being looked at is merged; then it is restored, bit by bit.
+
+    Args:
+        model: a peft model in fp32.
+
+    Yields:
+        The merged matrix, in its place in the model, and a copy of its base weights.
+    """
+    matrices = {id(matrix.parameter): matrix for matrix in weight_matrices(model)}
+    for layer, parameter in _lora_layers(model):
+        before = parameter.detach().clone()
+        with torch.no_grad():
+            layer.merge()
+        yield matrices[id(parameter)], before
+        with torch.no_grad():
+            parameter.copy_(before)
+        layer.merged_adapters.clear()
 
 
 def adapted_share(model: "PeftModel") -> Share:
@@ -546,9 +569,8 @@ def adapter_norms(model: "PeftModel") -> dict[str, float]:
 
 def _delta_squared(layer: torch.nn.Module, parameter: torch.nn.Parameter) -> float:
     """‖ΔW‖² of one adapted parameter."""
-    from peft.tuners.lora.layer import ParamWrapper
-
-    if getattr(layer, "lora_variant", None) or "default" not in layer.lora_A:
+    factors = _factors(layer)
+    if factors is None:
         before = parameter.detach().clone()  # DoRA, embeddings: measure the change by merging
         layer.merge()
         squared = (parameter.detach().double() - before.double()).square().sum().item()
@@ -556,14 +578,45 @@ def _delta_squared(layer: torch.nn.Module, parameter: torch.nn.Parameter) -> flo
             parameter.copy_(before)
         layer.merged_adapters.clear()
         return squared
+    # r × r matrices instead of out × in
+    return energy(factors.up, factors.down).sum().item()
+
+
+def _factors(layer: torch.nn.Module) -> Factors | None:
+    """A and B of a LoRA layer; None if its update is not their product (DoRA, embeddings)."""
+    from peft.tuners.lora.layer import ParamWrapper
+
+    if getattr(layer, "lora_variant", None) or "default" not in layer.lora_A:
+        return None
     if isinstance(layer, ParamWrapper):
         a, b, scaling = lora_factors(layer, "default")
     else:
         a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
         scaling = layer.scaling["default"]
-    a, b = a.detach().double(), b.detach().double()  # (…, r, in), (…, out, r)
-    # ‖BA‖² = tr(BᵀB · AAᵀ): r × r matrices instead of out × in
-    return scaling**2 * ((b.mT @ b) * (a @ a.mT)).sum().item()
+    return Factors(scaling * b.detach().double(), a.detach().double())
+
+
+def update_factors(model: "PeftModel", folder: str | Path) -> dict[str, Factors]:
+    """The factors of every adapted matrix of a loaded peft model, by the matrix's name.
+
+    Args:
+        model: the model.
+        folder: the adapter's folder, for the message.
+
+    Raises:
+        InputError: the update of a matrix is not the product of two factors (DoRA).
+    """
+    names = {id(matrix.parameter): matrix.name for matrix in weight_matrices(model)}
+    found = {}
+    for layer, parameter in _lora_layers(model):
+        factors = _factors(layer)
+        if factors is None:
+            raise InputError(
+                f"{Path(folder) / ADAPTER_CONFIG}: the update of {names[id(parameter)]} is no "
+                "product of two factors; allowed are plain LoRA adapters"
+            )
+        found[names[id(parameter)]] = factors
+    return found
 
 
 def _norms(delta_squared: float, weights: list[torch.Tensor]) -> dict[str, float]:

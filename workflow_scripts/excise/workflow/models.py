@@ -91,6 +91,10 @@ class Models:
         """Adapter files of all oracles."""
         return [path for oracle in self.oracles() for path in self.adapter_of(oracle)]
 
+    def finetuned_beside(self, wildcards) -> list[str]:
+        """Adapter files of the finetuned model, unless they are the model's own."""
+        return [] if wildcards.model == "finetuned" else self.adapter_of("finetuned")
+
     def reference(self, wildcards) -> str | list[str]:
         """Log-probabilities of the finetuned model, for the methods that read them."""
         needs = needs_of(self.trajectories[wildcards.trajectory])
@@ -123,7 +127,7 @@ class Models:
 
     def quantized_models(self) -> list[str]:
         """The models that go through the quantization stress test."""
-        return ["finetuned", *self.level_checkpoints()]
+        return ["finetuned", *self.oracles(), *self.level_checkpoints()]
 
     def checkpoints(self) -> list[str]:
         """All unlearned models."""

@@ -17,6 +17,7 @@ from excise.evaluation.settings import (
     DepthSettings,
     EmbeddingSettings,
     EvaluationSettings,
+    ForecastSettings,
     ProbingSettings,
     QuantizationSettings,
     RepresentationSettings,
@@ -26,7 +27,9 @@ from excise.evaluation.tables.settings import (
     DepthTableSettings,
     DriftSettings,
     RecoverySettings,
+    ScoreSettings,
     SummarySettings,
+    UpdateSettings,
 )
 from excise.generation.settings import (
     BudgetSettings,
@@ -40,7 +43,12 @@ from excise.generation.settings import (
     TwinSettings,
     WritingLimits,
 )
-from excise.modeling.settings import Float32Settings, ModelCheckSettings, ModelSettings
+from excise.modeling.settings import (
+    Float32Settings,
+    MachineSettings,
+    ModelCheckSettings,
+    ModelSettings,
+)
 from excise.plots.settings import PlotSettings
 from excise.red_team.settings import GateSettings, JudgeSettings, SelectionSettings
 from excise.settings import as_dict, from_sections
@@ -294,6 +302,15 @@ class Params(Models):
         """How the gradients of facts are read."""
         return as_json(from_sections(Float32Settings, self._model()))
 
+    def forecast_settings(self) -> str:
+        """How gradients and hidden states of facts are read before unlearning."""
+        sections = self._model(), self.config["evaluation"], self.config["representations"]
+        return as_json(from_sections(ForecastSettings, *sections))
+
+    def machine_settings(self) -> str:
+        """On what a program computes that runs no model."""
+        return as_json(from_sections(MachineSettings, self.config["resources"]))
+
     def embedding_settings(self) -> str:
         """How texts are read."""
         sections = self._model(), self.config["evaluation"]
@@ -326,6 +343,14 @@ class Params(Models):
     def recovery_settings(self) -> str:
         """The same for the quantized models, and their precisions."""
         return as_json(self._summary(RecoverySettings, self._levels(), self.config["quantization"]))
+
+    def update_settings(self) -> str:
+        """Which checkpoints stand for which level."""
+        return as_json(from_sections(UpdateSettings, self._levels()))
+
+    def score_settings(self) -> str:
+        """How a forecast is scored, at which levels."""
+        return as_json(from_sections(ScoreSettings, self.config["evaluation"], self._levels()))
 
     def drift_settings(self, wildcards) -> str:
         """How intervals are made, and which layer a table of drift is about."""

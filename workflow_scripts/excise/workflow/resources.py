@@ -41,6 +41,7 @@ COPIES = {
     "quantize": (4, 2.5),  # merged in fp32, and the base to measure the change
     "represent": (4, 2.5),  # the base weights stay beside the merged ones
     "depth": (4, 2.5),  # likewise
+    "updates": (4, 1.5),  # the base, and the adapters' matrices in fp64
     "evaluate": (None, 2.5),  # likewise, in fp32
     "train": (None, 2.0),
     "gradients": (4, 2.5),  # in fp32, and a gradient for each fact of a person
@@ -48,6 +49,7 @@ COPIES = {
 STAGES = (
     *("finetune_lora", "train_retain_model", "reference_logprobs", "unlearn"),
     *("select_wrong_answers", "ask_about_names", "compare_gradients", "embed_texts"),
+    "forecast_damage",
     *("evaluate", "quantize", "represent", "depth"),
 )
 # Parameters of an adapter, relative to the model: rank 64 on all matrices of a model of 1.5e9. A
@@ -151,6 +153,11 @@ def estimated_minutes(
         ),
         "compare_gradients": lambda: (  # one fact at a time, forward and backward
             _training(config, size, facts) * SLOWDOWN_FP32 + facts * 3 * LAUNCH_SECONDS
+        ),
+        "forecast_damage": lambda: (  # likewise, and the hidden states of each
+            _training(config, size, facts) * SLOWDOWN_FP32
+            + _scoring(config, size, facts) * SLOWDOWN_FP32
+            + facts * 3 * LAUNCH_SECONDS
         ),
         "embed_texts": lambda: _scoring(config, size, _texts(people, phrasings)),
         "evaluate": lambda: asked * models,

@@ -68,7 +68,8 @@ class Study(Params):
         tables += ["comparison_results"]
         tables += ["repr_layers", "repr_results", f"repr_results_{middle}"]
         tables += ["depth_results"] * bool(self.depth_models())
-        tables += ["red_team_models", "diversity_report"]
+        tables += ["red_team_models", "diversity_report", "update_results"]
+        tables += ["forecast_results"]
         tables += ["red_team_judge"] * self.config["red_team"]["judge"]["enabled"]
         return tables + ["quantize_results"] * bool(self.config["quantization"]["precisions"])
 

@@ -7,18 +7,25 @@ import numpy as np
 import pandas as pd
 
 from excise.benchmark.completeness import check_ids
-from excise.benchmark.items import GENERATED_SETS, HOLDOUT_SET, Item
+from excise.benchmark.items import Item
 from excise.errors import InputError
 from excise.evaluation.metrics.likelihood import probability
 from excise.evaluation.metrics.rouge import rouge_l_recall
 from excise.evaluation.metrics.slot import slot_accuracy
+from excise.evaluation.quantized_sets import FORGET_SETS, quantized_sets
 from excise.evaluation.reading import people_of, read_complete, read_items
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
-from excise.evaluation.statistics import MINIMUM_FORGOTTEN, Estimate, recovery_interval
+from excise.evaluation.statistics import (
+    MINIMUM_FORGOTTEN,
+    changes_interval,
+    difference_interval,
+    recovery_interval,
+)
 from excise.evaluation.tables.common import BASIC_NOTES
 from excise.evaluation.tables.evaluation import metric_rows, read_answers
 from excise.evaluation.tables.settings import RecoverySettings
 from excise.evaluation.tables.token_columns import with_tokens
+from excise.evaluation.tables.weights import by_layer, fixed_row, summed
 from excise.records import read_json
 
 QUANTIZE_NOTES = [
@@ -29,14 +36,23 @@ QUANTIZE_NOTES = [
     "batch_noise = mean absolute change of a forget question's result when it is asked alone "
     "instead of in a batch. within_noise: |quantized - full| is at most batch_noise. Such a "
     "recovery does not count as one.",
-    "relative_delta = ||dW|| / ||W|| of the adapter over the adapted matrices (Frobenius norm).",
+    "change = quantized - full, the same questions. change_beyond_oracles = change - mean change "
+    "of the oracles, paired by question: what quantization does beyond what it does to models "
+    "that never knew the answers. Intervals are over people, for these oracles.",
+    "relative_delta = ||dW|| / ||W|| of the adapter over the adapted matrices (Frobenius norm); "
+    "relative_update = ||W - W_finetuned|| / ||W_base||, the unlearning update alone.",
+    "codes_changed = share of the adapted weights whose code differs from that of the quantized "
+    "finetuned model; values_changed = the same of code times scale. One weight that changes a "
+    "scale changes all values of its block (4 bit) or row (int8).",
+    "update_kept = <Q(W) - Q(W_f), W - W_f> / ||W - W_f||^2, f = finetuned: 0 = the update is "
+    "erased, 1 = all of it is left on average. update_cosine = the cosine of the two: what "
+    "rounding adds lowers it. layer counts blocks from 1, as hidden states do.",
     "adapted_share, quantized_share: of the weights in all matrices (parameters of two or more "
     "dimensions) but embeddings and the output head, the part that the adapter is on, and the part "
     "that is quantized.",
 ]
 RECOVERING = (slot_accuracy, probability, rouge_l_recall)
 """The metrics whose recovery is reported; each averages one field of the records."""
-RECOVERY_SETS = ("sf", "forget_paraphrased")
 
 
 def summarize_quantize(
@@ -56,32 +72,113 @@ def summarize_quantize(
     """
     confidence, levels = settings.confidence, checkpoint_levels(settings.levels)
     ((_, finetuned),) = read_complete(eval_dir, ["finetuned"], asked)
+    oracles = [model for model in models if model.startswith("oracle/")]
+    known = {
+        model: (full, read_precisions(quantize_dir, model, full, settings.precisions))
+        for model, full in read_answers(eval_dir, oracles, asked)
+    }
     rows, notes = [], []
     for model, full in read_answers(eval_dir, models, asked):
         columns = model_columns(model) | {"level": levels.get(model), "of": None}
         weights = read_json(quantize_dir / model / "weights.json")
-        versions = {"full": full}
-        for precision in settings.precisions:
-            path = quantize_dir / model / f"{precision}.jsonl"
-            versions[precision] = read_items(path)
-            if precision not in weights.get("unsupported", {}):
-                found = versions[precision]
-                # These are usually not asked again.
-                left_out = {*GENERATED_SETS, HOLDOUT_SET} - {*found["set"]}
-                expected = full.index[~full["set"].isin(left_out)]
-                check_ids(path, found.index, expected, "the records at full precision")
-            versions[precision] = with_tokens(versions[precision], path.with_suffix(".parquet"))
+        if model in known:
+            versions = known[model][1]
+        else:
+            versions = read_precisions(quantize_dir, model, full, settings.precisions)
+        found = [{"precision": "full"} | row for row in metric_rows(full, confidence)]
         for precision, items in versions.items():
-            found = list(metric_rows(items, confidence))
+            here = list(metric_rows(items, confidence))
             if items.empty:
                 notes.append(f"{model}: no records at precision {precision}; its values are null.")
-            elif precision != "full" and columns["method"] is not None:
+            else:
+                here += change_rows(items, full, confidence)
+            if not items.empty and columns["method"] is not None:
                 noise = weights.get("batch_noise", {}).get(precision, {})
-                found += recovery_rows(items, full, finetuned, confidence, noise)
-            rows += [columns | {"precision": precision} | row for row in found]
+                here += recovery_rows(items, full, finetuned, confidence, noise)
+                compared = [(one[precision], before) for before, one in known.values()]
+                here += beyond_oracle_rows(items, full, compared, confidence)
+            found += [{"precision": precision} | row for row in here]
+        rows += [columns | row for row in found]
         rows += [columns | row for row in weight_rows(weights, settings.precisions)]
         notes += share_notes(weights)
     return rows, list(dict.fromkeys(notes))
+
+
+def read_precisions(
+    quantize_dir: Path, model: str, full: pd.DataFrame, precisions: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """Records of a quantized model, by precision; empty where it does not run.
+
+    Raises:
+        InputError: a file is missing or broken, or lacks a question that this model is asked.
+    """
+    unsupported = read_json(quantize_dir / model / "weights.json").get("unsupported", {})
+    versions = {}
+    for precision in precisions:
+        path = quantize_dir / model / f"{precision}.jsonl"
+        items = read_items(path)
+        if precision not in unsupported:
+            sets = {*quantized_sets(model), *items["set"]}
+            expected = full.index[full["set"].isin(sets)]
+            check_ids(path, items.index, expected, "the records at full precision")
+        versions[precision] = with_tokens(items, path.with_suffix(".parquet"))
+    return versions
+
+
+def change_rows(quantized: pd.DataFrame, full: pd.DataFrame, confidence: float) -> Iterator[dict]:
+    """The change by quantization, on the forget questions: set × metric."""
+    for name, members in _forget_sets(quantized):
+        for metric in RECOVERING:
+            estimate = difference_interval(
+                metric.values(members),
+                metric.values(_same_questions(full, members)),
+                people_of(members),
+                metric.scale,
+                confidence,
+            )
+            yield {"set": name, "metric": "change", "of": metric.name} | estimate_columns(estimate)
+
+
+def beyond_oracle_rows(
+    quantized: pd.DataFrame,
+    full: pd.DataFrame,
+    oracles: Sequence[tuple[pd.DataFrame, pd.DataFrame]],
+    confidence: float,
+) -> Iterator[dict]:
+    """The change by quantization minus the mean change of the oracles, paired by question.
+
+    Args:
+        quantized: records of the unlearned model after quantization.
+        full: the same model at full precision.
+        oracles: the same two of each oracle. Without any there are no rows.
+        confidence: coverage of an interval.
+    """
+    oracles = [pair for pair in oracles if not pair[0].empty]
+    if not oracles:
+        return
+    for name, members in _forget_sets(quantized):
+        for metric in RECOVERING:
+
+            def values(records: pd.DataFrame, metric=metric, members=members) -> np.ndarray:
+                return metric.values(_same_questions(records, members))
+
+            estimate = changes_interval(
+                metric.values(members) - values(full),
+                np.mean([values(after) - values(before) for after, before in oracles], axis=0),
+                people_of(members),
+                metric.scale,
+                confidence,
+            )
+            keys = {"set": name, "metric": "change_beyond_oracles", "of": metric.name}
+            yield keys | estimate_columns(estimate)
+
+
+def _forget_sets(records: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The sets of forget questions that were asked."""
+    for name in FORGET_SETS:
+        members = records[records["set"] == name]
+        if not members.empty:
+            yield name, members
 
 
 def recovery_rows(
@@ -101,10 +198,7 @@ def recovery_rows(
         noise: {field of a record: its mean change with the batch} (`batch_noise` of
             weights.json).
     """
-    for name in RECOVERY_SETS:
-        members = quantized[quantized["set"] == name]
-        if members.empty:
-            continue
+    for name, members in _forget_sets(quantized):
         for metric in RECOVERING:
             after = metric.values(members)
             before = metric.values(_same_questions(full, members))
@@ -145,22 +239,53 @@ def _same_questions(items: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
 
 
 def weight_rows(weights: dict, precisions: Sequence[str]) -> Iterator[dict]:
-    """The relative size of the update, ‖ΔW‖/‖W‖, and the adapted and quantized shares.
+    """Sizes of the updates, adapted and quantized shares, and what rounding does to the update.
 
     Args:
         weights: content of `weights.json` beside the quantized records.
         precisions: those of the study; one that failed has no share.
     """
     for metric in ("relative_delta", "adapted_share"):
-        yield {"precision": "full"} | _of_weights(metric, weights.get(metric))
+        yield {"precision": "full"} | fixed_row(metric, weights.get(metric))
     for precision in precisions:
         share = weights.get("quantized_share", {}).get(precision)
-        yield {"precision": precision} | _of_weights("quantized_share", share)
+        yield {"precision": precision} | fixed_row("quantized_share", share)
+    update = weights.get("update")
+    if update:
+        yield from code_rows(update, weights["code_changes"], precisions)
 
 
-def _of_weights(metric: str, value: float | None) -> dict:
-    columns = estimate_columns(Estimate(value, None, None, 1, 0), people=False)
-    return {"set": None, "metric": metric} | columns
+def code_rows(
+    update: dict[str, dict], changes: dict[str, dict], precisions: Sequence[str]
+) -> Iterator[dict]:
+    """The relative size of the unlearning update, and what rounding leaves of it.
+
+    Over the whole model (`layer` is null) and block by block, from 1. Matrices are stacked.
+
+    Args:
+        update: {matrix: sums} of `weights.json` (`attacks.code_changes`).
+        changes: {precision: {matrix: sums}}.
+        precisions: those of the study; one that failed has null values.
+    """
+    for layer, matrices in by_layer(update):
+        sizes = summed([update[name] for name in matrices])
+        size = (sizes["update"] / sizes["base"]) ** 0.5
+        yield {"precision": "full"} | fixed_row("relative_update", size, layer)
+        for precision in precisions:
+            sums = summed([changes.get(precision, {}).get(name, {}) for name in matrices])
+            found = dict.fromkeys(
+                ("codes_changed", "values_changed", "update_kept", "update_cosine")
+            )
+            if sums:
+                found["codes_changed"] = sums["codes"] / sizes["weights"]
+                found["values_changed"] = sums["values"] / sizes["weights"]
+            if sums and sizes["update"] > 0:
+                found["update_kept"] = sums["product"] / sizes["update"]
+            if sums and sums["rounded"] * sizes["update"] > 0:
+                lengths = (sums["rounded"] * sizes["update"]) ** 0.5
+                found["update_cosine"] = sums["product"] / lengths
+            for metric, value in found.items():
+                yield {"precision": precision} | fixed_row(metric, value, layer)
 
 
 def share_notes(weights: dict) -> list[str]:

@@ -30,6 +30,20 @@ class RecoverySettings(SummarySettings):
 
 
 @dataclass(frozen=True)
+class UpdateSettings:
+    """How updates of weights are summarised: `levels` as in `SummarySettings`."""
+
+    levels: dict[str, tuple[str, ...]] | None
+
+
+@dataclass(frozen=True)
+class ScoreSettings(UpdateSettings):
+    """How a forecast is scored: `confidence` as in `SummarySettings`."""
+
+    confidence: float
+
+
+@dataclass(frozen=True)
 class DriftSettings:
     """How hidden states are summarised, at one layer or at all of them.
 

@@ -13,8 +13,8 @@ import torch
 from torch.nn.functional import normalize
 
 from excise.modeling.base import check_sequences
-from excise.modeling.chat import Encoded, encode
-from excise.modeling.differentiable_logprobs import answer_logprobs, cross_entropy
+from excise.modeling.chat import encode
+from excise.modeling.fact_gradients import answer_gradient
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -47,7 +47,8 @@ def similarities(
         for item in person_items:
             encoded = encode(tokenizer, item["question"], item["answer"], system_prompt)
             check_sequences(model, [encoded.input_ids])
-            gradients[item["group"]].append(_gradient(model, weights, encoded, tokenizer))
+            gradient, _ = answer_gradient(model, weights, encoded, tokenizer.pad_token_id)
+            gradients[item["group"]].append(gradient)
         forget = [item for item in person_items if item["group"] == "sf"]
         means = {group: cosines(gradients["sf"], gradients[group]) for group in RETAIN}
         for index, item in enumerate(forget):
@@ -64,14 +65,3 @@ def cosines(vectors: list[torch.Tensor], others: list[torch.Tensor]) -> list[flo
         return [None] * len(vectors)
     left, right = (normalize(torch.stack(group), eps=0) for group in (vectors, others))
     return (left @ right.T).mean(dim=1).tolist()
-
-
-def _gradient(
-    model: "PeftModel",
-    weights: list[torch.nn.Parameter],
-    encoded: Encoded,
-    tokenizer: "PreTrainedTokenizerBase",
-) -> torch.Tensor:
-    """Gradient of an answer's loss in nats per token, flattened: (number of weights,)."""
-    loss = cross_entropy(answer_logprobs(model, [encoded], tokenizer.pad_token_id))
-    return torch.cat([part.flatten() for part in torch.autograd.grad(loss, weights)])

@@ -1,0 +1,30 @@
+"""Score the forecast of the damage against what happened at the chosen checkpoints.
+
+Predictors from before unlearning and per-question records in; per checkpoint and predictor the
+rank correlation with the damage, and the AUC for lost facts, out.
+"""
+
+from pathlib import Path
+
+from excise.benchmark.items import asked_questions
+from excise.errors import run
+from excise.evaluation.results import summary_parser, write_result
+from excise.evaluation.tables.forecast import FORECAST_NOTES, score_forecast
+from excise.evaluation.tables.settings import ScoreSettings
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read the forecast and `<eval-dir>/<model>/items.jsonl`, and write the result file."""
+    parser = summary_parser(__doc__, ScoreSettings, "--eval-dir")
+    parser.add_argument("--forecast", type=Path, required=True, help="of forecast_damage")
+    args = parser.parse_args(argv)
+    asked = asked_questions(args.data, args.utility)
+    rows = score_forecast(args.forecast, args.eval_dir, args.models, args.hp, asked)
+    write_result(
+        args.out, experiment=args.experiment, config=args.config, notes=FORECAST_NOTES, rows=rows
+    )
+    print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
+
+
+if __name__ == "__main__":
+    run(main)
