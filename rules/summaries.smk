@@ -2,7 +2,7 @@
 
 Needs: <results>/{eval,quantize,repr,depth}/ and a passed red team.
 Makes: <results>/{distance,eval,sweep,retain_compare,comparison,quantize,repr,depth}_results.json,
-    <results>/repr_results_{layer}.json, <results>/repr_layers.json.
+    <results>/repr_results_{layer}.json, <results>/repr_layers.json, <results>/findings.json.
 """
 
 
@@ -304,5 +304,37 @@ rule summarize_depth:
     shell:
         "python {input.script:q} --depth-dir {params.depth_dir:q} --models {params.models:q}"
         " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule summarize_findings:
+    """Judge the claims about unlearning by the tables of this study, and of others if named."""
+    input:
+        study.other_findings(),
+        script="workflow_scripts/summarize_findings.py",
+        lib=library_of("summarize_findings"),
+        tables=study.judged_tables(),
+    output:
+        "<results>/findings.json",
+    log:
+        "<logs>/summarize_findings.log",
+    benchmark:
+        "<benchmarks>/summarize_findings.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
+        gpu=0,
+    params:
+        others=study.replications_argument(),
+        hp=study.finding_settings(),
+        experiment=config["experiment"],
+        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+    message:
+        "Judging the claims"
+    shell:
+        "python {input.script:q} --tables {input.tables:q} {params.others} --hp {params.hp:q}"
         " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
         " > {log:q} 2>&1"

@@ -26,6 +26,7 @@ from excise.evaluation.sweep import EVERYTHING, Sweep
 from excise.evaluation.tables.settings import (
     DepthTableSettings,
     DriftSettings,
+    FindingSettings,
     RecoverySettings,
     ScoreSettings,
     SummarySettings,
@@ -351,6 +352,18 @@ class Params(Models):
     def score_settings(self) -> str:
         """How a forecast is scored, at which levels."""
         return as_json(from_sections(ScoreSettings, self.config["evaluation"], self._levels()))
+
+    def finding_settings(self) -> str:
+        """How claims are judged."""
+        sections = self.config["evaluation"], self.config["representations"]
+        return as_json(from_sections(FindingSettings, *sections))
+
+    def replications_argument(self) -> str:
+        """The findings of other runs, and the table of the positive control, if there are any."""
+        given = self.config["findings"]
+        control = f"--control {shlex.quote(given['control'])}" if given["control"] else ""
+        others = " ".join(map(shlex.quote, given["replications"]))
+        return f"{control} --replications {others}" if others else control
 
     def drift_settings(self, wildcards) -> str:
         """How intervals are made, and which layer a table of drift is about."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from excise.benchmark.export import exported_files
 from excise.config.trajectories import keeps_finetuned, needs_of
+from excise.evaluation.findings.claims import CLAIMS
 from excise.plots.figures import FIGURES
 from excise.unlearning.method import Needs
 from excise.workflow.imports import import_closure
@@ -69,9 +70,20 @@ class Study(Params):
         tables += ["repr_layers", "repr_results", f"repr_results_{middle}"]
         tables += ["depth_results"] * bool(self.depth_models())
         tables += ["red_team_models", "diversity_report", "update_results"]
-        tables += ["forecast_results"]
+        tables += ["forecast_results", "findings"]
         tables += ["red_team_judge"] * self.config["red_team"]["judge"]["enabled"]
         return tables + ["quantize_results"] * bool(self.config["quantization"]["precisions"])
+
+    def judged_tables(self) -> list[str]:
+        """Tables of this study that findings read."""
+        middle = self.config["representations"]["middle_layer"]
+        wanted = [claim.table.format(middle=middle) for claim in CLAIMS]
+        return [f"<results>/{name}.json" for name in wanted if name in self.result_tables()]
+
+    def other_findings(self) -> list[str]:
+        """Files of other studies that findings read."""
+        given = self.config["findings"]
+        return [*given["replications"], *filter(None, [given["control"]])]
 
     def result_plots(self) -> list[str]:
         """Stems of the figures: those of its tables."""

@@ -51,7 +51,8 @@ COMPARISON_NOTES = [
     "matched_forgetting: the metric at the place where a trajectory first reaches a forget "
     "accuracy (`matched_at`, slot accuracy on sf), on the straight line between two checkpoints; "
     "the finetuned model is epoch 0. A level that is not reached has a null value and a reason; "
-    "nothing is extrapolated. reached_share = share of resamples of people that reach it.",
+    "nothing is extrapolated. The gap without a method is the mean over all trajectories that get "
+    "there. reached_share = share of resamples of people that reach it.",
     "frontier_area: mean over 100 forget accuracies from the finetuned model's to the oracles' of "
     "the best retention that the method's settings reach there; 0 where none arrives "
     "(covered = share of the range that is reached). 1 = forgets as the oracles, damages nothing.",
@@ -99,6 +100,7 @@ def compare_methods(
     rows = []
     for trajectory in trajectories:
         rows += matched_rows(answers, trajectory, confidence)
+    rows += pooled_rows(answers, trajectories, confidence)
     rows += area_rows(answers, trajectories, confidence)
     rows += score_rows(answers, trajectories, confidence)
     checkpoints = [model for one in trajectories for model in one.models]
@@ -141,6 +143,48 @@ def matched_rows(answers: Answers, trajectory: Trajectory, confidence: float) ->
             near = crossing.earlier[0, place]
             mixed = _mixed(series, points[near : near + 2], float(crossing.share[0, place]))
             yield keys | _matched(answers, series, continued[:, place], mixed, confidence)
+
+
+def pooled_rows(
+    answers: Answers, trajectories: Sequence[Trajectory], confidence: float
+) -> Iterator[dict]:
+    """The gap at a degree of forgetting, averaged over all trajectories that reach it.
+
+    `n` counts pairs of questions, each with its mean over these trajectories.
+    """
+    for series in (one for one in answers.retained() if one.set == "gap"):
+        for level in LEVELS:
+            found = [
+                reading
+                for trajectory in trajectories
+                if (reading := _reading(answers, trajectory, series, level)) is not None
+            ]
+            if not found:
+                continue
+            drawn, mixed = (np.mean(side, axis=0) for side in zip(*found, strict=True))
+            yield dict.fromkeys(trajectories[0].columns) | {
+                "comparison": "matched_forgetting",
+                "matched_at": f"{level:g}",
+                "forget_accuracy": level,
+                **_matched(answers, series, drawn, mixed, confidence),
+            }
+
+
+def _reading(
+    answers: Answers, trajectory: Trajectory, series: Series, level: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """A series where a trajectory first reaches a forget accuracy, as `_matched` takes it."""
+    points = answers.points(trajectory, series)
+    if len(points) < 2:
+        return None
+    forget = np.stack([answers.drawn(answers.forget, model) for model in points], axis=-1)
+    crossing = Crossing(forget, np.full((len(forget), 1), level))
+    if _why_not(crossing, forget[0], 0):
+        return None
+    drawn = np.stack([answers.drawn(series, model) for model in points], axis=-1)
+    near = crossing.earlier[0, 0]
+    mixed = _mixed(series, points[near : near + 2], float(crossing.share[0, 0]))
+    return crossing.continued(drawn)[:, 0], mixed
 
 
 def _matched(

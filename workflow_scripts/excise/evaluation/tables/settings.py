@@ -70,3 +70,16 @@ class DepthTableSettings:
     confidence: float
     levels: dict[str, tuple[str, ...]]
     knowledge_threshold: float
+
+
+@dataclass(frozen=True)
+class FindingSettings:
+    """How claims are judged.
+
+    Attributes:
+        confidence: coverage of the intervals in the tables.
+        middle_layer: whose table claims about the middle layer read.
+    """
+
+    confidence: float
+    middle_layer: int

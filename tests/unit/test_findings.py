@@ -1,0 +1,146 @@
+"""Claims are judged by their intervals; a claim as a whole needs all its cases to agree."""
+
+import json
+
+import pandas as pd
+import pytest
+
+import summarize_findings
+from excise.evaluation.findings.claims import CLAIMS
+from excise.evaluation.findings.verdicts import detectable, together, verdict
+from excise.evaluation.results import model_columns, read_rows, write_result
+
+GA, NPO = "unlearn/ga/lr0.0002/epoch_8", "unlearn/npo/lr0.0002_beta0.1/epoch_8"
+HP = {"confidence": 0.95, "middle_layer": 3}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.02, 0.3, "confirmed"),
+        (-0.02, 0.3, "undecided"),
+        (-0.3, 0.09, "refuted"),
+        (0.01, 0.09, "refuted"),  # there, and too small to matter
+        (-0.3, -0.1, "refuted"),
+        (-0.3, 0.1, "undecided"),  # the smallest effect that matters is inside
+        (None, None, "undecided"),
+    ],
+)
+def test_the_verdict_follows_the_interval(low, high, expected):
+    assert verdict(low, high, smallest=0.1) == expected
+
+
+def test_a_smallest_effect_of_zero_is_refused():
+    with pytest.raises(ValueError, match="above 0"):
+        verdict(0.1, 0.2, smallest=0)
+
+
+def test_the_detectable_effect_by_hand():
+    # Half-width .1 at 95 %: error .1/1.95996; (1.95996 + .84162) times that.
+    assert detectable(-0.1, 0.1, 0.95) == pytest.approx(0.1 * (1.959964 + 0.841621) / 1.959964)
+    assert detectable(None, None, 0.95) is None
+
+
+def test_a_claim_has_the_verdict_of_its_cases_only_if_they_agree():
+    assert together(["refuted", "refuted"]) == "refuted"
+    assert together(["refuted", "confirmed"]) == "undecided"
+    assert together([]) == "undecided"
+
+
+def row(model, metric, value, low, high, **more):
+    return (
+        model_columns(model)
+        | {
+            "set": "sf",
+            "metric": metric,
+            "value": value,
+            "ci_low": low,
+            "ci_high": high,
+            "interval": "cluster_t",
+            "n": 96,
+            "n_people": 16,
+            "n_undefined": 0,
+        }
+        | more
+    )
+
+
+TABLES = {
+    "comparison_results": [
+        row(GA, "slot_accuracy", 0.02, -0.04, 0.08, set="gap", matched_at="0.5")
+        | {"comparison": "matched_forgetting", **dict.fromkeys(model_columns(GA))},
+        row(GA, "slot_accuracy", 0.3, 0.2, 0.4, set="gap", matched_at="0.5")
+        | {"comparison": "matched_forgetting"},
+        row(NPO, "slot_accuracy", 0.2, 0.1, 0.3, set="gap", matched_at="0.25")
+        | {"comparison": "matched_forgetting"},
+    ],
+    "repr_results_3": [
+        row(GA, "drift", 0.1, 0.08, 0.12, set="sr", position="last_prompt", layer=3)
+        | {"noise_floor": 0.33, "noise_floor_low": 0.3},
+        row(NPO, "drift", 0.5, 0.45, 0.55, set="sr", position="last_prompt", layer=3)
+        | {"noise_floor": 0.33, "noise_floor_low": 0.3},
+        row("finetuned", "drift", 0.0, 0.0, 0.0, set="sr", position="last_prompt", layer=3)
+        | {"noise_floor": 0.33, "noise_floor_low": 0.3},
+    ],
+    "quantize_results": [
+        row(GA, "change_beyond_oracles", -0.03, -0.06, 0.0, of="slot_accuracy", precision="nf4")
+        | {"level": "medium"}
+    ],
+}
+
+
+@pytest.fixture
+def judged(tmp_path):
+    for stem, rows in TABLES.items():
+        path = tmp_path / f"{stem}.json"
+        write_result(path, experiment="test", config={}, notes=[], rows=rows)
+
+    def judge(*arguments, out="findings.json"):
+        tables = [str(tmp_path / f"{stem}.json") for stem in TABLES]
+        header = ["--hp", json.dumps(HP), "--experiment", "test", "--config", "{}"]
+        summarize_findings.main(
+            ["--tables", *tables, *arguments, *header, "--out", str(tmp_path / out)]
+        )
+        return tmp_path / out
+
+    return judge
+
+
+def whole(path) -> pd.DataFrame:
+    rows = read_rows(path)
+    return rows[rows["cases"].notna()].set_index("finding")
+
+
+def test_each_claim_is_judged_by_its_table(judged):
+    rows = read_rows(judged())
+    findings = whole(judged())
+    assert findings["verdict"].to_dict() == {
+        "correlated_suffer_more": "refuted",
+        "middle_layer_unmoved": "undecided",
+        "quantization_restores": "refuted",
+    }
+    assert findings.loc["middle_layer_unmoved", "cases"] == "1 confirmed, 1 refuted"
+    gap = rows[(rows["finding"] == "correlated_suffer_more") & rows["cases"].isna()]
+    assert list(gap["ci_high"]) == [0.08]  # the mean over trajectories, at this degree alone
+    moved = rows[(rows["finding"] == "middle_layer_unmoved") & (rows["model"] == NPO)].iloc[0]
+    assert moved["value"] == pytest.approx(-0.2) and moved["ci_high"] == pytest.approx(-0.15)
+    assert set(rows["statement"]) <= {claim.statement for claim in CLAIMS}
+
+
+def test_a_verdict_stands_only_if_a_replication_agrees(judged, tmp_path):
+    first = judged()
+    assert not whole(first)["stands"].astype(bool).any() and whole(first)["replicated"].isna().all()
+    again = whole(judged("--replications", str(first), out="second.json"))
+    assert again["replicated"].astype(bool).all()
+    assert again["stands"].to_dict() == {
+        "correlated_suffer_more": True,
+        "middle_layer_unmoved": False,  # undecided in both
+        "quantization_restores": True,
+    }
+    other = json.loads(first.read_text())
+    for one in other["rows"]:
+        if one["finding"] == "quantization_restores":
+            one["verdict"] = "confirmed"
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    disagreeing = whole(judged("--replications", str(tmp_path / "other.json"), out="third.json"))
+    assert disagreeing.loc["quantization_restores", "stands"] in (False, 0)

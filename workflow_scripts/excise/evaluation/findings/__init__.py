@@ -1,0 +1,1 @@
+"""What a study says about each claim: effect, interval and verdict."""

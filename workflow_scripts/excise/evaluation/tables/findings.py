@@ -1,0 +1,117 @@
+"""The findings of a study: each claim with its cases, and one row that says what they come to."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from excise.evaluation.findings.claims import Case, Claim
+from excise.evaluation.findings.verdicts import detectable, together, verdict
+
+FINDING_NOTES = [
+    "An effect is written so that the claim says: more than 0. confirmed = its interval lies above "
+    "0. refuted = it lies below smallest_effect, which was stated before. undecided = neither; "
+    "detectable = the effect that a study of this precision finds with a chance of 80 %.",
+    "The row of a finding with `cases` is about the claim as a whole: its verdict is that of all "
+    "its cases if they agree, otherwise undecided. cases counts them by their verdicts.",
+    "Intervals are not adjusted for the number of cases.",
+    "replicated = the same claim as a whole has this verdict in every replication (findings of "
+    "the same experiment with other seeds of data and finetuning); null without one. Only a "
+    "verdict that is replicated stands.",
+    "A finding holds for the model, the people and the methods of this experiment (`config`), and "
+    "for no others.",
+]
+KEYS = ("model", "method", "epoch", "seed", "learning_rate", "beta", "retain_weight", "set")
+COUNTS = ("interval", "n", "n_people", "n_undefined")
+PLACES = ("level", "precision", "layer", "position", "matched_at")
+
+
+def finding_rows(
+    tables: Mapping[str, pd.DataFrame],
+    claims: Sequence[Claim],
+    confidence: float,
+    replications: Sequence[Mapping[str, str]] = (),
+) -> Iterator[dict]:
+    """The row of every claim as a whole, then those of its cases.
+
+    Args:
+        tables: stem of a table → its rows. A claim without its table has no row.
+        claims: to judge.
+        confidence: coverage of the intervals in the tables.
+        replications: name of a claim → its verdict, in other runs.
+    """
+    for claim in claims:
+        if claim.table not in tables:
+            continue
+        rows = [_case_row(claim, case, confidence) for case in claim.cases(tables[claim.table])]
+        yield _whole_row(claim, rows, replications)
+        yield from rows
+
+
+def _about(claim: Claim) -> dict:
+    return {
+        "finding": claim.name,
+        "statement": claim.statement,
+        "source": claim.source,
+        "table": claim.table,
+        "test": claim.test,
+        "unit": claim.unit,
+        "smallest_effect": claim.smallest,
+    }
+
+
+def _case_row(claim: Claim, case: Case, confidence: float) -> dict:
+    here = {key: _plain(case.row.get(key)) for key in (*KEYS, *COUNTS, *PLACES)}
+    here["n"] = here["n"] or 0
+    here["n_undefined"] = here["n_undefined"] or 0
+    return (
+        _about(claim)
+        | here
+        | {
+            "metric": claim.name,
+            "value": case.value,
+            "ci_low": case.low,
+            "ci_high": case.high,
+            "verdict": verdict(case.low, case.high, claim.smallest),
+            "detectable": detectable(case.low, case.high, confidence),
+            "replicated": None,
+            "stands": None,
+            "cases": None,
+        }
+    )
+
+
+def _whole_row(claim: Claim, rows: list[dict], replications: Sequence[Mapping[str, str]]) -> dict:
+    verdicts = [row["verdict"] for row in rows]
+    whole = together(verdicts)
+    known = [one[claim.name] for one in replications if claim.name in one]
+    replicated = all(one == whole for one in known) if known else None
+    found = [row["detectable"] for row in rows if row["detectable"] is not None]
+    people = [row["n_people"] for row in rows if row["n_people"] is not None]
+    return _about(claim) | {
+        **dict.fromkeys((*KEYS, *PLACES, "value", "ci_low", "ci_high", "interval")),
+        "metric": claim.name,
+        "n": len(rows),
+        "n_people": min(people, default=None),
+        "n_undefined": sum(row["value"] is None for row in rows),
+        "verdict": whole,
+        "detectable": max(found, default=None),
+        "replicated": replicated,
+        "stands": bool(replicated) and whole != "undecided",
+        "cases": ", ".join(f"{count} {name}" for name, count in sorted(Counter(verdicts).items())),
+    }
+
+
+def _plain(value: object) -> object:
+    """A cell of a frame as JSON has it: null for NaN, whole numbers as such."""
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value.item() if hasattr(value, "item") else value
+
+
+def verdicts_of(rows: pd.DataFrame) -> dict[str, str]:
+    """Name of each claim → its verdict as a whole, from the rows of a findings file."""
+    whole = rows[rows["cases"].notna()]
+    return dict(zip(whole["finding"], whole["verdict"], strict=True))

@@ -1,0 +1,49 @@
+"""Judge the claims about unlearning by the tables of a study: confirmed, refuted or undecided.
+
+A claim has a row for each of its cases, and one for the claim as a whole.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from excise.errors import run
+from excise.evaluation.findings.claims import CLAIMS, CONTROL
+from excise.evaluation.results import json_object, read_rows, write_result
+from excise.evaluation.tables.findings import FINDING_NOTES, finding_rows, verdicts_of
+from excise.evaluation.tables.settings import FindingSettings
+from excise.settings import json_of
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Program entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="result files")
+    parser.add_argument("--control", type=Path, help="result file of the planted entanglement")
+    parser.add_argument(
+        "--replications", type=Path, nargs="*", default=[], help="findings of other runs"
+    )
+    parser.add_argument("--hp", type=json_of(FindingSettings), required=True, help="JSON")
+    parser.add_argument("--experiment", required=True)
+    parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+
+    middle = args.hp.middle_layer
+    claims = [replace(one, table=one.table.format(middle=middle)) for one in CLAIMS]
+    tables = {path.stem: read_rows(path) for path in args.tables}
+    if args.control is not None:
+        claims.append(CONTROL)
+        tables[CONTROL.table] = read_rows(args.control)
+    replications = [verdicts_of(read_rows(path)) for path in args.replications]
+    rows = list(finding_rows(tables, claims, args.hp.confidence, replications))
+    write_result(
+        args.out, experiment=args.experiment, config=args.config, notes=FINDING_NOTES, rows=rows
+    )
+    for row in rows:
+        if row["cases"] is not None:
+            print(f"{row['verdict']:10} {row['statement']} ({row['cases']})")
+
+
+if __name__ == "__main__":
+    run(main)
