@@ -17,6 +17,7 @@ Both models read the same batches, so the drift of a model from itself is exactl
 """
 
 import copy
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -337,7 +338,8 @@ def relative_drift(
 
 def erasure(states: torch.Tensor, reference: torch.Tensor, oracle: torch.Tensor) -> torch.Tensor:
     """1 − ‖h − o‖ / ‖f − o‖ of vectors (…, hidden); NaN where reference and oracle are equal."""
-    return 1 - (states - oracle).norm(dim=-1) / (reference - oracle).norm(dim=-1)
+    whole = (reference - oracle).norm(dim=-1)
+    return 1 - (states - oracle).norm(dim=-1) / torch.where(whole == 0, math.nan, whole)
 
 
 def direction_cosine(
