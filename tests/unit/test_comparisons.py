@@ -439,6 +439,24 @@ def test_every_value_has_limits_around_it_and_every_null_its_reason(rows):
     assert valued["value"].notna().any()
 
 
+def test_the_pooled_gap_is_the_mean_over_the_trajectories_that_get_there(tmp_path, rows):
+    gaps = {"comparison": "matched_forgetting", "metric": "slot_accuracy", "set": "gap"}
+    toy = compare(tmp_path, write_toy(tmp_path))
+    alone = pick(toy[toy["method"].notna()], **gaps, matched_at="0.5")
+    pooled = pick(toy[toy["method"].isna()], **gaps, matched_at="0.5")
+    same = ["value", "ci_low", "ci_high", "p_value", "n", "n_people"]
+    assert list(pooled[same]) == list(alone[same])
+    reached = 0
+    for level in ("0.75", "0.5", "0.25"):
+        here = rows[(rows["comparison"] == gaps["comparison"]) & (rows["matched_at"] == level)]
+        here = here[(here["set"] == "gap") & (here["metric"] == "slot_accuracy")]
+        own = here[here["method"].notna()]["value"].dropna()
+        together = here[here["method"].isna()]["value"]
+        assert list(together) == (pytest.approx([own.mean()]) if len(own) else [])
+        reached += len(own)
+    assert reached > 1
+
+
 def test_a_chosen_checkpoint_is_the_best_of_its_method(rows):
     scores = rows[rows["comparison"] == "forget_retain_score"]
     for _, members in scores.groupby("method"):
