@@ -15,6 +15,7 @@ from job_settings import study, wildcards
 GA = {"method": "ga", "learning_rate": [0.1, 0.2], "epochs": [1, 3]}
 GD = {"method": "gd", "learning_rate": [0.1], "retain_weight": [1.0], "epochs": [2]}
 NPO = {"method": "npo", "learning_rate": [0.1], "beta": [0.5], "retain_weight": [0.0]}
+EVERYTHING = {"sets": None, "generation": True}
 SWEEP = {"trajectories": [GA, GD, NPO | {"epochs": [1, 3]}]}
 
 
@@ -22,7 +23,8 @@ SWEEP = {"trajectories": [GA, GD, NPO | {"epochs": [1, 3]}]}
 def small():
     """Two lists of epochs, two oracles, one checkpoint that stands for two levels."""
     levels = {"light": ["ga/lr0.1/epoch_1"], "heavy": ["ga/lr0.2/epoch_3", "ga/lr0.1/epoch_1"]}
-    return study(unlearning=SWEEP, evaluation={"checkpoints": levels}, oracle={"seeds": [0, 7]})
+    evaluation = {"checkpoints": levels, "sweep": EVERYTHING}
+    return study(unlearning=SWEEP, evaluation=evaluation, oracle={"seeds": [0, 7]})
 
 
 def written_by_model(**generation):
@@ -323,6 +325,7 @@ def test_a_sweep_asks_the_checkpoints_of_no_level_less(small):
 
 
 def test_levels_matter_to_a_sweep_only_where_the_others_are_asked_less(small):
-    other_levels = study(unlearning=SWEEP, evaluation={"checkpoints": {}}, oracle={"seeds": [0, 7]})
+    evaluation = {"checkpoints": {}, "sweep": EVERYTHING}
+    other_levels = study(unlearning=SWEEP, evaluation=evaluation, oracle={"seeds": [0, 7]})
     assert small.sweep() == other_levels.sweep()
     assert small.summary_settings(False) == other_levels.summary_settings(False)

@@ -35,6 +35,7 @@ def matched_retention(
     metric = metric or settings.metric
     points = select(rows, "a comparison of methods is needed", comparison="matched_forgetting")
     points = select(points, "check the configured metric", metric=metric)
+    points = points[points["method"].notna()]  # the others are means over trajectories
     points = points.assign(trajectory=points["model"].map(trajectory_of))
     trajectories = sorted(points["trajectory"].unique())
     levels = list(dict.fromkeys(points["matched_at"]))
