@@ -36,13 +36,14 @@ def main(argv: list[str] | None = None) -> None:
         claims.append(CONTROL)
         tables[CONTROL.table] = read_rows(args.control)
     replications = [verdicts_of(read_rows(path)) for path in args.replications]
-    rows = list(finding_rows(tables, claims, args.hp.confidence, replications))
+    rows = list(finding_rows(tables, claims, args.hp, replications))
     write_result(
         args.out, experiment=args.experiment, config=args.config, notes=FINDING_NOTES, rows=rows
     )
     for row in rows:
         if row["cases"] is not None:
-            print(f"{row['verdict']:10} {row['statement']} ({row['cases']})")
+            level = f", {row['level']}" if row["level"] else ""
+            print(f"{row['verdict']:10} {row['statement']}{level} ({row['cases']})")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from excise.evaluation.findings.verdicts import detectable, together, verdict
 from excise.evaluation.results import model_columns, read_rows, write_result
 
 GA, NPO = "unlearn/ga/lr0.0002/epoch_8", "unlearn/npo/lr0.0002_beta0.1/epoch_8"
-HP = {"confidence": 0.95, "middle_layer": 3}
+LEVELS = {"medium": [GA.removeprefix("unlearn/")], "heavy": []}
+HP = {"confidence": 0.95, "middle_layer": 3, "levels": LEVELS}
 
 
 @pytest.mark.parametrize(
@@ -83,8 +84,8 @@ TABLES = {
         | {"noise_floor": 0.33, "noise_floor_low": 0.3},
     ],
     "quantize_results": [
-        row(GA, "change_beyond_oracles", -0.03, -0.06, 0.0, of="slot_accuracy", precision="nf4")
-        | {"level": "medium"}
+        row(GA, "change_beyond_oracles", -0.03, -0.06, 0.0, of="probability", precision="nf4"),
+        row(GA, "change_beyond_oracles", 0.3, 0.2, 0.4, of="slot_accuracy", precision="nf4"),
     ],
 }
 
@@ -108,7 +109,7 @@ def judged(tmp_path):
 
 def whole(path) -> pd.DataFrame:
     rows = read_rows(path)
-    return rows[rows["cases"].notna()].set_index("finding")
+    return rows[rows["cases"].notna() & rows["level"].isna()].set_index("finding")
 
 
 def test_each_claim_is_judged_by_its_table(judged):
@@ -120,6 +121,11 @@ def test_each_claim_is_judged_by_its_table(judged):
         "quantization_restores": "refuted",
     }
     assert findings.loc["middle_layer_unmoved", "cases"] == "1 confirmed, 1 refuted"
+    medium = rows[rows["cases"].notna() & (rows["level"] == "medium")].set_index("finding")
+    assert medium["verdict"].to_dict() == {
+        "middle_layer_unmoved": "confirmed",  # GA alone; the other one stands for no level
+        "quantization_restores": "refuted",
+    }
     gap = rows[(rows["finding"] == "correlated_suffer_more") & rows["cases"].isna()]
     assert list(gap["ci_high"]) == [0.08]  # the mean over trajectories, at this degree alone
     moved = rows[(rows["finding"] == "middle_layer_unmoved") & (rows["model"] == NPO)].iloc[0]

@@ -355,7 +355,7 @@ class Params(Models):
 
     def finding_settings(self) -> str:
         """How claims are judged."""
-        sections = self.config["evaluation"], self.config["representations"]
+        sections = self.config["evaluation"], self.config["representations"], self._levels()
         return as_json(from_sections(FindingSettings, *sections))
 
     def replications_argument(self) -> str:

@@ -44,9 +44,10 @@ DISTANCE_NOTES = [
     "with fewer than two oracles.",
     "beyond_null = the interval lies beyond all pairs of oracles, on the far side: the model is "
     "farther from the oracles than they are from each other. False is no proof of equality.",
-    "swap_p (truth_ratio_ks) = chance of such a D if the model were one more oracle; people are "
-    "the unit. forget_quality takes questions as independent. Neither is adjusted for the number "
-    "of rows.",
+    "swap_p (truth_ratio_ks) = chance of such a D if, for each person, it were chance which of the "
+    "models gave the answers. Oracles of different seeds can fail this test too: see their own "
+    "rows, and read beyond_null first. forget_quality takes questions as independent. Neither is "
+    "adjusted for the number of rows.",
 ]
 
 

@@ -7,13 +7,16 @@ import pandas as pd
 
 from excise.evaluation.findings.claims import Case, Claim
 from excise.evaluation.findings.verdicts import detectable, together, verdict
+from excise.evaluation.results import checkpoint_levels
+from excise.evaluation.tables.settings import FindingSettings
 
 FINDING_NOTES = [
     "An effect is written so that the claim says: more than 0. confirmed = its interval lies above "
     "0. refuted = it lies below smallest_effect, which was stated before. undecided = neither; "
     "detectable = the effect that a study of this precision finds with a chance of 80 %.",
-    "The row of a finding with `cases` is about the claim as a whole: its verdict is that of all "
-    "its cases if they agree, otherwise undecided. cases counts them by their verdicts.",
+    "A row with `cases` is about the claim as a whole, or about one level of unlearning: its "
+    "verdict is that of all its cases if they agree, otherwise undecided. cases counts them by "
+    "their verdicts.",
     "Intervals are not adjusted for the number of cases.",
     "replicated = the same claim as a whole has this verdict in every replication (findings of "
     "the same experiment with other seeds of data and finetuning); null without one. Only a "
@@ -24,27 +27,34 @@ FINDING_NOTES = [
 KEYS = ("model", "method", "epoch", "seed", "learning_rate", "beta", "retain_weight", "set")
 COUNTS = ("interval", "n", "n_people", "n_undefined")
 PLACES = ("level", "precision", "layer", "position", "matched_at")
+Verdicts = Mapping[tuple[str, str | None], str]
+"""(claim, level or None for all cases) → verdict."""
 
 
 def finding_rows(
     tables: Mapping[str, pd.DataFrame],
     claims: Sequence[Claim],
-    confidence: float,
-    replications: Sequence[Mapping[str, str]] = (),
+    settings: FindingSettings,
+    replications: Sequence[Verdicts] = (),
 ) -> Iterator[dict]:
-    """The row of every claim as a whole, then those of its cases.
+    """The rows of every claim as a whole and per level, then those of its cases.
 
     Args:
         tables: stem of a table → its rows. A claim without its table has no row.
         claims: to judge.
-        confidence: coverage of the intervals in the tables.
-        replications: name of a claim → its verdict, in other runs.
+        settings: coverage of the intervals in the tables, and levels.
+        replications: verdicts of other runs.
     """
+    levels = checkpoint_levels(settings.levels)
     for claim in claims:
         if claim.table not in tables:
             continue
-        rows = [_case_row(claim, case, confidence) for case in claim.cases(tables[claim.table])]
-        yield _whole_row(claim, rows, replications)
+        cases = claim.cases(tables[claim.table])
+        rows = [_case_row(claim, case, levels, settings.confidence) for case in cases]
+        yield _whole_row(claim, None, rows, replications)
+        for level in settings.levels:
+            if own := [row for row in rows if row["level"] == level]:
+                yield _whole_row(claim, level, own, replications)
         yield from rows
 
 
@@ -60,8 +70,9 @@ def _about(claim: Claim) -> dict:
     }
 
 
-def _case_row(claim: Claim, case: Case, confidence: float) -> dict:
+def _case_row(claim: Claim, case: Case, levels: Mapping[str, str], confidence: float) -> dict:
     here = {key: _plain(case.row.get(key)) for key in (*KEYS, *COUNTS, *PLACES)}
+    here["level"] = levels.get(here["model"])
     here["n"] = here["n"] or 0
     here["n_undefined"] = here["n_undefined"] or 0
     return (
@@ -81,15 +92,18 @@ def _case_row(claim: Claim, case: Case, confidence: float) -> dict:
     )
 
 
-def _whole_row(claim: Claim, rows: list[dict], replications: Sequence[Mapping[str, str]]) -> dict:
+def _whole_row(
+    claim: Claim, level: str | None, rows: list[dict], replications: Sequence[Verdicts]
+) -> dict:
     verdicts = [row["verdict"] for row in rows]
-    whole = together(verdicts)
-    known = [one[claim.name] for one in replications if claim.name in one]
+    whole, key = together(verdicts), (claim.name, level)
+    known = [one[key] for one in replications if key in one]
     replicated = all(one == whole for one in known) if known else None
     found = [row["detectable"] for row in rows if row["detectable"] is not None]
     people = [row["n_people"] for row in rows if row["n_people"] is not None]
     return _about(claim) | {
         **dict.fromkeys((*KEYS, *PLACES, "value", "ci_low", "ci_high", "interval")),
+        "level": level,
         "metric": claim.name,
         "n": len(rows),
         "n_people": min(people, default=None),
@@ -111,7 +125,9 @@ def _plain(value: object) -> object:
     return value.item() if hasattr(value, "item") else value
 
 
-def verdicts_of(rows: pd.DataFrame) -> dict[str, str]:
-    """Name of each claim → its verdict as a whole, from the rows of a findings file."""
+def verdicts_of(rows: pd.DataFrame) -> Verdicts:
+    """The verdicts on claims as a whole and per level, from the rows of a findings file."""
     whole = rows[rows["cases"].notna()]
-    return dict(zip(whole["finding"], whole["verdict"], strict=True))
+    levels = [level if isinstance(level, str) else None for level in whole["level"]]
+    keys = zip(whole["finding"], levels, strict=True)
+    return dict(zip(keys, whole["verdict"], strict=True))

@@ -79,7 +79,9 @@ class FindingSettings:
     Attributes:
         confidence: coverage of the intervals in the tables.
         middle_layer: whose table claims about the middle layer read.
+        levels: name of a level of unlearning → the checkpoints that stand for it.
     """
 
     confidence: float
     middle_layer: int
+    levels: dict[str, tuple[str, ...]]
