@@ -150,3 +150,17 @@ def test_a_verdict_stands_only_if_a_replication_agrees(judged, tmp_path):
     (tmp_path / "other.json").write_text(json.dumps(other))
     disagreeing = whole(judged("--replications", str(tmp_path / "other.json"), out="third.json"))
     assert disagreeing.loc["quantization_restores", "stands"] in (False, 0)
+
+
+def test_the_control_is_read_where_most_is_forgotten(judged, tmp_path):
+    def response(epoch, low, high, **more):
+        model = f"unlearn/ga/lr0.0002/epoch_{epoch}"
+        keys = {"set": "gap_response", "dose": 1, "pairs": "bound"} | more
+        return row(model, "log_probability_change", (low + high) / 2, low, high, **keys)
+
+    rows = [response(3, -0.1, 0.01), response(8, 0.2, 0.9), response(8, -0.2, 0.02, pairs="all")]
+    path = tmp_path / "entanglement_response.json"
+    write_result(path, experiment="test", config={}, notes=[], rows=rows)
+    found = whole(judged("--control", str(path)))
+    assert found.loc["instrument_sees_entanglement", "verdict"] == "confirmed"
+    assert found.loc["instrument_sees_entanglement", "cases"] == "1 confirmed"

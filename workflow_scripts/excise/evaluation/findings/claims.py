@@ -147,16 +147,16 @@ def depth_short_of_oracles(rows: "pd.DataFrame") -> Iterator[Case]:
 
 
 def response_to_planted_entanglement(rows: "pd.DataFrame") -> Iterator[Case]:
-    """How much the gap of bound pairs grows from dose 0 to dose 1."""
-    return _as_it_stands(
-        rows[
-            (rows["set"] == "gap_response")
-            & (rows["metric"] == "log_probability_change")
-            & (rows["dose"] == 1)
-            & (rows["pairs"] == "bound")
-            & rows["method"].notna()
-        ]
-    )
+    """How much the gap of bound pairs grows from dose 0 to dose 1, where most is forgotten."""
+    chosen = rows[
+        (rows["set"] == "gap_response")
+        & (rows["metric"] == "log_probability_change")
+        & (rows["dose"] == 1)
+        & (rows["pairs"] == "bound")
+        & rows["method"].notna()
+    ]
+    last = chosen.groupby(chosen["model"].str.rpartition("/")[0])["epoch"].transform("max")
+    return _as_it_stands(chosen[chosen["epoch"] == last])
 
 
 CLAIMS = (
@@ -222,7 +222,7 @@ CONTROL = Claim(
     EXCISE,
     "entanglement_response",
     "Gap of the change of log-probability at dose 1 minus that at dose 0, over bound pairs; a case "
-    "for each checkpoint.",
+    "for the last checkpoint of each trajectory.",
     0.1,
     "nats per token",
     response_to_planted_entanglement,
