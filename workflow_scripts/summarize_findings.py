@@ -42,8 +42,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     for row in rows:
         if row["cases"] is not None:
-            level = f", {row['level']}" if row["level"] else ""
-            print(f"{row['verdict']:10} {row['statement']}{level} ({row['cases']})")
+            level = row["level"] or "all"
+            print(f"{row['verdict']:10} {level:8} {row['statement']} ({row['cases']})")
 
 
 if __name__ == "__main__":
