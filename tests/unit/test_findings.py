@@ -164,3 +164,14 @@ def test_the_control_is_read_where_most_is_forgotten(judged, tmp_path):
     found = whole(judged("--control", str(path)))
     assert found.loc["instrument_sees_entanglement", "verdict"] == "confirmed"
     assert found.loc["instrument_sees_entanglement", "cases"] == "1 confirmed"
+
+
+def test_a_claim_without_cases_is_undecided(judged, tmp_path):
+    path = tmp_path / "distance_results.json"
+    rows = [row("finetuned", "truth_ratio_ks", 0.5, 0.4, 0.6, level=None)]
+    write_result(path, experiment="test", config={}, notes=[], rows=rows)
+    header = ["--hp", json.dumps(HP), "--experiment", "test", "--config", "{}"]
+    out = tmp_path / "none.json"
+    summarize_findings.main(["--tables", str(path), *header, "--out", str(out)])
+    found = whole(out).loc["not_like_never_learnt"]
+    assert (found["verdict"], found["cases"], found["n"]) == ("undecided", "none", 0)

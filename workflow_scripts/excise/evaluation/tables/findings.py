@@ -101,6 +101,7 @@ def _whole_row(
     replicated = all(one == whole for one in known) if known else None
     found = [row["detectable"] for row in rows if row["detectable"] is not None]
     people = [row["n_people"] for row in rows if row["n_people"] is not None]
+    counted = [f"{count} {name}" for name, count in sorted(Counter(verdicts).items())]
     return _about(claim) | {
         **dict.fromkeys((*KEYS, *PLACES, "value", "ci_low", "ci_high", "interval")),
         "level": level,
@@ -112,7 +113,7 @@ def _whole_row(
         "detectable": max(found, default=None),
         "replicated": replicated,
         "stands": bool(replicated) and whole != "undecided",
-        "cases": ", ".join(f"{count} {name}" for name, count in sorted(Counter(verdicts).items())),
+        "cases": ", ".join(counted) or "none",
     }
 
 
