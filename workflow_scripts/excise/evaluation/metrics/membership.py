@@ -137,7 +137,12 @@ def area_under_roc(members: ArrayLike, others: ArrayLike) -> float:
     return float(above.mean())
 
 
-@two_set_metric("auc_loss", score=loss, **TWO_SETS)
+@two_set_metric(
+    "auc_loss",
+    score=loss,
+    convention="AUC of -loss, forget against held-out facts; 1 = members",
+    **TWO_SETS,
+)
 def auc_loss(members: ArrayLike, others: ArrayLike) -> float:
     """AUC of −`loss`: forget facts against facts of people whom no model was trained on.
 
@@ -148,19 +153,34 @@ def auc_loss(members: ArrayLike, others: ArrayLike) -> float:
     return area_under_roc(members, others)
 
 
-@two_set_metric("auc_loss_zlib", score=loss_zlib, **TWO_SETS)
+@two_set_metric(
+    "auc_loss_zlib",
+    score=loss_zlib,
+    convention="AUC of -loss/zlib bytes, forget against held-out facts; 1 = members",
+    **TWO_SETS,
+)
 def auc_loss_zlib(members: ArrayLike, others: ArrayLike) -> float:
     """AUC of −`loss_zlib`; range and direction as for `auc_loss`. Source: Carlini et al. (2021)."""
     return area_under_roc(members, others)
 
 
-@two_set_metric("auc_min_k", score=min_k, **TWO_SETS)
+@two_set_metric(
+    "auc_min_k",
+    score=min_k,
+    convention="AUC of min-40 %, forget against held-out facts; 1 = members",
+    **TWO_SETS,
+)
 def auc_min_k(members: ArrayLike, others: ArrayLike) -> float:
     """AUC of `min_k`; range and direction as for `auc_loss`. Source: Shi et al. (2024)."""
     return area_under_roc(members, others)
 
 
-@two_set_metric("auc_min_k_plus_plus", score=min_k_plus_plus, **TWO_SETS)
+@two_set_metric(
+    "auc_min_k_plus_plus",
+    score=min_k_plus_plus,
+    convention="AUC of min-40 %++, forget against held-out facts; 1 = members",
+    **TWO_SETS,
+)
 def auc_min_k_plus_plus(members: ArrayLike, others: ArrayLike) -> float:
     """AUC of `min_k_plus_plus`; range and direction as for `auc_loss`.
 
@@ -169,7 +189,12 @@ def auc_min_k_plus_plus(members: ArrayLike, others: ArrayLike) -> float:
     return area_under_roc(members, others)
 
 
-@two_set_metric("auc_reference", score=excess_loss, **TWO_SETS)
+@two_set_metric(
+    "auc_reference",
+    score=excess_loss,
+    convention="AUC of -(loss - loss of the oracles), forget against held-out facts; 1 = members",
+    **TWO_SETS,
+)
 def auc_reference(members: ArrayLike, others: ArrayLike) -> float:
     """AUC of −`excess_loss`; range and direction as for `auc_loss`.
 
@@ -183,6 +208,7 @@ def auc_reference(members: ArrayLike, others: ArrayLike) -> float:
     "privleak",
     score=min_k,
     reference="oracle",
+    convention="on auc_min_k, against the mean AUC of the oracles, in percent; 0 = like them",
     **TWO_SETS | {"scale": LEAK, "higher_means": "forgotten"},
 )
 def privleak(area: float, oracles: float) -> float:
