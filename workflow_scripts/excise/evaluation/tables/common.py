@@ -34,6 +34,8 @@ def members_of(items: pd.DataFrame, name: str) -> pd.DataFrame:
     members = items[items["set"].isin(SETS[name])]
     if name not in SELECTED_SETS or members.empty:
         return members
+    if "value" not in items:  # records of other programs
+        return members[:0]
     forget = set(items.loc[items["set"] == "sf", "value"].map(str.casefold))
     return members[members["value"].map(str.casefold).isin(forget)]
 
