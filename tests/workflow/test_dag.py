@@ -32,6 +32,7 @@ TABLES = {
     "Summarising the depth of erasure",
     "Summarising the updates",
     "Scoring the forecast",
+    "Judging the claims",
 }
 UPDATES = {"Measuring the updates"}  # of all models in one job, which runs none of them
 GATES = "Checking the gates of base and oracles"
@@ -79,7 +80,7 @@ def test_a_run_makes_every_result(smoke):
         assert rows, name
     assert (smoke / f"{RESULTS}/repr_results_1.json").is_file()
     assert (smoke / f"{RESULTS}/dataset/README.md").is_file()
-    for name in ("data_report", "red_team_models", "diversity_report"):
+    for name in ("data_report", "red_team_models", "diversity_report", "findings"):
         assert (smoke / f"{RESULTS}/{name}.json").is_file()
     assert (smoke / "experiments/smoke/data/wrong_details.jsonl").is_file()
     for plot in PLOTS:
@@ -128,7 +129,7 @@ def test_editing_a_program_reruns_its_stage_and_what_follows(smoke):
     with smoke.edited("workflow_scripts/represent.py", '"""', '"""Edited. '):
         planned = smoke.plan("all")
     looks = {"base, finetuned and oracles", GA, NPO}
-    tables = {table for table in TABLES if "hidden states" in table}
+    tables = {table for table in TABLES if "hidden states" in table} | {"Judging the claims"}
     plots = {plot for plot in PLOTS if "layerdrift" in plot}
     assert planned == {f"Extracting hidden states: {name}" for name in looks} | tables | plots
 
