@@ -31,7 +31,7 @@ def people(dose: float) -> list[dict]:
     settings = job_settings.settings(
         PeopleSettings, "people_settings", people=16, entanglement=float(dose)
     )
-    return draw_people(settings, job_settings.ROOT / FIGURES)[1]
+    return draw_people(settings, job_settings.ROOT / FIGURES).people
 
 
 @pytest.fixture(scope="module")
