@@ -104,7 +104,7 @@ def test_a_preview_makes_nothing_else(fresh, server, tmp_path):
     (own / OVERLAY).write_text(SETTINGS.format(llm=json.dumps(server.settings())))
     shown = own.run("--config", "preview=2", config=OVERLAY, EXCISE_TEST_KEY=KEY)
     assert re.findall(r"^== (p\d+)", shown, flags=re.MULTILINE) == ["p000", "p001"]
-    assert "The whole run (4 people and 1 spare) would take about" in shown
+    assert "The whole run (4 people, 2 held out and 2 spare) would take about" in shown
     calls, bought = len(server.calls), server.billed_calls()
     assert bought > 0
     again = own.run("--config", "preview=2", config=OVERLAY, EXCISE_TEST_KEY=KEY)
