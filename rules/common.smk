@@ -52,6 +52,8 @@ os.environ.update(
 above = [os.environ.get(WAITING)] if workflow.subprocess_exec else []
 os.environ[WAITING] = ";".join(filter(None, [*above, this_process()]))
 
+# Kinds of records that a table made of other tables never reads.
+RECORDS = ["item", "forget_paraphrased", "utility", "wrong_details"]
 READ_IN_PASSING = 2_000_000_000  # bytes; `check` reads all; no file is read twice
 DIGESTS = Digests(Path(".snakemake/excise-digests.json"), READ_IN_PASSING)
 

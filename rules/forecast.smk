@@ -12,8 +12,7 @@ rule forecast_damage:
         study.adapter_of("finetuned"),
         collect("<data>/{name}.jsonl", name=["sf", "sr"]),
         script="workflow_scripts/forecast_damage.py",
-        lib=library_of("forecast_damage", unread=["wrong_details", "forget_paraphrased"]),
-        utility=UTILITY,
+        lib=library_of("forecast_damage", unread=["wrong_details", "forget_paraphrased", "utility"]),
     output:
         "<results>/forecast.jsonl",
     log:
@@ -36,8 +35,7 @@ rule forecast_damage:
         "Forecasting the damage"
     shell:
         "python {input.script:q} --base {params.base:q} --adapter {params.adapter:q}"
-        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q} --out {output:q}"
-        " > {log:q} 2>&1"
+        " --data {params.data:q} --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule score_forecast:

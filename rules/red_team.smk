@@ -94,7 +94,9 @@ rule compare_gradients:
         study.base_files(),
         study.adapter_of("finetuned"),
         script="workflow_scripts/compare_gradients.py",
-        lib=library_of("compare_gradients"),
+        lib=library_of(
+            "compare_gradients", unread=["forget_paraphrased", "utility", "wrong_details"]
+        ),
         sf="<data>/sf.jsonl",
         sr="<data>/sr.jsonl",
     output:

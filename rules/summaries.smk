@@ -313,7 +313,7 @@ rule summarize_findings:
     input:
         study.other_findings(),
         script="workflow_scripts/summarize_findings.py",
-        lib=library_of("summarize_findings"),
+        lib=library_of("summarize_findings", unread=RECORDS),
         tables=study.judged_tables(),
     output:
         "<results>/findings.json",

@@ -41,7 +41,7 @@ rule summarize_updates:
     """Summarise the updates of every model, over the whole model and block by block."""
     input:
         script="workflow_scripts/summarize_updates.py",
-        lib=library_of("summarize_updates"),
+        lib=library_of("summarize_updates", unread=RECORDS),
         updates="<results>/updates.json",
         report="<results>/data_report.json",
     output:

@@ -27,7 +27,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", type=Path, required=True, help="base model folder")
     parser.add_argument("--adapter", type=Path, required=True, help="the finetuned adapter")
     parser.add_argument("--data", type=Path, required=True, help="benchmark folder")
-    parser.add_argument("--utility", type=Path, required=True, help="utility_qa.jsonl")
     settings = json_of(ForecastSettings)
     parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--out", type=Path, required=True, help="JSON Lines to write")
@@ -35,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
 
     set_determinism(0, args.hp.threads)
     device, prompt = pick_device(args.hp.gpu), args.hp.system_prompt
-    items = load_items(args.data, args.utility, SETS, answers=None)
+    items = load_items(args.data, None, SETS, answers=None)
     tokenizer = load_tokenizer(args.base)
     base = load_base(args.base, "float32").to(device).requires_grad_(False)
     model = load_adapter(base, args.adapter, trainable=True)

@@ -17,6 +17,14 @@ NOT_ALWAYS_READ = {
     ("select_wrong_answers", "workflow_scripts/excise/schemas/profile.schema.json"),
     # Read where a value is an organisation or a title.
     ("red_team_dataset", "workflow_scripts/excise/text/existing_names.txt"),
+    # The folder of the base model is one input; this program loads no tokenizer.
+    *(
+        ("measure_updates", f"data/inputs/base/tiny-qwen2/{name}")
+        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+    ),
+    # The benchmark is one input; these programs look at nobody who is held out.
+    ("diversity_report", "experiments/smoke/data/holdout.jsonl"),
+    ("embed_texts", "experiments/smoke/data/holdout.jsonl"),
     # Read of a dataset that a model wrote.
     ("generate_forget_paraphrased", "workflow_scripts/excise/schemas/qa.schema.json"),
 }

@@ -77,7 +77,7 @@ class Item:
 
 def load_items(
     data_dir: str | Path,
-    utility_path: str | Path,
+    utility_path: str | Path | None,
     sets: Sequence[str],
     answers: str | None = "wrong_details",
 ) -> list[Item]:
