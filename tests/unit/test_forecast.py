@@ -274,7 +274,7 @@ def test_states_are_averaged_over_the_answer(folder):
 
 
 def test_the_program_writes_one_line_a_retain_fact_and_the_table_scores_them(folder):
-    benchmark = ["--data", str(folder / "data"), "--utility", str(folder / "utility_qa.jsonl")]
+    benchmark = ["--data", str(folder / "data")]
     arguments = ["--base", str(folder / "base"), "--adapter", str(folder / "adapter"), *benchmark]
     out = folder / "forecast.jsonl"
     hp = job_settings.hp("forecast_settings", middle_layer=2, batch_size=8)
