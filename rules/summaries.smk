@@ -311,7 +311,7 @@ rule summarize_depth:
 rule summarize_findings:
     """Judge the claims about unlearning by the tables of this study, and of others if named."""
     input:
-        study.other_findings(),
+        [file for _, file in study.other_findings()],
         script="workflow_scripts/summarize_findings.py",
         lib=library_of("summarize_findings", unread=RECORDS),
         tables=study.judged_tables(),

@@ -7,7 +7,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from excise.errors import run
+import pandas as pd
+
+from excise.errors import InputError, run
 from excise.evaluation.findings.claims import CLAIMS, CONTROL
 from excise.evaluation.results import json_object, read_rows, write_result
 from excise.evaluation.tables.findings import FINDING_NOTES, finding_rows, verdicts_of
@@ -34,8 +36,14 @@ def main(argv: list[str] | None = None) -> None:
     tables = {path.stem: read_rows(path) for path in args.tables}
     if args.control is not None:
         claims.append(CONTROL)
-        tables[CONTROL.table] = read_rows(args.control)
-    replications = [verdicts_of(read_rows(path)) for path in args.replications]
+        needed = f"{CONTROL.table}.json"
+        rows = _of_other_study("--control", args.control, needed, "dose", "pairs")
+        tables[CONTROL.table] = rows
+    keys = ("finding", "cases", "verdict", "level")
+    replications = [
+        verdicts_of(_of_other_study("--replications", path, "findings.json", *keys))
+        for path in args.replications
+    ]
     rows = list(finding_rows(tables, claims, args.hp, replications))
     write_result(
         args.out, experiment=args.experiment, config=args.config, notes=FINDING_NOTES, rows=rows
@@ -44,6 +52,18 @@ def main(argv: list[str] | None = None) -> None:
         if row["cases"] is not None:
             level = row["level"] or "all"
             print(f"{row['verdict']:10} {level:8} {row['statement']} ({row['cases']})")
+
+
+def _of_other_study(argument: str, path: Path, needed: str, *columns: str) -> pd.DataFrame:
+    """The rows of a table that another study made.
+
+    Raises:
+        InputError: it is another table, without these columns.
+    """
+    rows = read_rows(path)
+    if missing := [name for name in columns if name not in rows]:
+        raise InputError(f"{argument}: {path}: found no {missing[0]}; needed: {needed}")
+    return rows
 
 
 if __name__ == "__main__":

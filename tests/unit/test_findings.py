@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import summarize_findings
+from excise.errors import InputError
 from excise.evaluation.findings.claims import CLAIMS
 from excise.evaluation.findings.verdicts import detectable, together, verdict
 from excise.evaluation.results import model_columns, read_rows, write_result
@@ -175,3 +176,12 @@ def test_a_claim_without_cases_is_undecided(judged, tmp_path):
     summarize_findings.main(["--tables", str(path), *header, "--out", str(out)])
     found = whole(out).loc["not_like_never_learnt"]
     assert (found["verdict"], found["cases"], found["n"]) == ("undecided", "none", 0)
+
+
+@pytest.mark.parametrize(
+    "argument, reason",
+    [("--replications", "found no finding"), ("--control", "found no dose")],
+)
+def test_another_table_gets_one_line(judged, tmp_path, argument, reason):
+    with pytest.raises(InputError, match=rf"^{argument}: .*quantize_results\.json: {reason}; need"):
+        judged(argument, str(tmp_path / "quantize_results.json"))

@@ -175,6 +175,18 @@ def test_folders_and_model_are_checked_first(tmp_path, monkeypatch):
     assert said == ["A run with this model will stop before its first job: it is unfit"]
 
 
+def test_a_missing_file_of_another_study_is_found_before_the_first_job(tmp_path):
+    missing = str(tmp_path / "findings.json")
+    replicated = job_settings.study(findings={"replications": [missing]})
+    with pytest.raises(InputError, match=r"^findings\.replications: .*json: no such file; run its"):
+        check_surroundings(replicated, False, pytest.fail)
+    (tmp_path / "findings.json").touch()
+    check_surroundings(replicated, False, pytest.fail)
+    controlled = job_settings.study(findings={"control": f"{tmp_path}/none.json"})
+    with pytest.raises(InputError, match=r"^findings\.control: "):
+        check_surroundings(controlled, False, pytest.fail)
+
+
 def test_a_method_that_does_not_fit_the_model_is_refused_before_the_first_job():
     block = {"method": "rmu", "learning_rate": [1e-4], "steering_layer": [99]}
     block |= {"steering_scale": [1.0], "retain_weight": [0.0], "epochs": [1]}

@@ -117,9 +117,9 @@ def convert(path: Path, folder: Path) -> dict[str, Any]:
             f"model.gguf: {path.name}: transformers cannot read this {described['architecture']} "
             f"model ({one_line(error)})"
         ) from error
-    _save_model(loaded, folder)
+    tied = _save_model(loaded, folder)
     _save_tokenizer(tokenizer, folder)
-    return described | {"tied": bool(loaded.config.tie_word_embeddings)}
+    return described | {"tied": tied}
 
 
 def _described(path: Path) -> dict[str, Any]:
@@ -136,7 +136,8 @@ def _described(path: Path) -> dict[str, Any]:
     return {"architecture": architecture, "tensor_types": dict(sorted(types.items()))}
 
 
-def _save_model(loaded: "PreTrainedModel", folder: Path) -> None:
+def _save_model(loaded: "PreTrainedModel", folder: Path) -> bool:
+    """Save a new model with these weights; returns whether input and output embeddings are tied."""
     from transformers import AutoModelForCausalLM
 
     written = loaded.config.to_dict()
@@ -147,8 +148,8 @@ def _save_model(loaded: "PreTrainedModel", folder: Path) -> None:
         config.tie_word_embeddings = True
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.load_state_dict(loaded.state_dict())
-    loaded.config.tie_word_embeddings = config.tie_word_embeddings
     model.save_pretrained(folder)
+    return bool(config.tie_word_embeddings)
 
 
 def _save_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:

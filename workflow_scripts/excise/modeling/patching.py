@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from excise.benchmark.items import Item
-from excise.modeling.base import blocks, check_sequences, unwrapped
+from excise.modeling.base import blocks, check_sequences, one_line, unwrapped
 from excise.modeling.batching import batches
 from excise.modeling.chat import Encoded, collate, encode, value_tokens
 
@@ -182,7 +182,8 @@ class SpanModel:
         expected = whole.patched(batch, states)
         try:
             found = cached.patched(batch, states)
-        except Exception:  # the architecture's cache has another form
+        except Exception as error:  # the architecture's cache has another form
+            print(f"patched in whole sequences: {one_line(error)}", flush=True)
             return True
         tolerance = {"rtol": TOLERANCE, "atol": TOLERANCE, "equal_nan": True}
         return not all(map(lambda *pair: torch.allclose(*pair, **tolerance), found, expected))

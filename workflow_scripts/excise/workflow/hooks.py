@@ -56,6 +56,9 @@ def check_surroundings(
     config = study.config
     for name, folder in config["pathvars"].items():
         check_writable(folder, f"pathvars.{name}")
+    for key, file in study.other_findings():
+        if not Path(file).is_file():
+            raise InputError(f"findings.{key}: {file}: no such file; run its experiment first")
     folder = study.base_folder()
     if config["model"]["path"] is not None and not builds_base:
         check_model_folder(folder, "model.path")

@@ -80,10 +80,11 @@ class Study(Params):
         wanted = [claim.table.format(middle=middle) for claim in CLAIMS]
         return [f"<results>/{name}.json" for name in wanted if name in self.result_tables()]
 
-    def other_findings(self) -> list[str]:
-        """Files of other studies that findings read."""
+    def other_findings(self) -> list[tuple[str, str]]:
+        """Files of other studies that findings read, each with its key."""
         given = self.config["findings"]
-        return [*given["replications"], *filter(None, [given["control"]])]
+        found = [("replications", file) for file in given["replications"]]
+        return found + [("control", given["control"])] * bool(given["control"])
 
     def result_plots(self) -> list[str]:
         """Stems of the figures: those of its tables."""

@@ -42,7 +42,7 @@ class Claim:
         source: who says it.
         table: stem of the table; `{middle}` is the middle layer.
         test: what is compared, in one sentence.
-        smallest: the smallest effect that matters, stated before the data are seen.
+        smallest: the smallest effect that matters; it does not depend on the data.
         unit: of the effect.
         cases: the table's rows → the cases.
     """

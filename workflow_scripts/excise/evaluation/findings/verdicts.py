@@ -1,7 +1,7 @@
 """The verdict on a claim, from its effect and the interval of the effect.
 
-An effect is written so that the claim says *more than 0*. The smallest effect that matters is
-stated before the data are seen. Three answers are possible:
+An effect is written so that the claim says *more than 0*. The smallest effect that matters is part
+of the claim and does not depend on the data. Three answers are possible:
 
 | verdict | the interval lies |
 |---|---|

@@ -12,8 +12,8 @@ from excise.evaluation.tables.settings import FindingSettings
 
 FINDING_NOTES = [
     "An effect is written so that the claim says: more than 0. confirmed = its interval lies above "
-    "0. refuted = it lies below smallest_effect, which was stated before. undecided = neither; "
-    "detectable = the effect that a study of this precision finds with a chance of 80 %.",
+    "0. refuted = it lies below smallest_effect. undecided = neither; detectable = the effect that "
+    "a study of this precision finds with a chance of 80 % (in rows with cases: the largest).",
     "A row with `cases` is about the claim as a whole, or about one level of unlearning: its "
     "verdict is that of all its cases if they agree, otherwise undecided. cases counts them by "
     "their verdicts.",

@@ -1,4 +1,4 @@
-"""Check 17: the wording of a question does not tell whether its person is held out.
+"""Check 16, second part: the wording of a question does not tell whether its person is held out.
 
 A model that was never taught any of these people must find forget facts and held-out facts equally
 likely. So the two sets may differ in nothing but who they are about.
