@@ -274,8 +274,14 @@ class FaultServer:
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/html/{rest:path}", self._page, methods=["POST"]),
         ]
+        # Without log_config=None, uvicorn closes every logging handler of this process. That of
+        # absl then closes the file in which pytest captures stderr, and all later tests fail.
         config = uvicorn.Config(
-            Starlette(routes=routes), http=Protocol, log_level="critical", lifespan="off"
+            Starlette(routes=routes),
+            http=Protocol,
+            log_config=None,
+            log_level="critical",
+            lifespan="off",
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))

@@ -1,6 +1,7 @@
 """The client against a real server on loopback: faults, the ladder, the journal, clear errors."""
 
 import json
+import logging
 import os
 import re
 import socket
@@ -35,6 +36,21 @@ def refusal(server, journal, count=3, **changes) -> str:
     assert KEY not in message
     assert not journal.exists() or KEY not in journal.read_text()
     return message
+
+
+def test_a_server_of_the_tests_closes_no_logging_handler(fault_server):
+    """A closed handler of absl has closed pytest's own file, and then every later test fails."""
+    closed = []
+
+    class Handler(logging.Handler):
+        def close(self):
+            closed.append(self)
+            super().close()
+
+    handler = Handler()  # logging keeps a list of all handlers
+    fault_server()
+    assert closed == []
+    handler.close()
 
 
 def test_the_client_survives_every_passing_fault(fault_server, journal):
