@@ -107,6 +107,8 @@ def _answer(
         "rougeL_f1_ascii": rouge,
         "slot_match": match,
         "slot_match_strict": match,
+        "base_logprob_generation": 5 * per_token,
+        "base_n_tokens_generation": 5,
         "logprob_answer": 8 * per_token,
         "n_tokens_answer": 8,
         "logprob_paraphrase": 9 * per_token,

@@ -1,6 +1,6 @@
 """Ask models every question: answers in `items.jsonl`, scores of tokens in `tokens.parquet`.
 
-The base model is loaded once; adapters are swapped in place.
+The base model is loaded once; adapters are swapped in place. It also scores what each model wrote.
 """
 
 import argparse
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from excise.benchmark.items import SETS, load_items
 from excise.errors import run
+from excise.evaluation.base_likelihood import base_scores
 from excise.evaluation.measure import Evaluator
 from excise.evaluation.settings import ProbingSettings
 from excise.evaluation.sweep import EVERYTHING, Sweep
@@ -51,7 +52,12 @@ def main(argv: list[str] | None = None) -> None:
         started = time.monotonic()
         model = host.use(None if name == "base" else args.models_dir / name)
         sets = tuple(one for one in (*SETS, *hp.probes) if args.sweep.asks(name, one))
-        records, tokens = evaluator(sets, args.sweep.generates(name)).evaluate(model)
+        generates = args.sweep.generates(name)
+        records, tokens = evaluator(sets, generates).evaluate(model)
+        if generates:
+            base = host.use(None)
+            scored = base_scores(base, host.tokenizer, records, hp.batch_size, hp.system_prompt)
+            records = [record | score for record, score in zip(records, scored, strict=True)]
         mark = {"diverged": has_diverged(args.models_dir / name)}
         write_jsonl(args.out_dir / name / "items.jsonl", [record | mark for record in records])
         write_tokens(args.out_dir / name / "tokens.parquet", tokens)

@@ -4,9 +4,12 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 
 from excise.benchmark.items import Item
+from excise.evaluation.base_likelihood import base_scores
 from excise.evaluation.measure import Evaluator, generation_record, item_record
+from excise.modeling.chat import encode_prompt
 from excise.modeling.decoding import Generation
 from excise.modeling.tree_scoring import AnswerScore
 from excise.records import finite
@@ -102,3 +105,24 @@ def test_scores_alone_are_those_beside_a_generation():
     assert missing == set(generation_record(ITEM, Generation("", True)))
     assert {key: full[0][key] for key in scored[0]} == scored[0]
     assert len(tokens) == 3
+
+
+def test_the_base_model_scores_the_words_of_a_generation_without_the_end():
+    """Against a plain forward pass over the prompt and the generation."""
+    model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
+    said = [("Who?", "Ada Bell"), ("Where?", ""), ("Who?", "In May"), ("Who?", "Ada Bell")]
+    records = [{"question": question, "generation": text} for question, text in said]
+    scores = base_scores(model, tokenizer, records, batch_size=4)
+    assert scores[1] == {"base_logprob_generation": None, "base_n_tokens_generation": 0}
+    assert scores[0] == scores[3]
+    for number in (0, 2):
+        question, text = said[number]
+        prompt = encode_prompt(tokenizer, question)
+        words = tokenizer(text, add_special_tokens=False)["input_ids"]
+        logits = model(torch.tensor([[*prompt, *words]])).logits[0].log_softmax(-1)
+        places = range(len(prompt) - 1, len(prompt) + len(words) - 1)
+        expected = sum(
+            float(logits[place, word]) for place, word in zip(places, words, strict=True)
+        )
+        assert scores[number]["base_n_tokens_generation"] == len(words)
+        assert scores[number]["base_logprob_generation"] == pytest.approx(expected, abs=1e-4)

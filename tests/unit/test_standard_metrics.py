@@ -272,6 +272,13 @@ def test_case_and_punctuation_do_not_change_the_fluency():
     assert entropy_of("Ann, Bob; cid.") == entropy_of("ann bob Cid")
 
 
+def test_base_nll_is_nats_per_token_and_undefined_for_no_words():
+    empty, said = (None, 0), (-6.0, 4)
+    names = ("base_logprob_generation", "base_n_tokens_generation")
+    values = fluency.base_nll.values(frame(*(dict(zip(names, one, strict=True)) for one in (said, empty))))
+    assert values[0] == pytest.approx(1.5) and math.isnan(values[1])
+
+
 def test_repetition_counts_four_words_that_occur_again():
     assert repetition_of("one two three four five") == 0
     assert repetition_of("in two words") == repetition_of("") == 0

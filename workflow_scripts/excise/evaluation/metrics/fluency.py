@@ -1,7 +1,7 @@
-"""Whether the generation is still language: varied, and without loops.
+"""Whether the generation is still language: varied, without loops, and likely to the base model.
 
-Both metrics read the words of the generation alone (`excise.text.unicode.word_tokens`). The
-answers of this benchmark are short: a single name has no pair of words, so its entropy is 0.
+Entropy and repetition read the words of the generation alone (`excise.text.unicode.word_tokens`).
+The answers of this benchmark are short: a single name has no pair of words, so its entropy is 0.
 Compare a model with the finetuned one and with the oracle, not with figures for long texts.
 """
 
@@ -55,6 +55,26 @@ def repetition(items: pd.DataFrame) -> pd.Series:
     """
     values = [_repetition(generation) for generation in items["generation"]]
     return pd.Series(values, index=items.index, dtype=float)
+
+
+@item_metric(
+    "base_nll",
+    scale=ENTROPY,
+    higher_means="neither",
+    needs=("base_logprob_generation", "base_n_tokens_generation"),
+    convention="-log p(generation | question) / tokens by the base model, nats; exp: perplexity",
+)
+def base_nll(items: pd.DataFrame) -> pd.Series:
+    """−log p(generation | question) / n of the base model over the n tokens of a generation.
+
+    Range 0–∞, in nats per token; gibberish is unlikely, so it is high, and so are names that the
+    base model never saw. NaN for an empty generation. The exponential of the mean is the base
+    model's perplexity, a geometric mean over the questions. End-of-turn does not count.
+    Source: Jelinek et al. (1977), perplexity; the form per answer is ours.
+    """
+    return -items["base_logprob_generation"].astype(float) / items[
+        "base_n_tokens_generation"
+    ].where(items["base_n_tokens_generation"] > 0)
 
 
 @lru_cache(maxsize=1 << 16)  # checkpoints often give the same answer
