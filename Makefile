@@ -29,7 +29,7 @@ entangled: .venv/installed  ## positive control: the study with planted entangle
 	  --out $(ENTANGLED)/results/entanglement_response.json
 
 test: .venv/installed lint  ## linters, then unit and workflow tests
-	python -m pytest -n 2 --dist loadfile -m "not slurm"
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slurm"
 
 test-slurm: .venv/installed  ## test the real DAG on a real SLURM on this machine (root, Debian)
 	python -m pytest tests/slurm
