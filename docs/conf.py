@@ -4,6 +4,8 @@ Sphinx reads the same Markdown as GitHub (MyST), checks every link and anchor, a
 no network. Diagrams in Mermaid become SVG when the site is built.
 """
 
+import posixpath
+import re
 import tomllib
 from pathlib import Path
 
@@ -13,6 +15,12 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).parents[1]
+PAGES = {
+    "README.md": "index.md",
+    "config/README.md": "reference/config-keys.md",
+    "CHANGELOG.md": "changelog.md",
+}
+"""Files outside of docs/ → the pages that show them."""
 
 project = "Excise"
 author = "The Excise authors"
@@ -48,14 +56,21 @@ class Mermaid(SphinxDirective):
         return [nodes.raw("", html, format="html")]
 
 
-def link_to_the_first_page(_app: Sphinx, _page: str, source: list[str]) -> None:
-    """README.md is the first page of the site."""
-    source[0] = source[0].replace("](../../README.md", "](../index.md").replace(
-        "](../README.md", "](index.md"
-    )
+def as_page(_app: Sphinx, page: str, source: list[str]) -> None:
+    """README.md becomes the first page; links to files that are pages lead to the pages."""
+    file = {"index": "README.md"}.get(page, f"docs/{page}.md")
+    if page == "index":
+        source[0] = (ROOT / file).read_text(encoding="utf-8") + "\n" + source[0]
+
+    def link(match: re.Match) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(file), match["target"]))
+        target = f"docs/{PAGES[target]}" if target in PAGES else target
+        return f"]({posixpath.relpath(target, posixpath.dirname(f'docs/{page}'))}"
+
+    source[0] = re.sub(r"\]\((?P<target>[^)#:\s]+)(?=[)#])", link, source[0])
 
 
 def setup(app: Sphinx) -> None:
     """Register what is ours."""
     app.add_directive("mermaid", Mermaid)
-    app.connect("source-read", link_to_the_first_page)
+    app.connect("source-read", as_page)
