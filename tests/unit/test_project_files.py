@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from job_settings import study
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -42,3 +44,8 @@ def test_conda_has_an_environment_for_every_job():
     for path in (ROOT / "rules").glob("*.smk"):
         rules = re.split(r"^ *rule\b", path.read_text(), flags=re.MULTILINE)[1:]
         assert all("conda:" in rule for rule in rules if "shell:" in rule), path.name
+
+
+def test_readme_names_every_table_of_the_default_study():
+    for name in study().result_tables():
+        assert f"`{name}.json`" in text("README.md"), name
