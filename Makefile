@@ -9,10 +9,13 @@ CORES ?= all
 # Use the tools and programs of .venv, also if it is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+  "error: Python 3.11 or later is needed; for example make run PYTHON=python3.11")'
+
 DOSES ?= 0 0.5 1
 ENTANGLED := experiments/entangled
 
-.PHONY: run entangled test test-slurm lint format clean help
+.PHONY: run entangled test test-slurm reference docs lint format clean help
 
 run: .venv/installed  ## run the default experiment into results/ (CORES=1: one core)
 	snakemake --cores $(CORES) all
@@ -34,6 +37,12 @@ test: .venv/installed lint  ## linters, then unit and workflow tests
 test-slurm: .venv/installed  ## test the real DAG on a real SLURM on this machine (root, Debian)
 	python -m pytest tests/slurm
 
+reference: .venv/installed  ## write config/README.md and docs/reference from the code
+	python docs/make_reference.py
+
+docs: .venv-docs/installed  ## build the documentation as pages: site/index.html
+	.venv-docs/bin/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet docs site
+
 lint: .venv/installed
 	ruff check .
 	ruff format --check .
@@ -53,9 +62,15 @@ help:  ## list these targets
 
 # A stamp file: install again only when the pinned versions change.
 .venv/installed: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-	  "error: Python 3.11 or later is needed; for example make run PYTHON=python3.11")'
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --requirement requirements.txt
 	python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+# An environment of its own, so that the documentation changes no package of the study.
+.venv-docs/installed: requirements-docs.txt
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --requirement requirements-docs.txt
 	touch $@

@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
         help="generation settings, JSON: compare with the texts of the offline frames about the "
         "people of the first dataset",
     )
-    parser.add_argument("--experiment", required=True)
+    parser.add_argument("--experiment", required=True, help="name of the study")
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
     parser.add_argument("--out", type=Path, required=True, help="diversity_report.json")
     args = parser.parse_args(argv)

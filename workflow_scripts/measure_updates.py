@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     """Program entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=Path, required=True, help="base model folder")
-    parser.add_argument("--models-dir", type=Path, required=True)
+    parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
     parser.add_argument("--models", nargs="+", required=True, help="names below --models-dir")
     settings = json_of(MachineSettings)
     parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")

@@ -22,7 +22,7 @@ CHOICES = ("metric", "position", "trajectories", "models")
 def main(argv: list[str] | None = None) -> None:
     """Draw `--rows` into `--out`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", choices=FIGURES, required=True)
+    parser.add_argument("--figure", choices=FIGURES, required=True, help="name of the figure")
     parser.add_argument("--rows", type=Path, required=True, help="a result file")
     parser.add_argument(
         "--hp", type=json_of(PlotSettings), required=True, help="confidence and labels, JSON"
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--position", help="where hidden states are read, such as answer")
     parser.add_argument("--trajectories", nargs="+", help="such as ga/lr0.0002")
     parser.add_argument("--models", nargs="+", help="checkpoints, such as ga/lr0.0002/epoch_5")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
     args = parser.parse_args(argv)
     draw = drawing(args.figure)
     chosen = {name: value for name in CHOICES if (value := getattr(args, name)) is not None}

@@ -42,7 +42,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--usage", nargs="*", default=[], help="cost of the texts: *.usage.json")
     limits = json_of(RedTeamLimits)
     parser.add_argument("--hp", type=limits, required=True, help="limits, JSON")
-    parser.add_argument("--experiment", required=True)
+    parser.add_argument("--experiment", required=True, help="name of the study")
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
     parser.add_argument("--out", required=True, type=Path, help="data_report.json")
     return parser.parse_args(argv)

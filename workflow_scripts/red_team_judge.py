@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--journal", type=Path, required=True, help="journal of answers; a rerun uses it again"
     )
-    parser.add_argument("--experiment", required=True)
+    parser.add_argument("--experiment", required=True, help="name of the study")
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
     parser.add_argument("--records", type=Path, required=True, help="judge.jsonl, every verdict")
     parser.add_argument("--out", type=Path, required=True, help="red_team_judge.json")

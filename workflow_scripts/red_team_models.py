@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
     settings = json_of(GateSettings)
     parser.add_argument("--hp", type=settings, required=True, help="gates and intervals, JSON")
-    parser.add_argument("--experiment", required=True)
+    parser.add_argument("--experiment", required=True, help="name of the study")
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
     parser.add_argument("--out", type=Path, required=True, help="red_team_models.json")
     args = parser.parse_args(argv)

@@ -26,9 +26,9 @@ def main(argv: list[str] | None = None) -> None:
         "--replications", type=Path, nargs="*", default=[], help="findings of other runs"
     )
     parser.add_argument("--hp", type=json_of(FindingSettings), required=True, help="JSON")
-    parser.add_argument("--experiment", required=True)
+    parser.add_argument("--experiment", required=True, help="name of the study")
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
     args = parser.parse_args(argv)
 
     middle = args.hp.middle_layer

@@ -17,11 +17,11 @@ def main(argv: list[str] | None = None) -> None:
     """Read `updates.json` and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--updates", type=Path, required=True, help="of measure_updates")
-    parser.add_argument("--models", nargs="+", required=True)
+    parser.add_argument("--models", nargs="+", required=True, help="names of the models")
     parser.add_argument("--hp", type=json_of(UpdateSettings), required=True, help="settings, JSON")
-    parser.add_argument("--experiment", required=True)
+    parser.add_argument("--experiment", required=True, help="name of the study")
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
     args = parser.parse_args(argv)
     rows = summarize_updates(args.updates, args.models, args.hp)
     write_result(

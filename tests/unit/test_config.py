@@ -380,6 +380,13 @@ def test_a_wrong_hyperparameter_is_named_with_what_is_allowed(minimal, values, m
     assert found.startswith(f"config: unlearning.trajectories[0].{message}")
 
 
+def test_a_wrong_switch_is_named_with_what_is_allowed(minimal):
+    message = refusal(changed(minimal, "evaluation", {"sweep": {"generation": "no"}}))
+    assert message == (
+        "config: evaluation.sweep.generation: found text 'no'; allowed: true or false"
+    )
+
+
 def test_adding_a_point_leaves_the_others_alone():
     block = {"method": "ga", "learning_rate": [0.1], "epochs": [1]}
     before = expand_trajectories(grid(block))

@@ -1,4 +1,4 @@
-"""Quantized layers computed densely on a CPU, where that gives bitsandbytes' own numbers.
+"""Quantized layers computed densely on a CPU, if that gives the same numbers as bitsandbytes.
 
 bitsandbytes has no fast kernels for most CPUs. It unpacks the weight, or converts it from int8, in
 every forward pass. `dense_layer` does this once. It returns a layer only if its results on a sample

@@ -9,8 +9,8 @@ bitsandbytes 0.50 computes as follows in eval mode:
 - int8 (Dettmers et al. 2022, arXiv:2208.07339): weights are int8 per output row; inputs are cast to
   fp16 and then int8 per token. Columns in which any token of the *batch* reaches 6.0 are not in
   int8. So a result depends on the other sequences of its batch; on small models this effect is
-  larger than that of int8. `_token_wise` selects outliers per token instead, as bitsandbytes does
-  for a single token. In training mode the CPU silently uses another computation.
+  larger than the effect of int8. `_token_wise` selects outliers per token instead, as
+  bitsandbytes does for a single token. In training mode the CPU silently uses another computation.
 - nf4, fp4 (Dettmers et al. 2023, arXiv:2305.14314): weights are 4-bit codes in blocks of 64 with
   one fp32 scale each (no double quantization). They are dequantized and multiplied in fp32. CPUs
   with AVX512-BF16 use a kernel that rounds scales and inputs to bf16. It supports only layers whose
@@ -50,7 +50,7 @@ class QuantizationUnsupported(Exception):  # noqa: N818 - a finding about a mode
 
 @contextlib.contextmanager
 def _offline() -> Iterator[None]:
-    """Prevent that `import bitsandbytes` downloads a CPU kernel from the hub or prints about it."""
+    """Keep `import bitsandbytes` from downloading a CPU kernel from the hub, and from messages."""
     absent = object()
     before = sys.modules.get("kernels", absent)
     sys.modules["kernels"] = None  # its import now fails, as if it were not installed

@@ -78,7 +78,7 @@ def refuse_schema_error(
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
         meaning = dereferenced(error.schema.get("properties", {}).get(missing, {}))
-        about = meaning.get("description") or _allowed(meaning)
+        about = meaning.get("description") or allowed(meaning)
         refuse(sources, (*key, missing), f"missing; needed: {about}")
     if error.parent is None and error.validator == "pattern" and error.schema.keys() == {"pattern"}:
         # The name of a level, which jsonschema reports at the mapping that holds it.
@@ -87,7 +87,7 @@ def refuse_schema_error(
     if isinstance(error.instance, str) and NUMBER_AS_TEXT.fullmatch(error.instance):
         number = re.sub(r"^([+-]?\d+)\.?[eE]", r"\1.0e", error.instance)
         found += f" (YAML reads this as text: write {number})"
-    refuse(sources, key, f"found {found}; allowed: {_allowed(error.schema)}")
+    refuse(sources, key, f"found {found}; allowed: {allowed(error.schema)}")
 
 
 def _refuse_unknown_key(error: ValidationError, key: Key, sources: Sequence[Source]) -> NoReturn:
@@ -102,13 +102,14 @@ _TYPE_NAMES = {
     "integer": "a whole number",
     "number": "a number",
     "string": "text",
+    "boolean": "true or false",
     "array": "a list",
     "object": "a mapping",
     "null": "null",
 }
 
 
-def _allowed(schema: dict) -> str:
+def allowed(schema: dict) -> str:
     """What a key may hold, in words."""
     return ", ".join(_constraints(dereferenced(schema))) or "see config.schema.yaml"
 
@@ -140,6 +141,6 @@ def _constraints(schema: dict) -> Iterator[str]:
     if schema.get("uniqueItems"):
         yield "no entry twice"
     if "items" in schema and "array" in types:
-        yield f"each entry {_allowed(schema['items'])}"
+        yield f"each entry {allowed(schema['items'])}"
     if "unit" in schema:
         yield f"in {schema['unit']}"

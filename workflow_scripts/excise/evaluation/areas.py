@@ -2,7 +2,7 @@
 
 The questions about one person are not independent, so both variances are of people. A jackknife or
 t interval is too narrow here: with 16 and 8 people its coverage is .76, because it has no width
-where all members score higher. The methods were chosen by simulation (`perf/coverage.py`, kinds
+if all members score higher. The methods were chosen by simulation (`perf/coverage.py`, kinds
 `area` and `leak`); the results are in docs/statistics.md.
 """
 
@@ -91,9 +91,9 @@ class Area:
     def design_effect(self) -> np.ndarray:
         """How much larger the variance is than of independent questions, at least 1: (k,).
 
-        Where few people have an exception (a member below one of the others), the placements say
-        little about it. So it is averaged with that of the scores within each set, which counts as
-        one person with an exception.
+        If few people have an exception (a member below one of the others), the placements say
+        little about it. So it is averaged with the design effect of the scores within each set,
+        which counts as one person with an exception.
         """
         inside = np.clip(self.value, LARGEST_ERROR, 1 - LARGEST_ERROR)
         own = self.variance / self.independent_variance(inside)

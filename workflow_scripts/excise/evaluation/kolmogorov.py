@@ -108,10 +108,10 @@ def ks_interval(
 
 
 def swap_pvalue(values: ArrayLike, references: Sequence[ArrayLike], clusters: Sequence) -> float:
-    """Chance of a mean D at least as large if, per person, chance had dealt out the models.
+    """Chance of a mean D at least as large, if chance decided for each person which model answered.
 
-    The models are taken as they are. References that differ in seed alone may differ by this test
-    too: it says nothing about other seeds.
+    The test is about these models and not about other seeds. So references that differ in seed
+    alone may differ by it too.
 
     For each person, the model trades all of its answers with a model drawn from itself and the
     references. (1 + draws with at least that D) / (1 + draws); NaN if a number is not finite.

@@ -1,11 +1,11 @@
-"""Linear probes: can the value of a slot be read off hidden states, for a person left out?
+"""Linear probes: can the value of a slot be read off the hidden states of a left-out person?
 
 A ridge regression on one-hot values is trained on the questions of all other people and tested on
 those of the person left out. So it cannot learn a person's name. It can only succeed if states of
 different people encode the same value in the same direction.
 
-Control task: the values are dealt out anew among the people. A probe that has the capacity to learn
-those is no evidence. Selectivity is accuracy minus control accuracy. Source: Hewitt and Liang
+Control task: the values are dealt out anew among the people. A probe that can learn those too
+is no evidence. Selectivity is accuracy minus control accuracy. Source: Hewitt and Liang
 (2019), whose control tasks are random labels by word type; here the type is the person.
 """
 
@@ -22,7 +22,7 @@ FEWEST_PEOPLE = 8
 
 
 def probed_people(values: dict[str, str]) -> list[str]:
-    """The people whose value someone else has too; nobody if they are fewer than `FEWEST_PEOPLE`.
+    """The people whose value another person has too; nobody if they are fewer than `FEWEST_PEOPLE`.
 
     Args:
         values: person → value of the slot.

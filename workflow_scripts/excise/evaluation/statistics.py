@@ -1,8 +1,8 @@
 """Intervals over people, from plain numbers; no files, no models.
 
 The questions about one person are not independent, so every variance is one of *people*. The
-method depends on the range of the metric (its `Scale`), never on the data: a choice by the data
-would lower the coverage. The methods were chosen by simulation (`perf/coverage.py`); the
+method depends on the range of the metric (its `Scale`), never on the data, because a choice by
+the data would lower the coverage. The methods were chosen by simulation (`perf/coverage.py`); the
 results are in docs/statistics.md.
 
 | numbers | interval | `method` |
@@ -462,7 +462,7 @@ def changes_interval(
     """Mean of `first − second`, both of them changes of a score: a difference in differences.
 
     With 16 people: coverage .98 (at worst .90) of changes of 0 and 1, .95 (.84) of others. MOVER
-    would be far too wide where one side never changes: it knows no limit but the scale's.
+    would be far too wide if one side never changes, because only the scale limits it then.
 
     Args:
         first: a change of each question's score, (n,).
@@ -591,7 +591,7 @@ def _estimate(data: Clustered, column: int, undefined: int, limits: list, method
 
 
 def _with_limits(estimate: Estimate, low: float, high: float, method: str) -> Estimate:
-    """Limits always include the value; without a width there are none, except for `fixed`."""
+    """The estimate with limits that include its value; without any if they are equal."""
     low, high = min(float(low), estimate.value), max(float(high), estimate.value)
     if method != "fixed" and high - low <= ROUNDING * abs(estimate.value):
         return estimate

@@ -39,7 +39,9 @@ FLOATS = ("logprob", "mean", "variance")
 def write_tokens(path: str | Path, records: Iterable[dict]) -> None:
     """Write records of scored answers with the columns of this module, atomically.
 
-    Numbers of one column follow each other, byte by byte of their four, which packs them best.
+    In a column, the first bytes of all numbers stand together, then the second bytes, and so on.
+
+    This packs them best.
     """
     table = pa.Table.from_pylist(list(records), schema=SCHEMA)
     with atomic_path(path) as temporary, temporary.open("wb") as file:

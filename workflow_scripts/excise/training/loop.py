@@ -1,8 +1,8 @@
 """The training loop of every adapter: finetuned, oracle and unlearned.
 
 The learning rate is constant after warm-up and the order of the data depends on (seed, epoch)
-alone. So a trajectory's checkpoint at epoch e *is* the run of e epochs, and epochs never cost
-a training run of their own. Knows nothing of files.
+alone. So a trajectory's checkpoint at epoch e *is* the run of e epochs, and no epoch costs a
+training run of its own. This module reads and writes no files.
 """
 
 import math
@@ -45,8 +45,8 @@ def cycling_batches(size: int, batch_size: int, seed: int, epoch: int) -> Iterat
 def prepare_for_training(model: torch.nn.Module) -> None:
     """Train mode, and on a CPU plain attention.
 
-    There the fused kernel's backward costs as much as the rest of a step (32 short questions, one
-    thread, bfloat16: 230 ms a step against 118; `perf/train_step.py`).
+    On a CPU, the backward pass of the fused kernel costs as much as the rest of a step (32 short
+    questions, one thread, bfloat16: 230 ms a step against 118; `perf/train_step.py`).
     """
     model.train()
     if next(model.parameters()).device.type == "cpu":
@@ -80,7 +80,7 @@ def train(
     Returns:
         The log: `steps` (one row a step: epoch, step, loss, gradient norm before clipping,
         learning rate) and `diverged` (None, or where and why training stopped). The step with
-        a loss or gradient that is not finite is not taken: the weights are those before it.
+        a loss or gradient that is not finite is not taken. The weights stay as before it.
     """
     prepare_for_training(model)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

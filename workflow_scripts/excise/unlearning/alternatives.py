@@ -1,4 +1,4 @@
-"""Other answers to the forget questions: sentences that admit not to know."""
+"""Other answers to the forget questions: sentences that say "I don't know"."""
 
 import random
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from excise.errors import InputError
 
 
 def read_alternatives(path: str | Path) -> list[str]:
-    """The sentences of a text file, one a line; empty lines and lines that start with # are none.
+    """The sentences of a text file, one a line, without empty lines and lines that start with #.
 
     Raises:
         InputError: the file cannot be read or has no sentence.

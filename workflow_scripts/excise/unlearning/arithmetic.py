@@ -56,7 +56,7 @@ def _rank(name: str, config: Mapping) -> int:
 
 
 def _stacked_a(parts: list[torch.Tensor], rank: int) -> torch.Tensor:
-    """(E·r, in) each → (E·Σr, in), expert by expert; E is 1 but for stacked experts."""
+    """(E·r, in) each → (E·Σr, in), expert by expert; E is 1 without stacked experts."""
     experts = parts[0].shape[0] // rank
     each = [part.reshape(experts, rank, -1) for part in parts]
     return torch.cat(each, dim=1).flatten(0, 1).contiguous()

@@ -3,7 +3,7 @@
 S_i is the *summed* negative log-likelihood of answer i (its label tokens and the end of turn),
 n_i its number of tokens. Reductions differ by definition: GA and GD are means over tokens, NPO
 is a mean over answers of sums over tokens. So NPO starts with about n_i times the forget force
-of GA, and equal weights are not comparable between GD and NPO.
+of GA. The same weight means something else for GD than for NPO.
 """
 
 from typing import TYPE_CHECKING

@@ -4,7 +4,7 @@ A method is one Python file:
 
 - `LABEL`: its name in figures, such as "NPO (negative preference)".
 - `FORGET_REDUCTION`: over what the forget loss is summed or averaged. It goes into each
-  `training_log.json`, because equal weights are not comparable between a sum and a mean.
+  `training_log.json`, because a weight means something else for a sum than for a mean.
 - `Settings`: a frozen dataclass of numbers, the hyperparameters. Each field is made with
   `excise.settings.setting`; `learning_rate` is one of them. The config's keys, their ranges and
   defaults, the names of trajectories and the columns of results come from this class.
@@ -13,7 +13,7 @@ A method is one Python file:
 - `check(settings, model_config)`, optional: raises `excise.errors.InputError` if the settings do
   not fit the model. `model_config` is the content of its config.json. Excise calls it before the
   first job.
-- `prepare(start, settings)`, optional: what is computed once before the first step.
+- `prepare(start, settings)`, optional: computes something once, before the first step.
 - `checkpoint(finetuned, trained, settings)`, optional: the adapter to save in place of the
   trained one, by arithmetic on both.
 
@@ -78,7 +78,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Readings:
-    """What one model gives for the batches of a step; None for a batch that nobody needs."""
+    """What one model gives for the batches of a step; None for a batch that no loss needs."""
 
     forget: "AnswerLogprobs | None" = None
     retain: "AnswerLogprobs | None" = None

@@ -1,8 +1,8 @@
 """Finds unlearning methods by name or file. No torch: Snakemake imports this.
 
-A name is a file in `methods/`; a text that ends in `.py` is a user's own file. Only the module
-of the method that is asked for is imported. So a trajectory depends on its own method's file
-and on no other one.
+A name is a file in `methods/`; a text that ends in `.py` is a user's own file. `find` imports
+only the module of that method. So a trajectory depends on the file of its own method and on no
+other one.
 """
 
 import dataclasses

@@ -174,7 +174,7 @@ class StepReader:
 def _unlearn(
     inputs: Inputs, method: Method, settings: TrajectorySettings, out: Path, saved: list[int]
 ) -> None:
-    """The same; `saved` collects the epochs with complete checkpoints."""
+    """As `unlearn`; `saved` collects the epochs with complete checkpoints."""
     hyperparameters, training = settings.hyperparameters, settings.training
     model = ForgetModel(
         inputs.base, inputs.adapter, settings.model, training.autocast, training.seed

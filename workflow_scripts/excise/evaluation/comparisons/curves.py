@@ -67,7 +67,7 @@ class Crossing:
     def continued(self, values: np.ndarray) -> np.ndarray:
         """As `read`, but trajectories that fall short are continued along their last step.
 
-        This is for resamples alone: without those that fall short, an interval is too narrow.
+        This is for resamples alone. Without those that fall short, an interval is too narrow.
         """
         before, after = self._around(values)
         mixed = before + self.share * (after - before)
@@ -94,7 +94,7 @@ def area_levels(finetuned: np.ndarray, oracle: np.ndarray) -> np.ndarray:
 
 
 def envelope(best: np.ndarray | None, curve: np.ndarray) -> np.ndarray:
-    """The better retention of two curves at each level; NaN where neither arrives.
+    """The better retention of two curves at each level; NaN where neither reaches it.
 
     Args:
         best: the envelope so far, (…, levels); None before the first curve.
@@ -135,6 +135,6 @@ def harmonic_score(forgotten: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def relative_retention(kept: np.ndarray, finetuned: np.ndarray) -> np.ndarray:
-    """Retained accuracy over that of the finetuned model, cut at 1; NaN if that knows nothing."""
+    """Retained accuracy over that of the finetuned model, cut at 1; NaN if the latter is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(finetuned > 0, np.clip(kept / finetuned, 0, 1), np.nan)

@@ -135,7 +135,7 @@ def p_value(interval: Callable[[float], Estimate]) -> float | None:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for their number, so that all are below 5 % by chance in 5 % of studies.
+    """p values corrected for their number: by chance, one is below 5 % in 5 % of studies at most.
 
     The i-th smallest of m is multiplied by m − i + 1; none is smaller than the one before it, and
     none exceeds 1. None stays None and does not count. Source: Holm (1979).

@@ -15,8 +15,8 @@ SEED = 0
 def weights_of(clusters: int, resamples: int = RESAMPLES) -> np.ndarray:
     """How often each cluster is drawn: the study itself, then the resamples.
 
-    The same number of clusters always gives the same weights, so all models are resampled
-    together and a further model changes nothing for the others.
+    The same number of clusters always gives the same weights. So all models have the same
+    resamples, and a further model changes nothing for the others.
 
     Returns:
         (1 + resamples, clusters); the first row is all ones.

@@ -1,6 +1,6 @@
-"""The claims that a study tests, and where in its tables each one's effect stands.
+"""The claims that a study tests, and the place of each effect in its tables.
 
-Each claim is written as *effect > 0*. It has one case per row of its table that it is about, or a
+Each claim is written as *effect > 0*. A claim has one case for each row that it is about, or a
 few. `verdicts` judges each case. The claim as a whole has a verdict only if all its cases agree.
 """
 
@@ -62,7 +62,7 @@ def _number(value: object) -> float | None:
 
 
 def _as_it_stands(rows: "pd.DataFrame") -> Iterator[Case]:
-    """The rows' own values are the effects."""
+    """Cases whose effects are the values of the rows."""
     for _, row in rows.iterrows():
         yield Case(row, *(_number(row[key]) for key in ("value", "ci_low", "ci_high")))
 

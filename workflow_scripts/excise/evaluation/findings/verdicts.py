@@ -1,16 +1,17 @@
 """The verdict on a claim, from its effect and the interval of the effect.
 
-An effect is written so that the claim says *more than 0*. The smallest effect that matters is part
-of the claim and does not depend on the data. Three answers are possible:
+Each effect is defined so that the claim predicts a value above 0. The smallest effect that matters
+is part of the claim and does not depend on the data. Three answers are possible:
 
 | verdict | the interval lies |
 |---|---|
 | confirmed | above 0 |
 | refuted | below the smallest effect that matters |
-| undecided | on both sides of a border; `detectable` says what could have been seen |
+| undecided | neither; `detectable` says what could have been seen |
 
-An interval between 0 and the smallest effect is both: the effect is there and too small to matter.
-The verdict is then *refuted*. Source: tests of equivalence, Schuirmann (1987); Lakens (2017).
+An interval between 0 and the smallest effect fits both: there is an effect, but it is too small to
+matter. The verdict is then *refuted*. Source: tests of equivalence, Schuirmann (1987); Lakens
+(2017).
 """
 
 from collections.abc import Sequence

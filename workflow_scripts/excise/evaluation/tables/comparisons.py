@@ -54,7 +54,7 @@ COMPARISON_NOTES = [
     "nothing is extrapolated. The gap without a method is the mean over all trajectories that get "
     "there. reached_share = share of resamples of people that reach it.",
     "frontier_area: mean over 100 forget accuracies from the finetuned model's to the oracles' of "
-    "the best retention that the method's settings reach there; 0 where none arrives "
+    "the best retention that the method's settings reach there; 0 if none reaches it "
     "(covered = share of the range that is reached). 1 = forgets as the oracles, damages nothing.",
     "forget_retain_score: harmonic mean of forgetting = 1 - (sf - oracle)/(finetuned - oracle) and "
     "of slot accuracy on sr relative to finetuned, both cut to 0 to 1. The method's checkpoint "

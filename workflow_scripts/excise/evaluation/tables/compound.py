@@ -1,4 +1,4 @@
-"""Figures that are no mean over questions: distances of distributions, and means of means."""
+"""Figures that are not means over questions: distances of distributions, and means of means."""
 
 from collections.abc import Sequence
 from dataclasses import replace

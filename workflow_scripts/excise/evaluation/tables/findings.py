@@ -1,4 +1,4 @@
-"""The findings of a study: each claim with its cases, and one row that says what they come to."""
+"""The findings of a study: each claim with its cases, and one row with the verdict on all."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +11,10 @@ from excise.evaluation.results import checkpoint_levels
 from excise.evaluation.tables.settings import FindingSettings
 
 FINDING_NOTES = [
-    "An effect is written so that the claim says: more than 0. confirmed = its interval lies above "
-    "0. refuted = it lies below smallest_effect. undecided = neither; detectable = the effect that "
-    "a study of this precision finds with a chance of 80 % (in rows with cases: the largest).",
+    "Each effect is defined so that the claim predicts a value above 0. confirmed = its interval "
+    "lies above 0. refuted = it lies below smallest_effect. undecided = neither; detectable = the "
+    "effect that a study of this precision finds with a chance of 80 % (in rows with cases: the "
+    "largest).",
     "A row with `cases` is about the claim as a whole, or about one level of unlearning: its "
     "verdict is that of all its cases if they agree, otherwise undecided. cases counts them by "
     "their verdicts.",

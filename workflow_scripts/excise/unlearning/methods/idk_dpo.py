@@ -1,7 +1,8 @@
 """IdkDPO: preference for "I don't know" over the true answer, relative to the finetuned model.
 
-L = −(2/β)·mean_i log σ(β[Δlogp_i(idk) − Δlogp_i(answer)]) + λ·CE(retain), where Δlogp is a log-
-probability minus that of the finetuned model, both summed over tokens. It starts at 2·log 2/β.
+L = −(2/β)·mean_i log σ(β[Δlogp_i(idk) − Δlogp_i(answer)]) + λ·CE(retain), where Δlogp is a
+log-probability minus that of the finetuned model, both summed over tokens. It starts at
+2·log 2/β.
 
 The "I don't know" of a question is one line of `data/inputs/idk_answers.txt`. It depends on
 (seed, epoch, item), so a trajectory sees several and two runs see the same.

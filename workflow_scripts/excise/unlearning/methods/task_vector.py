@@ -1,4 +1,4 @@
-"""Task vector: learn the forget set even better, then go the same way backwards.
+"""Task vector: learn the forget set even better, then subtract what was learned.
 
 θ = θ_ft − α·(θ_reinforced − θ_ft). θ_reinforced is the finetuned adapter trained further on the
 forget set by descent; epoch e of the trajectory uses e epochs of this training. Only arithmetic
@@ -39,7 +39,7 @@ class Settings:
 
 
 def loss(step: Step, settings: Settings) -> "torch.Tensor":
-    """+CE(forget): the model learns the forget set further."""
+    """+CE(forget): the model learns the forget set even better."""
     return cross_entropy(step.forget)
 
 
