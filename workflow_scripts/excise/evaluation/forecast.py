@@ -88,7 +88,7 @@ def forecast(
     """
     forget = [i for i, item in enumerate(items) if item.set == "sf"]
     retain = [i for i, item in enumerate(items) if item.set != "sf"]
-    own = torch.tensor([[items[i].person_id == items[j].person_id for j in forget] for i in retain])
+    own = torch.tensor([[_same_person(items[i], items[j]) for j in forget] for i in retain])
     forgotten, retained = gradients[forget], gradients[retain]
     lengths = gradients.norm(dim=1)
     cosines = (retained @ forgotten.T) / torch.outer(lengths[retain], lengths[forget])
@@ -115,6 +115,10 @@ def forecast(
         {key: getattr(items[i], key) for key in keys} | dict(zip(PREDICTORS, row, strict=True))
         for i, row in zip(retain, rows, strict=True)
     ]
+
+
+def _same_person(one: Item, other: Item) -> bool:
+    return one.person_id is not None and one.person_id == other.person_id
 
 
 def _mean(cosines: torch.Tensor, own: torch.Tensor) -> torch.Tensor:

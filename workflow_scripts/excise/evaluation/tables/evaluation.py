@@ -120,19 +120,27 @@ def metric_rows(
     """One row for each set and metric; null rows if there are no items at all.
 
     A metric has no row where the records lack a column that it needs, its reference model or the
-    set that it compares with.
+    set that it compares with, or where no question about a person has what it needs.
 
     Args:
         items: records of one model.
         confidence: coverage of the intervals.
         references: see `References`.
     """
+    asked = items if items.empty else items[items["set"] != "utility"]
+    missing = {  # own files without wrong answers, values, …
+        metric.name
+        for metric in METRICS.values()
+        if not asked.empty and metric.defined_on(asked).empty
+    }
     for name in SETS:
         members = members_of(items, name)
         if members.empty and (not items.empty or name in OPTIONAL_SETS):
             continue
         for metric in METRICS.values():
             if not items.empty and not metric.applies_to(name):
+                continue
+            if metric.name in missing and name != "utility":
                 continue
             estimate = _estimate_row(metric, name, members, items, confidence, references or {})
             if estimate is not None:
