@@ -11,7 +11,6 @@ from excise.evaluation.tokens import write_tokens
 from excise.records import write_json, write_jsonl
 from synthetic_records import (
     BASELINES,
-    PRECISIONS,
     SCORED_ALONE,
     answer_records,
     depth_records,
@@ -20,14 +19,9 @@ from synthetic_records import (
 )
 
 UTILITY = Path(__file__).parents[1] / "data/inputs/utility_qa.jsonl"
-EPOCHS = (3, 8, 12)
-METHODS = {"ga": "lr0.0002", "npo": "lr0.0002_beta0.1"}
-MODELS = BASELINES + [
-    f"unlearn/{method}/{config}/epoch_{epoch}"
-    for method, config in METHODS.items()
-    for epoch in EPOCHS
-]
-LEVELS = {"light": ["ga/lr0.0002/epoch_3"], "heavy": ["npo/lr0.0002_beta0.1/epoch_12"]}
+CHECKPOINTS = [f"unlearn/ga/lr0.0002/epoch_{epoch}" for epoch in (3, 12)]
+MODELS = BASELINES + CHECKPOINTS
+LEVELS = {"light": ["ga/lr0.0002/epoch_3"], "heavy": ["ga/lr0.0002/epoch_12"]}
 
 
 def facts(people: int = 12) -> dict[str, list[dict]]:
@@ -79,19 +73,21 @@ def write_files(folder: Path, **files: list[dict]) -> Path:
 
 
 def read(folder: Path, source: Path) -> list[str]:
-    """Make the benchmark in `folder`; returns the `--data --utility` arguments."""
+    """Make the benchmark in `folder`, with few utility questions; returns `--data --utility`."""
+    utility = folder / "utility_qa.jsonl"
+    write_jsonl(utility, lines_of(UTILITY)[:8])
     read_own_files.main(
         [
             *("--folder", str(source), "--experiment", "own", "--config", "{}"),
             *("--out-dir", str(folder / "data"), "--report", str(folder / "data_report.json")),
         ]
     )
-    return ["--data", str(folder / "data"), "--utility", str(UTILITY)]
+    return ["--data", str(folder / "data"), "--utility", str(utility)]
 
 
 def write_records(folder: Path) -> None:
     """Write what models answered to the benchmark in `folder`: eval, quantize, repr, depth."""
-    items = load_items(folder / "data", UTILITY, SETS)
+    items = load_items(folder / "data", folder / "utility_qa.jsonl", SETS)
     asked = [_question(item) for item in items]
     seen = [one for one in asked if one["set"] in HIDDEN_STATE_SETS]
     for model in MODELS:
@@ -104,12 +100,12 @@ def write_records(folder: Path) -> None:
         write_jsonl(folder / "repr" / model / "items.jsonl", states)
         write_jsonl(folder / "depth" / model / "items.jsonl", depth_records(model, asked))
         write_jsonl(folder / "depth" / model / "probes.jsonl", [])
-        for precision, known in zip(PRECISIONS, (0.03, 0.15, 0.25), strict=True):
+        for precision, known in (("int8", 0.03), ("nf4", 0.15)):
             path, again = folder / "quantize" / model, _answers(model, items, asked, known)
             write_jsonl(path / f"{precision}.jsonl", again)
             write_tokens(path / f"{precision}.parquet", _tokens(again))
         weights = {"relative_delta": 0.01, "adapted_share": 0.96, "not_adapted": ["4 % of it"]}
-        weights |= {"quantized_share": dict.fromkeys(PRECISIONS, 1.0), "not_quantized": []}
+        weights |= {"quantized_share": dict.fromkeys(("int8", "nf4"), 1.0), "not_quantized": []}
         write_json(folder / "quantize" / model / "weights.json", weights)
     retained = [item for item in items if item.set in ("correlated", "other", "retain")]
     keys = ("id", "person_id", "slot", "set")

@@ -12,6 +12,7 @@ Nothing is guessed: `left_out` names what cannot be computed without a field. No
 """
 
 import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,7 @@ FIELDS = {
 }
 NEEDED = dict.fromkeys(FIELDS, ("question", "answer")) | {"forget_paraphrased": ("of", "question")}
 GROUPS = ("correlated", "other")
+SLOT = re.compile(r"[a-z][a-z0-9_]*")
 UNGROUPED = "retain"
 """Group of a retain fact whose file names no groups."""
 
@@ -208,11 +210,13 @@ def _check_fields(line: Line, fields: Sequence[str], needed: Sequence[str]) -> N
             raise line.fault(key, value, f"only the fields {', '.join(fields)}")
         if value is None and key not in needed:
             continue  # as if it were not there
-        texts = value if key == WRONG and isinstance(value, list) and value else [value]
-        for text in texts:
+        if key == "slot" and not (isinstance(value, str) and SLOT.fullmatch(value)):
+            raise line.fault(key, value, "a-z, 0-9 and _, a letter first")
+        texts = value if key == WRONG and isinstance(value, list) else [value]
+        for text in texts or [value]:
             if not isinstance(text, str) or not text or text != " ".join(text.splitlines()).strip():
-                kind = "a list of texts, each" if key == WRONG else "text:"
-                raise line.fault(key, value, f"{kind} one line without blanks at its ends")
+                kind = "a list, each a text" if key == WRONG else "text"
+                raise line.fault(key, value, f"{kind} of one line without blanks at its ends")
     for key in needed:
         if key not in line.record:
             raise InputError(f"{line.file}:{line.number}: {key}: missing; every line needs it")
@@ -267,18 +271,20 @@ def _check_slots(lines: Sequence[Line]) -> None:
 
 def _check_partners(lines: Sequence[Line]) -> None:
     """Groups are known; a partner is the slot of an `other` fact about the same person."""
+    for line in lines:
+        group = line.record.get("group")
+        if group is not None and group not in GROUPS:
+            raise line.fault("group", group, " or ".join(GROUPS))
     others = {
         (line.record.get("person"), line.record.get("slot"))
         for line in lines
         if line.record.get("group") == "other"
     }
     for line in lines:
-        group, partner = line.record.get("group"), line.record.get("partner")
-        if group is not None and group not in GROUPS:
-            raise line.fault("group", group, " or ".join(GROUPS))
+        partner = line.record.get("partner")
         if partner is None:
             continue
-        if group != "correlated" or not {"person", "slot"} <= line.record.keys():
+        if line.record.get("group") != "correlated" or not {"person", "slot"} <= line.record.keys():
             allowed = "only in a line of group correlated that has person and slot"
             raise line.fault("partner", partner, allowed)
         if (line.record["person"], partner) not in others:

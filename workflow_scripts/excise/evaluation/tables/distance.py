@@ -95,9 +95,10 @@ def _asked(items: pd.DataFrame) -> Iterator[tuple[str, Metric, pd.DataFrame]]:
         members = items[items["set"].isin(SETS[name])]
         for metric in METRICS:
             known = set(metric.needs) <= set(items.columns)
-            if metric.defined_on(items[items["set"] != "utility"]).empty:
-                continue  # own files without wrong answers or values
-            if not members.empty and known and metric.applies_to(name):
+            if members.empty or not known or not metric.applies_to(name):
+                continue
+            # The user's own files may have no wrong answers or values.
+            if not metric.defined_on(items[items["set"] != "utility"]).empty:
                 yield name, metric, metric.defined_on(members)
 
 

@@ -127,12 +127,7 @@ def metric_rows(
         confidence: coverage of the intervals.
         references: see `References`.
     """
-    asked = items if items.empty else items[items["set"] != "utility"]
-    missing = {  # own files without wrong answers, values, …
-        metric.name
-        for metric in METRICS.values()
-        if not asked.empty and metric.defined_on(asked).empty
-    }
+    missing = _never_defined(items)
     for name in SETS:
         members = members_of(items, name)
         if members.empty and (not items.empty or name in OPTIONAL_SETS):
@@ -151,6 +146,18 @@ def metric_rows(
             estimate = estimate_composite(items, metric, confidence)
             if estimate is not None:
                 yield _keys(None, metric) | estimate_columns(estimate)
+
+
+def _never_defined(items: pd.DataFrame) -> set[str]:
+    """Metrics that no question about a person defines: own files without values, for example."""
+    asked = items if items.empty else items[items["set"] != "utility"]
+    return {
+        metric.name
+        for metric in METRICS.values()
+        if not asked.empty
+        and set(metric.needs) <= set(asked.columns)
+        and metric.defined_on(asked).empty
+    }
 
 
 def _keys(name: str | None, metric: Metric) -> dict:
