@@ -100,12 +100,11 @@ def write_records(folder: Path) -> None:
         write_jsonl(folder / "repr" / model / "items.jsonl", states)
         write_jsonl(folder / "depth" / model / "items.jsonl", depth_records(model, asked))
         write_jsonl(folder / "depth" / model / "probes.jsonl", [])
-        for precision, known in (("int8", 0.03), ("nf4", 0.15)):
-            path, again = folder / "quantize" / model, _answers(model, items, asked, known)
-            write_jsonl(path / f"{precision}.jsonl", again)
-            write_tokens(path / f"{precision}.parquet", _tokens(again))
+        path, again = folder / "quantize" / model, _answers(model, items, asked, known=0.15)
+        write_jsonl(path / "nf4.jsonl", again)
+        write_tokens(path / "nf4.parquet", _tokens(again))
         weights = {"relative_delta": 0.01, "adapted_share": 0.96, "not_adapted": ["4 % of it"]}
-        weights |= {"quantized_share": dict.fromkeys(("int8", "nf4"), 1.0), "not_quantized": []}
+        weights |= {"quantized_share": {"nf4": 1.0}, "not_quantized": []}
         write_json(folder / "quantize" / model / "weights.json", weights)
     retained = [item for item in items if item.set in ("correlated", "other", "retain")]
     keys = ("id", "person_id", "slot", "set")

@@ -311,10 +311,6 @@ SHAPES = {
         for name, lines in FACTS.items()
     }
     | {"forget_paraphrased": paraphrases(SF)},
-    "grouped": {
-        name: only(lines, "question", "answer", "person", "slot", "value", "group")
-        for name, lines in FACTS.items()
-    },
     "all": FACTS | {"forget_paraphrased": paraphrases(SF), "holdout": holdout()},
 }
 
@@ -328,18 +324,19 @@ def tables(request, tmp_path_factory):
     own_study.write_records(folder)
     eval_dir, levels = ["--eval-dir", str(folder / "eval")], study.level_checkpoints()
     all_models = own_study.MODELS
+    few = ["base", "finetuned", "oracle/seed_0", "oracle/seed_1", levels[-1]]
     drift = job_settings.wildcards(table="repr_layers")
-    precisions = json.loads(study.recovery_settings()) | {"precisions": ["int8", "nf4"]}
+    precisions = json.loads(study.recovery_settings()) | {"precisions": ["nf4"]}
     summary = study.summary_settings()
     programs = {
-        "eval_results": (summarize_eval, eval_dir, all_models, summary),
+        "eval_results": (summarize_eval, eval_dir, few, summary),
         "distance_results": (compare_oracle, eval_dir, all_models, summary),
         "retain_compare_results": (compare_retain, eval_dir, all_models, summary),
         "comparison_results": (compare_methods, eval_dir, all_models, summary),
         "quantize_results": (
             summarize_quantize,
             [*eval_dir, "--quantize-dir", str(folder / "quantize")],
-            ["finetuned", "oracle/seed_0", *levels],
+            ["finetuned", "oracle/seed_0", levels[-1]],
             json.dumps(precisions),
         ),
         "repr_layers": (
@@ -376,7 +373,7 @@ def test_only_metrics_that_the_files_define_have_rows(tables):
     name, _, folder = tables
     rows = rows_of(folder, "eval_results")
     metrics = set(rows[rows["set"] == "sf"]["metric"])
-    has_values, has_wrong = name in ("grouped", "all"), name in ("tofu", "all")
+    has_values, has_wrong = name == "all", name in ("tofu", "all")
     assert {"probability", "rougeL_recall", "extraction_strength"} <= metrics
     for metric in ("slot_accuracy", "guess_rate", "answer_true_value", "slot_agreement"):
         assert (metric in metrics) == has_values, metric
@@ -409,18 +406,18 @@ def test_distances_and_quantization_leave_out_the_same(tables):
     name, _, folder = tables
     distances = set(rows_of(folder, "distance_results")["metric"])
     assert "logprob_distance" in distances
-    assert ("slot_agreement" in distances) == (name in ("grouped", "all"))
+    assert ("slot_agreement" in distances) == (name == "all")
     assert ("forget_quality" in distances) == (name in ("tofu", "all"))
     quantized = rows_of(folder, "quantize_results")
     recovering = set(quantized[quantized["metric"] == "recovery"]["of"])
-    slots = {"slot_accuracy"} if name in ("grouped", "all") else set()
+    slots = {"slot_accuracy"} if name == "all" else set()
     assert recovering == {"probability", "rougeL_recall"} | slots
 
 
 def test_retain_facts_without_groups_are_rows_of_sr(tables):
     name, _, folder = tables
     drift = rows_of(folder, "repr_layers")
-    grouped = name in ("grouped", "all")
+    grouped = name == "all"
     assert set(drift[drift["metric"] == "erasure"]["set"]) == (
         {"sf", "correlated", "other"} if grouped else {"sf", "sr"}
     )
@@ -431,22 +428,36 @@ def test_retain_facts_without_groups_are_rows_of_sr(tables):
     assert set(forecast["set"]) == ({"sr", "correlated", "other"} if grouped else {"sr"})
 
 
-def test_a_gap_needs_partners_and_only_it(tables):
+def test_a_gap_needs_partners(tables):
     name, study, folder = tables
     assert ("retain_compare_results" in study.result_tables()) == (name == "all")
     if name == "all":
         rows = rows_of(folder, "retain_compare_results")
         gaps = rows[(rows["set"] == "gap") & rows["slot"].isna()]
         assert (gaps["n"] == 12).all()  # two pairs of each person
-    if name in ("grouped", "all"):
-        rows = rows_of(folder, "comparison_results")
-        assert ("gap" in set(rows["set"])) == (name == "all")
-        assert "regression" in set(rows["comparison"])
+        assert "gap" in set(rows_of(folder, "comparison_results")["set"])
+
+
+def test_methods_are_compared_without_partners_too(tmp_path):
+    fields = ("question", "answer", "person", "slot", "value", "group")
+    lines = {name: only(lines, *fields) for name, lines in FACTS.items()}
+    source = write_files(tmp_path / "mine", **lines)
+    asked, study = own_study.read(tmp_path, source), study_of(source)
+    own_study.write_records(tmp_path)
+    out = ["--experiment", "own", "--config", "{}", "--out", str(tmp_path / "table.json")]
+    arguments = ["--eval-dir", str(tmp_path / "eval"), *asked, "--hp", study.summary_settings()]
+    compare_methods.main([*arguments, *out, "--models", *own_study.MODELS])
+    rows = read_rows(tmp_path / "table.json")
+    assert "gap" not in set(rows["set"])
+    assert {"correlated", "other", "sr"} <= set(rows["set"])
+    assert "regression" in set(rows["comparison"])
+    figure = ["--figure", "matched_retention", "--rows", str(tmp_path / "table.json")]
+    plot.main([*figure, "--hp", study.plot_settings(), "--out", str(tmp_path / "x.png")])
 
 
 def test_all_figures_of_the_tables_are_drawn(tables, tmp_path):
     name, study, folder = tables
-    if name in ("tofu", "grouped"):
+    if name == "tofu":
         pytest.skip("the other shapes draw the same figures")
     for figure in study.result_plots():
         table = FIGURES[figure].table
@@ -470,7 +481,7 @@ def test_findings_judge_the_tables_that_there_are(tables, tmp_path):
     )
     findings = set(read_rows(out)["finding"])
     assert "quantization_restores" in findings
-    assert ("erasure_is_shallow" in findings) == (name in ("grouped", "all"))
+    assert ("erasure_is_shallow" in findings) == (name == "all")
 
 
 def test_the_program_writes_nothing_if_there_is_a_fault(tmp_path):
