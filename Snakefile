@@ -54,12 +54,20 @@ if workflow.is_main_process:
     atexit.register(hooks.at_the_end)
 
 
-include: "rules/data.smk"
-include: "rules/dataset.smk"
+if study.reads_own_files():
+
+    include: "rules/own_files.smk"
+
+else:
+
+    include: "rules/data.smk"
+    include: "rules/dataset.smk"
+    include: "rules/red_team.smk"
+
+
 include: "rules/base.smk"
 include: "rules/finetune.smk"
 include: "rules/unlearn.smk"
-include: "rules/red_team.smk"
 include: "rules/evaluate.smk"
 include: "rules/quantize.smk"
 include: "rules/represent.smk"

@@ -75,9 +75,12 @@ def checked_config():
     try:
         merged, sources = load_config(["config.yaml", *paths], settings.config)
         checked = check_config(merged, sources)
+        study = Study(checked)
+        if study.reads_own_files():
+            study.own_files  # a job knows by them what is made; the files may have been edited
         if workflow.is_main_process:  # what holds there holds in its jobs
             builds_base = "pretrain_base" in sys.argv  # Snakemake tells its targets only later
-            check_surroundings(Study(checked), builds_base, logger.warning, sources)
+            check_surroundings(study, builds_base, logger.warning, sources)
     except InputError as error:
         sys.exit(f"error: {error}")
     return checked

@@ -7,6 +7,7 @@ of the damage, gaps with corrected p values, and differences to the references o
 from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
+from excise.evaluation.tables.common import with_units
 from excise.evaluation.tables.comparisons import COMPARISON_NOTES, compare_methods
 from excise.evaluation.tables.settings import SummarySettings
 
@@ -16,9 +17,8 @@ def main(argv: list[str] | None = None) -> None:
     args = summary_parser(__doc__, SummarySettings, "--eval-dir").parse_args(argv)
     asked = asked_questions(args.data, args.utility)
     rows = compare_methods(args.eval_dir, args.models, args.hp, asked)
-    write_result(
-        args.out, experiment=args.experiment, config=args.config, notes=COMPARISON_NOTES, rows=rows
-    )
+    rows, notes = with_units(rows, COMPARISON_NOTES, asked)
+    write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
 
 

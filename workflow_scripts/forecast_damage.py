@@ -18,7 +18,7 @@ from excise.modeling.hidden_states import Reader
 from excise.records import write_jsonl
 from excise.settings import json_of
 
-SETS = ("sf", "correlated", "other")
+SETS = ("sf", "correlated", "other", "retain")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -107,7 +107,11 @@ def probe_records(
     `hit` is 1 where the probe finds the value at the last token of the prompt, `control` the same
     averaged over control tasks; layer 0 is the embeddings.
     """
-    asked = [item for item in items if item.set in PROBED_SETS]
+    asked = [
+        item
+        for item in items
+        if item.set in PROBED_SETS and item.slot is not None and item.person_id is not None
+    ]
     values = {slot: {} for slot in dict.fromkeys(item.slot for item in asked)}
     for item in asked:
         values[item.slot][item.person_id] = item.value

@@ -9,6 +9,7 @@ from pathlib import Path
 from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
+from excise.evaluation.tables.common import with_units
 from excise.evaluation.tables.forecast import FORECAST_NOTES, score_forecast
 from excise.evaluation.tables.settings import ScoreSettings
 
@@ -20,9 +21,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     asked = asked_questions(args.data, args.utility)
     rows = score_forecast(args.forecast, args.eval_dir, args.models, args.hp, asked)
-    write_result(
-        args.out, experiment=args.experiment, config=args.config, notes=FORECAST_NOTES, rows=rows
-    )
+    rows, notes = with_units(rows, FORECAST_NOTES, asked)
+    write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
 
 

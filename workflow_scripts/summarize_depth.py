@@ -6,6 +6,7 @@ Records of every question in; per model × set the scores with intervals over pe
 from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
+from excise.evaluation.tables.common import with_units
 from excise.evaluation.tables.depth import DEPTH_NOTES, summarize_depth
 from excise.evaluation.tables.settings import DepthTableSettings
 
@@ -15,9 +16,8 @@ def main(argv: list[str] | None = None) -> None:
     args = summary_parser(__doc__, DepthTableSettings, "--depth-dir").parse_args(argv)
     asked = asked_questions(args.data, args.utility)
     rows = summarize_depth(args.depth_dir, args.models, args.hp, asked)
-    write_result(
-        args.out, experiment=args.experiment, config=args.config, notes=DEPTH_NOTES, rows=rows
-    )
+    rows, notes = with_units(rows, DEPTH_NOTES, asked)
+    write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
 
 

@@ -7,6 +7,7 @@ and the size of the weight update out. `--hp` names the precisions.
 from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
+from excise.evaluation.tables.common import with_units
 from excise.evaluation.tables.quantization import QUANTIZE_NOTES, summarize_quantize
 from excise.evaluation.tables.settings import RecoverySettings
 
@@ -18,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     asked = asked_questions(args.data, args.utility)
     rows, notes = summarize_quantize(args.quantize_dir, args.eval_dir, args.models, args.hp, asked)
-    notes = QUANTIZE_NOTES + notes
+    rows, notes = with_units(rows, QUANTIZE_NOTES + notes, asked)
     write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
 

@@ -43,7 +43,7 @@ def test_each_set_holds_its_own_questions_in_file_order(folder):
     counts = {name: len(load(folder, name)) for name in SETS}
     assert counts == {
         **{"sf": 8, "forget_paraphrased": 16, "correlated": 12, "other": 12, "utility": 1},
-        **{"holdout": 4, "forget_joint": 8, "retain_joint": 8},
+        **{"holdout": 4, "forget_joint": 8, "retain_joint": 8, "retain": 0},
     }
     items = load(folder)
     assert [item.set for item in items] == [name for name in SETS for _ in range(counts[name])]

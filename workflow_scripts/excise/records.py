@@ -41,6 +41,8 @@ def meaning_fault(record: dict) -> str | None:
     wrong = record.get("wrong_answers")
     if wrong is None:
         return None
+    if record["value"] is None or any(one["value"] is None for one in wrong):
+        return None  # the user's own answers (`excise.benchmark.own_files` checks them)
     right = {_folded(record["value"])}
     for index, candidate in enumerate(wrong):
         value, text = _folded(candidate["value"]), _folded(candidate["text"])

@@ -4,6 +4,7 @@ This module joins the benchmark's files by id. If two files disagree about a fac
 the file and the line.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +19,22 @@ SETS = (
     "forget_paraphrased",
     "correlated",
     "other",
+    "retain",
     "utility",
     "holdout",
     "forget_joint",
     "retain_joint",
 )
-HIDDEN_STATE_SETS = ("sf", "correlated", "other", "utility")
+HIDDEN_STATE_SETS = ("sf", "correlated", "other", "retain", "utility")
 """Sets whose hidden states are extracted."""
 HOLDOUT_SET = "holdout"
 """Forget facts of people whom no model is trained on. The set may be empty."""
-DEPTH_SETS = ("sf", "forget_paraphrased", "correlated", "other")
+DEPTH_SETS = ("sf", "forget_paraphrased", "correlated", "other", "retain")
 """Sets at whose values states are patched."""
+UNGROUPED_SET = "retain"
+"""Retain facts of the user's own files that name no groups; generated facts have groups."""
+ALWAYS_THERE = ("sf", "utility")
+"""Sets that have questions also where the user's own files leave out what is optional."""
 NO_ANSWERS = {"paraphrased_answer": None, "wrong_answers": []}
 JOINT_SETS = ("forget_joint", "retain_joint")
 """Sets of two questions in one prompt: the answer about the forget or the retain fact."""
@@ -36,6 +42,7 @@ GENERATED_SETS = (*JOINT_SETS, *PROBES)
 """Sets of which only the generation is recorded."""
 SELECTED_SETS = ("retain_same_answer",)
 """Sets of a table that are some questions of other sets."""
+_OWN_ID = re.compile(r"(sf|sr|holdout)\d")
 
 
 @dataclass(frozen=True)
@@ -45,17 +52,17 @@ class Item:
     Attributes:
         id: unique over all sets.
         set: one of `SETS` or `PROBES`.
-        person_id: the person; None for `utility`.
+        person_id: the person; None for `utility`, and in own files that name nobody.
         subject: the person's name; None for `utility`, and where the question does not name the
             person.
-        slot: the slot in question; for `utility`, the category.
-        value_type: type of the value; None for `utility`.
+        slot: the slot in question; for `utility`, the category; None in own files without slots.
+        value_type: type of the value; None for `utility` and own files.
         partner: the partner slot; None if there is none.
-        value: the part of the answer that is the fact.
+        value: the part of the answer that is the fact; None in own files without values.
         question: the question.
         answer: the true answer.
         paraphrased_answer: the true answer in other words; None in `GENERATED_SETS`, in `holdout`,
-            and if no wrong answers were requested.
+            if no wrong answers were requested, and where own files give none.
         wrong_answers: answers that differ from the paraphrase in the value only; none in
             `GENERATED_SETS`, where no answers are scored, and in `holdout`, where only the true
             one is.
@@ -65,10 +72,10 @@ class Item:
     set: str
     person_id: str | None
     subject: str | None
-    slot: str
+    slot: str | None
     value_type: str | None
     partner: str | None
-    value: str
+    value: str | None
     question: str
     answer: str
     paraphrased_answer: str | None
@@ -94,8 +101,9 @@ def load_items(
             paraphrased answers.
 
     Raises:
-        InputError: a set other than `holdout` is empty or a set is unknown, a file is missing or
-            broken, or two files disagree about a fact.
+        InputError: a set that must have questions is empty, a set is unknown, a file is missing or
+            broken, or two files disagree about a fact. The user's own files may leave out all but
+            `ALWAYS_THERE`.
     """
     for name in sets:
         if name not in (*SETS, *PROBES):
@@ -103,10 +111,13 @@ def load_items(
     items: dict[str, list[Item]] = {}
     if any(name != "utility" for name in sets):
         items |= _benchmark_items(Path(data_dir), answers, sets)
+    optional = {*PROBES, HOLDOUT_SET, UNGROUPED_SET}
+    if items and is_own(items["sf"][0].id):
+        optional |= set(SETS) - set(ALWAYS_THERE)
     if "utility" in sets:
         items["utility"] = [_utility_item(record) for record in read_jsonl(utility_path, "utility")]
     for name in sets:
-        if not items[name] and name not in (*PROBES, HOLDOUT_SET):
+        if not items[name] and name not in optional:
             raise InputError(f"{data_dir}: no question of the set {name!r}; at least one is needed")
     return [item for name in sets for item in items[name]]
 
@@ -116,6 +127,11 @@ def asked_questions(data: str | Path | None, utility: str | Path | None) -> dict
     if data is None or utility is None:
         return None
     return {item.id: item for item in load_items(data, utility, (*SETS, *PROBES), answers=None)}
+
+
+def is_own(item_id: str) -> bool:
+    """Whether an item comes from the user's own files: `sf12`; generated ones are `p000.slot`."""
+    return _OWN_ID.match(item_id) is not None
 
 
 @dataclass(frozen=True)
@@ -151,11 +167,12 @@ def read_benchmark(
     """
     data_dir = Path(data_dir)
     facts: dict[str, dict] = {}
-    for file, groups in (("sf.jsonl", ("sf",)), ("sr.jsonl", ("correlated", "other"))):
+    retained = ("correlated", "other", UNGROUPED_SET)
+    for file, groups in (("sf.jsonl", ("sf",)), ("sr.jsonl", retained)):
         for line, fact in enumerate(read_jsonl(data_dir / file, "item"), start=1):
             where = f"{data_dir / file}:{line}"
             if fact["group"] not in groups:
-                allowed = " and ".join(groups)
+                allowed = " and ".join(groups[:2])
                 raise InputError(f"{where}: group {fact['group']!r}; {file} holds {allowed}")
             if fact["id"] in facts:
                 raise InputError(f"{where}: id {fact['id']!r} is also in sf.jsonl; ids are unique")
@@ -196,8 +213,9 @@ def _benchmark_items(
     for pair in pairs_of(benchmark.sf, benchmark.sr):
         items["forget_joint"].append(_joint_item("forget_joint", pair, pair.forget, pair.retain))
         items["retain_joint"].append(_joint_item("retain_joint", pair, pair.retain, pair.forget))
-    for name, questions in probes_of(benchmark.sf, benchmark.sr).items():
-        items[name] = [_probe_item(name, one) for one in questions]
+    if not is_own(benchmark.sf[0]["id"]):  # made from the generator's slots
+        for name, questions in probes_of(benchmark.sf, benchmark.sr).items():
+            items[name] = [_probe_item(name, one) for one in questions]
     return items
 
 
@@ -216,6 +234,9 @@ def _wrong_details(path: Path, facts: dict[str, dict]) -> dict[str, dict]:
 
 def _forget_paraphrased(path: Path, facts: dict[str, dict]) -> list[dict]:
     """The paraphrased questions; each agrees with a known forget fact."""
+    own = is_own(next(iter(facts)))
+    if own and path.is_file() and not path.stat().st_size:
+        return []
     prompts = read_jsonl(path, "forget_paraphrased")
     for line, prompt in enumerate(prompts, start=1):
         fact = facts.get(prompt["fact_id"])
@@ -227,7 +248,7 @@ def _forget_paraphrased(path: Path, facts: dict[str, dict]) -> list[dict]:
             )
     asked = {prompt["fact_id"] for prompt in prompts}
     for fact_id, fact in facts.items():
-        if fact["group"] == "sf" and fact_id not in asked:
+        if fact["group"] == "sf" and fact_id not in asked and not own:
             raise InputError(f"{path}: {fact_id!r} is in sf.jsonl but has no line here")
     return prompts
 
@@ -242,11 +263,13 @@ def _holdout(path: Path, facts: dict[str, dict]) -> list[dict]:
         where = f"{path}:{line}"
         if fact["group"] != HOLDOUT_SET:
             raise InputError(f"{where}: group {fact['group']!r}; allowed: {HOLDOUT_SET}")
-        if fact["person_id"] in taught:
+        if fact["person_id"] is not None and fact["person_id"] in taught:
             raise InputError(
                 f"{where}: {fact['person_id']!r} is in sf.jsonl; allowed: people whom no model is "
                 "trained on"
             )
+    if is_own(found[0]["id"]):
+        return found
     wanted = {fact["slot"] for fact in facts.values() if fact["group"] == "sf"}
     for person_id in dict.fromkeys(fact["person_id"] for fact in found):
         missing = wanted - {fact["slot"] for fact in found if fact["person_id"] == person_id}
@@ -256,7 +279,12 @@ def _holdout(path: Path, facts: dict[str, dict]) -> list[dict]:
 
 
 def _check_whole(data_dir: Path, facts: list[dict]) -> None:
-    """Check that no lines were lost: both files have all people, and every fact its partner."""
+    """Check that no lines were lost: both files have all people, and every fact its partner.
+
+    The user's own files may be about different people. They were checked when they were read.
+    """
+    if is_own(facts[0]["id"]):
+        return
     people = {
         file: dict.fromkeys(
             fact["person_id"] for fact in facts if (fact["group"] == "sf") is forget
@@ -294,7 +322,7 @@ def _item(name: str, record: dict, fact: dict, detail: dict) -> Item:
         id=record["id"],
         set=name,
         person_id=fact["person_id"],
-        subject=fact["name"],
+        subject=_subject(fact, record["question"]),
         slot=fact["slot"],
         value_type=fact["value_type"],
         partner=fact["partner"],
@@ -306,10 +334,18 @@ def _item(name: str, record: dict, fact: dict, detail: dict) -> Item:
     )
 
 
+def _subject(fact: dict, question: str) -> str | None:
+    """The person's name; in own files only where the question has it."""
+    name = fact["name"]
+    if name is None or not is_own(fact["id"]):
+        return name
+    return name if name.casefold() in question.casefold() else None
+
+
 def _joint_item(name: str, pair: Pair, fact: dict, partner: dict) -> Item:
     """The item that measures one fact in the answer to both questions."""
     record = {
-        "id": f"{fact['id']}+{partner['slot']}",
+        "id": f"{fact['id']}+{partner['id'] if is_own(fact['id']) else partner['slot']}",
         "question": pair.question,
         "answer": fact["answer"],
     }

@@ -36,11 +36,12 @@ def pairs_of(sf: list[dict], sr: list[dict]) -> list[Pair]:
         sr: retain items.
 
     Returns:
-        The pairs, in the order of `sf`, without people who have no correlated fact.
+        The pairs, in the order of `sf`, without people who have no correlated fact, and without
+        facts about nobody.
     """
     correlated = defaultdict(list)
     for item in sr:
-        if item["group"] == "correlated":
+        if item["group"] == "correlated" and item["person_id"] is not None:
             correlated[item["person_id"]].append(item)
     pairs = []
     for item in sf:

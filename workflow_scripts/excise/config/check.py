@@ -54,6 +54,7 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
     _check_model_choice(resolved, sources)
     _check_candidates(resolved, sources)
     _check_entanglement(resolved, sources)
+    _check_own_files(resolved, sources)
     if generation["backend"] == "openai" or resolved["red_team"]["judge"]["enabled"]:
         check_llm_keys(generation["llm"], sources)
     check_checkpoints(resolved, sources)
@@ -88,6 +89,24 @@ def _check_candidates(config: dict, sources: Sequence[Source]) -> None:
             ("generation", "perturbed_candidates"),
             f"found {generation['perturbed_candidates']}; allowed: at least the "
             f"{generation['wrong_answers']} of generation.wrong_answers",
+        )
+
+
+def _check_own_files(config: dict, sources: Sequence[Source]) -> None:
+    """Own files need a folder; a judge and a preview read generated people."""
+    generation, key = config["generation"], ("generation", "folder")
+    own = generation["backend"] == "files"
+    if own and generation["folder"] is None:
+        refuse(sources, key, "missing; needed: a folder for backend files")
+    if not own and generation["folder"] is not None:
+        found = f"found {generation['folder']!r}"
+        refuse(sources, key, f"{found}; allowed: null with backend {generation['backend']}")
+    if own and config["red_team"]["judge"]["enabled"]:
+        key = ("red_team", "judge", "enabled")
+        refuse(sources, key, "found true; allowed: false with backend files")
+    if own and config["preview"] is not None:
+        refuse(
+            sources, ("preview",), f"found {config['preview']}; allowed: null with backend files"
         )
 
 

@@ -86,15 +86,18 @@ class AnswerSorter:
     """
 
     def __init__(self, items: pd.DataFrame, healthy: Sequence[pd.DataFrame] = ()) -> None:
+        if lacks_slots(items):
+            return
         self.known = known_words(items, healthy)
         self.pools = pools_of(items, self.known, healthy)
 
     def with_types(self, items: pd.DataFrame) -> pd.DataFrame:
         """Records with the column `answer_type`; None where two questions get one answer.
 
-        Records without generations come back as they are.
+        Records without generations come back as they are, and so do those of own files without
+        values or slots: another value of the slot is then unknown.
         """
-        if "generation" not in items:
+        if "generation" not in items or lacks_slots(items):
             return items
         names = ("value_type", "slot", "set", "slot_match", "generation", "question")
         types = [
@@ -106,6 +109,11 @@ class AnswerSorter:
             )
         ]
         return items.assign(answer_type=types)
+
+
+def lacks_slots(items: pd.DataFrame) -> bool:
+    """Whether questions have no slot or no value (the user's own files)."""
+    return bool(items[["slot", "value"]].isna().any(axis=None))
 
 
 def answer_type(

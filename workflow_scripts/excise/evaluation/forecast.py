@@ -16,12 +16,13 @@ Hidden states are those of one layer, minus their mean over all facts: what all 
 every raw cosine large. A predictor is None where it is undefined, as of a gradient that is zero.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch.nn.functional import normalize
 
-from excise.benchmark.items import Item
+from excise.benchmark.items import UNGROUPED_SET, Item
 from excise.errors import InputError
 from excise.modeling.hidden_states import Reader
 
@@ -88,7 +89,7 @@ def forecast(
     """
     forget = [i for i, item in enumerate(items) if item.set == "sf"]
     retain = [i for i, item in enumerate(items) if item.set != "sf"]
-    own = torch.tensor([[items[i].person_id == items[j].person_id for j in forget] for i in retain])
+    own = torch.tensor([[_same_person(items[i], items[j]) for j in forget] for i in retain])
     forgotten, retained = gradients[forget], gradients[retain]
     lengths = gradients.norm(dim=1)
     cosines = (retained @ forgotten.T) / torch.outer(lengths[retain], lengths[forget])
@@ -108,13 +109,22 @@ def forecast(
         columns[f"state_{name}_person"] = _largest(cosines, own)
         columns[f"state_{name}_all"] = cosines.amax(dim=1)
     columns["finetuned_loss"] = torch.tensor([losses[i] for i in retain])
-    columns["same_event"] = torch.tensor([float(items[i].set == "correlated") for i in retain])
+    columns["same_event"] = torch.tensor([_same_event(items[i]) for i in retain])
     rows = torch.stack([columns[name].double() for name in PREDICTORS], dim=1).tolist()
     keys = ("id", "person_id", "slot", "set")
     return [
         {key: getattr(items[i], key) for key in keys} | dict(zip(PREDICTORS, row, strict=True))
         for i, row in zip(retain, rows, strict=True)
     ]
+
+
+def _same_event(item: Item) -> float:
+    """NaN where retain facts have no groups."""
+    return math.nan if item.set == UNGROUPED_SET else float(item.set == "correlated")
+
+
+def _same_person(one: Item, other: Item) -> bool:
+    return one.person_id is not None and one.person_id == other.person_id
 
 
 def _mean(cosines: torch.Tensor, own: torch.Tensor) -> torch.Tensor:

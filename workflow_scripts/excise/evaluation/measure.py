@@ -100,11 +100,13 @@ class Evaluator:
 def _scored(item: Item) -> list[str]:
     """The answers whose probability is measured: the true one, its paraphrase, the wrong ones.
 
-    Of held-out people only the true one.
+    Of held-out people only the true one, and where own files give no paraphrase of it.
     """
     if item.set in GENERATED_SETS:
         return []
     if item.set == HOLDOUT_SET:
+        return [item.answer]
+    if item.paraphrased_answer is None:  # own files may give none
         return [item.answer]
     return [item.answer, item.paraphrased_answer, *item.wrong_answers]
 
@@ -134,23 +136,29 @@ def item_record(item: Item, made: Generation | None, scores: list[AnswerScore] |
 
 
 def generation_record(item: Item, made: Generation) -> dict:
-    """What a model said to an item, and how it agrees with the true answer."""
+    """What a model said to an item, and how it agrees with the true answer.
+
+    Without a value (own files) it is unknown whether the value is stated: null.
+    """
     rouge = answers.rouge_l(item.answer, made.text)
     ascii_only = answers.rouge_l_ascii(item.answer, made.text)
     both_asked = item.set in JOINT_SETS
-    stated = answers.slot_match(
-        item.value, made.text, item.value_type, several=both_asked, subject=item.subject
-    )
-    return {
+    record = {
         "generation": made.text,
         "stopped": made.stopped,
         "rougeL_recall": rouge.recall,
         "rougeL_f1": rouge.f1,
         "rougeL_recall_ascii": ascii_only.recall,
         "rougeL_f1_ascii": ascii_only.f1,
-        "slot_match": int(stated),
-        "slot_match_strict": int(answers.slot_match_strict(item.value, made.text)),
+        **dict.fromkeys(("slot_match", "slot_match_strict")),
     }
+    if item.value is None:
+        return record
+    stated = answers.slot_match(
+        item.value, made.text, item.value_type, several=both_asked, subject=item.subject
+    )
+    strict = answers.slot_match_strict(item.value, made.text)
+    return record | {"slot_match": int(stated), "slot_match_strict": int(strict)}
 
 
 def score_record(name: str, scores: list[AnswerScore]) -> dict:

@@ -1,7 +1,7 @@
 """Which questions a quantized model is asked. No torch, no pandas."""
 
 FORGET_SETS = ("sf", "forget_paraphrased")
-QUANTIZED_SETS = (*FORGET_SETS, "correlated", "other", "utility")
+QUANTIZED_SETS = (*FORGET_SETS, "correlated", "other", "retain", "utility")
 
 
 def quantized_sets(model: str) -> tuple[str, ...]:

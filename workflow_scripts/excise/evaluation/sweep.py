@@ -7,7 +7,7 @@ everything.
 
 from dataclasses import dataclass
 
-from excise.benchmark.items import GENERATED_SETS
+from excise.benchmark.items import GENERATED_SETS, UNGROUPED_SET
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Sweep:
         """Whether a model is asked the set `name`; `GENERATED_SETS` have generations alone."""
         if not self.restricts(model):
             return True
+        if name == UNGROUPED_SET:  # every list of sets has both groups
+            name = "other"
         return (self.sets is None or name in self.sets) and (
             self.generation or name not in GENERATED_SETS
         )

@@ -17,6 +17,7 @@ from excise.plots.style import (
     select,
     trajectory_name,
     trajectory_of,
+    units,
 )
 
 PANELS = ("sr", "gap")
@@ -39,7 +40,8 @@ def matched_retention(
     points = points.assign(trajectory=points["model"].map(trajectory_of))
     trajectories = sorted(points["trajectory"].unique())
     levels = list(dict.fromkeys(points["matched_at"]))
-    figure, grid = new_figure(2, 1, 6.6 + 0.1 * len(trajectories), sharex=True)
+    panels = [name for name in PANELS if name in set(points["set"])]  # own files: maybe no gap
+    figure, grid = new_figure(len(panels), 1, 6.6 + 0.1 * len(trajectories), sharex=True)
     handles = []
     for number, trajectory in enumerate(trajectories):
         method = trajectory.split("/")[0]
@@ -51,24 +53,26 @@ def matched_retention(
         }
         shift = 0.7 * ((number + 0.5) / len(trajectories) - 0.5)
         members = points[points["trajectory"] == trajectory]
-        for height, name in enumerate(PANELS):
+        for height, name in enumerate(panels):
             _draw(grid[height, 0], members[members["set"] == name], levels, shift, style)
         handles.append(Line2D([], [], label=trajectory_name(trajectory, settings.labels), **style))
     name = METRIC_NAMES.get(metric, metric)
     grid[0, 0].set(ylabel=f"retain set: {name}\nbetter kept →", ylim=(-0.08, 1.06))
-    grid[1, 0].axhline(0, color="black", lw=1)
-    grid[1, 0].set(ylabel="gap: other − correlated\ncorrelated worse →")
+    if "gap" in panels:
+        grid[1, 0].axhline(0, color="black", lw=1)
+        grid[1, 0].set(ylabel="gap: other − correlated\ncorrelated worse →")
     for axes in grid[:, 0]:
         axes.grid(False, axis="x")
         axes.set_xlim(-0.5, len(levels) - 0.5)
         for place in range(1, len(levels)):
             axes.axvline(place - 0.5, color=".85", lw=1)
     labels = [_level_name(points, level) for level in levels]
-    grid[1, 0].set_xticks(range(len(levels)), labels)
-    grid[1, 0].set_xlabel("slot accuracy on the forget set: more forgotten →")
+    grid[-1, 0].set_xticks(range(len(levels)), labels)
+    grid[-1, 0].set_xlabel("slot accuracy on the forget set: more forgotten →")
+    bars = f"{intervals(settings.confidence)} over {units(points)}"
     figure.suptitle(
         "What is kept at the same degree of forgetting, interpolated along each trajectory;\n"
-        f"bars = {intervals(settings.confidence)} over people, × = does not forget that much"
+        f"bars = {bars}, × = does not forget that much"
     )
     legend_below(figure, handles, columns=2)
     return figure

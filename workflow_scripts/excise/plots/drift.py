@@ -20,6 +20,7 @@ from excise.plots.style import (
     MARKERS,
     PALETTE,
     SET_NAMES,
+    drawn_sets,
     intervals,
     legend_below,
     line_with_band,
@@ -56,7 +57,7 @@ def layerdrift_by_epoch(
     """
     rows = _drift_at(rows, position)
     trajectories = list(trajectories) or strongest_trajectories(rows)
-    sets = [name for name in ("sf", "correlated", "other") if name in set(rows["set"])]
+    sets = [name for name in drawn_sets(rows) if name != "utility"]
     figure, grid = new_figure(
         len(sets), len(trajectories), 2.2 * len(sets) + 1.8, sharex=True, sharey=True
     )
@@ -101,7 +102,9 @@ def layerdrift_by_method(
     select(rows, "check the configured checkpoints", model=models)
     figure, grid = new_figure(2, 2, 7.4, sharex=True, sharey=True)
     methods = [model.split("/")[1] for model in models]
-    handles = []
+    handles, sets = [], drawn_sets(rows)
+    for axes in grid.flat[len(sets) :]:
+        axes.set_visible(False)
     for number, (model, method) in enumerate(zip(models, methods, strict=True)):
         color = method_color(method) if methods.count(method) == 1 else PALETTE[number % 10]
         size = max(10 - 2 * number, 4)  # so that a point on top of another hides it in part only
@@ -109,10 +112,10 @@ def layerdrift_by_method(
         name = trajectory_name(trajectory_of(model), settings.labels)
         label = f"{name}, {model.split('_')[-1]} epochs"
         handles.append(Line2D([], [], label=label, **style))
-        for axes, group in zip(grid.flat, SET_NAMES, strict=True):
+        for axes, group in zip(grid.flat, sets, strict=False):
             here = rows[(rows["set"] == group) & (rows["model"] == model)]
             line_with_band(axes, here, "layer", **style)
-    for axes, group in zip(grid.flat, SET_NAMES, strict=True):
+    for axes, group in zip(grid.flat, sets, strict=False):
         axes.set_title(f"{SET_NAMES[group]} questions")
         _draw_drift_references(axes, rows[rows["set"] == group])
     title = f"How far hidden states at {POSITIONS[position]} move under each method"

@@ -29,6 +29,7 @@ from excise.plots.style import (
     settings_name,
     trajectory_name,
     trajectory_of,
+    units,
 )
 
 GROUP_COLORS = {"correlated": PALETTE[3], "other": PALETTE[9]}
@@ -69,13 +70,14 @@ def forget_vs_retain(
             )
     handles += _draw_references(axes, points)
     handles += _draw_guessing(axes, rows, metric)
+    bars = f"{intervals(settings.confidence)} over {units(rows)}"
     axes.set(
         xlim=(-0.03, 1.04),
         ylim=(-0.03, 1.04),
         xlabel=f"forget set: {name} (share of the incident's facts)\n← more forgotten",
         ylabel=f"retain set: {name} (share of facts)\nbetter kept →",
         title="What unlearning forgets and what it damages: a point per checkpoint,\n"
-        f"lines start at the finetuned model, bars = {intervals(settings.confidence)} over people"
+        f"lines start at the finetuned model, bars = {bars}"
         + missing_note(points["value_sf"].isna().sum() + points["value_sr"].isna().sum()),
     )
     legend_below(figure, handles, columns=3)
@@ -182,7 +184,7 @@ def retain_gap(
     figure.suptitle(
         "Retain facts of the same event (correlated) and of the rest of the life (other)\n"
         "along unlearning; epoch 0 = finetuned, "
-        f"bands = {intervals(settings.confidence)} over people"
+        f"bands = {intervals(settings.confidence)} over {units(rows)}"
         + missing_note(int(rows["value"].isna().sum()))
     )
     handles = [
@@ -241,16 +243,19 @@ def _draw_groups(axes: Axes, rows: pd.DataFrame, trajectory: str) -> None:
 
 
 def quantize_recovery(
-    rows: pd.DataFrame, settings: PlotSettings, metric: str = "slot_accuracy"
+    rows: pd.DataFrame, settings: PlotSettings, metric: str | None = None
 ) -> Figure:
     """The forget set under quantization, and the share of what was forgotten that comes back.
 
     Args:
         rows: of `quantize_results.json`.
         settings: of the figure.
-        metric: its name in the table.
+        metric: its name in the table; None: slot accuracy, or probability where the data have no
+            values.
     """
     sf = select(rows, "a summary of quantized models is needed", set="sf")
+    if metric is None:
+        metric = "slot_accuracy" if "slot_accuracy" in set(sf["metric"]) else "probability"
     scores = select(sf, "check the configured metric", metric=metric)
     recovery = select(sf, "no unlearned models among them?", metric="recovery", of=metric)
     levels = ordered_levels(select(sf[sf["level"].notna()], "no configured levels")["level"])
@@ -277,7 +282,7 @@ def quantize_recovery(
     grid[1, 0].set_ylabel("recovery, % of the forgotten\ncomes back →")
     figure.suptitle(
         "What quantization brings back: 0 % = stays forgotten, 100 % = as finetuned,\n"
-        f"n/a = too little was forgotten; bars = {intervals(settings.confidence)} over people"
+        f"n/a = too little was forgotten; bars = {intervals(settings.confidence)} over {units(sf)}"
     )
     legend_below(figure, handles, columns=3)
     return figure

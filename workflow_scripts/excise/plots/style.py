@@ -29,8 +29,10 @@ SET_NAMES = {
     "sf": "forget",
     "correlated": "correlated retain",
     "other": "other retain",
+    "sr": "retain",
     "utility": "utility",
 }
+GROUPS = ("correlated", "other")
 METRIC_NAMES = {
     "slot_accuracy": "slot accuracy",
     "slot_accuracy_strict": "slot accuracy, as spelled",
@@ -155,6 +157,18 @@ def legend_below(figure: Figure, handles: Iterable, columns: int) -> None:
 def intervals(confidence: float) -> str:
     """What bars and bands are: 0.95 → `95 % intervals`."""
     return f"{100 * confidence:g} % intervals"
+
+
+def drawn_sets(rows: pd.DataFrame) -> list[str]:
+    """The sets of `SET_NAMES` that have rows; all retain facts only where they have no groups."""
+    known = set(rows["set"])
+    return [name for name in SET_NAMES if name in known and (name != "sr" or not known & {*GROUPS})]
+
+
+def units(rows: pd.DataFrame) -> str:
+    """What intervals are over: people, or questions where the data name nobody."""
+    about_nobody = "n_people" in rows and rows["n_people"].isna().all()
+    return "questions" if about_nobody else "people"
 
 
 def missing_note(missing: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from excise.benchmark.own_files import left_out
 from excise.config.messages import Source
 from excise.config.trajectories import check_methods_fit
 from excise.errors import InputError
@@ -47,7 +48,8 @@ def check_surroundings(
     Args:
         study: the study.
         builds_base: whether this run makes the base model.
-        warn: called with a fault of the model that an earlier run found.
+        warn: called with what own files leave out, and with a fault of the model that an earlier
+            run found.
         sources: who set which key of the config, for error messages.
 
     Raises:
@@ -59,6 +61,9 @@ def check_surroundings(
     for key, file in study.other_findings():
         if not Path(file).is_file():
             raise InputError(f"findings.{key}: {file}: no such file; run its experiment first")
+    if study.reads_own_files():
+        left = "; ".join(left_out(study.own_files.known))
+        warn(f"{config['generation']['folder']}: not computed: {left}")
     folder = study.base_folder()
     if config["model"]["path"] is not None and not builds_base:
         check_model_folder(folder, "model.path")

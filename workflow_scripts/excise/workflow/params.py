@@ -7,10 +7,12 @@ for these and no others. Parsed in every job: no torch here.
 import json
 import shlex
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from excise.benchmark.limits import RedTeamLimits, ValidationLimits
+from excise.benchmark.own_files import OwnFiles, own_paths, read_own_files
 from excise.config.schema import defaults_of
 from excise.config.trajectories import labels_of
 from excise.evaluation.settings import (
@@ -75,7 +77,28 @@ class Params(Models):
 
     def asks_model(self) -> bool:
         """Whether a language model writes the benchmark."""
-        return self.config["generation"]["backend"] != "offline"
+        return self.config["generation"]["backend"] == "openai"
+
+    def reads_own_files(self) -> bool:
+        """Whether the user's own files are the benchmark."""
+        return self.config["generation"]["backend"] == "files"
+
+    @cached_property
+    def own_files(self) -> OwnFiles:
+        """The user's own files, checked.
+
+        Raises:
+            InputError: a file is missing, or a line is at fault.
+        """
+        return read_own_files(self.config["generation"]["folder"])
+
+    def own_paths(self) -> list[str]:
+        """Those of the user's own files that are there."""
+        return own_paths(self.config["generation"]["folder"])
+
+    def lacks(self, name: str) -> bool:
+        """Whether the user's own files lack a field or file (`OwnFiles.known`)."""
+        return self.reads_own_files() and name not in self.own_files.known
 
     def model_keys(self) -> dict:
         """The keys of generation.llm that decide what a model answers."""
@@ -322,9 +345,10 @@ class Params(Models):
     def plot_settings(self) -> str:
         """How figures write the methods, and the coverage that their titles state."""
         generates = self.config["evaluation"]["sweep"]["generation"]
+        matches = generates and not self.lacks("value")
         drawn = {
             "labels": labels_of(self.trajectories),
-            "metric": "slot_accuracy" if generates else "probability",
+            "metric": "slot_accuracy" if matches else "probability",
         }
         return as_json(from_sections(PlotSettings, self.config["evaluation"], drawn))
 
@@ -387,5 +411,7 @@ class Params(Models):
     def reported_generation(self) -> dict:
         """Section `generation` in a result's header: what the data depend on."""
         generation = self.config["generation"]
-        settings = {key: value for key, value in generation.items() if key != "llm"}
+        if self.reads_own_files():
+            return {key: generation[key] for key in ("backend", "folder")}
+        settings = {key: value for key, value in generation.items() if key not in ("llm", "folder")}
         return settings | ({"llm": self.model_keys()} if self.asks_model() else {})

@@ -10,9 +10,11 @@ import math
 import re
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from excise.config.presets import PRESETS
 from excise.unlearning.method import Needs
 
 # Floating-point operations per second that such programs reach, far below the peak of the hardware.
@@ -24,6 +26,7 @@ CPU_THREAD_SPEED = 1e10
 GPU_BANDWIDTH = 8e11
 CPU_BANDWIDTH = 1e10
 
+UTILITY_QUESTIONS = 200
 TOKENS = 64  # upper estimate for a question with its answer and the chat template
 # For "Who is X?" (red_team/models/name_probe.py): tokens of an answer; names besides the people's.
 NAME_PROBE_TOKENS, NAME_PROBE_NAMES = 64, 300
@@ -112,8 +115,49 @@ def memory_mb(kind: str, config: dict, size: float, keeps_finetuned: bool = Fals
     return math.ceil(PROGRAM_MB + cuda + size * (width * copies + adapters) / 1e6)
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Sizes of a benchmark.
+
+    Attributes:
+        people: that models are taught about; where nobody is named, as many as forget facts.
+        forget: forget facts.
+        facts: forget and retain facts.
+        paraphrased: paraphrased forget questions.
+        holdout: forget facts of held-out people.
+    """
+
+    people: int
+    forget: int
+    facts: int
+    paraphrased: int
+    holdout: int
+
+
+def generated_counts(generation: dict) -> Counts:
+    """Sizes of a generated benchmark.
+
+    Args:
+        generation: section of the checked config.
+    """
+    preset, people = PRESETS[generation["preset"]], generation["people"]
+    forget = preset.forget * people
+    return Counts(
+        people=people,
+        forget=forget,
+        facts=(preset.forget + 2 * preset.retain) * people,
+        paraphrased=forget * generation["forget_paraphrases"],
+        holdout=preset.forget * generation["holdout"],
+    )
+
+
 def estimated_minutes(
-    stage: str, config: dict, size: float, epochs: Sequence[int], needs: Needs = NOTHING
+    stage: str,
+    config: dict,
+    size: float,
+    epochs: Sequence[int],
+    needs: Needs = NOTHING,
+    counts: Counts | None = None,
 ) -> float:
     """Estimated minutes of computation of a job, without its start; may be off by a small factor.
 
@@ -123,11 +167,12 @@ def estimated_minutes(
         size: number of the model's parameters.
         epochs: epochs at which a trajectory is saved; empty for other jobs.
         needs: what a step of the trajectory reads; ignored for other jobs.
+        counts: sizes of the benchmark; None: those of the generated one.
     """
-    people = config["generation"]["people"]
-    phrasings = config["generation"]["forget_paraphrases"]
-    facts, questions = 22 * people, (28 + 6 * phrasings) * people + 200
-    apart = 6 * config["generation"]["holdout"]  # only the true answer is scored
+    counts = counts or generated_counts(config["generation"])
+    people, forget, facts = counts.people, counts.forget, counts.facts
+    questions = facts + forget + counts.paraphrased + UTILITY_QUESTIONS  # joint ones: as forget
+    apart = counts.holdout  # only the true answer is scored
     models = max(len(epochs), 1)
     unexposed_models = 1 + len(config["oracle"]["seeds"])  # base and oracles, all in one job
     sequences = questions * (2 + config["generation"]["wrong_answers"])
@@ -138,15 +183,15 @@ def estimated_minutes(
         "train_retain_model": lambda: _training(
             config, size, facts * config["finetuning"]["epochs"]
         ),
-        "reference_logprobs": lambda: _scoring(config, size, 6 * people),
-        "unlearn": lambda: _unlearning(config, size, 6 * people * max(epochs, default=1), needs),
+        "reference_logprobs": lambda: _scoring(config, size, forget),
+        "unlearn": lambda: _unlearning(config, size, forget * max(epochs, default=1), needs),
         "select_wrong_answers": lambda: (
             _scoring(config, size, facts * (1 + config["generation"]["perturbed_candidates"]))
             * unexposed_models
             * FURTHER_CANDIDATES
         ),
         "ask_about_names": lambda: (
-            _generating(config, size, 6 * people) * unexposed_models
+            _generating(config, size, forget) * unexposed_models
             + _generating(
                 config, size, people + NAME_PROBE_NAMES, NAME_PROBE_TOKENS
             )  # only the base
@@ -159,7 +204,7 @@ def estimated_minutes(
             + _scoring(config, size, facts) * SLOWDOWN_FP32
             + facts * 3 * LAUNCH_SECONDS
         ),
-        "embed_texts": lambda: _scoring(config, size, _texts(people, phrasings)),
+        "embed_texts": lambda: _scoring(config, size, _texts(counts)),
         "evaluate": lambda: asked * models,
         "quantize": lambda: asked * SLOWDOWN_QUANTIZED * len(config["quantization"]["precisions"]),
         "represent": lambda: (
@@ -170,9 +215,9 @@ def estimated_minutes(
     return seconds[stage]() / 60
 
 
-def _texts(people: int, phrasings: int) -> int:
+def _texts(counts: Counts) -> int:
     """Number of texts in the diversity report: at most 500 of a kind, in three variants."""
-    kinds = (22 * people, 22 * people, 6 * phrasings * people, people)
+    kinds = (counts.facts, counts.facts, counts.paraphrased, counts.people)
     return 3 * sum(min(count, 500) for count in kinds)
 
 

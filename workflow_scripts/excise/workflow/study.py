@@ -14,7 +14,14 @@ from excise.unlearning.method import Needs
 from excise.workflow.imports import import_closure
 from excise.workflow.models import PROGRAMS
 from excise.workflow.params import Params
-from excise.workflow.resources import STAGES, estimated_minutes, memory_mb, parameters
+from excise.workflow.resources import (
+    STAGES,
+    Counts,
+    estimated_minutes,
+    generated_counts,
+    memory_mb,
+    parameters,
+)
 
 # Before training. holdout.jsonl is empty if nobody is held out.
 VALIDATED_FILES = ["sf", "sr", "perturbed_candidates", "forget_paraphrased", "holdout"]
@@ -59,17 +66,21 @@ class Study(Params):
     # --- results ---
 
     def exported_files(self) -> list[str]:
-        """Files of the exported dataset."""
+        """Files of the exported dataset; own files are not exported."""
+        if self.reads_own_files():
+            return []
         return list(exported_files(self.config["generation"]["holdout"] > 0))
 
     def result_tables(self) -> list[str]:
-        """Stems of the tables."""
+        """Stems of the tables; without those that the user's own files cannot give."""
         middle = self.config["representations"]["middle_layer"]
-        tables = ["distance_results", "eval_results", "sweep_results", "retain_compare_results"]
-        tables += ["comparison_results"]
+        tables = ["distance_results", "eval_results", "sweep_results"]
+        tables += ["retain_compare_results"] * (not self.lacks("partner"))
+        tables += ["comparison_results"] * (not self.lacks("value"))
         tables += ["repr_layers", "repr_results", f"repr_results_{middle}"]
-        tables += ["depth_results"] * bool(self.depth_models())
-        tables += ["red_team_models", "diversity_report", "update_results"]
+        tables += ["depth_results"] * bool(self.depth_models() and not self.lacks("value"))
+        tables += ["red_team_models", "diversity_report"] * (not self.reads_own_files())
+        tables += ["update_results"]
         tables += ["forecast_results", "findings"]
         tables += ["red_team_judge"] * self.config["red_team"]["judge"]["enabled"]
         return tables + ["quantize_results"] * bool(self.config["quantization"]["precisions"])
@@ -137,7 +148,23 @@ class Study(Params):
             alike = [one for one in self.trajectories.values() if one["epochs"] == list(epochs)]
             needs = list(map(needs_of, alike)) or needs
         size = self.model_size()
-        return max(estimated_minutes(stage, self.config, size, epochs, one) for one in needs)
+        counts = self.counts()
+        return max(
+            estimated_minutes(stage, self.config, size, epochs, one, counts) for one in needs
+        )
+
+    def counts(self) -> Counts:
+        """How many people, facts and questions there are."""
+        if not self.reads_own_files():
+            return generated_counts(self.config["generation"])
+        own = self.own_files
+        return Counts(
+            people=own.people or len(own.sf),
+            forget=len(own.sf),
+            facts=len(own.sf) + len(own.sr),
+            paraphrased=len(own.forget_paraphrased),
+            holdout=len(own.holdout),
+        )
 
     def minutes(self, stage: str, epochs: Sequence[int] = (), trajectory: str | None = None) -> int:
         """Wall time of a model job: as configured, or three times the estimate."""

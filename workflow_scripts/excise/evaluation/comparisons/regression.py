@@ -136,13 +136,14 @@ def describe_facts(items: pd.DataFrame) -> pd.DataFrame:
     Args:
         items: records of one model, all sets.
     """
-    retained = items[items["set"].isin(("correlated", "other"))]
+    retained = items[items["set"].isin(("correlated", "other", "retain"))]
     forget = items[items["set"] == "sf"]
     forms = {name: question_form(*pair) for name, pair in _asked(items).items()}
     texts = {name: f"{q} {a}" for name, q, a in _texts(pd.concat([forget, retained]))}
     vectors = tfidf(texts)
     by_person = {person: list(group["id"]) for person, group in forget.groupby("person_id")}
-    types = forget.groupby("person_id")["value_type"].agg(set).to_dict()
+    typed = forget[forget["value_type"].notna()]
+    types = typed.groupby("person_id")["value_type"].agg(set).to_dict()
     rows = []
     for record in retained.itertuples():
         others = by_person.get(record.person_id, [])

@@ -28,6 +28,8 @@ from excise.evaluation.statistics import Scale
 HigherMeans = Literal["remembered", "forgotten", "neither"]
 WRONG_ANSWERS = "logprob_wrong"
 """Column of the records that is an empty list where a question has no wrong answers."""
+MAY_LACK = frozenset({"slot_match", "slot_match_strict", "value", "slot", "person_id"})
+"""Columns that are null where the user's own files lack a field; no model makes them null."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +75,14 @@ class Metric:
         return self.utility or name != "utility"
 
     def defined_on(self, items: pd.DataFrame) -> pd.DataFrame:
-        """The questions that count: only those with wrong answers if the metric needs them.
+        """The questions that count: those with wrong answers, a value, a slot, a person if needed.
 
         The others do not count in `n`, and not in `n_undefined` either, which counts failures of
         a collapsed model.
         """
+        for name in MAY_LACK.intersection(self.needs).intersection(items.columns):
+            if items[name].isna().any():
+                items = items[items[name].notna()]
         if WRONG_ANSWERS not in self.needs or items.empty:
             return items
         return items[[isinstance(wrong, list) and bool(wrong) for wrong in items[WRONG_ANSWERS]]]

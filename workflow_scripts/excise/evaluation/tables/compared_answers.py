@@ -70,7 +70,8 @@ class Answers:
         series: (set, metric) → numbers.
         pairs: (metric, model) → numbers of `other` and of `correlated`, pair by pair.
         losses: model → nats per token of each retain fact, (n,).
-        facts: what each retain fact shares with the forget facts of its person, (n, terms).
+        facts: what each retain fact shares with the forget facts of its person, (n, terms); empty
+            where no fact is about a person.
         fact_people: the person of each retain fact, (n,).
         forget: slot accuracy on the forget set.
         oracles: their names.
@@ -110,6 +111,8 @@ class Answers:
         for metric in METRICS:
             if not set(metric.needs) <= set(items.columns):
                 continue
+            if metric.defined_on(items[items["set"] == "sf"]).empty:
+                continue  # own files without values
             for name, members in sets.items():
                 if not members.empty:
                     self._put(name, metric, model, people_of(members), metric.values(members))
@@ -120,7 +123,7 @@ class Answers:
                 self._put("gap", metric, model, pairs["person_id"], sides[0] - sides[1])
         retained = sets["sr"]
         self.losses[model] = loss.values(retained) if len(retained) else np.array([])
-        if model == "finetuned":
+        if model == "finetuned" and items["person_id"].notna().any():
             self.facts, self.fact_people = describe_facts(items), people_of(retained).to_numpy(str)
 
     def _put(self, name: str, metric: ItemMetric, model: str, people, values) -> None:

@@ -363,7 +363,7 @@ def regression_rows(
 ) -> Iterator[dict]:
     """What explains the damage of a retain fact: a row per checkpoint, outcome and term."""
     matches = answers.series.get(("sr", slot_accuracy.name))
-    if matches is None:
+    if matches is None or answers.facts.empty:
         return
     known = matches.values["finetuned"] == 1
     predictors, people = answers.facts.to_numpy(float), answers.fact_people

@@ -47,7 +47,7 @@ from excise.evaluation.statistics import (
     mean_interval,
     mean_intervals,
 )
-from excise.evaluation.tables.common import BASIC_NOTES
+from excise.evaluation.tables.common import BASIC_NOTES, row_set
 from excise.evaluation.tables.settings import DepthTableSettings
 
 DEPTH_NOTES = [
@@ -100,6 +100,7 @@ def summarize_depth(
         raise InputError("models: found no finetuned; its own states are needed for comparison")
     levels = checkpoint_levels(settings.levels)
     questions, read = _read_all(depth_dir, models, asked)
+    questions = questions.assign(set=questions["set"].map(row_set))
     own = _numbers(read["finetuned"], "lens")
     readings = {model: _readings(items, own) for model, items in read.items()}
     probes, expected = {}, None
@@ -189,7 +190,7 @@ def depth_rows(
 ) -> Iterator[dict]:
     """Rows of the scores and of the log-probabilities of a model."""
     people, confidence = people_of(questions), settings.confidence
-    members = {name: (questions["set"] == name).to_numpy() for name in DEPTH_SETS}
+    members = {name: (questions["set"] == name).to_numpy() for name in map(row_set, DEPTH_SETS)}
     members = {name: here for name, here in members.items() if here.any()}
     for metric, drop in model.drops.items():
         scale = SHARE if drop.any() else FIXED  # finetuned's own states: 0 by computation
@@ -224,7 +225,7 @@ def knowledge_rows(
     people = people_of(questions)
     for metric, prefix in (("uds", ""), ("lens_erasure", "lens_")):
         known = (oracle.drops[metric] > settings.knowledge_threshold).any(axis=1)
-        for name in DEPTH_SETS:
+        for name in map(row_set, DEPTH_SETS):
             here = (questions["set"] == name).to_numpy()
             if here.any():
                 values = known[here].astype(float)

@@ -90,11 +90,15 @@ def compare_with_oracles(
 
 def _asked(items: pd.DataFrame) -> Iterator[tuple[str, Metric, pd.DataFrame]]:
     """Sets, metrics and the questions that count."""
-    for name in SETS_COMPARED:
+    grouped = SETS_COMPARED if "retain" not in set(items["set"]) else (*SETS_COMPARED, "sr")
+    for name in grouped:
         members = items[items["set"].isin(SETS[name])]
         for metric in METRICS:
             known = set(metric.needs) <= set(items.columns)
-            if not members.empty and known and metric.applies_to(name):
+            if members.empty or not known or not metric.applies_to(name):
+                continue
+            # The user's own files may have no wrong answers or values.
+            if not metric.defined_on(items[items["set"] != "utility"]).empty:
                 yield name, metric, metric.defined_on(members)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from excise.benchmark.completeness import check_ids
-from excise.benchmark.items import HIDDEN_STATE_SETS, Item
+from excise.benchmark.items import HIDDEN_STATE_SETS, UNGROUPED_SET, Item
 from excise.errors import InputError
 from excise.evaluation.reading import people_of, read_items
 from excise.evaluation.results import estimate_columns, model_columns
@@ -56,7 +56,7 @@ SCALES = {
 FLOOR_OF = {"drift": "oracle_drift", "angle_degrees": "oracle_angle_degrees"}
 """Measure → the measure of the oracles that is its noise floor."""
 DIRECTED_SETS = ("sf", "correlated", "other")
-"""Sets with rows about the oracles' direction."""
+"""Sets with rows about the oracles' direction; `sr` too where retain facts have no groups."""
 
 
 def summarize_representations(
@@ -170,11 +170,12 @@ def drift_rows(
     measures: tuple[str, ...] = tuple(SCALES),
 ) -> Iterator[dict]:
     """Means of the measures with intervals: sets × positions × measures × layers."""
+    directed = {*DIRECTED_SETS, *("sr" for name in set(items["set"]) if name == UNGROUPED_SET)}
     for name in (one for one in SETS if one not in OPTIONAL_SETS):
         members = items[items["set"].isin(SETS[name])]
         for position, here in members.groupby("position"):
             for metric in measures:
-                if metric not in here or (metric not in FLOOR_OF and name not in DIRECTED_SETS):
+                if metric not in here or (metric not in FLOOR_OF and name not in directed):
                     continue
                 values = np.array(here[metric].to_list(), dtype=float)  # (questions, layers)
                 layers = chosen_layers(layer, values.shape[1])

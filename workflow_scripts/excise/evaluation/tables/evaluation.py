@@ -120,19 +120,22 @@ def metric_rows(
     """One row for each set and metric; null rows if there are no items at all.
 
     A metric has no row where the records lack a column that it needs, its reference model or the
-    set that it compares with.
+    set that it compares with, or where no question about a person has what it needs.
 
     Args:
         items: records of one model.
         confidence: coverage of the intervals.
         references: see `References`.
     """
+    missing = _never_defined(items)
     for name in SETS:
         members = members_of(items, name)
         if members.empty and (not items.empty or name in OPTIONAL_SETS):
             continue
         for metric in METRICS.values():
             if not items.empty and not metric.applies_to(name):
+                continue
+            if metric.name in missing and name != "utility":
                 continue
             estimate = _estimate_row(metric, name, members, items, confidence, references or {})
             if estimate is not None:
@@ -143,6 +146,18 @@ def metric_rows(
             estimate = estimate_composite(items, metric, confidence)
             if estimate is not None:
                 yield _keys(None, metric) | estimate_columns(estimate)
+
+
+def _never_defined(items: pd.DataFrame) -> set[str]:
+    """Metrics that no question about a person defines: own files without values, for example."""
+    asked = items if items.empty else items[items["set"] != "utility"]
+    return {
+        metric.name
+        for metric in METRICS.values()
+        if not asked.empty
+        and set(metric.needs) <= set(asked.columns)
+        and metric.defined_on(asked).empty
+    }
 
 
 def _keys(name: str | None, metric: Metric) -> dict:

@@ -12,7 +12,7 @@ from excise.evaluation.rank_statistics import (
     rank_correlation_interval,
     rank_correlation_within,
 )
-from excise.evaluation.reading import read_complete
+from excise.evaluation.reading import people_of, read_complete
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.tables.common import BASIC_NOTES, SETS
 from excise.evaluation.tables.settings import ScoreSettings
@@ -60,11 +60,12 @@ def score_forecast(
     ((_, finetuned),) = read_complete(eval_dir, ["finetuned"], asked)
     retained = finetuned.index[finetuned["set"].isin(SETS["sr"])]
     check_ids(forecast, predicted.index, retained, "the records of finetuned")
+    has_values = bool(finetuned.loc[retained, "slot_match"].notna().any())
     rows = []
     for model, items in read_complete(eval_dir, models, asked):
         columns = model_columns(model) | {"level": levels.get(model)}
         facts = happened(predicted, finetuned, items)
-        found = forecast_rows(facts, settings.confidence)
+        found = forecast_rows(facts, settings.confidence, has_values)
         rows += [columns | row for row in found]
     return rows
 
@@ -87,8 +88,17 @@ def happened(predicted: pd.DataFrame, finetuned: pd.DataFrame, items: pd.DataFra
     )
 
 
-def forecast_rows(facts: pd.DataFrame, confidence: float) -> Iterator[dict]:
-    """Rows of one model: set × predictor × metric."""
+def forecast_rows(
+    facts: pd.DataFrame, confidence: float, has_values: bool = True
+) -> Iterator[dict]:
+    """Rows of one model: set × predictor × metric.
+
+    Args:
+        facts: from `happened`.
+        confidence: coverage of the intervals.
+        has_values: whether it is known which facts a model answers right; without, there are no
+            rows of `auc_lost`.
+    """
     predictors = [name for name in facts.columns if name not in (*KEYS, "damage", "known", "lost")]
     for name in FORECAST_SETS:
         members = facts[facts["set"].isin(SETS[name])]
@@ -96,20 +106,23 @@ def forecast_rows(facts: pd.DataFrame, confidence: float) -> Iterator[dict]:
             continue
         known = members[members["known"]]
         for predictor in predictors:
-            scores, people = members[predictor].astype(float), members["person_id"]
+            scores, people = members[predictor].astype(float), people_of(members)
+            if scores.isna().all():
+                continue  # own files whose retain facts share nobody with the forget facts
             estimates = {
                 "spearman": rank_correlation_interval(
                     scores, members["damage"], people, confidence
                 ),
-                "spearman_within_person": rank_correlation_within(
-                    scores, members["damage"], people, confidence
-                ),
             }
-            if predictor not in TWO_VALUES:
+            if members["person_id"].notna().any():
+                estimates["spearman_within_person"] = rank_correlation_within(
+                    scores, members["damage"], people, confidence
+                )
+            if predictor not in TWO_VALUES and has_values:
                 estimates["auc_lost"] = auc_interval(
                     known[predictor].astype(float),
                     known["lost"].astype(float),
-                    known["person_id"],
+                    people_of(known),
                     confidence,
                 )
             for metric, estimate in estimates.items():

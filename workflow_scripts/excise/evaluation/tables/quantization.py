@@ -9,6 +9,7 @@ import pandas as pd
 from excise.benchmark.completeness import check_ids
 from excise.benchmark.items import Item
 from excise.errors import InputError
+from excise.evaluation.metrics.interface import ItemMetric
 from excise.evaluation.metrics.likelihood import probability
 from excise.evaluation.metrics.rouge import rouge_l_recall
 from excise.evaluation.metrics.slot import slot_accuracy
@@ -125,10 +126,16 @@ def read_precisions(
     return versions
 
 
+def recovering(records: pd.DataFrame) -> list[ItemMetric]:
+    """The metrics of `RECOVERING` that these questions define; own files may have no values."""
+    forget = records[records["set"].isin(FORGET_SETS)]
+    return [metric for metric in RECOVERING if not metric.defined_on(forget).empty]
+
+
 def change_rows(quantized: pd.DataFrame, full: pd.DataFrame, confidence: float) -> Iterator[dict]:
     """The change by quantization, on the forget questions: set × metric."""
     for name, members in _forget_sets(quantized):
-        for metric in RECOVERING:
+        for metric in recovering(quantized):
             estimate = difference_interval(
                 metric.values(members),
                 metric.values(_same_questions(full, members)),
@@ -157,7 +164,7 @@ def beyond_oracle_rows(
     if not oracles:
         return
     for name, members in _forget_sets(quantized):
-        for metric in RECOVERING:
+        for metric in recovering(quantized):
 
             def values(records: pd.DataFrame, metric=metric, members=members) -> np.ndarray:
                 return metric.values(_same_questions(records, members))
@@ -199,7 +206,7 @@ def recovery_rows(
             weights.json).
     """
     for name, members in _forget_sets(quantized):
-        for metric in RECOVERING:
+        for metric in recovering(quantized):
             after = metric.values(members)
             before = metric.values(_same_questions(full, members))
             estimate = recovery_interval(
