@@ -1,6 +1,6 @@
 """Ask models every question: answers in `items.jsonl`, scores of tokens in `tokens.parquet`.
 
-The base model is loaded once; adapters are swapped in place.
+The base model is loaded once; adapters are swapped in place. `--located` names models of others.
 """
 
 import argparse
@@ -14,8 +14,9 @@ from excise.evaluation.measure import Evaluator
 from excise.evaluation.settings import ProbingSettings
 from excise.evaluation.sweep import EVERYTHING, Sweep
 from excise.evaluation.tokens import write_tokens
-from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
+from excise.modeling.located import Shelf
+from excise.modeling.settings import locations
 from excise.records import read_json, write_jsonl
 from excise.settings import json_of
 
@@ -32,6 +33,12 @@ def main(argv: list[str] | None = None) -> None:
         "--sweep", type=json_of(Sweep, "--sweep"), default=EVERYTHING, help="limits, JSON"
     )
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
+    parser.add_argument(
+        "--located",
+        type=locations,
+        default={},
+        help="where models lie that are not below --models-dir, JSON",
+    )
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the records")
     parser.add_argument("--models", nargs="+", required=True, help="model names; base: no adapter")
     args = parser.parse_args(argv)
@@ -39,20 +46,22 @@ def main(argv: list[str] | None = None) -> None:
     hp = args.hp
     items = load_items(args.data, args.utility, (*SETS, *hp.probes))
     set_determinism(0, hp.threads)
-    host = AdapterHost(args.base, hp.dtype, pick_device(hp.gpu))
+    shelf = Shelf(args.base, args.models_dir, args.located, hp.dtype, pick_device(hp.gpu))
 
     @cache
-    def evaluator(sets: tuple[str, ...], generates: bool) -> Evaluator:
+    def evaluator(tokenizer, sets: tuple[str, ...], generates: bool) -> Evaluator:
         asked = [item for item in items if item.set in sets]
         longest = hp.max_new_tokens if generates else 0
-        return Evaluator(host.tokenizer, asked, hp.batch_size, longest, hp.system_prompt)
+        return Evaluator(tokenizer, asked, hp.batch_size, longest, hp.system_prompt)
 
     for name in args.models:
         started = time.monotonic()
-        model = host.use(None if name == "base" else args.models_dir / name)
+        model = shelf.use(name)
         sets = tuple(one for one in (*SETS, *hp.probes) if args.sweep.asks(name, one))
-        records, tokens = evaluator(sets, args.sweep.generates(name)).evaluate(model)
-        mark = {"diverged": has_diverged(args.models_dir / name)}
+        asking = evaluator(shelf.tokenizer(name), sets, args.sweep.generates(name))
+        records, tokens = asking.evaluate(model)
+        own = name not in args.located
+        mark = {"diverged": own and has_diverged(args.models_dir / name)}
         write_jsonl(args.out_dir / name / "items.jsonl", [record | mark for record in records])
         write_tokens(args.out_dir / name / "tokens.parquet", tokens)
         print(f"{name}: {len(records)} items, {time.monotonic() - started:.1f} s", flush=True)
