@@ -63,6 +63,7 @@ include: "rules/red_team.smk"
 include: "rules/evaluate.smk"
 include: "rules/quantize.smk"
 include: "rules/represent.smk"
+include: "rules/audit.smk"
 include: "rules/depth.smk"
 include: "rules/updates.smk"
 include: "rules/forecast.smk"
@@ -82,6 +83,7 @@ rule all:
         collect("<results>/dataset/{name}", name=study.exported_files()),
         collect("<results>/{table}.json", table=study.result_tables()),
         collect("<results>/{plot}.png", plot=study.result_plots()),
+        rules.audit.input,
 
 
 rule check:

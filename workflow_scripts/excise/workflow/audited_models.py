@@ -110,6 +110,14 @@ def check_audited_models(config: dict, study_base: str) -> None:
                           f"{keys[name]}.adapter")  # fmt: skip
         elif entry["gguf"]["package"] is None and not Path(entry["gguf"]["file"]).is_file():
             raise InputError(f"{keys[name]}.gguf.file: {entry['gguf']['file']}: no such file")
+        own = Path(location_of(entry, study_base).base) / "config.json"
+        middle = config["representations"]["middle_layer"]
+        layers = number_of_blocks(read_json(own)) if own.is_file() else None
+        if entry["adapter"] is None and layers and middle > layers:
+            raise InputError(
+                f"representations.middle_layer: found {middle}; allowed: 0 to {layers}, the layers "
+                f"of {keys[name]} ({own.parent})"
+            )
     for name, peers in peers_in(config).items():
         compared = [one for one in (peers.finetuned, *peers.oracles) if one not in (None, name)]
         for other in compared:
