@@ -1,7 +1,5 @@
 """Models of others: evaluated exactly as plain peft and transformers compute them."""
 
-import json
-import re
 import warnings
 from pathlib import Path
 
@@ -10,7 +8,6 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from excise.errors import InputError
 from excise.modeling.located import Shelf, merged_model
 from excise.modeling.settings import Location
 from excise.workflow.audited_models import check_adapter

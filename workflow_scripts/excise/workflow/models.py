@@ -4,6 +4,7 @@ A model is named by its folder under <results>/models/: `base`, `finetuned`, `or
 `unlearn/npo/lr0.0002_beta0.1/epoch_5`. Parsed in every job: no torch here.
 """
 
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -220,6 +221,31 @@ class Models:
             for model in models
             if model not in self.audited or model in serve or self.peers[model].finetuned
         ]
+
+    # --- what open-unlearning reads ---
+
+    def exported_models(self) -> list[str]:
+        """The models that `open_unlearning` exports: those that are asked everything."""
+        return [*self.baselines(), *self.level_checkpoints(), *self.audited]
+
+    def retain_model(self, model: str) -> str | None:
+        """The one model that open-unlearning calls the retain model: the first oracle."""
+        oracles = peers_of(model, self.baselines(), self.peers).oracles
+        return oracles[0] if oracles else None
+
+    def records_of_exported(self, wildcards) -> list[str]:
+        """Records of a model and of its retain model."""
+        retain = self.retain_model(wildcards.model)
+        models = [wildcards.model, *([retain] if retain else [])]
+        files = ("items.jsonl", "tokens.parquet")
+        return [f"<results>/eval/{model}/{file}" for model in models for file in files]
+
+    def retain_argument(self, wildcards) -> str:
+        """The same as an argument."""
+        retain = self.retain_model(wildcards.model)
+        return f"--retain {shlex.quote(retain)}" if retain else ""
+
+    # --- GGUF files ---
 
     def gguf(self, wildcards) -> dict:
         """The GGUF file that becomes the folder `gguf--{model}`."""
