@@ -28,6 +28,12 @@ from excise.workflow.preflight import check_model_folder, model_files
 AUDITED, REFERENCES = "audit", "reference"
 """First part of the names of audited models and of their references."""
 SECTIONS = {AUDITED: "models", REFERENCES: "references"}
+READ_JSON = {
+    *("config.json", "generation_config.json", "chat_template.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    "vocab.json",
+}
+"""JSON files of a model folder that transformers reads."""
 MODULE = re.compile(
     r"^base_model\.model\.(.+?)\.(?:base_layer\.)*lora_(?:embedding_)?([AB])(?:\.weight)?$"
 )
@@ -81,12 +87,22 @@ def location_of(entry: Mapping[str, Any], study_base: str) -> Location:
     return Location(entry["path"] or gguf_folder(entry["gguf"]), None)
 
 
+def files_read(folder: str | Path) -> list[str]:
+    """The files of a model folder that are read; a trainer leaves others beside them."""
+    files = map(Path, model_files(folder))
+    return [
+        str(file)
+        for file in files
+        if file.suffix != ".json" or file.name in READ_JSON or file.name.endswith(".index.json")
+    ]
+
+
 def files_of(entry: Mapping[str, Any], base_files: list[str]) -> list[str]:
     """The files of an audited model; of a GGUF file the manifest of the folder made from it."""
     if (adapter := entry["adapter"]) is not None:
         return [*base_files, f"{adapter}/{ADAPTER_WEIGHTS}", f"{adapter}/{ADAPTER_CONFIG}"]
     if entry["path"] is not None:
-        return model_files(entry["path"])
+        return files_read(entry["path"])
     return [f"{gguf_folder(entry['gguf'])}/manifest.json"]
 
 
