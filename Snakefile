@@ -71,6 +71,7 @@ include: "rules/unlearn.smk"
 include: "rules/evaluate.smk"
 include: "rules/quantize.smk"
 include: "rules/represent.smk"
+include: "rules/audit.smk"
 include: "rules/depth.smk"
 include: "rules/updates.smk"
 include: "rules/forecast.smk"
@@ -90,6 +91,7 @@ rule all:
         collect("<results>/dataset/{name}", name=study.exported_files()),
         collect("<results>/{table}.json", table=study.result_tables()),
         collect("<results>/{plot}.png", plot=study.result_plots()),
+        rules.audit.input,
 
 
 rule check:

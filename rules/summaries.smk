@@ -5,52 +5,59 @@ Makes: <results>/{distance,eval,sweep,retain_compare,comparison,quantize,repr,de
     <results>/repr_results_{layer}.json, <results>/repr_layers.json, <results>/findings.json.
 """
 
+for where, prefix, remark, models in study.tables_of("all"):
 
-rule compare_oracle:
-    """Compare every model with the oracles, and the oracles with each other."""
-    input:
-        collect("<results>/eval/{model}/items.jsonl", model=study.baselines() + study.checkpoints()),
-        script="workflow_scripts/compare_oracle.py",
-        lib=library_of("compare_oracle", unread=["wrong_details"]),
-        report="<results>/data_report.json",
-        asked=ASKED,
-        utility=UTILITY,
-    output:
-        "<results>/distance_results.json",
-    log:
-        "<logs>/compare_oracle.log",
-    benchmark:
-        "<benchmarks>/compare_oracle.jsonl"
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=per_attempt(2000),
-        runtime=per_attempt(30),
-        gpu=0,
-    params:
-        eval_dir=folder("<results>/eval"),
-        models=study.baselines() + study.checkpoints(),
-        data=folder("<data>"),
-        hp=study.summary_settings(),
-        experiment=config["experiment"],
-        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
-    message:
-        "Comparing every model with the oracles"
-    shell:
-        "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
-        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
-        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
-        " > {log:q} 2>&1"
+    rule:
+        """Compare every model with the oracles, and the oracles with each other."""
+        name:
+            f"{prefix}compare_oracle"
+        input:
+            collect("<results>/eval/{model}/items.jsonl", model=models),
+            script="workflow_scripts/compare_oracle.py",
+            lib=library_of("compare_oracle", unread=["wrong_details"]),
+            report="<results>/data_report.json",
+            asked=ASKED,
+            utility=UTILITY,
+        output:
+            f"<results>/{where}distance_results.json",
+        log:
+            f"<logs>/{where}compare_oracle.log",
+        benchmark:
+            f"<benchmarks>/{where}compare_oracle.jsonl"
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=per_attempt(2000),
+            runtime=per_attempt(30),
+            gpu=0,
+        params:
+            eval_dir=folder("<results>/eval"),
+            models=models,
+            data=folder("<data>"),
+            hp=study.summary_settings(),
+            experiment=config["experiment"],
+            config=study.table_config(where, "evaluation"),
+        message:
+            f"Comparing every model with the oracles{remark}"
+        shell:
+            "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
+            " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+            " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+            " > {log:q} 2>&1"
 
 
-for table, what, models, marks_levels in (
+for table, path, what, models, marks_levels in (
     (
         "eval",
+        "eval",
         "the levels of unlearning",
-        study.baselines() + study.level_checkpoints(),
+        [*study.baselines(), *study.level_checkpoints(), *study.audited],
         True,
     ),
-    ("sweep", "every checkpoint", study.baselines() + study.checkpoints(), False),
+    ("sweep", "sweep", "every checkpoint", study.models_in(""), False),
+    *[("audit", "audit/eval", "the audited models", study.models_in("audit/"), False)][
+        : bool(study.audited)
+    ],
 ):
 
     rule:
@@ -69,7 +76,7 @@ for table, what, models, marks_levels in (
             asked=ASKED,
             utility=UTILITY,
         output:
-            f"<results>/{table}_results.json",
+            f"<results>/{path}_results.json",
         log:
             f"<logs>/summarize_{table}.log",
         benchmark:
@@ -86,7 +93,7 @@ for table, what, models, marks_levels in (
             data=folder("<data>"),
             hp=study.summary_settings(marks_levels),
             experiment=config["experiment"],
-            config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+            config=study.table_config(path.rpartition("eval")[0], "evaluation"),
         message:
             f"Summarising {what}"
         shell:
@@ -96,41 +103,45 @@ for table, what, models, marks_levels in (
             " > {log:q} 2>&1"
 
 
-rule compare_retain:
-    """Compare correlated with other retain facts, paired by slot, per person."""
-    input:
-        collect("<results>/eval/{model}/items.jsonl", model=study.baselines() + study.checkpoints()),
-        script="workflow_scripts/compare_retain.py",
-        lib=library_of("compare_retain", unread=["wrong_details"]),
-        report="<results>/data_report.json",
-        asked=ASKED,
-        utility=UTILITY,
-    output:
-        "<results>/retain_compare_results.json",
-    log:
-        "<logs>/compare_retain.log",
-    benchmark:
-        "<benchmarks>/compare_retain.jsonl"
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=per_attempt(2000),
-        runtime=per_attempt(30),
-        gpu=0,
-    params:
-        eval_dir=folder("<results>/eval"),
-        models=study.baselines() + study.checkpoints(),
-        data=folder("<data>"),
-        hp=study.summary_settings(),
-        experiment=config["experiment"],
-        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
-    message:
-        "Comparing correlated with other facts"
-    shell:
-        "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
-        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
-        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
-        " > {log:q} 2>&1"
+for where, prefix, remark, models in study.tables_of("all"):
+
+    rule:
+        """Compare correlated with other retain facts, paired by slot, per person."""
+        name:
+            f"{prefix}compare_retain"
+        input:
+            collect("<results>/eval/{model}/items.jsonl", model=models),
+            script="workflow_scripts/compare_retain.py",
+            lib=library_of("compare_retain", unread=["wrong_details"]),
+            report="<results>/data_report.json",
+            asked=ASKED,
+            utility=UTILITY,
+        output:
+            f"<results>/{where}retain_compare_results.json",
+        log:
+            f"<logs>/{where}compare_retain.log",
+        benchmark:
+            f"<benchmarks>/{where}compare_retain.jsonl"
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=per_attempt(2000),
+            runtime=per_attempt(30),
+            gpu=0,
+        params:
+            eval_dir=folder("<results>/eval"),
+            models=models,
+            data=folder("<data>"),
+            hp=study.summary_settings(),
+            experiment=config["experiment"],
+            config=study.table_config(where, "evaluation"),
+        message:
+            f"Comparing correlated with other facts{remark}"
+        shell:
+            "python {input.script:q} --eval-dir {params.eval_dir:q} --models {params.models:q}"
+            " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+            " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+            " > {log:q} 2>&1"
 
 
 rule compare_methods:
@@ -170,99 +181,103 @@ rule compare_methods:
         " > {log:q} 2>&1"
 
 
-rule summarize_quantize:
-    """Summarise how much quantization recovers of the forgotten facts."""
-    input:
-        collect(
-            "<results>/quantize/{model}/{file}",
-            model=study.quantized_models(),
-            file=[
-                "weights.json",
-                *(f"{name}.jsonl" for name in config["quantization"]["precisions"]),
-                *(f"{name}.parquet" for name in config["quantization"]["precisions"]),
-            ],
-        ),
-        collect(
-            "<results>/eval/{model}/{file}",
-            model=study.quantized_models(),
-            file=["items.jsonl", "tokens.parquet"],
-        ),
-        script="workflow_scripts/summarize_quantize.py",
-        lib=library_of("summarize_quantize", unread=["wrong_details"]),
-        report="<results>/data_report.json",
-        asked=ASKED,
-        utility=UTILITY,
-    output:
-        "<results>/quantize_results.json",
-    log:
-        "<logs>/summarize_quantize.log",
-    benchmark:
-        "<benchmarks>/summarize_quantize.jsonl"
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=per_attempt(2000),
-        runtime=per_attempt(30),
-        gpu=0,
-    params:
-        quantize_dir=folder("<results>/quantize"),
-        eval_dir=folder("<results>/eval"),
-        models=study.quantized_models(),
-        data=folder("<data>"),
-        hp=study.recovery_settings(),
-        experiment=config["experiment"],
-        config=study.result_config(
-            "lora", "finetuning", "oracle", "unlearning", "evaluation", "quantization"
-        ),
-    message:
-        "Summarising the quantization stress test"
-    shell:
-        "python {input.script:q} --quantize-dir {params.quantize_dir:q}"
-        " --eval-dir {params.eval_dir:q} --models {params.models:q}"
-        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
-        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
-        " > {log:q} 2>&1"
+for where, prefix, remark, models in study.tables_of("quantized"):
+
+    rule:
+        """Summarise how much quantization recovers of the forgotten facts."""
+        name:
+            f"{prefix}summarize_quantize"
+        input:
+            collect(
+                "<results>/quantize/{model}/{file}",
+                model=models,
+                file=[
+                    "weights.json",
+                    *(f"{name}.jsonl" for name in config["quantization"]["precisions"]),
+                    *(f"{name}.parquet" for name in config["quantization"]["precisions"]),
+                ],
+            ),
+            collect(
+                "<results>/eval/{model}/{file}",
+                model=models,
+                file=["items.jsonl", "tokens.parquet"],
+            ),
+            script="workflow_scripts/summarize_quantize.py",
+            lib=library_of("summarize_quantize", unread=["wrong_details"]),
+            report="<results>/data_report.json",
+            asked=ASKED,
+            utility=UTILITY,
+        output:
+            f"<results>/{where}quantize_results.json",
+        log:
+            f"<logs>/{where}summarize_quantize.log",
+        benchmark:
+            f"<benchmarks>/{where}summarize_quantize.jsonl"
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=per_attempt(2000),
+            runtime=per_attempt(30),
+            gpu=0,
+        params:
+            quantize_dir=folder("<results>/quantize"),
+            eval_dir=folder("<results>/eval"),
+            models=models,
+            data=folder("<data>"),
+            hp=study.recovery_settings(),
+            experiment=config["experiment"],
+            config=study.table_config(where, "evaluation", "quantization"),
+        message:
+            f"Summarising the quantization stress test{remark}"
+        shell:
+            "python {input.script:q} --quantize-dir {params.quantize_dir:q}"
+            " --eval-dir {params.eval_dir:q} --models {params.models:q}"
+            " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+            " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+            " > {log:q} 2>&1"
 
 
-rule summarize_representations:
-    """Summarise the drift at the last layer, at one layer, or (repr_layers) at all layers."""
-    input:
-        collect("<results>/repr/{model}/items.jsonl", model=study.baselines() + study.checkpoints()),
-        script="workflow_scripts/summarize_representations.py",
-        lib=library_of("summarize_representations", unread=["wrong_details"]),
-        report="<results>/data_report.json",
-        asked=ASKED,
-        utility=UTILITY,
-    output:
-        "<results>/{table}.json",
-    log:
-        "<logs>/summarize_representations/{table}.log",
-    benchmark:
-        "<benchmarks>/summarize_representations/{table}.jsonl"
-    wildcard_constraints:
-        table=r"repr_(layers|results|results_\d+)",
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=per_attempt(2000),
-        runtime=per_attempt(30),
-        gpu=0,
-    params:
-        repr_dir=folder("<results>/repr"),
-        models=study.baselines() + study.checkpoints(),
-        data=folder("<data>"),
-        hp=study.drift_settings,
-        experiment=config["experiment"],
-        config=study.result_config(
-            "lora", "finetuning", "oracle", "unlearning", "evaluation", "representations"
-        ),
-    message:
-        "Summarising hidden states: {wildcards.table}"
-    shell:
-        "python {input.script:q} --repr-dir {params.repr_dir:q} --models {params.models:q}"
-        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
-        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
-        " > {log:q} 2>&1"
+for where, prefix, remark, models in study.tables_of("states"):
+
+    rule:
+        """Summarise the drift at the last layer, at one layer, or (repr_layers) at all layers."""
+        name:
+            f"{prefix}summarize_representations"
+        input:
+            collect("<results>/repr/{model}/items.jsonl", model=models),
+            script="workflow_scripts/summarize_representations.py",
+            lib=library_of("summarize_representations", unread=["wrong_details"]),
+            report="<results>/data_report.json",
+            asked=ASKED,
+            utility=UTILITY,
+        output:
+            f"<results>/{where}{{table}}.json",
+        log:
+            f"<logs>/{where}summarize_representations/{{table}}.log",
+        benchmark:
+            f"<benchmarks>/{where}summarize_representations/{{table}}.jsonl"
+        wildcard_constraints:
+            table=r"repr_(layers|results|results_\d+)",
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=per_attempt(2000),
+            runtime=per_attempt(30),
+            gpu=0,
+        params:
+            repr_dir=folder("<results>/repr"),
+            models=models,
+            data=folder("<data>"),
+            hp=study.drift_settings,
+            experiment=config["experiment"],
+            config=study.table_config(where, "evaluation", "representations"),
+        message:
+            f"Summarising hidden states: {{wildcards.table}}{remark}"
+        shell:
+            "python {input.script:q} --repr-dir {params.repr_dir:q} --models {params.models:q}"
+            " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+            " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+            " > {log:q} 2>&1"
 
 
 rule summarize_depth:

@@ -1,6 +1,7 @@
 """Ask models every question: answers in `items.jsonl`, scores of tokens in `tokens.parquet`.
 
-The base model is loaded once; adapters are swapped in place. It also scores what each model wrote.
+The base model is loaded once; adapters are swapped in place. `--located` names models of others.
+The base model also scores what each model wrote.
 """
 
 import argparse
@@ -15,8 +16,9 @@ from excise.evaluation.measure import Evaluator
 from excise.evaluation.settings import ProbingSettings
 from excise.evaluation.sweep import EVERYTHING, Sweep
 from excise.evaluation.tokens import write_tokens
-from excise.modeling.adapters import AdapterHost
 from excise.modeling.base import pick_device, set_determinism
+from excise.modeling.located import Shelf
+from excise.modeling.settings import locations
 from excise.records import read_json, write_jsonl
 from excise.settings import json_of
 
@@ -33,6 +35,12 @@ def main(argv: list[str] | None = None) -> None:
         "--sweep", type=json_of(Sweep, "--sweep"), default=EVERYTHING, help="limits, JSON"
     )
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
+    parser.add_argument(
+        "--located",
+        type=locations,
+        default={},
+        help="where models lie that are not below --models-dir, JSON",
+    )
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the records")
     parser.add_argument("--models", nargs="+", required=True, help="model names; base: no adapter")
     args = parser.parse_args(argv)
@@ -40,25 +48,27 @@ def main(argv: list[str] | None = None) -> None:
     hp = args.hp
     items = load_items(args.data, args.utility, (*SETS, *hp.probes))
     set_determinism(0, hp.threads)
-    host = AdapterHost(args.base, hp.dtype, pick_device(hp.gpu))
+    shelf = Shelf(args.base, args.models_dir, args.located, hp.dtype, pick_device(hp.gpu))
 
     @cache
-    def evaluator(sets: tuple[str, ...], generates: bool) -> Evaluator:
+    def evaluator(tokenizer, sets: tuple[str, ...], generates: bool) -> Evaluator:
         asked = [item for item in items if item.set in sets]
         longest = hp.max_new_tokens if generates else 0
-        return Evaluator(host.tokenizer, asked, hp.batch_size, longest, hp.system_prompt)
+        return Evaluator(tokenizer, asked, hp.batch_size, longest, hp.system_prompt)
 
     for name in args.models:
         started = time.monotonic()
-        model = host.use(None if name == "base" else args.models_dir / name)
+        model = shelf.use(name)
         sets = tuple(one for one in (*SETS, *hp.probes) if args.sweep.asks(name, one))
         generates = args.sweep.generates(name)
-        records, tokens = evaluator(sets, generates).evaluate(model)
+        asking = evaluator(shelf.tokenizer(name), sets, generates)
+        records, tokens = asking.evaluate(model)
         if generates:
-            base = host.use(None)
-            scored = base_scores(base, host.tokenizer, records, hp.batch_size, hp.system_prompt)
+            base, tokenizer = shelf.use("base"), shelf.tokenizer("base")
+            scored = base_scores(base, tokenizer, records, hp.batch_size, hp.system_prompt)
             records = [record | score for record, score in zip(records, scored, strict=True)]
-        mark = {"diverged": has_diverged(args.models_dir / name)}
+        own = name not in args.located
+        mark = {"diverged": own and has_diverged(args.models_dir / name)}
         write_jsonl(args.out_dir / name / "items.jsonl", [record | mark for record in records])
         write_tokens(args.out_dir / name / "tokens.parquet", tokens)
         print(f"{name}: {len(records)} items, {time.monotonic() - started:.1f} s", flush=True)

@@ -20,8 +20,10 @@ from excise.evaluation.measure import Evaluator
 from excise.evaluation.quantized_sets import quantized_sets
 from excise.evaluation.settings import QuantizationSettings
 from excise.evaluation.tokens import write_tokens
-from excise.modeling.adapters import delta_norms, load_merged
-from excise.modeling.base import load_tokenizer, pick_device, set_determinism
+from excise.modeling.adapters import delta_norms
+from excise.modeling.base import pick_device, set_determinism
+from excise.modeling.located import Shelf, merged_model, why_own_copy
+from excise.modeling.settings import Location, locations
 from excise.records import write_json, write_jsonl
 from excise.settings import json_of
 
@@ -38,6 +40,13 @@ def main(argv: list[str] | None = None) -> None:
     settings = json_of(QuantizationSettings)
     parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
+    parser.add_argument(
+        "--located",
+        type=locations,
+        default={},
+        help="where models lie that are not below --models-dir, JSON",
+    )
+    parser.add_argument("--finetuned", default="finetuned", help="the model before unlearning")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the records")
     parser.add_argument("--models", nargs="+", required=True, help="names below --models-dir")
     parser.add_argument("--precisions", nargs="+", required=True, help="target precisions")
@@ -45,21 +54,22 @@ def main(argv: list[str] | None = None) -> None:
 
     set_determinism(threads=args.hp.threads)
     device = pick_device(args.hp.gpu)
-    tokenizer = load_tokenizer(args.base)
+    shelf = Shelf(args.base, args.models_dir, args.located)
     for name in args.models:
         items = load_items(args.data, args.utility, quantized_sets(name))
+        place, tokenizer = shelf.location(name), shelf.tokenizer(name)
         evaluator = evaluator_of(tokenizer, items, args.hp)
-        adapter = None if name == "base" else args.models_dir / name
         out = args.out_dir / name
-        weights = delta_norms(args.base, adapter)
-        if name not in ("base", "finetuned"):
-            finetuned = args.models_dir / "finetuned"
-            weights |= code_changes(args.base, finetuned, adapter, args.precisions, device)
+        weights = update_of(place, args.base)
+        before = shelf.location(args.finetuned)
+        if name not in ("base", args.finetuned) and compares_codes(place, before):
+            folders = place.base, before.adapter, place.adapter
+            weights |= code_changes(*folders, args.precisions, device)
         weights |= {"quantization_error": {}, "batch_noise": {}}
         weights |= {"quantized_share": {}, "not_quantized": []}
         for precision in args.precisions:
             try:
-                model = load_merged(args.base, adapter)
+                model = merged_model(place)
                 report = quantize_model(model, precision, device)
                 error = report["relative_error"]
                 records, tokens = evaluator.evaluate(model)
@@ -77,6 +87,25 @@ def main(argv: list[str] | None = None) -> None:
             write_jsonl(out / f"{precision}.jsonl", records)
             write_tokens(out / f"{precision}.parquet", tokens)
         write_json(out / "weights.json", weights)
+
+
+def update_of(place: Location, base: Path) -> dict:
+    """`delta_norms` of a model; nulls and a reason where it is no plain adapter of this base."""
+    of_base = place.base == str(base)
+    reason = why_own_copy(place) if of_base and place.adapter is not None else None
+    if of_base and reason is None:
+        return delta_norms(place.base, place.adapter)
+    reason = reason or "the model has weights of its own, so no adapter to measure"
+    unknown = dict.fromkeys(("delta_norm", "weight_norm", "relative_delta", "adapted_share"))
+    return unknown | {"not_adapted": [reason]}
+
+
+def compares_codes(place: Location, before: Location) -> bool:
+    """Whether both are plain adapters of one base, so that their matrices can be compared."""
+    both = (place, before)
+    if place.base != before.base or any(one.adapter is None for one in both):
+        return False
+    return not any(why_own_copy(one) for one in both)
 
 
 def batch_noise(

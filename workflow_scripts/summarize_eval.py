@@ -8,7 +8,7 @@ from excise.benchmark.items import asked_questions
 from excise.errors import run
 from excise.evaluation.results import summary_parser, write_result
 from excise.evaluation.tables.common import with_units
-from excise.evaluation.tables.evaluation import EVAL_NOTES, summarize_eval
+from excise.evaluation.tables.evaluation import eval_notes, summarize_eval
 from excise.evaluation.tables.settings import SummarySettings
 
 
@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     args = summary_parser(__doc__, SummarySettings, "--eval-dir").parse_args(argv)
     asked = asked_questions(args.data, args.utility)
     rows = summarize_eval(args.eval_dir, args.models, args.hp, asked)
-    rows, notes = with_units(rows, EVAL_NOTES, asked)
+    rows, notes = with_units(rows, eval_notes(args.models, args.hp), asked)
     write_result(args.out, experiment=args.experiment, config=args.config, notes=notes, rows=rows)
     print(f"{args.out}: {len(rows)} rows of {len(args.models)} models")
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from jsonschema import Draft202012Validator
 
+from excise.config.audit import check_audit
 from excise.config.llm import check_llm_keys
 from excise.config.messages import (
     Source,
@@ -58,6 +59,7 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
     if generation["backend"] == "openai" or resolved["red_team"]["judge"]["enabled"]:
         check_llm_keys(generation["llm"], sources)
     check_checkpoints(resolved, sources)
+    check_audit(resolved, sources)
     return resolved
 
 

@@ -22,6 +22,7 @@ from excise.settings import json_of
 from excise.unlearning.axes import COLUMNS
 
 _CHECKPOINT = re.compile(r"unlearn/([^/]+)/([^/]+)/epoch_(\d+)")
+_OF_OTHERS = re.compile(r"(audit|reference)/([^/]+)")
 _SETTING = re.compile(r"([a-z][a-z_]*?)(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?:_|$)")
 
 
@@ -89,7 +90,8 @@ def model_columns(model: str) -> dict[str, Any]:
     """What a model's name says: `model`, `method`, `epoch`, `seed` and its hyperparameters.
 
     `unlearn/npo/lr0.0002_beta0.1/epoch_5` gives method npo, epoch 5, learning_rate 0.0002 and
-    beta 0.1; `oracle/seed_1` gives seed 1. What does not apply is None.
+    beta 0.1; `oracle/seed_1` gives seed 1. What does not apply is None. The method of an audited
+    model is its own name: `theirs` of `audit/theirs`.
 
     Raises:
         InputError: not the name of a model of this workflow.
@@ -100,11 +102,13 @@ def model_columns(model: str) -> dict[str, Any]:
         return columns
     if oracle := re.fullmatch(r"oracle/seed_(\d+)", model):
         return columns | {"seed": int(oracle[1])}
+    if others := _OF_OTHERS.fullmatch(model):
+        return columns | {"method": others[2] if others[1] == "audit" else None}
     checkpoint = _CHECKPOINT.fullmatch(model)
     if checkpoint is None:
         raise InputError(
-            f"model {model!r}: allowed are base, finetuned, oracle/seed_<k> and "
-            "unlearn/<method>/<settings>/epoch_<e>"
+            f"model {model!r}: allowed are base, finetuned, oracle/seed_<k>, audit/<name>, "
+            "reference/<name> and unlearn/<method>/<settings>/epoch_<e>"
         )
     columns |= {"method": checkpoint[1], "epoch": int(checkpoint[3])}
     return columns | settings_columns(checkpoint[2])

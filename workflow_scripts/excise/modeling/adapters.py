@@ -17,6 +17,12 @@ from excise.errors import InputError
 from excise.files import atomic_path
 from excise.modeling.base import load_base, load_tokenizer, one_line, unwrapped
 from excise.modeling.experts import compute_lora_beside_weights, lora_factors, use_expert_by_expert
+from excise.modeling.foreign_settings import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    FREE_SETTINGS,
+    KEPT_BY_INITIALISATION,
+)
 from excise.modeling.matrices import (
     Matrix,
     Share,
@@ -32,9 +38,6 @@ from excise.records import read_json, write_json
 if TYPE_CHECKING:  # peft and transformers take seconds to import: functions do it when called
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel
-
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 def attach_lora(model: "PreTrainedModel", lora: LoraSettings, seed: int) -> "PeftModel":
@@ -333,19 +336,6 @@ def _read_adapter(folder: str | Path) -> tuple["LoraConfig", dict[str, torch.Ten
     _check_settings(settings, config, folder / ADAPTER_CONFIG)
     config.init_lora_weights = True  # the file's weights replace the initial ones
     return config, tensors
-
-
-FREE_SETTINGS = {
-    *("r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora"),
-    *("target_modules", "exclude_modules", "target_parameters", "fan_in_fan_out"),
-    *("layers_to_transform", "layers_pattern", "modules_to_save"),
-    *("base_model_name_or_path", "revision", "inference_mode", "auto_mapping", "peft_version"),
-    *("peft_type", "task_type", "init_lora_weights", "eva_config", "runtime_config"),
-}
-"""Keys of adapter_config.json that may have any value or are checked below."""
-
-KEPT_BY_INITIALISATION = (True, False, "gaussian", "eva", None)
-"""Initialisations of A and B that keep the base weights; PiSSA and OLoRA change them."""
 
 
 def _check_settings(settings: dict, config: "LoraConfig", path: Path) -> None:

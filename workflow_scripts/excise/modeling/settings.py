@@ -6,6 +6,8 @@ The meaning of every key stands in config.schema.yaml, and so does its default.
 from dataclasses import dataclass
 from typing import Literal
 
+from excise.settings import json_of
+
 
 @dataclass(frozen=True)
 class MachineSettings:
@@ -46,3 +48,32 @@ class ModelCheckSettings:
     system_prompt: str | None
     lora: LoraSettings
     max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a model lies that does not lie among the study's own.
+
+    Attributes:
+        base: folder of the model, or of the model that the adapter belongs to.
+        adapter: folder of a LoRA adapter; None: the model is `base` itself.
+    """
+
+    base: str
+    adapter: str | None
+
+
+@dataclass(frozen=True)
+class Located:
+    """Name of a model → where it lies."""
+
+    models: dict[str, Location]
+
+
+def locations(text: str) -> dict[str, Location]:
+    """The type of the argument `--located`.
+
+    Raises:
+        InputError: not JSON, or not such a mapping.
+    """
+    return json_of(Located, "--located")(f'{{"models": {text}}}').models

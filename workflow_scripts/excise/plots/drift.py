@@ -20,6 +20,9 @@ from excise.plots.style import (
     MARKERS,
     PALETTE,
     SET_NAMES,
+    audited_models,
+    audited_name,
+    audited_style,
     drawn_sets,
     intervals,
     legend_below,
@@ -99,7 +102,8 @@ def layerdrift_by_method(
     rows = _drift_at(rows, position)
     models = [m if m.startswith("unlearn/") else f"unlearn/{m}" for m in models]
     models = models or last_checkpoints(rows)
-    select(rows, "check the configured checkpoints", model=models)
+    others = audited_models(rows)
+    select(rows, "check the configured checkpoints", model=[*models, *others])
     figure, grid = new_figure(2, 2, 7.4, sharex=True, sharey=True)
     methods = [model.split("/")[1] for model in models]
     handles, sets = [], drawn_sets(rows)
@@ -112,6 +116,12 @@ def layerdrift_by_method(
         name = trajectory_name(trajectory_of(model), settings.labels)
         label = f"{name}, {model.split('_')[-1]} epochs"
         handles.append(Line2D([], [], label=label, **style))
+        for axes, group in zip(grid.flat, sets, strict=False):
+            here = rows[(rows["set"] == group) & (rows["model"] == model)]
+            line_with_band(axes, here, "layer", **style)
+    for number, model in enumerate(others):
+        style = audited_style(number) | {"markersize": 6}
+        handles.append(Line2D([], [], label=audited_name(model), **style))
         for axes, group in zip(grid.flat, sets, strict=False):
             here = rows[(rows["set"] == group) & (rows["model"] == model)]
             line_with_band(axes, here, "layer", **style)

@@ -15,18 +15,20 @@ class Figure(NamedTuple):
     Attributes:
         table: stem of a result file.
         module: dotted name; rules name its files, and not those of the other figures, as inputs.
+        audit: the table of an audit that it can show; None: none.
     """
 
     table: str
     module: str
+    audit: str | None = None
 
 
 FIGURES = {
-    "forget_vs_retain": Figure("sweep_results", "excise.plots.forgetting"),
+    "forget_vs_retain": Figure("sweep_results", "excise.plots.forgetting", "eval_results"),
     "retain_gap": Figure("retain_compare_results", "excise.plots.forgetting"),
     "matched_retention": Figure("comparison_results", "excise.plots.comparisons"),
-    "quantize_recovery": Figure("quantize_results", "excise.plots.forgetting"),
+    "quantize_recovery": Figure("quantize_results", "excise.plots.forgetting", "quantize_results"),
     "layerdrift_by_epoch": Figure("repr_layers", "excise.plots.drift"),
-    "layerdrift_by_method": Figure("repr_layers", "excise.plots.drift"),
+    "layerdrift_by_method": Figure("repr_layers", "excise.plots.drift", "repr_layers"),
     "depth_by_layer": Figure("depth_results", "excise.plots.depth"),
 }

@@ -17,6 +17,9 @@ from excise.plots.style import (
     MARKERS,
     METRIC_NAMES,
     PALETTE,
+    audited_models,
+    audited_name,
+    audited_style,
     errors_of,
     intervals,
     legend_below,
@@ -25,6 +28,7 @@ from excise.plots.style import (
     method_name,
     missing_note,
     new_figure,
+    own_checkpoints,
     select,
     settings_name,
     trajectory_name,
@@ -36,6 +40,7 @@ GROUP_COLORS = {"correlated": PALETTE[3], "other": PALETTE[9]}
 PRECISIONS = {"full": "full precision", "int8": "INT8", "nf4": "NF4", "fp4": "FP4"}
 PRECISION_COLORS = ["black", PALETTE[0], PALETTE[1], PALETTE[2]]
 LEVELS = ("light", "medium", "heavy")
+AUDITED = "audited models"
 MOST_SETTINGS = 3
 
 
@@ -52,7 +57,7 @@ def forget_vs_retain(
     metric = metric or settings.metric
     points = forget_retain_points(rows, metric)
     start = points[points["model"] == "finetuned"]
-    checkpoints = points[points["method"].notna()]
+    checkpoints = own_checkpoints(points)
     trajectories = checkpoints.assign(trajectory=checkpoints["model"].map(trajectory_of))
     figure, grid = new_figure(height=6.4 + 0.1 * trajectories["trajectory"].nunique())
     axes, name = grid[0, 0], METRIC_NAMES.get(metric, metric)
@@ -68,6 +73,7 @@ def forget_vs_retain(
             handles.append(
                 Line2D([], [], label=trajectory_name(trajectory, settings.labels), **style)
             )
+    handles += _draw_audited(axes, points)
     handles += _draw_references(axes, points)
     handles += _draw_guessing(axes, rows, metric)
     bars = f"{intervals(settings.confidence)} over {units(rows)}"
@@ -107,13 +113,28 @@ def _draw_trajectory(axes: Axes, start: pd.DataFrame, run: pd.DataFrame, style: 
     )
 
 
+def _draw_audited(axes: Axes, points: pd.DataFrame) -> list[Line2D]:
+    """A point for each model of others."""
+    handles = []
+    for number, model in enumerate(audited_models(points)):
+        here = points[points["model"] == model]
+        style = audited_style(number) | {"linestyle": "none", "markersize": 10}
+        errors = {"xerr": errors_of(here, "_sf"), "yerr": errors_of(here, "_sr")}
+        axes.errorbar(here["value_sf"], here["value_sr"], zorder=4, **errors, **style)
+        handles.append(Line2D([], [], label=audited_name(model), **style))
+    return handles
+
+
 def _draw_references(axes: Axes, points: pd.DataFrame) -> list[Line2D]:
     handles = []
-    for label, marker, size in (
-        ("finetuned (before)", "*", 18),
-        ("oracle (never learnt it)", "X", 12),
+    for label, first, marker, size in (
+        ("finetuned (before)", "finetuned", "*", 18),
+        ("oracle (never learnt it)", "oracle/", "X", 12),
+        ("reference of audited models", "reference/", "P", 11),
     ):
-        here = points[points["model"].str.startswith(label.split()[0])]
+        here = points[points["model"].str.startswith(first)]
+        if here.empty and first == "reference/":
+            continue
         style = {"color": "black", "marker": marker, "markersize": size, "linestyle": "none"}
         axes.errorbar(
             here["value_sf"],
@@ -198,7 +219,7 @@ def retain_gap(
 
 def settings_by_method(rows: pd.DataFrame, wanted: Sequence[str] = ()) -> dict[str, list[str]]:
     """Method → its trajectories: those wanted, else up to three spread over learning rates."""
-    unlearned = select(rows[rows["method"].notna()], "no unlearned model among the rows")
+    unlearned = select(own_checkpoints(rows), "no unlearned model among the rows")
     unlearned = unlearned.assign(trajectory=unlearned["model"].map(trajectory_of))
     if wanted:
         unlearned = select(unlearned, "check the configured trajectories", trajectory=list(wanted))
@@ -257,11 +278,16 @@ def quantize_recovery(
     if metric is None:
         metric = "slot_accuracy" if "slot_accuracy" in set(sf["metric"]) else "probability"
     scores = select(sf, "check the configured metric", metric=metric)
-    recovery = select(sf, "no unlearned models among them?", metric="recovery", of=metric)
-    levels = ordered_levels(select(sf[sf["level"].notna()], "no configured levels")["level"])
-    figure, grid = new_figure(2, len(levels), 7.4, sharex=True, sharey="row")
+    recovery = sf[(sf["metric"] == "recovery") & (sf["of"] == metric)]
+    scores, recovery = (
+        one.assign(level=one["level"].where(~one["model"].str.startswith("audit/"), AUDITED))
+        for one in (scores, recovery)
+    )
+    unlearned = scores[scores["level"].notna()]
+    levels = ordered_levels(select(unlearned, "no configured levels, no audited model")["level"])
+    figure, grid = new_figure(2, len(levels), 7.4, sharex="col", sharey="row")
     for column, level in enumerate(levels):
-        grid[0, column].set_title(f"{level} unlearning")
+        grid[0, column].set_title(level if level == AUDITED else f"{level} unlearning")
         for height, points, first in ((0, scores, "full"), (1, recovery, "int8")):
             points = points[points["level"] == level]
             _draw_precisions(grid[height, column], points, first, settings.labels)
@@ -328,7 +354,9 @@ def _short_names(models: list[str], labels: Mapping[str, str]) -> list[str]:
     """For each model its method in capitals; with its settings where a method occurs twice."""
     methods = [model.split("/")[1] for model in models]
     return [
-        method.upper()
+        method
+        if model.startswith("audit/")
+        else method.upper()
         if methods.count(method) == 1
         else trajectory_name(trajectory_of(model), labels).replace(", ", "\n")
         for model, method in zip(models, methods, strict=True)
@@ -338,7 +366,7 @@ def _short_names(models: list[str], labels: Mapping[str, str]) -> list[str]:
 def _quantize_references(panels: list[Axes], scores: pd.DataFrame) -> list[Line2D]:
     handles = []
     full = scores[scores["precision"] == "full"]
-    for name, style in (("finetuned", "--"), ("oracle", ":")):
+    for name, style in (("finetuned", "--"), ("oracle", ":"), ("reference", "-.")):
         values = full[full["model"].str.startswith(name)]["value"].astype(float).dropna()
         if values.empty:
             continue

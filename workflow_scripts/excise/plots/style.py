@@ -42,6 +42,7 @@ METRIC_NAMES = {
     "win_rate": "win rate of the truth",
 }
 MARKERS = "osD^vPX*<>"
+AUDITED_MARKERS = "hdp8H<>^v"
 PALETTE = sns.color_palette("colorblind")
 FONTS = {
     "font.size": 12,
@@ -83,6 +84,30 @@ def method_name(method: str, labels: Mapping[str, str]) -> str:
     return labels.get(method, method.upper())
 
 
+def own_checkpoints(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the study's own unlearned models, which lie on trajectories."""
+    return rows[rows["model"].fillna("").str.startswith("unlearn/")]
+
+
+def audited_models(rows: pd.DataFrame) -> list[str]:
+    """Models of others that are audited, in the order of the rows."""
+    return list(dict.fromkeys(one for one in rows["model"].dropna() if one.startswith("audit/")))
+
+
+def audited_name(model: str) -> str:
+    """`audit/theirs` → `theirs (audited)`."""
+    return f"{model.removeprefix('audit/')} (audited)"
+
+
+def audited_style(number: int) -> dict:
+    """Colour and marker of the nth audited model."""
+    colors = [one for one in range(len(PALETTE)) if one >= 3]
+    return {
+        "color": PALETTE[colors[number % len(colors)]],
+        "marker": AUDITED_MARKERS[number % len(AUDITED_MARKERS)],
+    }
+
+
 def trajectory_of(model: str) -> str:
     """`unlearn/ga/lr0.0002/epoch_5` → `ga/lr0.0002`."""
     return "/".join(model.removeprefix("unlearn/").split("/")[:2])
@@ -110,7 +135,7 @@ def symbol(name: str) -> str:
 
 def strongest_trajectories(rows: pd.DataFrame) -> list[str]:
     """For each method the trajectory with the highest learning rate (the last, if several)."""
-    unlearned = rows[rows["method"].notna()].copy()
+    unlearned = own_checkpoints(rows).copy()
     unlearned["trajectory"] = unlearned["model"].map(trajectory_of)
     ordered = unlearned.sort_values(["learning_rate", "trajectory"])
     return list(ordered.groupby("method")["trajectory"].last())

@@ -17,6 +17,7 @@ from excise.config.trajectories import check_methods_fit
 from excise.errors import InputError
 from excise.slurm import job_request, start
 from excise.workflow import result_checks
+from excise.workflow.audited_models import check_audited_models
 from excise.workflow.job_records import Digests
 from excise.workflow.model_verdicts import check_once, known_fault
 from excise.workflow.models import PROGRAMS, STAGES_OF_TRAJECTORIES, Models
@@ -29,12 +30,19 @@ from excise.workflow.preflight import (
 from excise.workflow.study import Study
 
 VERDICTS = ".snakemake/excise_models"
+TRAINING = ("finetune_lora", "train_retain_model")
+"""Rules that train what audited models may be compared with."""
 
 
-def model_trial(study: Study) -> tuple[str, dict, str, str]:
-    """Arguments of `check_once`: model, its settings, the checking program, folder of verdicts."""
+def model_trial(study: Study, folder: str | None = None) -> tuple[str, dict, str, str]:
+    """Arguments of `check_once`: model, its settings, the checking program, folder of verdicts.
+
+    Args:
+        study: the study.
+        folder: a model that is audited; None: the base model.
+    """
     program = f"{PROGRAMS}/check_model.py"
-    return study.base_folder(), study.model_check_settings(), program, VERDICTS
+    return folder or study.base_folder(), study.model_check_settings(), program, VERDICTS
 
 
 def check_surroundings(
@@ -65,6 +73,7 @@ def check_surroundings(
         left = "; ".join(left_out(study.own_files.known))
         warn(f"{config['generation']['folder']}: not computed: {left}")
     folder = study.base_folder()
+    check_audited_models(config, folder)
     if config["model"]["path"] is not None and not builds_base:
         check_model_folder(folder, "model.path")
     if model_files(folder) and not builds_base:  # a fetched model is there from the second run on
@@ -100,6 +109,7 @@ class Hooks:
             sys.exit(self.report_check())
         for line in self.lines_about_results():
             self.warn(line)
+        self.only_audit()
         self.try_model()
         if self.workflow.executor_plugin.name == "slurm":
             self.remember_base_model()
@@ -115,6 +125,20 @@ class Hooks:
                 "leave out the other targets, or the key preview"
             )
 
+    def only_audit(self) -> None:
+        """Say what an audit leaves out; refuse to train for a run of `audit` alone."""
+        jobs = list(self.workflow.dag.needrun_jobs())
+        if any(job.rule.name.endswith("_audited") for job in jobs):
+            for line in self.study.left_out_of_audit():
+                self.warn(line)
+        targets = {rule.name for rule in self.workflow.dag.targetrules}
+        trained = [job for job in jobs if job.rule.name in TRAINING]
+        if targets == {"audit"} and trained:
+            sys.exit(
+                f"error: audit trains nothing, but {trained[0].output[0]} is missing or out of "
+                "date; run the study first (target all), or set audit.only: true"
+            )
+
     def try_model(self) -> None:
         """Check the model before the first job that needs it. Takes seconds, once per model."""
         workflow, study = self.workflow, self.study
@@ -125,8 +149,12 @@ class Hooks:
             return  # download_model and convert_gguf check a model that is not there yet
         if workflow.touch:
             return
+        names = {job.rule.name for job in workflow.dag.needrun_jobs()}
+        audits = any(name.endswith("_audited") for name in names)
+        audited = study.audited_bases() if audits else []
         try:
-            check_once(*model_trial(study), self.warn)
+            for folder in [study.base_folder(), *filter(model_files, audited)]:
+                check_once(*model_trial(study, folder), self.warn)
         except InputError as error:
             sys.exit(f"error: {error}")
 

@@ -4,12 +4,16 @@ A model is named by its folder under <results>/models/: `base`, `finetuned`, `or
 `unlearn/npo/lr0.0002_beta0.1/epoch_5`. Parsed in every job: no torch here.
 """
 
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from excise.config.trajectories import expand_trajectories, needs_of
+from excise.evaluation.peers import Peers, peers_of
+from excise.modeling.settings import Location
 from excise.unlearning.registry import is_file
+from excise.workflow.audited_models import entries_of, files_of, gguf_folder, location_of, peers_in
 from excise.workflow.imports import import_closure
 from excise.workflow.patterns import pattern_of
 from excise.workflow.preflight import model_files
@@ -54,7 +58,7 @@ class Models:
         if model["path"] is not None:
             return model["path"]
         if gguf := model["gguf"]:
-            return f"data/models/gguf--{Path(gguf['file']).stem}--{gguf['sha256'][:12]}"
+            return gguf_folder(gguf)
         hub = Path(model["hub"]["repo"], model["hub"]["revision"])
         return f"data/models/{'--'.join(hub.parts)}"
 
@@ -113,8 +117,14 @@ class Models:
 
     # --- names ---
 
+    def trains(self) -> bool:
+        """Whether the study has models of its own besides the base."""
+        return not self.config["audit"]["only"]
+
     def oracles(self) -> list[str]:
         """The oracles, in the order of their seeds."""
+        if not self.trains():
+            return []
         return [f"oracle/seed_{seed}" for seed in self.config["oracle"]["seeds"]]
 
     def unexposed_models(self) -> list[str]:
@@ -123,14 +133,16 @@ class Models:
 
     def baselines(self) -> list[str]:
         """The models that every checkpoint is compared with."""
-        return ["base", "finetuned", *self.oracles()]
+        return ["base", "finetuned", *self.oracles()] if self.trains() else ["base"]
 
     def quantized_models(self) -> list[str]:
         """The models that go through the quantization stress test."""
-        return ["finetuned", *self.oracles(), *self.level_checkpoints()]
+        return [*self.baselines()[1:], *self.level_checkpoints()]
 
     def checkpoints(self) -> list[str]:
         """All unlearned models."""
+        if not self.trains():
+            return []
         return [
             f"unlearn/{name}/epoch_{epoch}"
             for name, trajectory in self.trajectories.items()
@@ -139,7 +151,7 @@ class Models:
 
     def level_checkpoints(self) -> list[str]:
         """The unlearned models that stand for light, medium, heavy, each once."""
-        levels = self.config["evaluation"]["checkpoints"].values()
+        levels = self.config["evaluation"]["checkpoints"].values() if self.trains() else []
         return list(dict.fromkeys(f"unlearn/{name}" for names in levels for name in names))
 
     def depth_models(self) -> list[str]:
@@ -147,6 +159,107 @@ class Models:
         depth = self.config["representations"]["depth"]
         chosen = {"levels": self.level_checkpoints, "all": self.checkpoints}
         return self.baselines() + chosen[depth]() if depth in chosen else []
+
+    # --- models of others ---
+
+    @cached_property
+    def audited(self) -> dict[str, dict]:
+        """Name in result files → entry of section `audit`: `reference/…`, then `audit/…`."""
+        return entries_of(self.config)
+
+    @cached_property
+    def peers(self) -> dict[str, Peers]:
+        """What models of others are compared with."""
+        return peers_in(self.config)
+
+    def location(self, model: str) -> Location:
+        """Where a model of others lies."""
+        return location_of(self.audited[model], self.base_folder())
+
+    def audited_bases(self) -> list[str]:
+        """Folders of the audited models that are not adapters of the study's base."""
+        folders = [self.location(model).base for model in self.audited]
+        return [one for one in dict.fromkeys(folders) if one != self.base_folder()]
+
+    def audited_files(self, wildcards) -> list[str]:
+        """Files of the model of others that a job is about."""
+        return self.files_of(wildcards.model)
+
+    def files_of(self, model: str) -> list[str]:
+        """All files of a model, with those of the base that its adapter belongs to."""
+        if model in self.audited:
+            return files_of(self.audited[model], self.base_files())
+        return [*self.base_files(), *self.adapter_of(model)]
+
+    def compared_models(self, model: str) -> list[str]:
+        """What a model of others is compared with: the finetuned one, then oracles."""
+        peers = peers_of(model, [], self.peers)
+        return [*([peers.finetuned] if peers.finetuned else []), *peers.oracles]
+
+    def compared_files(self, wildcards) -> list[str]:
+        """Files of a model of others, and of all that it is compared with."""
+        models = [wildcards.model, *self.compared_models(wildcards.model)]
+        return list(dict.fromkeys(file for one in models for file in self.files_of(one)))
+
+    def finetuned_files(self, wildcards) -> list[str]:
+        """Files of a model of others, and of the finetuned model that it is compared with."""
+        finetuned = peers_of(wildcards.model, [], self.peers).finetuned
+        models = [wildcards.model, *([finetuned] if finetuned else [])]
+        return list(dict.fromkeys(file for one in models for file in self.files_of(one)))
+
+    def audit_models(self) -> list[str]:
+        """The models in the tables of an audit: the base, what is compared with, the audited."""
+        own = [one for peers in self.peers.values() for one in (peers.finetuned, *peers.oracles)]
+        own = [one for one in dict.fromkeys(own) if one is not None and one not in self.audited]
+        return ["base", *own, *self.audited]
+
+    def with_states(self, models: list[str]) -> list[str]:
+        """Those whose hidden states are compared: with what moved from, or with themselves."""
+        serve = {peers.finetuned for peers in self.peers.values()}
+        return [
+            model
+            for model in models
+            if model not in self.audited or model in serve or self.peers[model].finetuned
+        ]
+
+    # --- what open-unlearning reads ---
+
+    def exported_models(self) -> list[str]:
+        """The models that `open_unlearning` exports: those that are asked everything."""
+        return [*self.baselines(), *self.level_checkpoints(), *self.audited]
+
+    def retain_model(self, model: str) -> str | None:
+        """The one model that open-unlearning calls the retain model: the first oracle."""
+        oracles = peers_of(model, self.baselines(), self.peers).oracles
+        return oracles[0] if oracles else None
+
+    def records_of_exported(self, wildcards) -> list[str]:
+        """Records of a model and of its retain model."""
+        retain = self.retain_model(wildcards.model)
+        models = [wildcards.model, *([retain] if retain else [])]
+        files = ("items.jsonl", "tokens.parquet")
+        return [f"<results>/eval/{model}/{file}" for model in models for file in files]
+
+    def retain_argument(self, wildcards) -> str:
+        """The same as an argument."""
+        retain = self.retain_model(wildcards.model)
+        return f"--retain {shlex.quote(retain)}" if retain else ""
+
+    # --- GGUF files ---
+
+    def gguf(self, wildcards) -> dict:
+        """The GGUF file that becomes the folder `gguf--{model}`."""
+        files = [self.config["model"]["gguf"], *(one["gguf"] for one in self.audited.values())]
+        folder = f"data/models/gguf--{wildcards.model}"
+        return next((one for one in files if one and gguf_folder(one) == folder), {})
+
+    def gguf_file(self, wildcards) -> str | None:
+        """Its path, or its path in its package."""
+        return self.gguf(wildcards).get("file")
+
+    def gguf_digest(self, wildcards) -> str | None:
+        """Its SHA-256."""
+        return self.gguf(wildcards).get("sha256")
 
     # --- trajectories with the same epochs share their rules ---
 

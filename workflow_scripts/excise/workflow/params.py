@@ -235,9 +235,9 @@ class Params(Models):
         """How a model is loaded and on what it runs."""
         return as_dict(from_sections(ModelSettings, self.config["model"], self.config["resources"]))
 
-    def package_argument(self) -> str:
+    def package_argument(self, wildcards) -> str:
         """The package that holds a GGUF file, if one does."""
-        package = (self.config["model"]["gguf"] or {}).get("package")
+        package = self.gguf(wildcards).get("package")
         return f"--package {shlex.quote(package)}" if package else ""
 
     def pretraining_settings(self) -> str:
@@ -352,12 +352,36 @@ class Params(Models):
         }
         return as_json(from_sections(PlotSettings, self.config["evaluation"], drawn))
 
+    def _peers(self) -> dict:
+        """What models of others are compared with."""
+        return {name: as_dict(peers) for name, peers in self.peers.items()}
+
+    def located_argument(self, wildcards) -> str:
+        """Where models of others lie, for a job about one of them."""
+        models = [wildcards.model, *self.compared_models(wildcards.model)]
+        places = {one: as_dict(self.location(one)) for one in models if one in self.audited}
+        return f"--located {shlex.quote(json.dumps(places, sort_keys=True))}"
+
+    def finetuned_argument(self, wildcards) -> str:
+        """The finetuned model that a model of others is compared with, if there is one."""
+        finetuned = self.peers[wildcards.model].finetuned
+        return f"--finetuned {shlex.quote(finetuned)}" if finetuned else ""
+
+    def comparison_arguments(self, wildcards) -> str:
+        """With which models the hidden states of a model of others are compared."""
+        peers = self.peers[wildcards.model]
+        oracles = " ".join(map(shlex.quote, peers.oracles))
+        reference = shlex.quote(peers.finetuned or wildcards.model)
+        return f"--reference {reference} --oracles {oracles}"
+
     def _levels(self) -> dict:
         """The checkpoints that stand for each level of unlearning."""
+        if not self.trains():
+            return {"levels": {}}
         return {"levels": self.config["evaluation"]["checkpoints"]}
 
     def _summary(self, kind: type, *sections: dict) -> Any:
-        evaluation = self.config["evaluation"] | {"sweep": self.sweep()}
+        evaluation = self.config["evaluation"] | {"sweep": self.sweep(), "peers": self._peers()}
         return from_sections(kind, evaluation, *sections)
 
     def summary_settings(self, marks_levels: bool = True) -> str:
@@ -393,7 +417,7 @@ class Params(Models):
         """How intervals are made, and which layer a table of drift is about."""
         named = {"repr_layers": "all", "repr_results": "last"}
         number = wildcards.table.rpartition("_")[2]
-        layer = {"layer": named.get(wildcards.table) or int(number)}
+        layer = {"layer": named.get(wildcards.table) or int(number), "peers": self._peers()}
         return as_json(from_sections(DriftSettings, self.config["evaluation"], layer))
 
     def depth_table_settings(self) -> str:

@@ -5,10 +5,12 @@ Snakemake, so tests call them with plain configs. Parsed in every job: no torch 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from excise.benchmark.export import exported_files
 from excise.config.trajectories import keeps_finetuned, needs_of
 from excise.evaluation.findings.claims import CLAIMS
+from excise.evaluation.peers import all_oracles, notes_on_missing
 from excise.plots.figures import FIGURES
 from excise.unlearning.method import Needs
 from excise.workflow.imports import import_closure
@@ -72,7 +74,13 @@ class Study(Params):
         return list(exported_files(self.config["generation"]["holdout"] > 0))
 
     def result_tables(self) -> list[str]:
-        """Stems of the tables; without those that the user's own files cannot give."""
+        """Stems of the tables.
+
+        Those of an audit are in a folder of their own. Those that the user's own files cannot give
+        are left out.
+        """
+        if not self.trains():
+            return []
         middle = self.config["representations"]["middle_layer"]
         tables = ["distance_results", "eval_results", "sweep_results"]
         tables += ["retain_compare_results"] * (not self.lacks("partner"))
@@ -84,6 +92,56 @@ class Study(Params):
         tables += ["forecast_results", "findings"]
         tables += ["red_team_judge"] * self.config["red_team"]["judge"]["enabled"]
         return tables + ["quantize_results"] * bool(self.config["quantization"]["precisions"])
+
+    def audit_tables(self) -> list[str]:
+        """Stems of the tables in the folder `audit`."""
+        if not self.audited:
+            return []
+        middle = self.config["representations"]["middle_layer"]
+        tables = ["eval_results"] + ["retain_compare_results"] * (not self.lacks("partner"))
+        if all_oracles(self.audit_models(), self.peers):
+            tables.append("distance_results")
+        if self.audited_with_states():
+            tables += ["repr_layers", "repr_results", f"repr_results_{middle}"]
+        return tables + ["quantize_results"] * bool(self.config["quantization"]["precisions"])
+
+    def table_folders(self) -> list[str]:
+        """Folders of tables below the results: the study's own, and that of an audit."""
+        return ["", "audit/"] if self.audited else [""]
+
+    def models_in(self, where: str, kind: str = "all") -> list[str]:
+        """The models in the tables of a folder.
+
+        Args:
+            where: one of `table_folders`.
+            kind: `all`, `quantized` or `states` (hidden states).
+        """
+        if where:
+            chosen = {"all": self.audit_models, "states": self.audited_with_states}
+            return chosen.get(kind, lambda: self.audit_models()[1:])()  # the base is not quantized
+        own = self.quantized_models() if kind == "quantized" else None
+        own = [*self.baselines(), *self.checkpoints()] if own is None else own
+        return own + (self.with_states(list(self.audited)) if kind == "states" else [*self.audited])
+
+    def tables_of(self, kind: str) -> list[tuple[str, str, str, list[str]]]:
+        """For each folder of tables: it, prefix of the rule, remark in messages, the models."""
+        said = {"": ("", ""), "audit/": ("audit_", " (audit)")}
+        return [(one, *said[one], self.models_in(one, kind)) for one in self.table_folders()]
+
+    def table_config(self, where: str, *sections: str) -> str:
+        """The config in the header of a table: an audit depends on no training."""
+        training = [] if where else ["lora", "finetuning", "oracle", "unlearning"]
+        audit = ["audit"] if self.audited else []
+        return self.result_config(*training, *sections, *audit)
+
+    def audited_with_states(self) -> list[str]:
+        """The models of an audit whose hidden states are compared; the base has no finetuned."""
+        return [one for one in self.with_states(self.audit_models()) if one != "base"]
+
+    def audit_plots(self) -> list[str]:
+        """Stems of the figures in the folder `audit`."""
+        tables = self.audit_tables()
+        return [name for name, figure in FIGURES.items() if figure.audit in tables]
 
     def judged_tables(self) -> list[str]:
         """Tables of this study that findings read."""
@@ -111,6 +169,18 @@ class Study(Params):
     def figure_table(self, wildcards) -> str:
         """The table that a figure shows."""
         return f"<results>/{FIGURES[wildcards.figure].table}.json"
+
+    def left_out_of_audit(self) -> list[str]:
+        """A line for each audited model that has nothing to be compared with."""
+        without = {
+            "finetuned": "hidden states and recovery",
+            "oracle": "all distances from oracles",
+        }
+        return notes_on_missing(self.audit_models(), self.peers, without)
+
+    def audit_figure_table(self, wildcards) -> str:
+        """The table of an audit that a figure shows."""
+        return f"<results>/audit/{FIGURES[wildcards.figure].audit}.json"
 
     # --- what a job needs ---
 
@@ -166,6 +236,14 @@ class Study(Params):
             holdout=len(own.holdout),
         )
 
+    def audited_memory_mb(self, kind: str, model: str) -> int:
+        """Main memory of a job about a model of others, in MB."""
+        if given := self.config["resources"]["mem_mb"]:
+            return given
+        name = Path((self.audited[model]["gguf"] or {}).get("file", "")).stem
+        size = parameters(self.location(model).base, name)
+        return memory_mb(kind, self.config, size)
+
     def minutes(self, stage: str, epochs: Sequence[int] = (), trajectory: str | None = None) -> int:
         """Wall time of a model job: as configured, or three times the estimate."""
         given = self.config["resources"]["runtime"]
@@ -173,6 +251,7 @@ class Study(Params):
 
     def estimate_of_rule(self, name: str) -> float | None:
         """The estimate of a rule's jobs in minutes; None for a rule without a model."""
+        name = name.removesuffix("_audited")
         if name in STAGES:
             return self.estimate(name, self.first_epochs() if name == "unlearn" else ())
         if name in (rules := self.rules_of_trajectories()):

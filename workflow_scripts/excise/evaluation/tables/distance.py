@@ -17,6 +17,7 @@ from excise.benchmark.items import Item
 from excise.evaluation.kolmogorov import swap_pvalue
 from excise.evaluation.metrics import distance
 from excise.evaluation.metrics.interface import DistributionMetric, Metric, ReferenceMetric
+from excise.evaluation.peers import all_oracles, notes_on_missing, peers_of
 from excise.evaluation.reading import people_of, read_complete
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import Estimate
@@ -71,11 +72,12 @@ def compare_with_oracles(
     A model has no rows if there is no oracle but itself.
     """
     levels = checkpoint_levels(settings.levels)
-    known = dict(read_complete(eval_dir, [m for m in models if m.startswith("oracle/")], asked))
+    known = dict(read_complete(eval_dir, all_oracles(models, settings.peers), asked))
     nulls: dict[tuple, Null] = {}
     rows = []
     for model, items in read_complete(eval_dir, models, asked, settings.sweep):
-        oracles = {name: records for name, records in known.items() if name != model}
+        compared = peers_of(model, models, settings.peers).oracles
+        oracles = {name: known[name] for name in compared}
         if not oracles:
             continue
         columns = model_columns(model) | {"level": levels.get(model), "n_oracles": len(oracles)}
@@ -86,6 +88,11 @@ def compare_with_oracles(
             row = distance_row(metric, name, members, oracles, settings.confidence)
             rows.append(columns | row | null_columns(row, nulls[key], metric))
     return rows
+
+
+def distance_notes(models: list[str], settings: SummarySettings) -> list[str]:
+    """The notes of the table, with a line on each audited model that has no rows."""
+    return DISTANCE_NOTES + notes_on_missing(models, settings.peers, {"oracle": "all its rows"})
 
 
 def _asked(items: pd.DataFrame) -> Iterator[tuple[str, Metric, pd.DataFrame]]:

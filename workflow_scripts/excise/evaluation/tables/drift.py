@@ -12,7 +12,7 @@ used (`equivalent`). The two intervals then do not overlap, which errs on the ca
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import pandas as pd
 from excise.benchmark.completeness import check_ids
 from excise.benchmark.items import HIDDEN_STATE_SETS, UNGROUPED_SET, Item
 from excise.errors import InputError
+from excise.evaluation.peers import notes_on_missing
 from excise.evaluation.reading import people_of, read_items
 from excise.evaluation.results import estimate_columns, model_columns
 from excise.evaluation.statistics import ANGLE, COSINE, DRIFT, Estimate, Scale, mean_intervals
@@ -72,7 +73,11 @@ def summarize_representations(
             layer.
     """
     confidence, layer = settings.confidence, settings.layer
-    floors = noise_floors(repr_dir, models, layer, confidence)
+    compared = {model: _floor_of(model, models, settings) for model in models}
+    floors = {
+        oracles: noise_floors(repr_dir, oracles, layer, confidence)
+        for oracles in set(compared.values())
+    }
     expected, whose = None, "the first model's records" if asked is None else "the benchmark"
     rows = []
     for model in models:
@@ -82,9 +87,24 @@ def summarize_representations(
         columns = model_columns(model)
         for row in drift_rows(items, layer, confidence):
             columns["reference"] = "oracles" if row["metric"] == "oracle_drift" else "finetuned"
-            floor = floors.get((row["set"], row["position"], row["metric"], row["layer"]))
+            floor = floors[compared[model]].get(
+                (row["set"], row["position"], row["metric"], row["layer"])
+            )
             rows.append(columns | row | floor_columns(row, floor))
     return rows
+
+
+def _floor_of(model: str, models: list[str], settings: DriftSettings) -> tuple[str, ...]:
+    """The oracles whose distances are a model's noise floor, itself among them if it is one."""
+    if model in settings.peers:
+        return settings.peers[model].oracles
+    return tuple(one for one in models if one.startswith("oracle/"))
+
+
+def drift_notes(models: list[str], settings: DriftSettings) -> list[str]:
+    """The notes of the table, with a line on what an audited model lacks."""
+    needing = "oracle_drift, erasure, direction_cosine, noise_floor"
+    return DRIFT_NOTES + notes_on_missing(models, settings.peers, {"oracle": needing})
 
 
 def read_states(path: Path) -> pd.DataFrame:
@@ -130,13 +150,11 @@ class Floor:
 
 
 def noise_floors(
-    repr_dir: Path, models: list[str], layer: int | str, confidence: float
+    repr_dir: Path, oracles: Sequence[str], layer: int | str, confidence: float
 ) -> dict[tuple, Floor]:
     """Distances between oracles by (set, position, metric, layer); none with a single oracle."""
     found = defaultdict(list)
-    for model in models:
-        if not model.startswith("oracle/"):
-            continue
+    for model in oracles:
         items = read_states(repr_dir / model / "items.jsonl")
         if "oracle_drift" in items:
             floors = {metric: items[own] for metric, own in FLOOR_OF.items()}

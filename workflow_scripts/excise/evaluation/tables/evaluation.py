@@ -20,6 +20,7 @@ from excise.evaluation.metrics.interface import (
     TwoSetMetric,
 )
 from excise.evaluation.metrics.registry import METRICS
+from excise.evaluation.peers import Peers, notes_on_missing, peers_of
 from excise.evaluation.reading import read_complete
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import Estimate
@@ -77,7 +78,7 @@ def summarize_eval(
 ) -> list[dict]:
     """Rows of every model × set × metric."""
     confidence, levels = settings.confidence, checkpoint_levels(settings.levels)
-    baselines = [model for model in models if not model.startswith("unlearn/")]
+    baselines = [model for model in models if not model.startswith(("unlearn/", "audit/"))]
     known = dict(read_answers(eval_dir, baselines, asked))
     rows, sorter = [], None
     for model, items in read_answers(eval_dir, models, asked, settings.sweep):
@@ -85,7 +86,8 @@ def summarize_eval(
         items = sorter.with_types(items)
         diverged = bool(items["diverged"].any()) if "diverged" in items else None
         columns = model_columns(model) | {"level": levels.get(model), "diverged": diverged}
-        found = metric_rows(items, confidence, references_of(model, known))
+        compared = references_of(peers_of(model, models, settings.peers), known)
+        found = metric_rows(items, confidence, compared)
         rows += [columns | row for row in found]
     return rows
 
@@ -101,17 +103,33 @@ def read_answers(
         yield model, with_tokens(items, eval_dir / model / "tokens.parquet")
 
 
-def references_of(model: str, known: Mapping[str, pd.DataFrame]) -> dict[str, list[pd.DataFrame]]:
-    """The records that a model is compared with: never its own.
+def references_of(peers: Peers, known: Mapping[str, pd.DataFrame]) -> dict[str, list[pd.DataFrame]]:
+    """The records that a model is compared with.
 
     Args:
-        model: its name.
-        known: model → records, of finetuned and the oracles at least.
+        peers: what the model is compared with.
+        known: model → records.
     """
-    others = {name: items for name, items in known.items() if name != model}
-    oracles = [items for name, items in others.items() if name.startswith("oracle/")]
-    finetuned = [others["finetuned"]] if "finetuned" in others else []
-    return {"oracle": oracles, "finetuned": finetuned}
+    return {
+        "oracle": [known[name] for name in peers.oracles],
+        "finetuned": [known[peers.finetuned]] if peers.finetuned else [],
+    }
+
+
+def eval_notes(models: list[str], settings: SummarySettings) -> list[str]:
+    """The notes of an evaluation table, with a line on what an audited model lacks."""
+    without = {
+        kind: ", ".join(sorted(needing))
+        for kind in ("finetuned", "oracle")
+        if (needing := [name for name, one in METRICS.items() if _reference(one) == kind])
+    }
+    return EVAL_NOTES + notes_on_missing(models, settings.peers, without)
+
+
+def _reference(metric: Metric) -> str | None:
+    """The kind of model that a metric compares with; None if it compares with none."""
+    own = getattr(metric, "reference", None)
+    return own or getattr(getattr(metric, "score", None), "reference", None)
 
 
 def metric_rows(

@@ -13,6 +13,7 @@ from excise.evaluation.metrics.interface import ItemMetric
 from excise.evaluation.metrics.likelihood import probability
 from excise.evaluation.metrics.rouge import rouge_l_recall
 from excise.evaluation.metrics.slot import slot_accuracy
+from excise.evaluation.peers import all_oracles, notes_on_missing, peers_of
 from excise.evaluation.quantized_sets import FORGET_SETS, quantized_sets
 from excise.evaluation.reading import people_of, read_complete, read_items
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
@@ -72,13 +73,15 @@ def summarize_quantize(
         The rows, and notes on what could not be run.
     """
     confidence, levels = settings.confidence, checkpoint_levels(settings.levels)
-    ((_, finetuned),) = read_complete(eval_dir, ["finetuned"], asked)
-    oracles = [model for model in models if model.startswith("oracle/")]
+    peers = {model: peers_of(model, models, settings.peers) for model in models}
+    before = dict.fromkeys(one.finetuned for one in peers.values() if one.finetuned)
+    finetuned = dict(read_complete(eval_dir, before, asked))
     known = {
         model: (full, read_precisions(quantize_dir, model, full, settings.precisions))
-        for model, full in read_answers(eval_dir, oracles, asked)
+        for model, full in read_answers(eval_dir, all_oracles(models, settings.peers), asked)
     }
-    rows, notes = [], []
+    without = {"finetuned": "recovery", "oracle": "change_beyond_oracles"}
+    rows, notes = [], notes_on_missing(models, settings.peers, without)
     for model, full in read_answers(eval_dir, models, asked):
         columns = model_columns(model) | {"level": levels.get(model), "of": None}
         weights = read_json(quantize_dir / model / "weights.json")
@@ -95,8 +98,10 @@ def summarize_quantize(
                 here += change_rows(items, full, confidence)
             if not items.empty and columns["method"] is not None:
                 noise = weights.get("batch_noise", {}).get(precision, {})
-                here += recovery_rows(items, full, finetuned, confidence, noise)
-                compared = [(one[precision], before) for before, one in known.values()]
+                if start := peers[model].finetuned:
+                    here += recovery_rows(items, full, finetuned[start], confidence, noise)
+                oracles = [known[name] for name in peers[model].oracles]
+                compared = [(one[precision], before) for before, one in oracles]
                 here += beyond_oracle_rows(items, full, compared, confidence)
             found += [{"precision": precision} | row for row in here]
         rows += [columns | row for row in found]

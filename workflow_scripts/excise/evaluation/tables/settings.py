@@ -1,8 +1,9 @@
 """Settings of the tables; meanings: config.schema.yaml. No torch, no pandas."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from excise.evaluation.peers import Peers
 from excise.evaluation.sweep import Sweep
 
 
@@ -15,11 +16,13 @@ class SummarySettings:
         levels: name of a level of unlearning → the checkpoints that stand for it; None: the table
             marks no levels.
         sweep: what checkpoints were asked.
+        peers: audited model or reference → what it is compared with.
     """
 
     confidence: float
     levels: dict[str, tuple[str, ...]] | None
     sweep: Sweep
+    peers: dict[str, Peers] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,12 @@ class DriftSettings:
     Attributes:
         confidence: coverage of every interval.
         layer: 0 is the embeddings; "last" and "all" are layers too.
+        peers: as in `SummarySettings`.
     """
 
     confidence: float
     layer: int | Literal["last", "all"]
+    peers: dict[str, Peers] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)
