@@ -275,7 +275,9 @@ def test_case_and_punctuation_do_not_change_the_fluency():
 def test_base_nll_is_nats_per_token_and_undefined_for_no_words():
     empty, said = (None, 0), (-6.0, 4)
     names = ("base_logprob_generation", "base_n_tokens_generation")
-    values = fluency.base_nll.values(frame(*(dict(zip(names, one, strict=True)) for one in (said, empty))))
+    values = fluency.base_nll.values(
+        frame(*(dict(zip(names, one, strict=True)) for one in (said, empty)))
+    )
     assert values[0] == pytest.approx(1.5) and math.isnan(values[1])
 
 
