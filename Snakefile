@@ -93,7 +93,23 @@ rule all:
         collect("<results>/{table}.json", table=study.result_tables()),
         collect("<results>/{plot}.png", plot=study.result_plots()),
         "<results>/report.html",
-        rules.audit.input,
+        collect("<results>/audit/{table}.json", table=study.audit_tables()),
+        collect("<results>/audit/{plot}.png", plot=study.audit_plots()),
+
+
+rule audit:
+    """The tables and pictures of the audited models alone."""
+    input:
+        collect("<results>/audit/{table}.json", table=study.audit_tables()),
+        collect("<results>/audit/{plot}.png", plot=study.audit_plots()),
+
+
+rule open_unlearning:
+    """Every model that is asked everything, in the files of open-unlearning."""
+    input:
+        collect(
+            "<results>/open_unlearning/{model}/TOFU_SUMMARY.json", model=study.exported_models()
+        ),
 
 
 rule check:

@@ -30,7 +30,7 @@ rule evaluate_audited:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=memory_of_audited("evaluate"),
+        mem_mb=memory("evaluate"),
         runtime=walltime("evaluate"),
         gpu=config["resources"]["gpu"],
     params:
@@ -74,7 +74,7 @@ rule quantize_audited:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=memory_of_audited("quantize"),
+        mem_mb=memory("quantize"),
         runtime=walltime("quantize"),
         gpu=config["resources"]["gpu"],
     params:
@@ -116,7 +116,7 @@ rule represent_audited:
         "../envs/model.yaml"
     threads: config["resources"]["threads"]
     resources:
-        mem_mb=memory_of_audited("represent"),
+        mem_mb=memory("represent"),
         runtime=walltime("represent"),
         gpu=config["resources"]["gpu"],
     params:
@@ -164,10 +164,3 @@ rule plot_audit:
     shell:
         "python {input.script:q} --figure {wildcards.figure:q} --rows {input.rows:q}"
         " --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"
-
-
-rule audit:
-    """The tables and pictures of the audited models alone: `snakemake --cores 1 audit`."""
-    input:
-        collect("<results>/audit/{table}.json", table=study.audit_tables()),
-        collect("<results>/audit/{plot}.png", plot=study.audit_plots()),

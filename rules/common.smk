@@ -102,16 +102,8 @@ def memory(kind):
     """Main memory of a model job in MB."""
 
     def amount(wildcards, attempt):
-        return attempt * study.memory_mb(kind, wildcards.get("trajectory"))
-
-    return remember_signature(amount)
-
-
-def memory_of_audited(kind):
-    """Main memory of a job about a model of others in MB."""
-
-    def amount(wildcards, attempt):
-        return attempt * study.audited_memory_mb(kind, wildcards.model)
+        about = wildcards.get("trajectory"), wildcards.get("model")
+        return attempt * study.memory_mb(kind, *about)
 
     return remember_signature(amount)
 

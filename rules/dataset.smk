@@ -73,11 +73,3 @@ rule export_open_unlearning:
         "python {input.script:q} --eval-dir {params.eval_dir:q} --model {wildcards.model:q}"
         " {params.retain} --data {params.data:q} --utility {input.utility:q}"
         " --max-new-tokens {params.tokens} --out-dir {params.out:q} > {log:q} 2>&1"
-
-
-rule open_unlearning:
-    """Every model that is asked everything, in the files of open-unlearning."""
-    input:
-        collect(
-            "<results>/open_unlearning/{model}/TOFU_SUMMARY.json", model=study.exported_models()
-        ),

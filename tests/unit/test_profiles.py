@@ -10,7 +10,13 @@ ROOT = Path(__file__).parents[2]
 RULES = {
     file.stem: file.read_text() for file in (ROOT / "rules").glob("*.smk") if file.stem != "common"
 }
-IN_A_LOOP = {"summarize_{table}": ["summarize_eval", "summarize_sweep"]}
+IN_A_LOOP = {"summarize_{table}": ["summarize_eval", "summarize_sweep", "summarize_audit"]} | {
+    f"{name}{{suffix}}": [name, f"{name}_audit"]
+    for name in (
+        *("compare_oracle", "compare_retain"),
+        *("summarize_quantize", "summarize_representations"),
+    )
+}
 SLURM = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
 
 

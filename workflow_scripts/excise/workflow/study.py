@@ -124,8 +124,8 @@ class Study(Params):
         return own + (self.with_states(list(self.audited)) if kind == "states" else [*self.audited])
 
     def tables_of(self, kind: str) -> list[tuple[str, str, str, list[str]]]:
-        """For each folder of tables: it, prefix of the rule, remark in messages, the models."""
-        said = {"": ("", ""), "audit/": ("audit_", " (audit)")}
+        """For each folder of tables: it, suffix of the rule, remark in messages, the models."""
+        said = {"": ("", ""), "audit/": ("_audit", " (audit)")}
         return [(one, *said[one], self.models_in(one, kind)) for one in self.table_folders()]
 
     def table_config(self, where: str, *sections: str) -> str:
@@ -202,18 +202,25 @@ class Study(Params):
         """Parameters of the base model; of a fetched one by its name until it is there."""
         return parameters(self.base_folder(), self.incoming_name())
 
-    def memory_mb(self, kind: str, trajectory: str | None = None) -> int:
+    def audited_size(self, model: str) -> float:
+        """Parameters of a model of others, without its adapter."""
+        file = (self.audited[model]["gguf"] or {}).get("file", "")
+        return parameters(self.location(model).base, Path(file).stem)
+
+    def memory_mb(self, kind: str, trajectory: str | None = None, model: str | None = None) -> int:
         """Main memory of a model job in MB, as configured or estimated.
 
         Args:
             kind: a key of `excise.workflow.resources.COPIES`.
             trajectory: the one that the job is about, if it is about one.
+            model: the one that the job is about; one of others may have another size.
         """
         if given := self.config["resources"]["mem_mb"]:
             return given
         trains = kind == "train" and trajectory is not None
         keeps = trains and keeps_finetuned(self.trajectories[trajectory])
-        return memory_mb(kind, self.config, self.model_size(), keeps)
+        size = self.audited_size(model) if model in self.audited else self.model_size()
+        return memory_mb(kind, self.config, size, keeps)
 
     def estimate(
         self, stage: str, epochs: Sequence[int] = (), trajectory: str | None = None
@@ -249,14 +256,6 @@ class Study(Params):
             paraphrased=len(own.forget_paraphrased),
             holdout=len(own.holdout),
         )
-
-    def audited_memory_mb(self, kind: str, model: str) -> int:
-        """Main memory of a job about a model of others, in MB."""
-        if given := self.config["resources"]["mem_mb"]:
-            return given
-        name = Path((self.audited[model]["gguf"] or {}).get("file", "")).stem
-        size = parameters(self.location(model).base, name)
-        return memory_mb(kind, self.config, size)
 
     def minutes(self, stage: str, epochs: Sequence[int] = (), trajectory: str | None = None) -> int:
         """Wall time of a model job: as configured, or three times the estimate."""
