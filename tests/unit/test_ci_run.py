@@ -40,7 +40,13 @@ def test_a_second_try_is_told_of_in_the_last_line(tmp_path, failures, said):
     assert (done.returncode == 0) == (failures < 2)
     assert done.stdout.strip() == said
     again = ["-m pytest tests/slurm --last-failed"] * (failures > 0)
-    assert (tmp_path / "made").read_text().splitlines() == ["browser", "test", "test-slurm", "run", *again]
+    assert (tmp_path / "made").read_text().splitlines() == [
+        "browser",
+        "test",
+        "test-slurm",
+        "run",
+        *again,
+    ]
 
 
 def test_an_experiment_that_fails_fails_the_whole(tmp_path):
