@@ -16,7 +16,7 @@ rule compare_oracle:
         asked=ASKED,
         utility=UTILITY,
     output:
-        "<results>/distance_results.json",
+        report("<results>/distance_results.json", **place_of("distance_results", "table")),
     log:
         "<logs>/compare_oracle.log",
     benchmark:
@@ -69,7 +69,7 @@ for table, what, models, marks_levels in (
             asked=ASKED,
             utility=UTILITY,
         output:
-            f"<results>/{table}_results.json",
+            report(f"<results>/{table}_results.json", **place_of(f"{table}_results", "table")),
         log:
             f"<logs>/summarize_{table}.log",
         benchmark:
@@ -106,7 +106,9 @@ rule compare_retain:
         asked=ASKED,
         utility=UTILITY,
     output:
-        "<results>/retain_compare_results.json",
+        report(
+            "<results>/retain_compare_results.json", **place_of("retain_compare_results", "table")
+        ),
     log:
         "<logs>/compare_retain.log",
     benchmark:
@@ -143,7 +145,7 @@ rule compare_methods:
         asked=ASKED,
         utility=UTILITY,
     output:
-        "<results>/comparison_results.json",
+        report("<results>/comparison_results.json", **place_of("comparison_results", "table")),
     log:
         "<logs>/compare_methods.log",
     benchmark:
@@ -193,7 +195,7 @@ rule summarize_quantize:
         asked=ASKED,
         utility=UTILITY,
     output:
-        "<results>/quantize_results.json",
+        report("<results>/quantize_results.json", **place_of("quantize_results", "table")),
     log:
         "<logs>/summarize_quantize.log",
     benchmark:
@@ -234,7 +236,7 @@ rule summarize_representations:
         asked=ASKED,
         utility=UTILITY,
     output:
-        "<results>/{table}.json",
+        report("<results>/{table}.json", **place_of_layers()),
     log:
         "<logs>/summarize_representations/{table}.log",
     benchmark:
@@ -279,7 +281,7 @@ rule summarize_depth:
         asked=ASKED,
         utility=UTILITY,
     output:
-        "<results>/depth_results.json",
+        report("<results>/depth_results.json", **place_of("depth_results", "table")),
     log:
         "<logs>/summarize_depth.log",
     benchmark:
@@ -316,7 +318,7 @@ rule summarize_findings:
         lib=library_of("summarize_findings", unread=RECORDS),
         tables=study.judged_tables(),
     output:
-        "<results>/findings.json",
+        report("<results>/findings.json", **place_of("findings", "table")),
     log:
         "<logs>/summarize_findings.log",
     benchmark:
