@@ -71,6 +71,7 @@ include: "rules/updates.smk"
 include: "rules/forecast.smk"
 include: "rules/summaries.smk"
 include: "rules/plots.smk"
+include: "rules/report.smk"
 
 
 onstart:
@@ -78,13 +79,14 @@ onstart:
 
 
 rule all:
-    """Every table and every picture of the experiment."""
+    """Every table and every picture of the experiment, and the report."""
     default_target: True
     input:
         "<results>/data_report.json",
         collect("<results>/dataset/{name}", name=study.exported_files()),
         collect("<results>/{table}.json", table=study.result_tables()),
         collect("<results>/{plot}.png", plot=study.result_plots()),
+        "<results>/report.html",
 
 
 rule check:

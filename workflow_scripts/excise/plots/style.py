@@ -4,8 +4,7 @@ Figures are 8 inches wide with type of 11 points and more, so that they stay rea
 that width. Colours are seaborn's colour-blind palette; references are grey or black.
 """
 
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -19,26 +18,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from excise.errors import InputError
-from excise.evaluation.results import settings_columns
 from excise.files import atomic_path
-from excise.unlearning.axes import SHORT
+from excise.plots.names import METRIC_NAMES as METRIC_NAMES
+from excise.plots.names import SET_NAMES as SET_NAMES
+from excise.plots.names import color_number, trajectory_of
+from excise.plots.names import method_name as method_name
+from excise.plots.names import settings_name as settings_name
+from excise.plots.names import trajectory_name as trajectory_name
 
 WIDTH = 8.0  # inches
-METHODS = ("ga", "gd", "npo", "simnpo", "idk_dpo", "rmu", "task_vector")  # for their colours
-SET_NAMES = {
-    "sf": "forget",
-    "correlated": "correlated retain",
-    "other": "other retain",
-    "utility": "utility",
-}
-METRIC_NAMES = {
-    "slot_accuracy": "slot accuracy",
-    "slot_accuracy_strict": "slot accuracy, as spelled",
-    "rougeL_recall": "ROUGE-L recall",
-    "rougeL_f1": "ROUGE-L F1",
-    "probability": "answer probability",
-    "win_rate": "win rate of the truth",
-}
 MARKERS = "osD^vPX*<>"
 PALETTE = sns.color_palette("colorblind")
 FONTS = {
@@ -71,39 +59,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def method_color(method: str) -> tuple:
     """One colour per method, the same in every figure."""
-    known = len(METHODS)
-    rest = sum(map(ord, method)) % (len(PALETTE) - known) + known
-    return PALETTE[METHODS.index(method) if method in METHODS else rest]
-
-
-def method_name(method: str, labels: Mapping[str, str]) -> str:
-    """How a method is written: `GA (gradient ascent)`; without a label in capitals."""
-    return labels.get(method, method.upper())
-
-
-def trajectory_of(model: str) -> str:
-    """`unlearn/ga/lr0.0002/epoch_5` → `ga/lr0.0002`."""
-    return "/".join(model.removeprefix("unlearn/").split("/")[:2])
-
-
-def trajectory_name(trajectory: str, labels: Mapping[str, str]) -> str:
-    """`npo/lr0.0002_beta0.1` → `NPO, lr 0.0002, β 0.1`."""
-    method, settings = trajectory.split("/")
-    return f"{method_name(method, labels).split(' (')[0]}, {settings_name(settings)}"
-
-
-def settings_name(settings: str) -> str:
-    """`lr0.0002_beta0.1` → `lr 0.0002, β 0.1`."""
-    pairs = settings_columns(settings).items()
-    return ", ".join(f"{symbol(SHORT.get(name, name))} {value:g}" for name, value in pairs)
-
-
-def symbol(name: str) -> str:
-    """How a hyperparameter is written: `beta` → β, `lr` → lr, `steps_kept` → steps kept."""
-    try:  # Unicode writes lambda as lamda
-        return unicodedata.lookup(f"GREEK SMALL LETTER {name.replace('lambda', 'lamda')}")
-    except KeyError:
-        return name.replace("_", " ")
+    return PALETTE[color_number(method)]
 
 
 def strongest_trajectories(rows: pd.DataFrame) -> list[str]:

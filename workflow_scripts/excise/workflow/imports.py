@@ -12,7 +12,7 @@ from pathlib import Path
 SCHEMA_READERS = {"read_jsonl": 1, "schema_fault": 0, "schema_validator": 0}
 """Functions with a kind of record as argument, and the index of that argument."""
 
-DATA_SUFFIXES = {".json", ".jsonl", ".md", ".txt", ".yaml"}
+DATA_SUFFIXES = {".css", ".html", ".js", ".json", ".jsonl", ".md", ".txt", ".yaml"}
 
 
 def import_closure(

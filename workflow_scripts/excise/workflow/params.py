@@ -52,6 +52,7 @@ from excise.modeling.settings import (
 )
 from excise.plots.settings import PlotSettings
 from excise.red_team.settings import GateSettings, JudgeSettings, SelectionSettings
+from excise.report.settings import ReportSettings
 from excise.settings import as_dict, from_sections
 from excise.training.settings import FinetuningSettings, TrainingSettings
 from excise.unlearning.settings import ReferenceSettings, TrajectorySettings
@@ -328,6 +329,11 @@ class Params(Models):
         }
         return as_json(from_sections(PlotSettings, self.config["evaluation"], drawn))
 
+    def report_settings(self) -> str:
+        """How the report writes the methods, and the coverage of its intervals."""
+        labels = {"labels": labels_of(self.trajectories)}
+        return as_json(from_sections(ReportSettings, self.config["evaluation"], labels))
+
     def _levels(self) -> dict:
         """The checkpoints that stand for each level of unlearning."""
         return {"levels": self.config["evaluation"]["checkpoints"]}
@@ -358,10 +364,14 @@ class Params(Models):
         sections = self.config["evaluation"], self.config["representations"], self._levels()
         return as_json(from_sections(FindingSettings, *sections))
 
+    def control_argument(self) -> str:
+        """The table of the positive control as an argument, if the config names one."""
+        control = self.config["findings"]["control"]
+        return f"--control {shlex.quote(control)}" if control else ""
+
     def replications_argument(self) -> str:
         """The findings of other runs, and the table of the positive control, if there are any."""
-        given = self.config["findings"]
-        control = f"--control {shlex.quote(given['control'])}" if given["control"] else ""
+        control, given = self.control_argument(), self.config["findings"]
         others = " ".join(map(shlex.quote, given["replications"]))
         return f"{control} --replications {others}" if others else control
 

@@ -86,6 +86,20 @@ class Study(Params):
         found = [("replications", file) for file in given["replications"]]
         return found + [("control", given["control"])] * bool(given["control"])
 
+    def shown_tables(self) -> list[str]:
+        """Tables that the report shows: all of this study, the findings first."""
+        tables = sorted(self.result_tables(), key=lambda name: name != "findings")
+        return [f"<results>/{name}.json" for name in tables]
+
+    def shown_controls(self) -> list[str]:
+        """The table of the positive control that the report shows, if the config names one."""
+        return [file for key, file in self.other_findings() if key == "control"]
+
+    def trained_logs(self) -> list[str]:
+        """Training logs of finetuned, oracles and trajectories."""
+        trained = ["finetuned", *self.oracles(), *(f"unlearn/{name}" for name in self.trajectories)]
+        return [f"<results>/models/{name}/training_log.json" for name in trained]
+
     def result_plots(self) -> list[str]:
         """Stems of the figures: those of its tables."""
         tables = self.result_tables()

@@ -1,0 +1,54 @@
+"""The report: everything above in one page that opens without a network.
+
+Needs: all tables, the records of answers, training logs, the exported dataset. Makes: <results>/report.html.
+"""
+
+
+rule report:
+    """Put verdicts, figures, answers and tables into one file of HTML."""
+    input:
+        script="workflow_scripts/report.py",
+        lib=library_of("report", unread=RECORDS),
+        tables=study.shown_tables(),
+        control=study.shown_controls(),
+        answers=collect(
+            "<results>/eval/{model}/items.jsonl", model=study.baselines() + study.checkpoints()
+        ),
+        quantized=collect(
+            "<results>/quantize/{model}/{precision}.jsonl",
+            model=study.quantized_models(),
+            precision=config["quantization"]["precisions"],
+        ),
+        logs=study.trained_logs(),
+        data_report="<results>/data_report.json",
+        card="<results>/dataset/README.md",
+        profiles="<results>/dataset/data/profiles.jsonl",
+    output:
+        report("<results>/report.html", **place_of("report", "page")),
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=per_attempt(4000),
+        runtime=per_attempt(30),
+        gpu=0,
+    params:
+        control=study.control_argument(),
+        eval_dir=folder("<results>/eval"),
+        models=study.baselines() + study.checkpoints(),
+        quantize_dir=folder("<results>/quantize"),
+        quantized=study.quantized_models(),
+        precisions=config["quantization"]["precisions"],
+        hp=study.report_settings(),
+    message:
+        "Writing the report"
+    shell:
+        "python {input.script:q} --tables {input.tables:q} {params.control}"
+        " --eval-dir {params.eval_dir:q} --models {params.models:q}"
+        " --quantize-dir {params.quantize_dir:q} --quantized {params.quantized:q}"
+        " --precisions {params.precisions:q} --logs {input.logs:q}"
+        " --data-report {input.data_report:q} --card {input.card:q} --profiles {input.profiles:q}"
+        " --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"

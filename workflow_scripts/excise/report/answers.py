@@ -1,0 +1,270 @@
+"""What every model said about every fact, and what comes back under each way of asking.
+
+The ways of asking come from the records: the sets of questions about forget facts, each at the
+precisions that models were quantized to. A new attack that writes such records needs no code here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from excise.evaluation.answer_types import AnswerSorter
+from excise.evaluation.reading import read_items
+from excise.evaluation.statistics import SHARE, Estimate, difference_interval
+from excise.report.coding import packed
+
+FULL = "full"
+"""Precision of a model that is not quantized."""
+FORGET, RETAIN = "sf", ("correlated", "other")
+LEFT_OUT = ("holdout", "utility")
+"""Sets that are about no fact of a person of the benchmark."""
+CODES = {
+    "true_value": "t",
+    "other_value": "o",
+    "refusal": "r",
+    "gibberish": "g",
+    "other_text": "x",
+}
+MISSED, NOT_ASKED = "n", "-"
+"""Codes of an answer that has no type and is not the true value, and of no answer."""
+MOST_BYTES = 2_300_000
+"""Largest size of all answers in the page, packed."""
+READ = ("id", "set", "person_id", "slot", "value_type", "value", "question", "answer")
+ANSWERED = ("generation", "slot_match")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model at a precision, and its records.
+
+    Attributes:
+        model: its name.
+        precision: `full`, or what it was quantized to.
+        records: one row per question about a person, indexed by id. Columns `answer_type`,
+            `generation` and `slot_match` are missing where nothing was generated.
+    """
+
+    model: str
+    precision: str
+    records: pd.DataFrame
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether it never saw the forget facts."""
+        return self.model.startswith("oracle/")
+
+
+def read_subjects(files: Mapping[tuple[str, str], Path]) -> list[Subject]:
+    """The records of all models with the type of each answer.
+
+    Args:
+        files: (model, precision) → file of records.
+
+    Raises:
+        InputError: a file is missing or broken.
+    """
+    frames = {key: read_items(path) for key, path in files.items()}
+    healthy = [
+        frame
+        for (model, precision), frame in frames.items()
+        if precision == FULL and not model.startswith("unlearn/") and "generation" in frame
+    ]
+    sorter = AnswerSorter(healthy[0], healthy) if healthy else None
+    subjects = []
+    for (model, precision), frame in frames.items():
+        about = frame[frame["person_id"].notna() & ~frame["set"].isin(LEFT_OUT)]
+        if sorter is not None and not about.empty:
+            about = sorter.with_types(about)
+        kept = [name for name in (*READ, *ANSWERED, "answer_type") if name in about]
+        subjects.append(Subject(model, precision, about[kept]))
+    return subjects
+
+
+# --- what the page shows of each fact ---
+
+
+class AnswerBook:
+    """All facts of all people, with what each subject answered.
+
+    Args:
+        subjects: with the same questions; some may have been asked less.
+    """
+
+    def __init__(self, subjects: Sequence[Subject]) -> None:
+        self.subjects = list(subjects)
+        self.texts: dict[str, int] = {}
+        self.people: dict[str, dict[str, dict]] = {}
+        for number, subject in enumerate(self.subjects):
+            for record in subject.records.to_dict("records"):
+                self._add(number, record)
+
+    def _add(self, number: int, record: dict) -> None:
+        asked = self._asked(record)
+        text = record.get("generation")
+        if not isinstance(text, str):
+            return
+        kind = CODES.get(record.get("answer_type"))
+        asked["said"][number] = self.texts.setdefault(text, len(self.texts))
+        asked["kinds"][number] = kind or ("t" if record["slot_match"] else MISSED)
+
+    def _asked(self, record: dict) -> dict:
+        facts = self.people.setdefault(record["person_id"], {})
+        fact = facts.setdefault(record["slot"], {"slot": record["slot"], "asked": {}})
+        if record["set"] in (FORGET, *RETAIN):
+            fact |= {"group": record["set"], "value": record["value"], "answer": record["answer"]}
+        question = {"id": record["id"], "set": record["set"], "question": record["question"]}
+        size = len(self.subjects)
+        empty = {"said": [-1] * size, "kinds": [NOT_ASKED] * size}
+        return fact["asked"].setdefault(record["id"], question | empty)
+
+    def packed(self, most: int = MOST_BYTES) -> tuple[str, list[str]]:
+        """The answers, packed, and the people whose answers these are.
+
+        All people if they fit into `most` bytes. Otherwise as many as fit, of these in turn: whose
+        retain facts were lost most, whose forget facts resisted most, and people by chance.
+        """
+        people = self.by_interest()
+        while True:
+            text = packed(self.content(people))
+            if len(text) <= most or len(people) <= 1:
+                return text, sorted(people)
+            people = people[
+                : max(1, min(len(people) - 1, int(0.95 * len(people) * most / len(text))))
+            ]
+
+    def content(self, people: Sequence[str]) -> dict:
+        """The page's form of the answers of these people: subjects, texts and facts."""
+        places: dict[int, int] = {}
+        listed = []
+        for person in sorted(people):
+            facts = [fact for fact in self.people[person].values() if "group" in fact]
+            listed.append({"person_id": person, "facts": [_encoded(one, places) for one in facts]})
+        by_place = {place: text for text, place in self.texts.items()}
+        return {
+            "subjects": [[one.model, one.precision] for one in self.subjects],
+            "texts": [by_place[place] for place in places],
+            "people": listed,
+        }
+
+    def by_interest(self) -> list[str]:
+        """All people: the most damaged, the most resistant and one by chance, in turn."""
+        checkpoints = [
+            number for number, one in enumerate(self.subjects) if one.model.startswith("unlearn/")
+        ]
+        lost = {who: self._known(who, RETAIN, checkpoints) for who in self.people}
+        kept = {who: -self._known(who, (FORGET,), checkpoints) for who in self.people}
+        chance = dict(
+            zip(sorted(lost), np.random.default_rng(0).permutation(len(lost)), strict=True)
+        )
+        orders = [sorted(lost, key=lambda who: (by[who], who)) for by in (lost, kept, chance)]
+        return list(dict.fromkeys(who for turn in zip(*orders, strict=True) for who in turn))
+
+    def _known(self, person: str, groups: Sequence[str], subjects: Sequence[int]) -> float:
+        """Share of a person's answers of these subjects that are the true value."""
+        kinds = [
+            asked["kinds"][number]
+            for fact in self.people[person].values()
+            if fact.get("group") in groups
+            for asked in fact["asked"].values()
+            for number in subjects
+            if asked["kinds"][number] != NOT_ASKED
+        ]
+        return sum(kind == "t" for kind in kinds) / len(kinds) if kinds else 0.0
+
+
+def _encoded(fact: dict, places: dict[int, int]) -> dict:
+    asked = [
+        {
+            "set": one["set"],
+            "question": one["question"],
+            "said": [-1 if n < 0 else places.setdefault(n, len(places)) for n in one["said"]],
+            "kinds": "".join(one["kinds"]),
+        }
+        for one in fact["asked"].values()
+    ]
+    return {key: fact[key] for key in ("slot", "group", "value", "answer")} | {"asked": asked}
+
+
+# --- what comes back ---
+
+
+def attack_rows(subjects: Sequence[Subject], confidence: float) -> Iterator[dict]:
+    """Per model and way of asking: what is known of the forget facts, beyond the oracles.
+
+    `value` is the share of questions answered with the true value (slot accuracy). `beyond` is it
+    minus the mean of the oracles that were asked the same questions at the same precision; an
+    oracle is compared with the others. `returned` counts only the facts that the model misses when
+    it is asked plainly at full precision, also beyond the oracles (`returned_beyond`).
+
+    Args:
+        subjects: models at their precisions.
+        confidence: coverage of the intervals.
+    """
+    plain = {one.model: one for one in subjects if one.precision == FULL}
+    for subject in subjects:
+        if subject.model == "base" or "slot_match" not in subject.records:
+            continue
+        for name, asked in subject.records.groupby("set", sort=False):
+            if name != FORGET and not name.startswith("forget_"):
+                continue
+            same = [one for one in subjects if one.is_oracle and one.precision == subject.precision]
+            oracles = [one for one in same if one.model != subject.model]
+            reference = _oracle_mean(oracles, asked.index)
+            missed = _missed(plain.get(subject.model), asked)
+            yield {
+                "model": subject.model,
+                "set": name,
+                "precision": subject.precision,
+                "n": len(asked),
+                "n_people": asked["person_id"].nunique(),
+                "value": float(asked["slot_match"].mean()),
+                "oracle": None if reference is None else float(reference.mean()),
+                "n_missed": int(missed.sum()),
+                "returned": float(asked["slot_match"][missed].mean()) if missed.any() else None,
+                **_beyond("beyond", asked, reference, confidence),
+                **_beyond(
+                    "returned_beyond",
+                    asked[missed],
+                    None if reference is None else reference[missed.to_numpy()],
+                    confidence,
+                ),
+            }
+
+
+def _oracle_mean(oracles: Sequence[Subject], ids: pd.Index) -> np.ndarray | None:
+    """Mean over oracles of whether each question is answered, (n,); None if none was asked all."""
+    asked = [
+        one.records["slot_match"].reindex(ids).astype(float)
+        for one in oracles
+        if "slot_match" in one.records
+    ]
+    whole = [one.to_numpy() for one in asked if one.notna().all()]
+    return np.mean(whole, axis=0) if whole else None
+
+
+def _missed(plain: Subject | None, asked: pd.DataFrame) -> pd.Series:
+    """Whether each question is about a fact that the model misses when asked plainly."""
+    if plain is None or "slot_match" not in plain.records:
+        return pd.Series(False, index=asked.index)
+    forget = plain.records[plain.records["set"] == FORGET]
+    known = dict(
+        zip(
+            zip(forget["person_id"], forget["slot"], strict=True), forget["slot_match"], strict=True
+        )
+    )
+    facts = zip(asked["person_id"], asked["slot"], strict=True)
+    return pd.Series([known.get(fact) == 0 for fact in facts], index=asked.index, dtype=bool)
+
+
+def _beyond(
+    name: str, asked: pd.DataFrame, reference: np.ndarray | None, confidence: float
+) -> dict[str, float | None]:
+    if reference is None or asked.empty:
+        found = Estimate(None, None, None, 0, 0)
+    else:
+        match, people = asked["slot_match"].to_numpy(float), asked["person_id"].to_numpy(str)
+        found = difference_interval(match, reference, people, SHARE, confidence)
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}

@@ -1,0 +1,168 @@
+/* Section 3: one fact, every model, every way of asking. */
+
+const KINDS = {
+  t: { sign: "✓", text: "the true value" },
+  o: { sign: "≠", text: "another value" },
+  r: { sign: "∅", text: "a refusal" },
+  g: { sign: "≋", text: "gibberish" },
+  x: { sign: "…", text: "other text" },
+  n: { sign: "✗", text: "not the true value" },
+};
+const mark = (kind) => el("span", { class: "mark", role: "img", "aria-label": KINDS[kind]?.text || "not asked" }, KINDS[kind]?.sign || "–");
+const PLAIN = ["sf", "correlated", "other"];
+const FEW = 120;
+
+/** Facts with their scores: how much was lost (retain) or still known (forget) over all checkpoints. */
+function factsOf(experiment) {
+  const { subjects, people } = experiment.answers;
+  const checkpoints = subjects.map(([model], i) => (model.startsWith("unlearn/") ? i : -1)).filter((i) => i >= 0);
+  return people.flatMap((person) => person.facts.map((fact) => {
+    const kinds = fact.asked.flatMap((one) => checkpoints.map((i) => one.kinds[i])).filter((kind) => kind !== "-");
+    const known = kinds.length ? kinds.filter((kind) => kind === "t").length / kinds.length : null;
+    const forget = fact.group === "sf";
+    return { ...fact, person: person.person_id, name: experiment.person(person.person_id), forget, known, score: known === null ? null : forget ? known : 1 - known };
+  }));
+}
+
+const plainOf = (fact) => fact.asked.find((one) => PLAIN.includes(one.set)) || fact.asked[0];
+
+function haystack(experiment, fact) {
+  if (!fact.search) {
+    const texts = experiment.answers.texts;
+    const saidTexts = distinct(fact.asked.flatMap((one) => one.said)).filter((i) => i >= 0).map((i) => texts[i]);
+    fact.search = [fact.name, fact.person, words(fact.slot), fact.value, fact.answer, ...fact.asked.map((one) => one.question), ...saidTexts].join("\n").toLowerCase();
+  }
+  return fact.search;
+}
+
+const ORDERS = {
+  telling: ["most telling first", (a, b) => compare(b.score ?? -1, a.score ?? -1)],
+  resistant: ["most resistant forget facts first", (a, b) => (b.forget - a.forget) || compare(b.score ?? -1, a.score ?? -1)],
+  damaged: ["most damaged retain facts first", (a, b) => (a.forget - b.forget) || compare(b.score ?? -1, a.score ?? -1)],
+  person: ["by person", (a, b) => compare(a.name, b.name) || (b.forget - a.forget) || compare(a.slot, b.slot)],
+};
+
+function drawFacts(experiment, panel) {
+  if (!experiment.answers?.people.length) return panel.append(empty("This study has no records of generated answers, so there is nothing to read here."));
+  const facts = factsOf(experiment);
+  const state = { text: "", person: "", slot: "", group: "", order: "telling", fact: null, trajectory: [...experiment.trajectories.keys()].at(-1) || null };
+  const detail = el("div", { id: experiment.id("fact"), "aria-live": "polite" });
+  const list = el("ul", { class: "list", id: experiment.id("fact-list"), "aria-label": "Facts" });
+  const count = el("p", { class: "note", id: experiment.id("fact-count"), role: "status" });
+  const search = el("input", { type: "search", id: experiment.id("fact-search"), placeholder: "name, value, words …", oninput: () => { state.text = search.value.toLowerCase(); fill(); } });
+  const options = (values, all, write = (one) => one) => [["", all], ...values.map((one) => [one, write(one)])];
+  const chooser = (key, label, entries) => select(experiment.id(`fact-${key}`), label, entries, state[key], (value) => { state[key] = value; fill(); }).field;
+  const controls = el("div", { class: "controls" },
+    el("label", {}, "Search", search),
+    chooser("order", "Order", Object.entries(ORDERS).map(([key, [text]]) => [key, text])),
+    chooser("group", "Facts", options(distinct(facts.map((one) => one.group)), "all facts", setWords)),
+    chooser("person", "Person", options(distinct(facts.map((one) => one.person)), "all people", (one) => experiment.person(one))),
+    chooser("slot", "Slot", options(distinct(facts.map((one) => one.slot)), "all slots", words)));
+
+  let shown = FEW;
+  function fill(keep = false) {
+    if (!keep) shown = FEW;
+    const parts = state.text.split(/\s+/).filter(Boolean);
+    const found = facts.filter((one) => (!state.group || one.group === state.group) && (!state.person || one.person === state.person) && (!state.slot || one.slot === state.slot)
+      && parts.every((part) => haystack(experiment, one).includes(part))).sort(ORDERS[state.order][1]);
+    count.textContent = `${found.length} of ${facts.length} facts` + (experiment.about.people_shown.length < experiment.about.people ? ` (of ${experiment.about.people_shown.length} of ${experiment.about.people} people: the most damaged, the most resistant, and others by chance; all records are in results/eval)` : "");
+    replace(list, found.slice(0, shown).map(entry),
+      found.length > shown ? el("li", {}, el("button", { type: "button", onclick: () => { shown += 500; fill(true); } }, `${found.length - shown} more …`)) : null);
+  }
+  const entry = (fact) => el("li", {}, el("button", { type: "button", "aria-current": fact === state.fact ? "true" : "false", onclick: () => choose(fact), "data-fact": `${fact.person}.${fact.slot}` },
+    el("span", { class: "who" }, visible(fact.name)), el("span", { class: "how" }, fact.score === null ? "" : `${Math.round(100 * fact.score)} % ${fact.forget ? "still known" : "lost"}`),
+    el("span", { class: "what" }, `${words(fact.slot)}: `, el("bdi", {}, visible(fact.value))), el("span", { class: "what" }, setWords(fact.group))));
+  list.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    const buttons = [...list.querySelectorAll("button")];
+    const next = buttons[buttons.indexOf(document.activeElement) + step];
+    if (next) { event.preventDefault(); next.focus(); }
+  });
+  function choose(fact) {
+    state.fact = fact;
+    for (const button of list.querySelectorAll("[data-fact]")) button.setAttribute("aria-current", button.dataset.fact === `${fact.person}.${fact.slot}` ? "true" : "false");
+    showFact(experiment, detail, facts, state, choose);
+  }
+  experiment.showTrajectory = (name) => { state.trajectory = name; choose(state.fact); };
+  panel.append(controls, count, el("div", { class: "facts" }, list, detail));
+  fill();
+  choose([...facts].sort(ORDERS.telling[1]).find((one) => one.forget) || facts[0]);
+}
+
+function showFact(experiment, detail, facts, state, choose) {
+  const { fact } = state;
+  const again = () => showFact(experiment, detail, facts, state, choose);
+  const question = plainOf(fact);
+  replace(detail,
+    el("h3", {}, visible(fact.name), ` · ${words(fact.slot)} · ${setWords(fact.group)}`),
+    el("p", { class: "fact-head" }, el("strong", {}, "Question: "), said(question.question)),
+    el("p", { class: "fact-head" }, el("strong", {}, "True value: "), said(fact.value)),
+    el("div", { class: "legend" }, "Colours: ", Object.entries(KINDS).map(([kind, { text }]) => el("span", { class: `k k-${kind}` }, mark(kind), text))),
+    overview(experiment, question, state, again),
+    el("h3", {}, "Every way of asking"), waysTable(experiment, fact, state),
+    el("h3", {}, `Other facts of ${visible(fact.name)}`), relatives(experiment, facts, state, choose));
+}
+
+const subjectNumber = (experiment, model, precision = "full") => experiment.answers.subjects.findIndex(([one, at]) => one === model && at === precision);
+
+/** One line per training, one cell per checkpoint. */
+function overview(experiment, question, state, again) {
+  const epochs = distinct([...experiment.trajectories.values()].flat().map((one) => one.epoch)).sort((a, b) => a - b);
+  const cell = (model) => answerCell(experiment, question, model ? subjectNumber(experiment, model) : -1, true);
+  const oracles = experiment.modelsOf("oracle");
+  const line = ([name, members]) => el("tr", {},
+    el("th", { scope: "row" }, el("button", { type: "button", "aria-pressed": name === state.trajectory ? "true" : "false", onclick: () => { state.trajectory = name; again(); } }, `${members[0].method_label.split(" (")[0]}, ${members[0].setting}`)),
+    cell("finetuned"), epochs.map((epoch) => cell(members.find((one) => one.epoch === epoch)?.name)), oracles.map(cell));
+  return el("div", { class: "scroll short" }, el("table", { class: "strip", id: experiment.id("fact-overview") },
+    el("caption", {}, "Asked as trained, after so many epochs of unlearning. Choose a training to read its answers below."),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "training"), el("th", { scope: "col" }, "before"), epochs.map((epoch) => el("th", { scope: "col" }, String(epoch))), oracles.map((one) => el("th", { scope: "col" }, experiment.label(one))))),
+    el("tbody", {}, [...experiment.trajectories].map(line))));
+}
+
+function answerCell(experiment, asked, number, brief = false) {
+  const kind = number < 0 ? "-" : asked.kinds[number];
+  if (kind === "-") return el("td", { class: "none" }, "–");
+  const text = experiment.answers.texts[asked.said[number]];
+  const shownText = visible(text);
+  if (brief) return el("td", { class: `k k-${kind}`, "data-tip": shownText.slice(0, 300) || "(empty)", tabindex: "0" }, mark(kind));
+  return el("td", { class: `k k-${kind}`, "data-kind": kind }, mark(kind), text === "" ? el("em", {}, "(empty)") : said(text));
+}
+
+function waysTable(experiment, fact, state) {
+  const { subjects } = experiment.answers;
+  const members = experiment.trajectories.get(state.trajectory) || [];
+  const models = [...experiment.modelsOf("finetuned"), ...members.map((one) => one.name), ...experiment.modelsOf("oracle"), ...experiment.modelsOf("base")].filter((model) => subjects.some(([one]) => one === model));
+  const precisions = distinct(subjects.map(([, precision]) => precision));
+  const columns = [];
+  for (const asked of fact.asked) for (const precision of precisions) {
+    if (precision !== "full" && !PLAIN.includes(asked.set)) continue;
+    if (models.some((model) => { const i = subjectNumber(experiment, model, precision); return i >= 0 && asked.kinds[i] !== "-"; })) columns.push({ asked, precision });
+  }
+  columns.sort((a, b) => PLAIN.includes(b.asked.set) - PLAIN.includes(a.asked.set));
+  const head = ({ asked, precision }) => el("th", { scope: "col" }, PLAIN.includes(asked.set) ? (precision === "full" ? "as trained" : precisionWords(precision)) : el("span", { class: "term", tabindex: "0", "data-tip": visible(asked.question) }, words(asked.set.replace(/^(forget|retain)_/, ""))));
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Answers" }, el("table", { class: "ways", id: experiment.id("fact-ways") },
+    el("caption", {}, members.length ? `${members[0].method_label}, ${members[0].setting}, beside the finetuned model and the oracles. Hover a head for its question.` : "What each model said."),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "model"), columns.map(head))),
+    el("tbody", {}, models.map((model) => el("tr", {}, el("th", { scope: "row" }, experiment.model(model).kind === "unlearned" ? `epoch ${experiment.model(model).epoch}` : experiment.label(model)),
+      columns.map(({ asked, precision }) => answerCell(experiment, asked, subjectNumber(experiment, model, precision))))))));
+}
+
+/** The same person's other facts along the chosen training. */
+function relatives(experiment, facts, state, choose) {
+  const members = experiment.trajectories.get(state.trajectory) || [];
+  const own = facts.filter((one) => one.person === state.fact.person && one !== state.fact);
+  const order = ["correlated", "other", "sf"];
+  own.sort((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
+  const models = ["finetuned", ...members.map((one) => one.name), ...experiment.modelsOf("oracle").slice(0, 1)];
+  const heads = ["before", ...members.map((one) => `epoch ${one.epoch}`), ...experiment.modelsOf("oracle").slice(0, 1).map((one) => experiment.label(one))];
+  const last = members.at(-1)?.name;
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Other facts" }, el("table", { id: experiment.id("fact-relatives") },
+    el("thead", {}, el("tr", {}, ["fact", "set", "true value", ...heads, "what the last checkpoint said"].map((text) => el("th", { scope: "col" }, text)))),
+    el("tbody", {}, own.map((one) => {
+      const asked = plainOf(one), number = last ? subjectNumber(experiment, last) : -1;
+      return el("tr", {}, el("th", { scope: "row" }, el("button", { type: "button", onclick: () => { choose(one); document.getElementById(experiment.id("fact")).scrollIntoView({ block: "nearest" }); } }, words(one.slot))),
+        el("td", {}, setWords(one.group)), el("td", {}, said(one.value)), models.map((model) => answerCell(experiment, asked, subjectNumber(experiment, model), true)),
+        answerCell(experiment, asked, number));
+    }))));
+}

@@ -1,0 +1,103 @@
+/* Section 1: the claims, their verdicts, and the cases behind each. */
+
+const SHOWN_IN = { comparison_results: "correlated", retain_compare_results: "correlated", quantize_results: "comes-back", distance_results: "trade-off", depth_results: "inside", entanglement_response: "correlated" };
+const sectionOf = (table) => SHOWN_IN[table] || (String(table).startsWith("repr_") ? "inside" : "tables");
+const SIGNS = { confirmed: "✓", refuted: "✗", undecided: "?" };
+const badge = (verdict) => (verdict ? el("span", { class: `badge ${verdict}` }, `${SIGNS[verdict] || ""} ${verdict}`) : el("span", {}, "–"));
+
+const VERDICT_RULE = "confirmed: the interval of the effect lies above 0. refuted: it lies below the smallest effect that matters. undecided: neither. A claim about several cases has a verdict if all cases agree.";
+
+function findingsOf(experiment) {
+  const rows = experiment.rows("findings");
+  return distinct(rows.map((row) => row.finding)).map((name) => {
+    const own = rows.filter((row) => row.finding === name);
+    return {
+      name,
+      whole: own.find((row) => row.cases !== null && row.level === null) || own[0],
+      levels: own.filter((row) => row.cases !== null && row.level !== null),
+      cases: own.filter((row) => row.cases === null),
+    };
+  });
+}
+
+function effectText({ cases, whole }) {
+  const known = cases.filter((row) => isNumber(row.value));
+  if (!known.length) return "not measured";
+  if (known.length === 1) return `${withInterval(known[0])} ${whole.unit}`;
+  const values = known.map((row) => row.value);
+  return `${short(Math.min(...values))} to ${short(Math.max(...values))} ${whole.unit} (${known.length} cases)`;
+}
+
+function caseLabel(experiment, row) {
+  const parts = [row.model ? experiment.label(row.model) : row.method ? words(row.method) : "all trajectories"];
+  if (row.precision) parts.push(precisionWords(row.precision));
+  if (row.level) parts.push(row.level);
+  return parts.join(", ");
+}
+
+const standsText = (row) => (row.stands ? "yes: replicated" : row.replicated === null ? "not yet: no replication" : row.replicated ? "no: undecided" : "no: a replication disagrees");
+
+function drawVerdicts(experiment, panel) {
+  const findings = findingsOf(experiment);
+  if (!findings.length) return panel.append(empty("This study has no findings.json, so there are no verdicts."));
+  const table = sortableTable({
+    id: experiment.id("verdict-table"), caption: "The verdict on each claim", rows: findings,
+    columns: [
+      { label: "claim", value: (one) => one.whole.statement, cell: (one) => el("span", {}, el("strong", {}, one.whole.statement), el("br"), el("small", {}, `Said by: ${one.whole.source}`)) },
+      { label: "verdict", meaning: VERDICT_RULE, value: (one) => one.whole.verdict, cell: (one) => badge(one.whole.verdict) },
+      { label: "by level", meaning: "The verdict for light, medium and heavy unlearning.", value: (one) => one.levels.map((row) => `${row.level}: ${row.verdict}`).join("; "), cell: (one) => el("span", {}, one.levels.map((row) => el("div", {}, `${row.level}: ${SIGNS[row.verdict]} ${row.verdict}`))) },
+      { label: `effect [${100 * experiment.about.confidence} % interval]`, meaning: "With one case: its value and interval. With several: the smallest and the largest value.", value: effectText },
+      { label: "smallest that matters", meaning: shared.columns.smallest_effect, value: (one) => one.whole.smallest_effect },
+      { label: "could be seen", meaning: shared.columns.detectable, value: (one) => one.whole.detectable },
+      { label: "stands", meaning: "A verdict stands only if a study with other seeds of data and finetuning comes to the same one.", value: (one) => standsText(one.whole) },
+      { label: "shown in", value: (one) => sectionOf(one.whole.table), cell: (one) => el("a", { href: `#${sectionOf(one.whole.table)}` }, words(sectionOf(one.whole.table))) },
+    ],
+  });
+  panel.append(table.element, copyButtons(() => table), note("A verdict holds for this model, these people and these methods. Intervals are not adjusted for the number of cases."));
+  for (const one of findings) panel.append(casesOf(experiment, one));
+}
+
+function casesOf(experiment, finding) {
+  const { whole, cases, name } = finding;
+  const rows = [...cases].sort((a, b) => compare(a.value, b.value));
+  const box = el("details", { class: "cases" }, el("summary", {}, `${whole.statement} — ${whole.verdict}: ${whole.cases} `));
+  if (!rows.length) {
+    box.append(empty("No case was measured."));
+    return box;
+  }
+  const build = () => {
+    const ink = color("series-0"), labels = rows.map((row) => caseLabel(experiment, row));
+    return {
+      height: 120 + 20 * rows.length,
+      alt: `${whole.test} The effect is in ${whole.unit}; right of 0 the claim holds. The dashed line is the smallest effect that matters (${short(whole.smallest_effect)}).`,
+      data: [{
+        type: "scatter", mode: "markers", x: rows.map((row) => row.value), y: rows.map((_, i) => i), error_x: errorBars(rows, ink), marker: { color: ink, size: 8 },
+        text: rows.map((row, i) => plotText(`${labels[i]}: ${withInterval(row)}, ${row.verdict}`)), hoverinfo: "text", showlegend: false,
+      }],
+      layout: {
+        xaxis: { title: { text: `effect, ${whole.unit}` }, zeroline: true, zerolinewidth: 2 },
+        yaxis: { tickvals: rows.map((_, i) => i), ticktext: labels.map(plotText), tickfont: { size: 11 } },
+        shapes: [{ type: "line", x0: whole.smallest_effect, x1: whole.smallest_effect, y0: 0, y1: 1, yref: "paper", line: { dash: "dash", color: color("soft"), width: 1 } }],
+      },
+      rows, columns: [{ key: "case", label: "case", value: (row) => caseLabel(experiment, row) }, ...VALUE_COLUMNS, { key: "verdict", label: "verdict" }],
+    };
+  };
+  box.append(el("p", { class: "note" }, whole.test), figure(experiment.id(`cases-${name}`), build).element);
+  return box;
+}
+
+/** The verdicts of several experiments in one table. */
+function drawVerdictsTogether(experiments, parent) {
+  const names = distinct(experiments.flatMap((one) => findingsOf(one).map((finding) => finding.name)));
+  if (!names.length) return;
+  const found = experiments.map((one) => new Map(findingsOf(one).map((finding) => [finding.name, finding])));
+  const rows = names.map((name) => ({ name, claim: found.find((one) => one.has(name)).get(name).whole.statement }));
+  const table = sortableTable({
+    id: "verdicts-together", caption: "The same claims in each experiment", rows,
+    columns: [{ key: "claim", label: "claim" }, ...experiments.flatMap((one, i) => [
+      { label: `${one.about.name}: verdict`, value: (row) => found[i].get(row.name)?.whole.verdict, cell: (row) => badge(found[i].get(row.name)?.whole.verdict) },
+      { label: `${one.about.name}: effect`, value: (row) => (found[i].has(row.name) ? effectText(found[i].get(row.name)) : "–") },
+    ])],
+  });
+  parent.before(table.element, copyButtons(() => table));
+}

@@ -1,0 +1,55 @@
+"""Put all results of a study into one page that opens without a network.
+
+Tables, what every model said about every fact, and the benchmark in; `report.html` out.
+"""
+
+import argparse
+from pathlib import Path
+
+from excise.errors import run
+from excise.files import atomic_path
+from excise.report.answers import FULL
+from excise.report.experiment import Sources, read_experiment
+from excise.report.page import part_of, render
+from excise.report.settings import ReportSettings
+from excise.settings import json_of
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="result files")
+    parser.add_argument("--control", type=Path, help="table of the planted entanglement")
+    parser.add_argument("--eval-dir", type=Path, help="folder of the records of each model")
+    parser.add_argument("--models", nargs="*", default=[], help="models with records there")
+    parser.add_argument("--quantize-dir", type=Path, help="the same of quantized models")
+    parser.add_argument("--quantized", nargs="*", default=[], help="models with records there")
+    parser.add_argument("--precisions", nargs="*", default=[], help="to which they were quantized")
+    parser.add_argument("--logs", type=Path, nargs="*", default=[], help="training logs")
+    parser.add_argument("--data-report", type=Path, help="data_report.json")
+    parser.add_argument("--card", type=Path, help="card of the exported dataset")
+    parser.add_argument("--profiles", type=Path, help="the exported people")
+    parser.add_argument("--hp", type=json_of(ReportSettings), required=True, help="JSON")
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the page."""
+    args = parse_arguments(argv)
+    records = {(model, FULL): args.eval_dir / model / "items.jsonl" for model in args.models}
+    records |= {
+        (model, precision): args.quantize_dir / model / f"{precision}.jsonl"
+        for precision in args.precisions
+        for model in args.quantized
+    }
+    tables = [*args.tables, *([args.control] if args.control else [])]
+    sources = Sources(tables, records, args.logs, args.data_report, args.card, args.profiles)
+    part = part_of(read_experiment(sources, args.hp), sources)
+    with atomic_path(args.out) as temporary:
+        temporary.write_text(render([part]), encoding="utf-8")
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run(main)
