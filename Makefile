@@ -9,13 +9,16 @@ CORES ?= all
 # Use the tools and programs of .venv, also if it is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# Snakemake looks for its plugins, such as our line of the run, where Python looks for packages.
+SNAKEMAKE := PYTHONPATH=$(CURDIR)/workflow_scripts$${PYTHONPATH:+:$$PYTHONPATH} snakemake
+
 DOSES ?= 0 0.5 1
 ENTANGLED := experiments/entangled
 
 .PHONY: run report entangled test test-slurm lint format clean help
 
 run: .venv/installed  ## run the default experiment into results/ (CORES=1: one core)
-	snakemake --cores $(CORES) all --logger excise
+	$(SNAKEMAKE) --cores $(CORES) all --logger excise
 
 report: .venv/installed  ## how the results were made: results/provenance.zip (after `make run`)
 	snakemake --cores 1 all --report results/provenance.zip
@@ -23,7 +26,7 @@ report: .venv/installed  ## how the results were made: results/provenance.zip (a
 entangled: .venv/installed  ## positive control: the study with planted entanglement, in three doses
 	@for dose in $(DOSES); do \
 	  folder=$(ENTANGLED)/dose_$$dose; \
-	  snakemake --cores $(CORES) --configfile=$(ENTANGLED).yaml \
+	  $(SNAKEMAKE) --cores $(CORES) --configfile=$(ENTANGLED).yaml \
 	    --config "generation={entanglement: $$dose}" "pathvars={data: $$folder/data, \
 	    results: $$folder/results, logs: $$folder/logs, benchmarks: $$folder/benchmarks}" \
 	    --logger excise -- $$folder/results/retain_compare_results.json; \
