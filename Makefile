@@ -12,21 +12,27 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
   "error: Python 3.11 or later is needed; for example make run PYTHON=python3.11")'
 
+# Snakemake looks for its plugins, such as our line of the run, where Python looks for packages.
+SNAKEMAKE := PYTHONPATH=$(CURDIR)/workflow_scripts$${PYTHONPATH:+:$$PYTHONPATH} snakemake
+
 DOSES ?= 0 0.5 1
 ENTANGLED := experiments/entangled
 
-.PHONY: run entangled test test-slurm reference docs lint format clean help
+.PHONY: run report entangled test test-slurm reference docs lint format clean help
 
 run: .venv/installed  ## run the default experiment into results/ (CORES=1: one core)
-	snakemake --cores $(CORES) all
+	$(SNAKEMAKE) --cores $(CORES) all --logger excise
+
+report: .venv/installed  ## how the results were made: results/provenance.zip (after `make run`)
+	snakemake --cores 1 all --report results/provenance.zip
 
 entangled: .venv/installed  ## positive control: the study with planted entanglement, in three doses
 	@for dose in $(DOSES); do \
 	  folder=$(ENTANGLED)/dose_$$dose; \
-	  snakemake --cores $(CORES) --configfile=$(ENTANGLED).yaml \
+	  $(SNAKEMAKE) --cores $(CORES) --configfile=$(ENTANGLED).yaml \
 	    --config "generation={entanglement: $$dose}" "pathvars={data: $$folder/data, \
 	    results: $$folder/results, logs: $$folder/logs, benchmarks: $$folder/benchmarks}" \
-	    -- $$folder/results/retain_compare_results.json; \
+	    --logger excise -- $$folder/results/retain_compare_results.json; \
 	done
 	python workflow_scripts/compare_doses.py --runs $(DOSES:%=$(ENTANGLED)/dose_%) \
 	  --out $(ENTANGLED)/results/entanglement_response.json

@@ -11,6 +11,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 
+report: "report/workflow.rst"
+
+
 # results, logs and benchmarks are Snakemake's own.
 pathvars:
     data="data",
@@ -47,7 +50,7 @@ os.environ.update(
     EXCISE_AUTHOR=study.author_settings(),
     EXCISE_MODEL=as_json(study.model_check_settings()),
     EXCISE_UNLEARNING=as_json(study.method_check_settings()),
-    EXCISE_BAR=os.ctermid() if sys.stderr.isatty() else "",  # programs write to logs
+    EXCISE_BAR=bar_of_programs(),
 )
 inherit_from_profile(workflow.resource_settings, study)
 if workflow.is_main_process:

@@ -20,6 +20,7 @@ from excise.workflow.job_records import Digests, recording
 from excise.workflow.models import ADAPTER_FILES, BASE_MODEL_FILES, REFERENCE
 from excise.workflow.params import as_json
 from excise.workflow.planning import remember_signature, speed_up_planning
+from excise.workflow.provenance_report import place_of, place_of_figures, place_of_layers
 from excise.workflow.study import (
     ASKED,
     DATA_FILES,
@@ -33,6 +34,7 @@ from excise.workflow.study import (
     library_of,
 )
 from excise.workflow.unchanged import skip_unchanged_jobs
+from snakemake_logger_plugin_excise import handler_of
 
 speed_up_planning()
 skip_unchanged_jobs()
@@ -85,6 +87,16 @@ def checked_config():
     except InputError as error:
         sys.exit(f"error: {error}")
     return checked
+
+
+def bar_of_programs():
+    """Where programs show their bar, since they write to logs: the line of the run or the terminal."""
+    if not workflow.is_main_process:
+        return os.environ.get("EXCISE_BAR", "") if workflow.subprocess_exec else ""
+    handler = handler_of(workflow)
+    if handler is not None:
+        return handler.line.pipe
+    return os.ctermid() if sys.stderr.isatty() else ""
 
 
 def folder(path):

@@ -232,7 +232,7 @@ rule red_team_dataset:
         public_figures=PUBLIC_FIGURES,
         utility=UTILITY,
     output:
-        "<results>/data_report.json",
+        report("<results>/data_report.json", **place_of("data_report", "table")),
     log:
         "<logs>/red_team_dataset.log",
     benchmark:

@@ -52,7 +52,7 @@ rule score_forecast:
         asked=ASKED,
         utility=UTILITY,
     output:
-        "<results>/forecast_results.json",
+        report("<results>/forecast_results.json", **place_of("forecast_results", "table")),
     log:
         "<logs>/score_forecast.log",
     benchmark:

@@ -11,7 +11,7 @@ rule plot:
         lib=study.figure_library,
         rows=study.figure_table,
     output:
-        "<results>/{figure}.png",
+        report("<results>/{figure}.png", **place_of_figures()),
     log:
         "<logs>/plot/{figure}.log",
     benchmark:

@@ -141,7 +141,7 @@ rule red_team_models:
         public_figures=PUBLIC_FIGURES,
         report="<results>/data_report.json",
     output:
-        "<results>/red_team_models.json",
+        report("<results>/red_team_models.json", **place_of("red_team_models", "table")),
     log:
         "<logs>/red_team_models.log",
     benchmark:
@@ -219,7 +219,7 @@ rule diversity_report:
         embeddings=collect("<results>/red_team/embeddings_{author}.npz", author=study.authors()),
         report="<results>/data_report.json",
     output:
-        "<results>/diversity_report.json",
+        report("<results>/diversity_report.json", **place_of("diversity_report", "table")),
     log:
         "<logs>/diversity_report.log",
     benchmark:
@@ -265,7 +265,7 @@ rule red_team_judge:
         utility=UTILITY,
         report="<results>/data_report.json",
     output:
-        table="<results>/red_team_judge.json",
+        table=report("<results>/red_team_judge.json", **place_of("red_team_judge", "table")),
         records="<results>/red_team/judge.jsonl",
     log:
         "<logs>/red_team_judge.log",

@@ -24,7 +24,7 @@ rule report:
         card="<results>/dataset/README.md",
         profiles="<results>/dataset/data/profiles.jsonl",
     output:
-        "<results>/report.html",
+        report("<results>/report.html", **place_of("report", "page")),
     log:
         "<logs>/report.log",
     benchmark:

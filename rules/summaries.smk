@@ -19,7 +19,10 @@ for where, suffix, remark, models in study.tables_of("all"):
             asked=ASKED,
             utility=UTILITY,
         output:
-            f"<results>/{where}distance_results.json",
+            report(
+                f"<results>/{where}distance_results.json",
+                **place_of("distance_results", "table", where),
+            ),
         log:
             f"<logs>/{where}compare_oracle.log",
         benchmark:
@@ -76,7 +79,12 @@ for table, path, what, models, marks_levels in (
             asked=ASKED,
             utility=UTILITY,
         output:
-            f"<results>/{path}_results.json",
+            report(
+                f"<results>/{path}_results.json",
+                **place_of(
+                    path.rpartition("/")[2] + "_results", "table", "audit/" * ("/" in path)
+                ),
+            ),
         log:
             f"<logs>/summarize_{table}.log",
         benchmark:
@@ -117,7 +125,10 @@ for where, suffix, remark, models in study.tables_of("all"):
             asked=ASKED,
             utility=UTILITY,
         output:
-            f"<results>/{where}retain_compare_results.json",
+            report(
+                f"<results>/{where}retain_compare_results.json",
+                **place_of("retain_compare_results", "table", where),
+            ),
         log:
             f"<logs>/{where}compare_retain.log",
         benchmark:
@@ -154,7 +165,7 @@ rule compare_methods:
         asked=ASKED,
         utility=UTILITY,
     output:
-        "<results>/comparison_results.json",
+        report("<results>/comparison_results.json", **place_of("comparison_results", "table")),
     log:
         "<logs>/compare_methods.log",
     benchmark:
@@ -208,7 +219,10 @@ for where, suffix, remark, models in study.tables_of("quantized"):
             asked=ASKED,
             utility=UTILITY,
         output:
-            f"<results>/{where}quantize_results.json",
+            report(
+                f"<results>/{where}quantize_results.json",
+                **place_of("quantize_results", "table", where),
+            ),
         log:
             f"<logs>/{where}summarize_quantize.log",
         benchmark:
@@ -251,7 +265,7 @@ for where, suffix, remark, models in study.tables_of("states"):
             asked=ASKED,
             utility=UTILITY,
         output:
-            f"<results>/{where}{{table}}.json",
+            report(f"<results>/{where}{{table}}.json", **place_of_layers(where)),
         log:
             f"<logs>/{where}summarize_representations/{{table}}.log",
         benchmark:
@@ -294,7 +308,7 @@ rule summarize_depth:
         asked=ASKED,
         utility=UTILITY,
     output:
-        "<results>/depth_results.json",
+        report("<results>/depth_results.json", **place_of("depth_results", "table")),
     log:
         "<logs>/summarize_depth.log",
     benchmark:
@@ -331,7 +345,7 @@ rule summarize_findings:
         lib=library_of("summarize_findings", unread=RECORDS),
         tables=study.judged_tables(),
     output:
-        "<results>/findings.json",
+        report("<results>/findings.json", **place_of("findings", "table")),
     log:
         "<logs>/summarize_findings.log",
     benchmark:

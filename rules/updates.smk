@@ -45,7 +45,7 @@ rule summarize_updates:
         updates="<results>/updates.json",
         report="<results>/data_report.json",
     output:
-        "<results>/update_results.json",
+        report("<results>/update_results.json", **place_of("update_results", "table")),
     log:
         "<logs>/summarize_updates.log",
     benchmark:

@@ -20,6 +20,7 @@ def run(
     """
     shutil.copytree(ROOT / ".ci", folder / ".ci")
     programs = {
+        "tests/browser/install.sh": f"echo browser >> {folder}/made",
         "tests/slurm/install.sh": "true",
         "bin/make": f'test "$1" != run || sleep 0.5; echo "$1" >> {folder}/made; '
         f'case "$1" in run) {study} ;; test) {test} ;; test-slurm) test {failures} = 0 ;; esac',
@@ -42,7 +43,7 @@ def test_a_second_try_is_told_of_in_the_last_line(tmp_path, failures, said):
     assert done.stdout.strip() == said
     again = ["-m pytest tests/slurm --last-failed"] * (failures > 0)
     made = (tmp_path / "made").read_text().splitlines()
-    assert made == [".venv/installed", "test", "docs", "test-slurm", "run", *again]
+    assert made == [".venv/installed", "browser", "test", "docs", "test-slurm", "run", *again]
 
 
 def test_an_experiment_that_fails_fails_the_whole(tmp_path):

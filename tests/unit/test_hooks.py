@@ -41,6 +41,7 @@ def workflow(executor="local", rules=(), targets=("all",), **more):
         jobs=jobs,
         targetrules=[SimpleNamespace(name=name) for name in targets],
     )
+    more.setdefault("logger_manager", SimpleNamespace(get_log_handlers=list))
     return SimpleNamespace(
         executor_plugin=SimpleNamespace(name=executor), dag=dag, _dag=dag, **more
     )

@@ -21,12 +21,10 @@ def test_the_build_system_is_named():
 
 def test_the_packages_are_the_library_and_nothing_else():
     find = SETUPTOOLS["packages"]["find"]
-    assert find == {"where": ["workflow_scripts"], "include": ["excise*"]}
-    assert [
-        path.name
-        for path in SOURCE.iterdir()
-        if path.name.startswith("excise") and not path.name.endswith(".egg-info")
-    ] == ["excise"]
+    plugin = "snakemake_logger_plugin_excise"
+    assert find == {"where": ["workflow_scripts"], "include": ["excise*", plugin]}
+    packages = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert packages == {"excise", plugin}
 
 
 def test_every_folder_with_modules_is_a_package():

@@ -1,6 +1,9 @@
 """Show the progress of a run in one line: calls, tokens, money and remaining time."""
 
+import json
 import os
+import select
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -12,12 +15,14 @@ from rich.table import Column
 from excise.llm.tally import Tally
 
 LINE_EVERY_S = 30.0
+TELL_EVERY_S = 0.5  # the line of the whole run
 
 
 class ProgressLine:
     """Shows a bar on a terminal; elsewhere, prints a line every half minute, or nothing.
 
-    If the output goes to a log, the bar appears on the terminal that EXCISE_BAR names.
+    If the output goes to a log, the bar appears on the terminal that EXCISE_BAR names. If it names
+    the pipe of the line of the whole run, the state appears there.
 
     Args:
         label: name of the calls.
@@ -38,7 +43,7 @@ class ProgressLine:
         self.label, self.tally, self.first = label, tally, tally.waiting
         self.console, self.clock = console or Console(soft_wrap=True), clock
         self.shown, self._bar = shown, None
-        self.started = self._last_line = clock()
+        self.started = self._last_line = self._last_told = clock()
         self._has_lines = shown and not self.console.is_terminal
         screen = terminal() if self._has_lines else self.console
         rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # cut off on a narrow screen
@@ -64,6 +69,9 @@ class ProgressLine:
         if self._bar is not None:
             facts = f"accepted, {self.facts(in_flight, tokens, usd, away_s)}{self.time_left()}"
             self._bar.update(self._task, completed=self.tally.accepted, facts=facts)
+        if self._has_lines and self.clock() - self._last_told >= TELL_EVERY_S:
+            self._last_told = self.clock()
+            tell_run(program=self.label, line=self.line(in_flight, tokens, usd, away_s))
         if self._has_lines and self.clock() - self._last_line >= LINE_EVERY_S:
             self._last_line = self.clock()
             self.console.print(self.line(in_flight, tokens, usd, away_s), highlight=False)
@@ -113,6 +121,7 @@ class ProgressLine:
         if self._bar is not None:
             self._bar.stop()
         if self._has_lines:
+            tell_run(program=self.label, line="")
             self.console.print(self.line(in_flight, tokens, usd, away_s), highlight=False)
 
 
@@ -129,12 +138,35 @@ def say(line: str, progress: ProgressLine | None = None) -> None:
     screen = None if above_bar or sys.stdout.isatty() else terminal()
     if screen is not None:
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
+    elif not above_bar:
+        tell_run(say=line)
+
+
+def tell_run(**message: str) -> None:
+    """Send a message to the line of the whole run (`excise.workflow.run_line`), if there is one.
+
+    Args:
+        message: `program` and `line` (empty: it has ended), or `say`.
+    """
+    named = os.environ.get("EXCISE_BAR") or os.devnull
+    text = (json.dumps(message, ensure_ascii=False) + "\n").encode()
+    try:
+        # Longer texts could mix with those of other programs.
+        if not stat.S_ISFIFO(os.stat(named).st_mode) or len(text) > select.PIPE_BUF:  # noqa: PTH116
+            return
+        pipe = os.open(named, os.O_WRONLY | os.O_NONBLOCK)
+        with os.fdopen(pipe, "wb", buffering=0) as run:
+            run.write(text)
+    except OSError:  # the run has ended, or it is on another machine
+        return
 
 
 def terminal() -> Console | None:
     """The terminal whose device file EXCISE_BAR names, or None."""
     try:
         named = os.environ.get("EXCISE_BAR") or os.devnull
+        if stat.S_ISFIFO(os.stat(named).st_mode):  # noqa: PTH116
+            return None  # the line of the whole run; `tell_run` writes to it
         file = open(named, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     except OSError:
         return None

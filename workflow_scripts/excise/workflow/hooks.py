@@ -28,6 +28,8 @@ from excise.workflow.preflight import (
     model_files,
 )
 from excise.workflow.study import Study
+from excise.workflow.time_left import plan_of
+from snakemake_logger_plugin_excise import handler_of
 
 VERDICTS = ".snakemake/excise_models"
 TRAINING = ("finetune_lora", "train_retain_model")
@@ -114,6 +116,7 @@ class Hooks:
         if self.workflow.executor_plugin.name == "slurm":
             self.remember_base_model()
             self.start_on_cluster()
+        self.begin_line()
 
     def only_preview(self) -> None:
         """With `preview` in the config, refuse every other target."""
@@ -157,6 +160,13 @@ class Hooks:
                 check_once(*model_trial(study, folder), self.warn)
         except InputError as error:
             sys.exit(f"error: {error}")
+
+    def begin_line(self) -> None:
+        """Tell the line of the run its jobs, and how long they took before."""
+        if handler := handler_of(self.workflow):
+            dag = self.workflow.dag
+            benchmarks = self.study.config["pathvars"]["benchmarks"]
+            handler.begin(plan_of(dag.needrun_jobs(), dag.jobs, benchmarks))
 
     def remember_base_model(self) -> None:
         """Store the digests of the base model; else each SLURM job would read it whole, first."""

@@ -56,7 +56,8 @@ async def _skip_up_to_date_jobs(dag: Any) -> None:
 def _drop(dag: Any, ready: Any, jobs: list) -> None:
     dag._ready_jobs.discard(ready)
     for job in jobs:
-        logger.info(f"Same bytes as before, nothing to do: {_title(job)}")
+        said = f"Same bytes as before, nothing to do: {_title(job)}"
+        logger.info(said, extra={"dropped_job": job.jobid})  # for the line of the run
         dag.reason(job).mark_finished()
         dag._needrun.discard(job)
         dag._len -= 1  # "3 of 5 steps"
