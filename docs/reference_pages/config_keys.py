@@ -64,7 +64,7 @@ def _keys_of(part: dict, above: str, section: str) -> Iterator[Key]:
     for step, given in part.get("properties", {}).items():
         name, inner = above + step, dereferenced(given)
         unit = f" Unit: {inner['unit']}." if "unit" in inner else ""
-        is_section = "properties" in inner and "string" not in inner["type"]
+        is_section = "properties" in inner and "string" not in inner.get("type", ())
         here = name if is_section else section
         yield Key(
             name=name,
