@@ -73,7 +73,9 @@ class OwnFiles:
         """What the files hold besides questions and answers, for `left_out`."""
         facts = self.sf + self.sr
         found = {name for name in ABOUT if name in facts[0].record}
-        found |= {name for name in ("group", "partner") if _any(self.sr, name)}
+        found |= {"group"} if _any(self.sr, "group") else set()
+        correlated = [line for line in self.sr if line.record.get("group") == "correlated"]
+        found |= {"partner"} if _any(correlated, "partner") else set()
         found |= {f"{name}.wrong_answers" for name in REQUIRED if _any(getattr(self, name), WRONG)}
         return frozenset(found | {name for name in OPTIONAL if getattr(self, name)})
 
@@ -270,25 +272,25 @@ def _check_slots(lines: Sequence[Line]) -> None:
 
 
 def _check_partners(lines: Sequence[Line]) -> None:
-    """Groups are known; a partner is the slot of an `other` fact about the same person."""
+    """Groups are known; a partner is the slot of a fact of the other group, of the same person."""
     for line in lines:
         group = line.record.get("group")
         if group is not None and group not in GROUPS:
             raise line.fault("group", group, " or ".join(GROUPS))
-    others = {
-        (line.record.get("person"), line.record.get("slot"))
+    places = {
+        (line.record.get("group"), line.record.get("person"), line.record.get("slot"))
         for line in lines
-        if line.record.get("group") == "other"
     }
     for line in lines:
         partner = line.record.get("partner")
         if partner is None:
             continue
-        if line.record.get("group") != "correlated" or not {"person", "slot"} <= line.record.keys():
-            allowed = "only in a line of group correlated that has person and slot"
+        if not {"group", "person", "slot"} <= line.record.keys():
+            raise line.fault("partner", partner, "only where group, person and slot are given")
+        (opposite,) = (group for group in GROUPS if group != line.record["group"])
+        if (opposite, line.record["person"], partner) not in places:
+            allowed = f"the slot of a fact of group {opposite} about the same person"
             raise line.fault("partner", partner, allowed)
-        if (line.record["person"], partner) not in others:
-            raise line.fault("partner", partner, "the slot of an `other` fact of the same person")
 
 
 def _check_questions(files: OwnFiles) -> None:
