@@ -131,7 +131,7 @@ def _draw_references(axes: Axes, points: pd.DataFrame) -> list[Line2D]:
         ("reference of audited models", "reference/", "P", 11),
     ):
         here = points[points["model"].str.startswith(first)]
-        if here.empty and first == "reference/":
+        if here.empty:
             continue
         style = {"color": "black", "marker": marker, "markersize": size, "linestyle": "none"}
         axes.errorbar(
