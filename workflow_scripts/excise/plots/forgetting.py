@@ -285,7 +285,8 @@ def quantize_recovery(
         grid[0, column].set_title(level if level == AUDITED else f"{level} unlearning")
         for height, points, first in ((0, scores, "full"), (1, recovery, "int8")):
             points = points[points["level"] == level]
-            _draw_precisions(grid[height, column], points, first, settings.labels)
+            models = list(dict.fromkeys(scores.loc[scores["level"] == level, "model"]))
+            _draw_precisions(grid[height, column], points, first, settings.labels, models)
         for height in (0, 1):
             grid[1, column].axhline(height, color=".3", lw=1, ls="--" if height else "-")
     handles = [
@@ -316,10 +317,9 @@ def ordered_levels(levels: pd.Series) -> list[str]:
 
 
 def _draw_precisions(
-    axes: Axes, points: pd.DataFrame, first: str, labels: Mapping[str, str]
+    axes: Axes, points: pd.DataFrame, first: str, labels: Mapping[str, str], models: list[str]
 ) -> None:
     """A point per method (x) and precision (colour, shifted), with its interval."""
-    models = list(dict.fromkeys(points["model"]))
     precisions = list(PRECISIONS)[list(PRECISIONS).index(first) :]
     for x, model in enumerate(models):
         of_model = points[points["model"] == model].set_index("precision")
