@@ -22,7 +22,7 @@ from excise.evaluation.settings import QuantizationSettings
 from excise.evaluation.tokens import write_tokens
 from excise.modeling.adapters import delta_norms
 from excise.modeling.base import pick_device, set_determinism
-from excise.modeling.located import Shelf, merged_model, why_own_copy
+from excise.modeling.located import Shelf, adapted_layers, merged_model, why_own_copy
 from excise.modeling.settings import Location, locations
 from excise.records import write_json, write_jsonl
 from excise.settings import json_of
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def update_of(place: Location, base: Path) -> dict:
     """`delta_norms` of a model; nulls and a reason where it is no plain adapter of this base."""
-    of_base = place.base == str(base)
+    of_base = Path(place.base) == base
     reason = why_own_copy(place) if of_base and place.adapter is not None else None
     if of_base and reason is None:
         return delta_norms(place.base, place.adapter)
@@ -101,11 +101,16 @@ def update_of(place: Location, base: Path) -> dict:
 
 
 def compares_codes(place: Location, before: Location) -> bool:
-    """Whether both are plain adapters of one base, so that their matrices can be compared."""
+    """Whether both are plain adapters of one base on the same layers.
+
+    A layer that only one of them changes would have an update that is not counted.
+    """
     both = (place, before)
     if place.base != before.base or any(one.adapter is None for one in both):
         return False
-    return not any(why_own_copy(one) for one in both)
+    if any(why_own_copy(one) for one in both):
+        return False
+    return adapted_layers(place) == adapted_layers(before)
 
 
 def batch_noise(

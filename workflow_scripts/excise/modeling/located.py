@@ -47,7 +47,10 @@ class Shelf:
         dtype: str | torch.dtype = "float32",
         device: str | torch.device = "cpu",
     ) -> None:
-        self.base, self.models_dir, self.located = str(base), models_dir, located
+        self.base, self.models_dir = str(Path(base)), models_dir
+        self.located = {
+            name: Location(str(Path(one.base)), one.adapter) for name, one in located.items()
+        }
         self.dtype, self.device = dtype, device
         self._host: AdapterHost | None = None
         self._folder: str | None = None
@@ -105,6 +108,14 @@ def why_own_copy(place: Location) -> str | None:
     with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
         tensors = list(file.keys())
     return needs_own_copy(settings, tensors, read_json(Path(place.base) / "config.json"))
+
+
+def adapted_layers(place: Location) -> set[str]:
+    """Names of the layers that an adapter changes, in its file."""
+    from safetensors import safe_open
+
+    with safe_open(Path(place.adapter or "") / ADAPTER_WEIGHTS, framework="pt") as file:
+        return {name.partition(".lora_")[0] for name in list(file.keys())}  # noqa: SIM118
 
 
 def merged_model(place: Location) -> "PreTrainedModel":

@@ -177,6 +177,8 @@ def _finish_drift(
 ) -> None:
     """Axes, the title's second line and the legend that both figures share."""
     figure, last = grid[0, 0].figure, int(rows["layer"].max())
+    # All prompts end with the same token: new embeddings move it from a spread of 0.
+    undefined = rows["value"].isna() & (rows["layer"] > 0)
     for axes in grid.flat:
         axes.set_yscale("symlog", linthresh=DRIFT_LINEAR_BELOW)
         axes.set_ylim(bottom=0)
@@ -189,8 +191,11 @@ def _finish_drift(
     figure.supylabel("relative drift from finetuned (0 = unchanged) →", fontsize=12)
     figure.suptitle(
         f"{title}\n(1 = as far as a question is from the average one; "
-        f"bands = {intervals(confidence)})" + missing_note(int(rows["value"].isna().sum()))
+        f"bands = {intervals(confidence)})" + missing_note(int(undefined.sum()))
     )
-    handles.append(Line2D([], [], color=".45", ls="--", label="base vs finetuned (scale)"))
-    handles.append(Line2D([], [], color="black", ls=":", lw=2, label="oracle vs oracle (noise)"))
+    if (rows["model"] == "base").any():
+        handles.append(Line2D([], [], color=".45", ls="--", label="base vs finetuned (scale)"))
+    if rows["noise_floor"].notna().any():
+        noise = {"color": "black", "ls": ":", "lw": 2, "label": "oracle vs oracle (noise)"}
+        handles.append(Line2D([], [], **noise))
     legend_below(figure, handles, columns=columns)

@@ -133,7 +133,7 @@ def _draw_references(axes: Axes, points: pd.DataFrame) -> list[Line2D]:
         ("reference of audited models", "reference/", "P", 11),
     ):
         here = points[points["model"].str.startswith(first)]
-        if here.empty and first == "reference/":
+        if here.empty:
             continue
         style = {"color": "black", "marker": marker, "markersize": size, "linestyle": "none"}
         axes.errorbar(
@@ -290,7 +290,8 @@ def quantize_recovery(
         grid[0, column].set_title(level if level == AUDITED else f"{level} unlearning")
         for height, points, first in ((0, scores, "full"), (1, recovery, "int8")):
             points = points[points["level"] == level]
-            _draw_precisions(grid[height, column], points, first, settings.labels)
+            models = list(dict.fromkeys(scores.loc[scores["level"] == level, "model"]))
+            _draw_precisions(grid[height, column], points, first, settings.labels, models)
         for height in (0, 1):
             grid[1, column].axhline(height, color=".3", lw=1, ls="--" if height else "-")
     handles = [
@@ -321,10 +322,9 @@ def ordered_levels(levels: pd.Series) -> list[str]:
 
 
 def _draw_precisions(
-    axes: Axes, points: pd.DataFrame, first: str, labels: Mapping[str, str]
+    axes: Axes, points: pd.DataFrame, first: str, labels: Mapping[str, str], models: list[str]
 ) -> None:
     """A point per method (x) and precision (colour, shifted), with its interval."""
-    models = list(dict.fromkeys(points["model"]))
     precisions = list(PRECISIONS)[list(PRECISIONS).index(first) :]
     for x, model in enumerate(models):
         of_model = points[points["model"] == model].set_index("precision")

@@ -50,13 +50,18 @@ def finding_rows(
     for claim in claims:
         if claim.table not in tables:
             continue
-        cases = claim.cases(tables[claim.table])
+        cases = claim.cases(_of_the_study(tables[claim.table]))
         rows = [_case_row(claim, case, levels, settings.confidence) for case in cases]
         yield _whole_row(claim, None, rows, replications)
         for level in settings.levels:
             if own := [row for row in rows if row["level"] == level]:
                 yield _whole_row(claim, level, own, replications)
         yield from rows
+
+
+def _of_the_study(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows without audited models: claims are about the methods of this experiment."""
+    return rows[~rows["model"].fillna("").str.startswith(("audit/", "reference/"))]
 
 
 def _about(claim: Claim) -> dict:
