@@ -15,7 +15,7 @@ LAYERS = [
     *("text", "records", "benchmark"),
     *("modeling", "training", "unlearning"),
     *("config", "llm"),
-    *("evaluation", "attacks", "plots"),
+    *("evaluation", "attacks", "plots", "report"),
     *("red_team", "generation"),
     *("slurm", "workflow"),
 ]

@@ -35,6 +35,7 @@ TABLES = {
     "Judging the claims",
 }
 UPDATES = {"Measuring the updates"}  # of all models in one job, which runs none of them
+REPORT = {"Writing the report"}
 GATES = "Checking the gates of base and oracles"
 DIVERSITY = "Measuring diversity"
 EXPORT = "Exporting the dataset"
@@ -70,6 +71,7 @@ BEHIND_UNLEARNING = (
     | UPDATES
     | TABLES
     | PLOTS
+    | REPORT
 )
 
 
@@ -85,6 +87,7 @@ def test_a_run_makes_every_result(smoke):
     assert (smoke / "experiments/smoke/data/wrong_details.jsonl").is_file()
     for plot in PLOTS:
         assert (smoke / f"{RESULTS}/{plot.split()[1]}.png").stat().st_size > 1000
+    assert (smoke / f"{RESULTS}/report.html").stat().st_size > 4_000_000
 
 
 def test_a_run_leaves_no_temporary_files(smoke):
@@ -131,7 +134,9 @@ def test_editing_a_program_reruns_its_stage_and_what_follows(smoke):
     looks = {"base, finetuned and oracles", GA, NPO}
     tables = {table for table in TABLES if "hidden states" in table} | {"Judging the claims"}
     plots = {plot for plot in PLOTS if "layerdrift" in plot}
-    assert planned == {f"Extracting hidden states: {name}" for name in looks} | tables | plots
+    assert (
+        planned == {f"Extracting hidden states: {name}" for name in looks} | tables | plots | REPORT
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,9 +148,9 @@ def test_editing_a_program_reruns_its_stage_and_what_follows(smoke):
         (f"{LIBRARY}/benchmark/card.md", "# Excise"),
     ],
 )
-def test_editing_the_export_exports_again_and_no_more(smoke, file, old):
+def test_editing_the_export_exports_again_and_reports_it(smoke, file, old):
     with smoke.edited(file, old, f"{old} Edited. "):
-        assert smoke.plan("all") == {EXPORT}
+        assert smoke.plan("all") == {EXPORT} | REPORT
 
 
 EVALUATING = {
@@ -167,7 +172,7 @@ OF_ANSWERS = {one for one in TABLES if not any(word in one for word in UNANSWERE
 )
 def test_editing_the_choice_of_wrong_answers_asks_anew_and_trains_nothing(smoke, file):
     with smoke.edited(file, '"""', '"""Edited. '):
-        assert smoke.plan("all") == ASKING | OF_ANSWERS
+        assert smoke.plan("all") == ASKING | OF_ANSWERS | REPORT
 
 
 def test_more_wrong_answers_are_chosen_without_training(smoke):
@@ -179,12 +184,12 @@ def test_more_wrong_answers_are_chosen_without_training(smoke):
 
 def test_a_gate_reruns_no_model(smoke):
     planned = smoke.plan("all", "--config", "red_team={models: {win_rate_tolerance: 0.1}}")
-    assert planned == {GATES}
+    assert planned == {GATES} | REPORT
 
 
 def test_editing_a_metric_of_diversity_measures_it_again(smoke):
     with smoke.edited("workflow_scripts/excise/generation/diversity_rows.py", '"""', '"""Edited. '):
-        assert smoke.plan("all") == {DIVERSITY, "Embedding the texts (offline)"}
+        assert smoke.plan("all") == {DIVERSITY, "Embedding the texts (offline)"} | REPORT
 
 
 def test_a_judge_is_asked_only_where_it_is_enabled(smoke):
@@ -197,7 +202,7 @@ def test_a_judge_is_asked_only_where_it_is_enabled(smoke):
 def test_editing_the_shape_of_results_reruns_tables_and_no_model(smoke):
     with smoke.edited(f"{LIBRARY}/schemas/result.schema.json", "{", "{ "):
         planned = smoke.plan("all")
-    assert planned == TABLES | PLOTS | {GATES, DIVERSITY}
+    assert planned == TABLES | PLOTS | REPORT | {GATES, DIVERSITY}
 
 
 def test_editing_the_check_of_the_config_does_nothing(smoke):
@@ -209,7 +214,7 @@ def test_adding_one_beta_runs_one_trajectory_and_its_evaluation(smoke):
     with smoke.edited("experiments/smoke.yaml", "beta: [0.1]", "beta: [0.1, 0.5]"):
         planned = smoke.plan("all")
     # Some tables keep their rows, but every header tells the whole grid.
-    assert planned == trajectory("npo/lr0.0002_beta0.5") | UPDATES | TABLES | PLOTS
+    assert planned == trajectory("npo/lr0.0002_beta0.5") | UPDATES | TABLES | PLOTS | REPORT
 
 
 def test_changing_the_epochs_of_a_trajectory_leaves_the_others_alone(smoke):
@@ -218,7 +223,7 @@ def test_changing_the_epochs_of_a_trajectory_leaves_the_others_alone(smoke):
         planned = smoke.plan("all")
     again = trajectory(NPO) | quantized(f"{NPO}/epoch_1", f"{NPO}/epoch_2")
     again |= patched(f"{NPO}/epoch_1", f"{NPO}/epoch_2")
-    assert planned == again | UPDATES | TABLES | PLOTS
+    assert planned == again | UPDATES | TABLES | PLOTS | REPORT
 
 
 @pytest.mark.parametrize("left", [1, 2])
@@ -233,7 +238,7 @@ def test_an_epoch_that_is_left_out_trains_nothing(smoke, left):
     shorter = text.replace(old, new).replace(f"{NPO}/epoch_{3 - left}", f"{GA}/epoch_1")
     (smoke / "experiments/shorter.yaml").write_text(shorter)
     planned = smoke.plan("all", config="experiments/shorter.yaml")
-    assert planned == {f"Evaluating {NPO}"} | UPDATES | TABLES | PLOTS
+    assert planned == {f"Evaluating {NPO}"} | UPDATES | TABLES | PLOTS | REPORT
     output = smoke.run("--dry-run", "all", config="experiments/shorter.yaml")
     assert "today's config" not in output
 
@@ -242,7 +247,7 @@ def test_an_epoch_that_is_left_out_trains_nothing(smoke, left):
 def test_a_precision_that_is_left_out_or_moved_quantizes_nothing(smoke, precisions):
     planned = smoke.plan("all", "--config", f"quantization={{precisions: {precisions}}}")
     tables = {"Summarising the quantization stress test", "Judging the claims"}
-    assert planned == tables | {"Plotting quantize_recovery"}
+    assert planned == tables | {"Plotting quantize_recovery"} | REPORT
 
 
 @pytest.mark.parametrize(
@@ -254,7 +259,7 @@ def test_a_key_that_no_result_depends_on_reruns_nothing(smoke, override):
 
 def test_another_confidence_reruns_tables_and_no_model(smoke):
     planned = smoke.plan("all", "--config", "evaluation={confidence: 0.9}")
-    assert planned == TABLES | PLOTS | {GATES}
+    assert planned == TABLES | PLOTS | REPORT | {GATES}
 
 
 def test_other_probes_are_asked_of_every_model_and_train_nothing(smoke):
@@ -266,7 +271,9 @@ def test_other_probes_are_asked_of_every_model_and_train_nothing(smoke):
 
 def test_a_threshold_of_the_red_team_reruns_it_and_trains_nothing(smoke):
     planned = smoke.plan("all", "--config", "red_team={style_auc: 0.7}")
-    assert planned == {"Attacking the benchmark", GATES, DIVERSITY, EXPORT} | TABLES | PLOTS
+    assert (
+        planned == {"Attacking the benchmark", GATES, DIVERSITY, EXPORT} | TABLES | PLOTS | REPORT
+    )
 
 
 def test_two_changes_at_once_are_both_seen(smoke):

@@ -36,6 +36,11 @@ READ = ("id", "set", "person_id", "slot", "value_type", "value", "question", "an
 ANSWERED = ("generation", "slot_match")
 
 
+def is_forget(name: str) -> bool:
+    """Whether the questions of a set are about forget facts."""
+    return name == FORGET or name.startswith("forget_")
+
+
 @dataclass(frozen=True)
 class Subject:
     """A model at a precision, and its records.
@@ -96,7 +101,7 @@ class AnswerBook:
     def __init__(self, subjects: Sequence[Subject]) -> None:
         self.subjects = list(subjects)
         self.texts: dict[str, int] = {}
-        self.people: dict[str, dict[str, dict]] = {}
+        self.people: dict[str, dict[tuple[str, bool], dict]] = {}
         for number, subject in enumerate(self.subjects):
             for record in subject.records.to_dict("records"):
                 self._add(number, record)
@@ -112,7 +117,8 @@ class AnswerBook:
 
     def _asked(self, record: dict) -> dict:
         facts = self.people.setdefault(record["person_id"], {})
-        fact = facts.setdefault(record["slot"], {"slot": record["slot"], "asked": {}})
+        key = (record["slot"], is_forget(record["set"]))
+        fact = facts.setdefault(key, {"slot": record["slot"], "asked": {}})
         if record["set"] in (FORGET, *RETAIN):
             fact |= {"group": record["set"], "value": record["value"], "answer": record["answer"]}
         question = {"id": record["id"], "set": record["set"], "question": record["question"]}
@@ -208,7 +214,7 @@ def attack_rows(subjects: Sequence[Subject], confidence: float) -> Iterator[dict
         if subject.model == "base" or "slot_match" not in subject.records:
             continue
         for name, asked in subject.records.groupby("set", sort=False):
-            if name != FORGET and not name.startswith("forget_"):
+            if not is_forget(name):
                 continue
             same = [one for one in subjects if one.is_oracle and one.precision == subject.precision]
             oracles = [one for one in same if one.model != subject.model]

@@ -35,7 +35,7 @@ RESULT_NAMES = re.compile(
     r"_results\.json|repr_results_\d+\.json"
     r"|repr_layers\.json|red_team_(?:models|judge)\.json|diversity_report\.json|findings\.json"
     r"|(?:forget_vs_retain|retain_gap|matched_retention|quantize_recovery)\.png"
-    r"|layerdrift_by_(?:epoch|method)\.png|depth_by_layer\.png|report\.html"
+    r"|layerdrift_by_(?:epoch|method)\.png|depth_by_layer\.png"
 )
 
 

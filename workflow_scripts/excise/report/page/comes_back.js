@@ -34,14 +34,14 @@ function drawComesBack(experiment, panel) {
       return `${plotText(experiment.label(model))}<br>${plotText(label(way))}<br>${plotText(name)}: ${withInterval(one)}<br>known: ${short(row.value)}, oracles: ${short(row.oracle)}<br>${row.n} questions, ${row.n_missed} about facts missed as trained`;
     };
     return {
-      height: 150 + 26 * models.length,
+      height: 170 + 28 * models.length,
       alt: `${meaning} Rows are checkpoints, columns are ways of asking. A star marks an interval above 0. Empty cells were not asked.`,
       data: [{
         type: "heatmap", z: cells.map((line) => line.map((one) => (one && isNumber(one.value) ? one.value : null))), x: ways.map(label).map(plotText), y: models.map((model) => plotText(experiment.label(model))),
         text: cells.map((line) => line.map(sign)), texttemplate: "%{text}", hovertext: cells.map((line, i) => line.map((one, j) => hover(models[i], ways[j], one))), hoverinfo: "text",
         zmin: -most, zmax: most, colorscale: [[0, color("series-0")], [0.5, color("page")], [1, color("series-1")]], xgap: 2, ygap: 2, colorbar: { thickness: 12 },
       }],
-      layout: { yaxis: { autorange: "reversed", tickfont: { size: 12 } }, xaxis: { side: "top", tickangle: -30 }, margin: { l: 60, r: 20, t: 90, b: 20 } },
+      layout: { yaxis: { autorange: "reversed", tickfont: { size: 12 }, showgrid: false }, xaxis: { side: "top", tickangle: -30, showgrid: false }, margin: { l: 60, r: 70, t: 120, b: 20 } },
       rows: models.flatMap((model) => ways.map((way) => at(model, way)).filter(Boolean)),
       columns: [{ label: "model", value: (row) => experiment.label(row.model) }, { label: "way of asking", value: (row) => wayWords(row.set, row.precision) }, { key: "value", label: "known" }, { key: "oracle", label: "oracles" },
         { key: "beyond", label: "beyond the oracles" }, { key: "beyond_low", label: "lower limit" }, { key: "beyond_high", label: "upper limit" },

@@ -59,7 +59,6 @@ function alongTraining(experiment, panel) {
         grid: { rows: 1, columns: 2, pattern: "independent", xgap: 0.12 },
         xaxis: { title: { text: "epochs of unlearning" } }, yaxis: { title: { text: words(state.metric) } },
         xaxis2: { title: { text: "epochs of unlearning" } }, yaxis2: { title: { text: "gap: other − correlated" }, zerolinewidth: 2 },
-        legend: { orientation: "h", y: -0.22 },
       },
       columns: [{ label: "model", value: (row) => experiment.label(row.model) }, { key: "set", label: "set" }, ...VALUE_COLUMNS, { key: "n_people", label: "people" }],
     };
@@ -75,7 +74,7 @@ function dots(id, experiment, { rows, label, alt, title, mark: border = null }) 
   const build = () => {
     const ink = color("series-0");
     return {
-      height: 110 + 24 * rows.length, alt, rows,
+      height: 130 + 24 * rows.length, alt, rows,
       data: [{ type: "scatter", mode: "markers", x: rows.map((row) => row.value), y: rows.map((_, i) => i), error_x: errorBars(rows, ink), marker: { color: ink, size: 9 }, text: rows.map((row) => plotText(`${label(row)}: ${withInterval(row)}`)), hoverinfo: "text", showlegend: false }],
       layout: {
         xaxis: { title: { text: title }, zerolinewidth: 2 }, yaxis: { tickvals: rows.map((_, i) => i), ticktext: rows.map((row) => plotText(label(row))), autorange: "reversed" },

@@ -16,11 +16,14 @@ const FEW = 120;
 function factsOf(experiment) {
   const { subjects, people } = experiment.answers;
   const checkpoints = subjects.map(([model], i) => (model.startsWith("unlearn/") ? i : -1)).filter((i) => i >= 0);
+  const before = subjects.findIndex(([model, precision]) => model === "finetuned" && precision === "full");
   return people.flatMap((person) => person.facts.map((fact) => {
     const kinds = fact.asked.flatMap((one) => checkpoints.map((i) => one.kinds[i])).filter((kind) => kind !== "-");
     const known = kinds.length ? kinds.filter((kind) => kind === "t").length / kinds.length : null;
     const forget = fact.group === "sf";
-    return { ...fact, person: person.person_id, name: experiment.person(person.person_id), forget, known, score: known === null ? null : forget ? known : 1 - known };
+    const learned = before < 0 || plainOf(fact).kinds[before] === "t"; // what was never learned cannot be lost
+    const score = known === null || !learned ? null : forget ? known : 1 - known;
+    return { ...fact, person: person.person_id, name: experiment.person(person.person_id), forget, learned, score };
   }));
 }
 
@@ -70,7 +73,7 @@ function drawFacts(experiment, panel) {
       found.length > shown ? el("li", {}, el("button", { type: "button", onclick: () => { shown += 500; fill(true); } }, `${found.length - shown} more …`)) : null);
   }
   const entry = (fact) => el("li", {}, el("button", { type: "button", "aria-current": fact === state.fact ? "true" : "false", onclick: () => choose(fact), "data-fact": `${fact.person}.${fact.slot}` },
-    el("span", { class: "who" }, visible(fact.name)), el("span", { class: "how" }, fact.score === null ? "" : `${Math.round(100 * fact.score)} % ${fact.forget ? "still known" : "lost"}`),
+    el("span", { class: "who" }, visible(fact.name)), el("span", { class: "how" }, fact.score === null ? (fact.learned ? "" : "never learned") : `${Math.round(100 * fact.score)} % ${fact.forget ? "still known" : "lost"}`),
     el("span", { class: "what" }, `${words(fact.slot)}: `, el("bdi", {}, visible(fact.value))), el("span", { class: "what" }, setWords(fact.group))));
   list.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -139,10 +142,11 @@ function waysTable(experiment, fact, state) {
     if (precision !== "full" && !PLAIN.includes(asked.set)) continue;
     if (models.some((model) => { const i = subjectNumber(experiment, model, precision); return i >= 0 && asked.kinds[i] !== "-"; })) columns.push({ asked, precision });
   }
-  columns.sort((a, b) => PLAIN.includes(b.asked.set) - PLAIN.includes(a.asked.set));
-  const head = ({ asked, precision }) => el("th", { scope: "col" }, PLAIN.includes(asked.set) ? (precision === "full" ? "as trained" : precisionWords(precision)) : el("span", { class: "term", tabindex: "0", "data-tip": visible(asked.question) }, words(asked.set.replace(/^(forget|retain)_/, ""))));
+  columns.sort((a, b) => PLAIN.includes(b.asked.set) - PLAIN.includes(a.asked.set) || compare(a.asked.set, b.asked.set));
+  const number = ({ asked }) => { const alike = fact.asked.filter((one) => one.set === asked.set); return alike.length > 1 ? ` ${alike.indexOf(asked) + 1}` : ""; };
+  const head = (column) => el("th", { scope: "col" }, el("span", { class: "term", tabindex: "0", "data-tip": visible(column.asked.question) }, column.precision === "full" ? askedAs(column.asked.set) + number(column) : precisionWords(column.precision)));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Answers" }, el("table", { class: "ways", id: experiment.id("fact-ways") },
-    el("caption", {}, members.length ? `${members[0].method_label}, ${members[0].setting}, beside the finetuned model and the oracles. Hover a head for its question.` : "What each model said."),
+    el("caption", {}, members.length ? `${members[0].method_label}, ${members[0].setting}, beside the finetuned model and the oracles. A column is a way of asking; its head shows the question.` : "What each model said."),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "model"), columns.map(head))),
     el("tbody", {}, models.map((model) => el("tr", {}, el("th", { scope: "row" }, experiment.model(model).kind === "unlearned" ? `epoch ${experiment.model(model).epoch}` : experiment.label(model)),
       columns.map(({ asked, precision }) => answerCell(experiment, asked, subjectNumber(experiment, model, precision))))))));

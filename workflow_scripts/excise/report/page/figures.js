@@ -20,9 +20,10 @@ function layoutOf(own) {
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: color("text"), family: "system-ui, sans-serif", size: 13 },
-    margin: { l: 60, r: 20, t: 20, b: 50 }, hovermode: "closest",
+    margin: { l: 60, r: 20, t: 28, b: 60 }, hovermode: "closest",
     hoverlabel: { bgcolor: color("card"), bordercolor: color("line"), font: { color: color("text") }, align: "left" },
-    legend: { orientation: "h", y: -0.18 }, ...own, ...axes,
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: color("soft"), activecolor: color("text") },
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom" }, ...own, ...axes,
   };
 }
 
@@ -31,7 +32,7 @@ function layoutOf(own) {
  * build() → {data, layout, height, alt, columns, rows}; it is called again when colours change.
  */
 function figure(id, build, { onclick } = {}) {
-  const plot = el("div", { class: "plot", id, role: "img" });
+  const plot = el("div", { class: "plot", id, role: "img", style: "min-height: 12rem" });
   const caption = el("figcaption");
   const numbers = el("details", { class: "numbers" }, el("summary", {}, "The numbers of this figure"));
   const holder = el("figure", {}, plot, caption, numbers);

@@ -42,7 +42,7 @@ function layerMap(experiment, panel, rows) {
         hovertext: layers.map((layer) => models.map((model) => hover(cell(layer, model), model, layer))), hoverinfo: "text", text: layers.map((layer) => models.map((model) => short(cell(layer, model)?.value))), texttemplate: models.length <= 12 ? "%{text}" : "",
         zmin: signed ? -most : 0, zmax: most, colorscale: signed ? [[0, color("series-0")], [0.5, color("page")], [1, color("series-1")]] : [[0, color("page")], [1, color("series-0")]], xgap: 1, ygap: 1, colorbar: { thickness: 12 },
       }],
-      layout: { xaxis: { tickangle: -40, tickfont: { size: 11 } } }, rows: own,
+      layout: { xaxis: { tickangle: -40, tickfont: { size: 11 }, showgrid: false }, yaxis: { showgrid: false } }, rows: own,
       columns: [{ label: "model", value: (row) => experiment.label(row.model) }, { key: "layer", label: "layer" }, ...VALUE_COLUMNS, { key: "noise_floor", label: "between oracles" }],
     };
   };

@@ -98,13 +98,19 @@ const SET_WORDS = {
   gap_response: "gap − gap at dose 0",
 };
 const setWords = (name) => SET_WORDS[name] || words(name);
-const words = (name) => String(name ?? "none").replaceAll("_", " ");
+const METRIC_WORDS = {
+  uds: "UDS (patching)", uds_by_layer: "UDS by layer", lens_erasure: "erasure by the logit lens", lens_erasure_by_layer: "erasure by the logit lens, by layer",
+  rougeL_recall: "ROUGE-L recall", rougeL_f1: "ROUGE-L F1", rougeL_recall_ascii: "ROUGE-L recall, ASCII", rougeL_f1_ascii: "ROUGE-L F1, ASCII",
+  probability: "answer probability", truth_ratio_ks: "KS distance of the truth ratios to the oracles", logprob_drop: "drop of the log-probability", lost: "lost facts", angle_degrees: "angle (degrees)",
+};
+const words = (name) => METRIC_WORDS[name] || String(name ?? "none").replaceAll("_", " ");
 const PRECISION_WORDS = { full: "full precision", int8: "INT8", nf4: "NF4 (4 bits)", fp4: "FP4 (4 bits)" };
 const precisionWords = (name) => PRECISION_WORDS[name] || String(name);
+const WAY_WORDS = { paraphrased: "in other words", joint: "two facts in one prompt", alias: "other form of the name", reversed: "reversed", two_hop: "two hops" };
+/** How a set asks: `forget_paraphrased` → in other words. */
+const askedAs = (set) => { const kind = set.replace(/^(forget|retain)_/, ""); return ["sf", "correlated", "other"].includes(set) ? "as trained" : WAY_WORDS[kind] || words(kind); };
 /** A way of asking: the set of questions and the precision. */
-const wayWords = (set, precision) =>
-  precision === "full" ? (set === "sf" ? "as trained" : words(set.replace(/^forget_/, "")))
-    : set === "sf" ? precisionWords(precision) : `${precisionWords(precision)}, ${words(set.replace(/^forget_/, ""))}`;
+const wayWords = (set, precision) => (precision === "full" ? askedAs(set) : set === "sf" ? precisionWords(precision) : `${precisionWords(precision)}, ${askedAs(set)}`);
 
 const distinct = (values) => [...new Set(values)];
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);

@@ -14,10 +14,39 @@ function findingsOf(experiment) {
     return {
       name,
       whole: own.find((row) => row.cases !== null && row.level === null) || own[0],
-      levels: own.filter((row) => row.cases !== null && row.level !== null),
+      levels: own.filter((row) => row.cases !== null && row.level !== null).sort(byLevel),
       cases: own.filter((row) => row.cases === null),
     };
   });
+}
+
+const LEVELS = ["light", "medium", "heavy"];
+const byLevel = (a, b) => (LEVELS.indexOf(a.level) + 1 || 9) - (LEVELS.indexOf(b.level) + 1 || 9);
+
+/** All cases of a claim in a small picture: the line at 0, and dashed the smallest effect that matters. */
+function smallForest({ cases, whole }) {
+  const rows = cases.filter((row) => isNumber(row.value)).sort((a, b) => a.value - b.value);
+  if (!rows.length) return el("span", {}, "–");
+  const border = whole.smallest_effect;
+  const ends = rows.flatMap((row) => [row.value, row.ci_low, row.ci_high]).filter(isNumber);
+  const low = Math.min(0, ...ends), high = Math.max(border * 1.2, ...ends);
+  const width = 190, step = Math.max(2.5, Math.min(9, 60 / rows.length)), height = 10 + step * rows.length;
+  const x = (value) => 6 + ((value - low) / (high - low || 1)) * (width - 12);
+  const svg = (tag, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return made;
+  };
+  const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "forest", role: "img", "aria-label": `${rows.length} cases from ${short(rows[0].value)} to ${short(rows.at(-1).value)}` });
+  const line = (x1, y1, x2, y2, name) => picture.append(svg("line", { x1, y1, x2, y2, class: name }));
+  line(x(0), 0, x(0), height, "zero");
+  line(x(border), 0, x(border), height, "border");
+  rows.forEach((row, i) => {
+    const y = 5 + step * (i + 0.5);
+    if (isNumber(row.ci_low) && isNumber(row.ci_high)) line(x(row.ci_low), y, x(row.ci_high), y, `limits ${row.verdict}`);
+    picture.append(svg("circle", { cx: x(row.value), cy: y, r: Math.min(3, step / 2 + 0.6), class: `case ${row.verdict}` }));
+  });
+  return picture;
 }
 
 function effectText({ cases, whole }) {
@@ -35,18 +64,18 @@ function caseLabel(experiment, row) {
   return parts.join(", ");
 }
 
-const standsText = (row) => (row.stands ? "yes: replicated" : row.replicated === null ? "not yet: no replication" : row.replicated ? "no: undecided" : "no: a replication disagrees");
+const standsText = (row) => (row.stands ? "yes, replicated" : row.replicated === null ? "not yet replicated" : row.replicated ? "no, undecided" : "no, a replication disagrees");
 
 function drawVerdicts(experiment, panel) {
   const findings = findingsOf(experiment);
   if (!findings.length) return panel.append(empty("This study has no findings.json, so there are no verdicts."));
   const table = sortableTable({
-    id: experiment.id("verdict-table"), caption: "The verdict on each claim", rows: findings,
+    id: experiment.id("verdict-table"), caption: "The verdict on each claim. In the pictures, a dot is a case, the line is 0 and the dashed line the smallest effect that matters.", rows: findings, whole: true,
     columns: [
-      { label: "claim", value: (one) => one.whole.statement, cell: (one) => el("span", {}, el("strong", {}, one.whole.statement), el("br"), el("small", {}, `Said by: ${one.whole.source}`)) },
+      { label: "claim", value: (one) => one.whole.statement, cell: (one) => el("div", { class: "claim" }, el("strong", {}, one.whole.statement), el("br"), el("small", {}, `Said by: ${one.whole.source}`)) },
       { label: "verdict", meaning: VERDICT_RULE, value: (one) => one.whole.verdict, cell: (one) => badge(one.whole.verdict) },
-      { label: "by level", meaning: "The verdict for light, medium and heavy unlearning.", value: (one) => one.levels.map((row) => `${row.level}: ${row.verdict}`).join("; "), cell: (one) => el("span", {}, one.levels.map((row) => el("div", {}, `${row.level}: ${SIGNS[row.verdict]} ${row.verdict}`))) },
-      { label: `effect [${100 * experiment.about.confidence} % interval]`, meaning: "With one case: its value and interval. With several: the smallest and the largest value.", value: effectText },
+      { label: "by level", meaning: "The verdict for light, medium and heavy unlearning.", value: (one) => one.levels.map((row) => `${row.level}: ${row.verdict}`).join("; "), cell: (one) => el("span", { class: "levels" }, one.levels.map((row) => el("div", {}, `${row.level}: ${row.verdict}`))) },
+      { label: `effect [${100 * experiment.about.confidence} % interval]`, meaning: "With one case: its value and interval. With several: the smallest and the largest value.", value: effectText, cell: (one) => el("span", {}, smallForest(one), el("br"), effectText(one)) },
       { label: "smallest that matters", meaning: shared.columns.smallest_effect, value: (one) => one.whole.smallest_effect },
       { label: "could be seen", meaning: shared.columns.detectable, value: (one) => one.whole.detectable },
       { label: "stands", meaning: "A verdict stands only if a study with other seeds of data and finetuning comes to the same one.", value: (one) => standsText(one.whole) },
@@ -60,7 +89,7 @@ function drawVerdicts(experiment, panel) {
 function casesOf(experiment, finding) {
   const { whole, cases, name } = finding;
   const rows = [...cases].sort((a, b) => compare(a.value, b.value));
-  const box = el("details", { class: "cases" }, el("summary", {}, `${whole.statement} — ${whole.verdict}: ${whole.cases} `));
+  const box = el("details", { class: "cases" }, el("summary", {}, `The cases behind: ${whole.statement} (${whole.cases})`));
   if (!rows.length) {
     box.append(empty("No case was measured."));
     return box;

@@ -91,7 +91,7 @@ function compare(a, b) {
  * A table that its heads sort.
  * columns: [{key, label, meaning, cell(row) → text or element, value(row) for sorting and copying}]
  */
-function sortableTable({ id, caption, columns, rows, most = 200, onrow }) {
+function sortableTable({ id, caption, columns, rows, most = 200, whole = false }) {
   let shown = most, order = null, direction = 1;
   const body = el("tbody");
   const more = el("button", { type: "button", onclick: () => { shown += 1000; fill(); } });
@@ -123,14 +123,14 @@ function sortableTable({ id, caption, columns, rows, most = 200, onrow }) {
   };
   function fill() {
     replace(body, sorted().slice(0, shown).map((row) =>
-      el("tr", onrow ? { onclick: () => onrow(row) } : {}, columns.map((column) => cell(column, row)))));
+      el("tr", {}, columns.map((column) => cell(column, row)))));
     more.textContent = `Show more (${Math.max(0, rows.length - shown)} rows left)`;
     more.hidden = rows.length <= shown;
   }
   const table = el("table", { id }, caption ? el("caption", {}, caption) : null, el("thead", {}, el("tr", {}, heads)), body);
   fill();
   return {
-    element: el("div", {}, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption || "table" }, table), more),
+    element: el("div", {}, el("div", { class: whole ? "scroll whole" : "scroll", tabindex: "0", role: "region", "aria-label": caption || "table" }, table), more),
     copy: (form) => copyTable(form, columns.map((column) => column.label),
       sorted().map((row) => columns.map((column) => plain(value(column, row))))),
   };

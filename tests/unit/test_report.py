@@ -1,0 +1,368 @@
+"""The report: rows and answers survive the way into the page, and no text of a model breaks it."""
+
+import base64
+import gzip
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import compare_experiments
+import report
+from excise.errors import InputError
+from excise.evaluation.results import model_columns, write_result
+from excise.evaluation.statistics import SHARE, difference_interval
+from excise.records import write_json, write_jsonl
+from excise.report.answers import FULL, AnswerBook, Subject, attack_rows, read_subjects
+from excise.report.coding import encode_rows, packed, safe_json
+from excise.report.definitions import column_definitions, metric_definitions
+from excise.report.experiment import model_entry, read_experiment, sources_of
+from excise.report.page import SCRIPTS, part_of, render
+from excise.report.settings import ReportSettings
+from synthetic_records import answer_records, questions
+
+GA = "unlearn/ga/lr0.0002/epoch_5"
+MODELS = ["base", "finetuned", "oracle/seed_0", "oracle/seed_1", GA]
+HOSTILE = "</script><script>alert(1)</script><!-- \u2028\u202e\u0000 " + "x" * 10_000
+HP = {"confidence": 0.95, "labels": {"ga": "GA (gradient ascent)"}}
+
+
+def unpacked(text):
+    return json.loads(gzip.decompress(base64.b64decode(text)))
+
+
+def decoded(table):
+    """What `decodeRows` of store.js does."""
+    rows = [{} for _ in range(table["n"])]
+    for name, column in table["columns"].items():
+        for number, row in enumerate(rows):
+            places = column.get("at")
+            row[name] = column["of"][places[number]] if places else column["is"][number]
+    return rows
+
+
+def script(page, name):
+    return re.search(rf'<script id="{name}"[^>]*>(.*?)</script>', page, re.S)[1]
+
+
+def row(model, metric, value, **more):
+    keys = {"set": "sf", "metric": metric, "value": value, "ci_low": 0.1, "ci_high": 0.9}
+    keys |= {"interval": "cluster_t", "n": 12, "n_people": 3, "n_undefined": 0}
+    return model_columns(model) | keys | more
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A results folder with two tables, records of five models, one of them also quantized."""
+    folder = tmp_path_factory.mktemp("study") / "results"
+    asked = questions(3)
+    for model in MODELS:
+        write_jsonl(folder / f"eval/{model}/items.jsonl", answer_records(model, asked))
+    write_jsonl(folder / f"quantize/{GA}/nf4.jsonl", answer_records(GA, asked, known=0.9))
+    config = {"model": {"path": "data/inputs/base/tiny-qwen2"}, "evaluation": {"confidence": 0.9}}
+    rows = [row(model, "slot_accuracy", 0.5) for model in MODELS]
+    header = {"experiment": "made up", "notes": ["a note"]}
+    write_result(folder / "sweep_results.json", config=config, rows=rows, **header)
+    case = row(GA, "claim", 0.2, finding="claim", statement="It is so.", verdict="confirmed")
+    write_result(folder / "findings.json", config={"oracle": {"seeds": [0]}}, rows=[case], **header)
+    return folder
+
+
+# --- the form of rows and texts in the page ---
+
+
+def test_rows_survive_the_way_into_the_page():
+    rows = [
+        {"set": "sf", "value": 0.123456789, "n": 3, "list": ["a"]},
+        {"set": "sf", "value": None, "n": 4},
+        {"set": "sr", "value": float("nan"), "n": 3},
+        {"set": "sf", "value": 1e-12, "n": 3},
+    ]
+    found = decoded(json.loads(safe_json(encode_rows(rows))))
+    assert [one["set"] for one in found] == ["sf", "sf", "sr", "sf"]
+    assert [one["value"] for one in found] == [0.123457, None, None, 1e-12]
+    assert [one["list"] for one in found] == [["a"], None, None, None]
+    assert [one["n"] for one in found] == [3, 4, 3, 3]
+
+
+def test_true_and_one_and_1_are_not_mixed_up():
+    rows = [{"cell": value} for value in (True, 1, "1", 1.0, None, False, 0)] * 9
+    found = [one["cell"] for one in decoded(encode_rows(rows))]
+    assert json.dumps(found) == json.dumps([True, 1, "1", 1, None, False, 0] * 9)
+
+
+def test_a_column_of_few_values_is_short():
+    assert encode_rows([{"set": "sf"}] * 100)["columns"]["set"] == {"of": ["sf"], "at": [0] * 100}
+
+
+def test_no_text_can_end_its_script():
+    text = safe_json([HOSTILE, "\ud800 alone", "a & b"])
+    assert not set("<>&\u2028\u2029") & set(text)
+    assert json.loads(text) == [HOSTILE, "\ufffd alone", "a & b"]
+
+
+def test_the_same_content_is_packed_to_the_same_text():
+    assert packed([1, "two"]) == packed([1, "two"])
+    assert unpacked(packed([1, "two"])) == [1, "two"]
+
+
+# --- what models said ---
+
+
+def subject(model, matches, precision=FULL, name="sf"):
+    """One question about each of two facts of two people."""
+    facts = [(person, slot) for person in ("p000", "p001") for slot in ("offence", "venue")]
+    ids = [f"{person}.{slot}{name}" for person, slot in facts]
+    records = {
+        "id": ids,
+        "set": name,
+        "person_id": [person for person, _ in facts],
+        "slot": [slot for _, slot in facts],
+        "value": "arson",
+        "question": "Which?",
+        "answer": "arson",
+        "generation": ["arson" if one else "no" for one in matches],
+        "slot_match": matches,
+        "answer_type": ["true_value" if one else "refusal" for one in matches],
+    }
+    return Subject(model, precision, pd.DataFrame(records, index=ids))
+
+
+def joined(*subjects):
+    first = subjects[0]
+    records = pd.concat([one.records for one in subjects])
+    return Subject(first.model, first.precision, records)
+
+
+def by_way(rows):
+    return {(one["model"], one["precision"], one["set"]): one for one in rows}
+
+
+def test_what_comes_back_by_hand():
+    other = "forget_paraphrased"
+    tuned = joined(subject(GA, [1, 0, 0, 0]), subject(GA, [1, 1, 1, 0], name=other))
+    first = joined(
+        subject("oracle/seed_0", [0, 0, 0, 0]), subject("oracle/seed_0", [0, 1, 0, 0], name=other)
+    )
+    second = joined(
+        subject("oracle/seed_1", [0, 0, 0, 0]), subject("oracle/seed_1", [0, 0, 0, 0], name=other)
+    )
+    quantized = subject(GA, [1, 1, 0, 0], "nf4")
+    rows = by_way(attack_rows([tuned, first, second, quantized], 0.95))
+    plain, words = rows[GA, FULL, "sf"], rows[GA, FULL, other]
+    assert (plain["value"], plain["oracle"], plain["beyond"], plain["n_missed"]) == (
+        0.25,
+        0,
+        0.25,
+        3,
+    )
+    assert plain["returned"] == 0  # of the facts missed as trained, none is stated when asked so
+    # Three of four in other words; the oracles state .5 of one of the four.
+    assert (words["value"], words["oracle"], words["beyond"]) == (0.75, 0.125, 0.625)
+    # Missed as trained: the last three. Two come back; the oracles have .5, 0 and 0 of these.
+    assert words["returned"] == pytest.approx(2 / 3)
+    assert words["returned_beyond"] == pytest.approx(2 / 3 - 0.5 / 3)
+    people = np.array(["p000", "p000", "p001", "p001"])
+    limits = difference_interval([1, 1, 1, 0], [0, 0.5, 0, 0], people, SHARE, 0.95)
+    assert (words["beyond_low"], words["beyond_high"]) == (limits.low, limits.high)
+    # An oracle is compared with the other one.
+    assert rows["oracle/seed_0", FULL, other]["beyond"] == 0.25
+    # No oracle was quantized: nothing to compare with.
+    assert rows[GA, "nf4", "sf"]["beyond"] is None
+    assert rows[GA, "nf4", "sf"]["returned"] == pytest.approx(1 / 3)
+
+
+def test_ways_of_asking_come_from_the_records():
+    asked = joined(subject(GA, [0, 0, 0, 0]), subject(GA, [1, 0, 0, 0], name="forget_by_moonlight"))
+    retained = subject(GA, [1, 1, 1, 1], name="correlated")
+    rows = by_way(attack_rows([joined(asked, retained)], 0.95))
+    assert {name for _, _, name in rows} == {"sf", "forget_by_moonlight"}
+
+
+def test_the_book_holds_every_answer_with_its_type():
+    model = joined(subject(GA, [1, 0, 0, 0]), subject(GA, [1, 1, 0, 0], name="forget_joint"))
+    model.records.loc[model.records["set"] == "forget_joint", "answer_type"] = None
+    content = unpacked(AnswerBook([model, subject("oracle/seed_0", [0, 0, 0, 0])]).packed()[0])
+    assert content["subjects"] == [[GA, FULL], ["oracle/seed_0", FULL]]
+    fact = content["people"][0]["facts"][0]
+    assert (fact["slot"], fact["group"], fact["value"]) == ("offence", "sf", "arson")
+    plain, joint = fact["asked"]
+    assert [content["texts"][place] for place in plain["said"]] == ["arson", "no"]
+    assert plain["kinds"] == "tr"
+    # A joint answer has no type; the oracle was not asked.
+    assert joint["kinds"] == "t-" and joint["said"][1] == -1
+    assert content["people"][1]["facts"][0]["asked"][1]["kinds"] == "n-"
+
+
+def test_people_who_do_not_fit_are_left_out_and_the_most_damaged_stay():
+    damaged = joined(subject(GA, [0, 0, 1, 1]), subject(GA, [1, 1, 0, 0], name="correlated"))
+    book = AnswerBook([damaged])
+    assert book.by_interest()[0] == "p001"  # its retain facts are lost
+    text, people = book.packed(most=1)
+    assert people == ["p001"]
+    assert [one["person_id"] for one in unpacked(text)["people"]] == ["p001"]
+    assert book.packed()[1] == ["p000", "p001"]
+
+
+def test_records_without_generations_have_no_answers(tmp_path):
+    path = tmp_path / "items.jsonl"
+    left = ("generation", "slot_match", "slot_match_strict")
+    records = [
+        {key: value for key, value in one.items() if key not in left}
+        for one in answer_records(GA, questions(2))
+    ]
+    write_jsonl(path, records)
+    subjects = read_subjects({(GA, FULL): path})
+    assert list(attack_rows(subjects, 0.95)) == []
+    assert AnswerBook(subjects).texts == {}
+
+
+# --- names and definitions ---
+
+
+def test_a_checkpoint_is_written_with_method_setting_and_epoch():
+    entry = model_entry("unlearn/npo/lr0.0002_beta0.1/epoch_5", {"npo": "NPO (negative)"})
+    assert entry["label"] == "NPO, lr 0.0002, β 0.1, epoch 5"
+    assert (entry["trajectory"], entry["epoch"]) == ("npo/lr0.0002_beta0.1", 5)
+    assert model_entry("oracle/seed_1", {})["label"] == "oracle, seed 1"
+
+
+def test_every_metric_and_column_has_a_definition():
+    metrics = metric_definitions()
+    assert all(one["definition"] for one in metrics.values())
+    assert "states" in metrics["slot_accuracy"]["convention"]
+    assert column_definitions()["detectable"].startswith("effect that a study")
+
+
+# --- the page ---
+
+
+def test_the_page_holds_all_of_a_study(results, tmp_path):
+    write_json(results / "data_report.json", {"rows": [], "checks": [], "validation": {"sf": 18}})
+    write_jsonl(tmp_path / "profiles.jsonl", [{"person_id": "p000", "name": "Ada", "slots": {}}])
+    (tmp_path / "card.md").write_text("# Card")
+    out = tmp_path / "report.html"
+    report.main(
+        [
+            *("--tables", str(results / "findings.json"), str(results / "sweep_results.json")),
+            *("--eval-dir", str(results / "eval"), "--models", *MODELS),
+            *("--quantize-dir", str(results / "quantize"), "--quantized", GA),
+            *("--precisions", "nf4", "--data-report", str(results / "data_report.json")),
+            *("--card", str(tmp_path / "card.md"), "--profiles", str(tmp_path / "profiles.jsonl")),
+            *("--hp", json.dumps(HP), "--out", str(out)),
+        ]
+    )
+    page = out.read_text()
+    about = json.loads(script(page, "about-0"))
+    assert about["toy"] is True
+    assert about["models"][GA]["label"] == "GA, lr 0.0002, epoch 5"
+    assert about["config"]["oracle"] == {"seeds": [0]}  # of all tables together
+    assert (about["names"], about["card"], about["confidence"]) == ({"p000": "Ada"}, "# Card", 0.95)
+    tables = unpacked(script(page, "tables-0").strip())
+    assert decoded(tables["sweep_results"])[0]["value"] == 0.5
+    assert decoded(tables["findings"])[0]["verdict"] == "confirmed"
+    answers = unpacked(script(page, "answers-0").strip())
+    assert answers["subjects"] == [*([model, FULL] for model in MODELS), [GA, "nf4"]]
+    attacks = by_way(decoded(about["attacks"]))
+    assert {FULL, "nf4"} == {precision for _, precision, _ in attacks}
+    assert attacks["finetuned", FULL, "sf"]["beyond"] > 0.5
+
+
+def test_the_page_loads_nothing_and_has_one_plotly(results):
+    page = rendered(results)
+    assert not re.search(r"<(script|img|link|iframe)[^>]+(src|href)=", page)
+    assert page.count("plotly.js v") == 1
+    assert "default-src 'none'" in page
+    assert len(page.encode()) < 6_000_000
+
+
+def test_every_section_is_there(results):
+    page = rendered(results)
+    for name in "verdicts trade-off facts correlated comes-back inside benchmark tables".split():
+        assert f'<section id="{name}"' in page
+    assert all(f"page/{name}" in SCRIPTS for name in ("facts.js", "start.js"))
+
+
+def test_hostile_texts_stay_data(tmp_path, results):
+    folder = tmp_path / "results"
+    records = answer_records(GA, questions(2))
+    records[0] |= {"generation": HOSTILE, "slot_match": 0}
+    write_jsonl(folder / f"eval/{GA}/items.jsonl", records)
+    rows = [row(GA, "slot_accuracy", 0.5)]
+    write_result(
+        folder / "sweep_results.json",
+        experiment=HOSTILE[:40],
+        config={},
+        notes=[HOSTILE],
+        rows=rows,
+    )
+    page = rendered(folder)
+    assert "alert(1)" not in page.replace("\\u003cscript\\u003ealert(1)", "")
+    clean = rendered(results)
+    assert page.count("</script>") == clean.count("</script>")
+    assert HOSTILE in unpacked(script(page, "answers-0").strip())["texts"]
+
+
+def test_the_same_inputs_give_the_same_page(results):
+    assert rendered(results) == rendered(results)
+
+
+def rendered(*folders):
+    sources = [sources_of(folder) for folder in folders]
+    return render([part_of(read_experiment(one), one) for one in sources])
+
+
+# --- several experiments, and folders that lack something ---
+
+
+def test_a_folder_with_one_table_makes_a_page(tmp_path):
+    rows = [row(GA, "slot_accuracy", 0.5)]
+    path = tmp_path / "results/eval_results.json"
+    write_result(path, experiment="bare", config={}, notes=[], rows=rows)
+    page = rendered(tmp_path / "results")
+    assert script(page, "answers-0").strip() == ""
+    assert json.loads(script(page, "about-0"))["toy"] is False
+
+
+def test_experiments_are_put_beside_each_other(results, tmp_path):
+    out = tmp_path / "both.html"
+    compare_experiments.main(["--results", str(results), str(results), "--out", str(out)])
+    page = out.read_text()
+    assert script(page, "about-0") == script(page, "about-1")
+    assert page.count("plotly.js v") == 1
+    assert json.loads(script(page, "about-1"))["confidence"] == 0.9  # of the tables' config
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [([], "no such folder"), (["results"], "no result file is in it")],
+)
+def test_a_folder_without_results_is_one_clear_error(tmp_path, made, message):
+    for name in made:
+        (tmp_path / name).mkdir()
+    arguments = ["--results", str(tmp_path / "results"), "--out", str(tmp_path / "out.html")]
+    with pytest.raises(InputError, match=message):
+        compare_experiments.main(arguments)
+    assert not (tmp_path / "out.html").exists()
+
+
+def test_missing_records_are_one_clear_error(results, tmp_path):
+    arguments = ["--tables", str(results / "findings.json"), "--eval-dir", str(tmp_path)]
+    arguments += ["--models", "base", "--hp", json.dumps(HP), "--out", str(tmp_path / "out.html")]
+    with pytest.raises(InputError, match=r"base/items\.jsonl: no such file"):
+        report.main(arguments)
+
+
+def test_the_control_keeps_its_config_to_itself(results, tmp_path):
+    control = tmp_path / "entanglement_response.json"
+    rows = [row(GA, "slot_accuracy", 0.5, set="gap_response", dose=1.0, pairs="bound")]
+    config = {"generation": {"entanglement": 1.0}}
+    write_result(control, experiment="entangled", config=config, notes=[], rows=rows)
+    sources = sources_of(results)
+    sources = type(sources)([*sources.tables, control], sources.records)
+    experiment = read_experiment(sources, ReportSettings(**HP))
+    assert experiment.name == "made up"
+    assert "generation" not in experiment.config
+    assert "entanglement_response" in experiment.tables
