@@ -14,8 +14,9 @@ SNAKEMAKE := PYTHONPATH=$(CURDIR)/workflow_scripts$${PYTHONPATH:+:$$PYTHONPATH} 
 
 DOSES ?= 0 0.5 1
 ENTANGLED := experiments/entangled
+OUT ?= results/comparison.html
 
-.PHONY: run report entangled test test-slurm lint format clean help
+.PHONY: run report entangled compare test test-slurm lint format clean help
 
 run: .venv/installed  ## run the default experiment into results/ (CORES=1: one core)
 	$(SNAKEMAKE) --cores $(CORES) all --logger excise
@@ -33,6 +34,10 @@ entangled: .venv/installed  ## positive control: the study with planted entangle
 	done
 	python workflow_scripts/compare_doses.py --runs $(DOSES:%=$(ENTANGLED)/dose_%) \
 	  --out $(ENTANGLED)/results/entanglement_response.json
+
+compare: .venv/installed  ## one page of several experiments: RESULTS="results experiments/smoke/results"
+	@test -n "$(RESULTS)" || { echo 'error: RESULTS: none given; name two results folders' >&2; exit 1; }
+	python workflow_scripts/compare_experiments.py --results $(RESULTS) --out $(OUT)
 
 test: .venv/installed lint  ## linters, then unit and workflow tests
 	python -m pytest -n 2 --dist loadfile -m "not slurm"

@@ -70,6 +70,11 @@ def results(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def clean(results):
+    return rendered(results)
+
+
 # --- the form of rows and texts in the page ---
 
 
@@ -270,22 +275,20 @@ def test_the_page_holds_all_of_a_study(results, tmp_path):
     assert attacks["finetuned", FULL, "sf"]["beyond"] > 0.5
 
 
-def test_the_page_loads_nothing_and_has_one_plotly(results):
-    page = rendered(results)
-    assert not re.search(r"<(script|img|link|iframe)[^>]+(src|href)=", page)
-    assert page.count("plotly.js v") == 1
-    assert "default-src 'none'" in page
-    assert len(page.encode()) < 6_000_000
+def test_the_page_loads_nothing_and_has_one_plotly(clean):
+    assert not re.search(r"<(script|img|link|iframe)[^<>]{1,200}(src|href)=", clean)
+    assert clean.count("plotly.js v") == 1
+    assert "default-src 'none'" in clean
+    assert len(clean.encode()) < 6_000_000
 
 
-def test_every_section_is_there(results):
-    page = rendered(results)
+def test_every_section_is_there(clean):
     for name in "verdicts trade-off facts correlated comes-back inside benchmark tables".split():
-        assert f'<section id="{name}"' in page
+        assert f'<section id="{name}"' in clean
     assert all(f"page/{name}" in SCRIPTS for name in ("facts.js", "start.js"))
 
 
-def test_hostile_texts_stay_data(tmp_path, results):
+def test_hostile_texts_stay_data(tmp_path, clean):
     folder = tmp_path / "results"
     records = answer_records(GA, questions(2))
     records[0] |= {"generation": HOSTILE, "slot_match": 0}
@@ -299,14 +302,13 @@ def test_hostile_texts_stay_data(tmp_path, results):
         rows=rows,
     )
     page = rendered(folder)
-    assert "alert(1)" not in page.replace("\\u003cscript\\u003ealert(1)", "")
-    clean = rendered(results)
+    assert "<script>alert(1)" not in page
     assert page.count("</script>") == clean.count("</script>")
     assert HOSTILE in unpacked(script(page, "answers-0").strip())["texts"]
 
 
-def test_the_same_inputs_give_the_same_page(results):
-    assert rendered(results) == rendered(results)
+def test_the_same_inputs_give_the_same_page(results, clean):
+    assert rendered(results) == clean
 
 
 def rendered(*folders):

@@ -24,8 +24,8 @@ function drawComesBack(experiment, panel) {
     const models = checkpoints(), [name, meaning] = MEASURES[state.measure];
     const at = (model, way) => rowOf.get(`${model}|${way}`);
     const cells = models.map((model) => ways.map((way) => { const row = at(model, way); return row ? limits(row) : null; }));
-    const values = cells.flat().filter(Boolean).map((one) => one.value).filter(isNumber);
-    const most = Math.max(0.1, ...values.map(Math.abs));
+    const judged = cells.filter((_, i) => experiment.model(models[i]).kind === "unlearned"); // finetuned would hide all others
+    const most = Math.max(0.1, ...judged.flat().filter(Boolean).map((one) => Math.abs(one.value || 0)));
     const label = (way) => { const [precision, set] = way.split("|"); return wayWords(set, precision); };
     const sign = (one) => (one && isNumber(one.value) ? short(one.value) + (isNumber(one.ci_low) && one.ci_low > 0 ? "*" : "") : "");
     const hover = (model, way, one) => {
@@ -41,7 +41,7 @@ function drawComesBack(experiment, panel) {
         text: cells.map((line) => line.map(sign)), texttemplate: "%{text}", hovertext: cells.map((line, i) => line.map((one, j) => hover(models[i], ways[j], one))), hoverinfo: "text",
         zmin: -most, zmax: most, colorscale: [[0, color("series-0")], [0.5, color("page")], [1, color("series-1")]], xgap: 2, ygap: 2, colorbar: { thickness: 12 },
       }],
-      layout: { yaxis: { autorange: "reversed", tickfont: { size: 12 }, showgrid: false }, xaxis: { side: "top", tickangle: -30, showgrid: false }, margin: { l: 60, r: 70, t: 120, b: 20 } },
+      layout: { yaxis: { autorange: "reversed", tickfont: { size: 12 }, showgrid: false }, xaxis: { side: "top", tickangle: -30, showgrid: false }, margin: { l: 60, r: 120, t: 130, b: 20 } },
       rows: models.flatMap((model) => ways.map((way) => at(model, way)).filter(Boolean)),
       columns: [{ label: "model", value: (row) => experiment.label(row.model) }, { label: "way of asking", value: (row) => wayWords(row.set, row.precision) }, { key: "value", label: "known" }, { key: "oracle", label: "oracles" },
         { key: "beyond", label: "beyond the oracles" }, { key: "beyond_low", label: "lower limit" }, { key: "beyond_high", label: "upper limit" },
