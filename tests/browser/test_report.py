@@ -302,7 +302,8 @@ LUMINANCE = """(selector) => {
     const own = getComputedStyle(one).backgroundColor;
     return parts(own)[3] === 0 && one.parentElement ? behind(one.parentElement) : own;
   };
-  return [...document.querySelectorAll(selector)].filter((one) => one.offsetParent && one.textContent.trim()).map((one) => {
+  const shown = (one) => one.offsetParent && one.textContent.trim();
+  return [...document.querySelectorAll(selector)].filter(shown).map((one) => {
     const pair = [light(getComputedStyle(one).color), light(behind(one))].sort((a, b) => b - a);
     return { contrast: (pair[0] + 0.05) / (pair[1] + 0.05), page: light(behind(one)),
       what: `${one.tagName} ${one.className} ${one.textContent.slice(0, 30)}` };
