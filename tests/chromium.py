@@ -46,7 +46,7 @@ class Chromium:
         """Open a file; `options` are those of Playwright's `new_context`."""
         options = {"viewport": {"width": 1280, "height": 900}} | options
         context = self.browser.new_context(offline=True, **options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)  # for a busy machine
         try:
             visit = Visit(context.new_page())
             visit.page.on("console", visit.heed_console)

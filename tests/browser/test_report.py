@@ -1,0 +1,414 @@
+"""The report in a real browser: what a reader sees, clicks and copies, with the network off."""
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import chromium
+import compare_experiments
+from browser.made_up_study import GA, HOSTILE, NAME, copy_named, make_results
+
+SECTIONS = {
+    "verdicts": "#verdict-table tbody tr",
+    "trade-off": "#trade-off-plot .main-svg .scatterlayer path.point",
+    "facts": "#fact-list button",
+    "correlated": "#correlated-plot .main-svg .scatterlayer path.point",
+    "comes-back": "#comes-back-plot .main-svg .heatmaplayer image",
+    "inside": "#inside-plot .main-svg .heatmaplayer image",
+    "benchmark": "#people details",
+    "tables": "#table-rows tbody tr",
+}
+"""Section → something that it draws from the data."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The page of a whole study, of one table, and of two studies beside each other."""
+
+    whole: Path
+    bare: Path
+    two: Path
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> Pages:
+    folder = tmp_path_factory.mktemp("pages")
+    make_results(folder / "one")
+    copy_named(folder / "one", folder / "bare", "bare", ["sweep_results"])
+    copy_named(folder / "one", folder / "other", "other", ["sweep_results", "findings"])
+    made = Pages(*(folder / f"{name}.html" for name in ("whole", "bare", "two")))
+    for page, names in ((made.whole, ["one"]), (made.bare, ["bare"]), (made.two, ["one", "other"])):
+        results = [str(folder / name) for name in names]
+        compare_experiments.main(["--results", *results, "--out", str(page)])
+    return made
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium.running() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def whole(browser, pages):
+    """The whole page, open for tests that only look and click; each starts where it likes."""
+    with browser.visit(pages.whole) as visit:
+        visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        ready(visit)
+        yield visit
+        assert visit.errors == [] and visit.requests == []
+
+
+def ready(visit) -> None:
+    visit.page.locator("body[data-ready=true]").wait_for(timeout=60_000)
+
+
+def see_all(page) -> None:
+    """Scroll to every section, so that its figures are drawn."""
+    for section in SECTIONS:
+        page.locator(f"#{section}").scroll_into_view_if_needed()
+
+
+def cells(page, table: str, column: str) -> list[str]:
+    """Texts of one column of a table."""
+    heads = page.locator(f"{table} thead th").all_inner_texts()
+    number = heads.index(column) + 1
+    return page.locator(f"{table} tbody tr td:nth-child({number})").all_inner_texts()
+
+
+def number(text: str) -> float:
+    return float(text.replace("−", "-"))
+
+
+# --- what is drawn ---
+
+
+def test_every_section_is_drawn_without_errors_and_without_a_network(whole):
+    for section, drawn in SECTIONS.items():
+        whole.page.locator(f"#{section}").scroll_into_view_if_needed()
+        whole.page.locator(f"#{section} {drawn}").first.wait_for(state="attached")
+    assert whole.page.locator("#loading").is_hidden()
+    assert "A toy model" in whole.page.locator("#about").inner_text()
+    assert whole.errors == [] and whole.requests == []
+
+
+def test_every_id_is_there_once_and_every_figure_has_words(whole):
+    see_all(whole.page)
+    ids = whole.page.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+    own = [one for one in ids if not re.match(r"(clip|legend|top|g)[0-9a-f]{6}", one)]  # Plotly's
+    assert sorted(own) == sorted(set(own))
+    unnamed = "[...document.querySelectorAll('.plot, select, input, button, textarea')].filter("
+    unnamed += "(one) => !(one.ariaLabel || one.labels?.length || one.textContent.trim()))"
+    assert whole.page.evaluate(f"{unnamed}.map((one) => one.outerHTML.slice(0, 200))") == []
+    plots = whole.page.locator(".plot[role=img][aria-label]:visible")
+    assert plots.count() == whole.page.locator(".plot:visible").count() > 4
+
+
+@pytest.mark.parametrize("width", [1280, 700])
+def test_nothing_makes_the_page_wider_than_the_window(browser, pages, width):
+    with browser.visit(pages.whole, viewport={"width": width, "height": 900}) as visit:
+        ready(visit)
+        see_all(visit.page)
+        visit.page.locator("[data-fact='p000.sf_3']").click()
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# --- filters, sorting, copies ---
+
+
+def test_filters_of_the_trade_off_leave_out_methods_epochs_and_settings(whole):
+    page, plot = whole.page, whole.page.locator("#trade-off-plot")
+    page.locator("#trade-off").scroll_into_view_if_needed()
+    plot.locator("path.point").first.wait_for()
+    models = "document.getElementById('trade-off-plot').data.flatMap((one) => one.customdata ?? [])"
+    assert {*GA} <= {*page.evaluate(models)}
+    ga = page.get_by_role("checkbox", name=re.compile("^GA"))
+    ga.uncheck()
+    assert not {*GA} & {*page.evaluate(models)}
+    ga.check()
+    page.locator("#trade-off").get_by_role("checkbox", name="12", exact=True).uncheck()
+    shown = {one for one in page.evaluate(models) if one.startswith("unlearn/")}
+    assert shown and all(one.endswith("/epoch_3") for one in shown)
+    page.locator("#trade-off").get_by_role("checkbox", name="12", exact=True).check()
+    page.locator("#trade-off-setting").select_option(index=1)
+    assert {one.split("/")[1] for one in page.evaluate(models) if "unlearn" in one} == {"ga"}
+    page.locator("#trade-off-setting").select_option(index=0)
+
+
+def test_a_click_on_a_point_opens_its_checkpoint(whole):
+    page = whole.page
+    page.locator("#trade-off-plot").scroll_into_view_if_needed()
+    centre = "(one) => { const box = one.getBoundingClientRect();"
+    centre += " return [box.x + box.width / 2, box.y + box.height / 2]; }"
+    point = page.locator("#trade-off-plot path.point").first
+    page.mouse.move(*point.evaluate(centre))
+    page.locator("#trade-off-plot .hoverlayer .hovertext").wait_for()
+    assert "forgetting:" in page.locator("#trade-off-plot .hoverlayer").text_content()
+    page.mouse.down()
+    page.mouse.up()
+    page.locator("#checkpoint table").wait_for()
+    chosen = page.locator("#checkpoint-choice option:checked").inner_text()
+    assert page.locator("#checkpoint caption").inner_text().startswith(f"{chosen}: every metric")
+    assert "slot accuracy" in page.locator("#checkpoint tbody").inner_text()
+
+
+def test_tables_are_filtered_and_sorted(whole):
+    page = whole.page
+    page.locator("#table-choice").select_option("sweep_results")
+    page.locator("#table-filter").fill("npo SF slot_accuracy")
+    caption = page.locator("#table-rows caption").inner_text()
+    shown, rows = map(int, re.findall(r"\d+", caption.partition(":")[2]))
+    assert 0 < shown == page.locator("#table-rows tbody tr").count() < rows
+    assert all("npo" in one for one in cells(page, "#table-rows", "model"))
+    head = page.locator("#table-rows th", has=page.get_by_role("button", name="value", exact=True))
+    for direction, falling in (("ascending", False), ("descending", True)):
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == direction
+        values = [number(one) for one in cells(page, "#table-rows", "value")]
+        assert values == sorted(values, reverse=falling) and len(set(values)) > 1
+
+
+def test_a_table_is_copied_as_csv_markdown_and_latex(whole):
+    page = whole.page
+    page.locator("#table-choice").select_option("sweep_results")
+    page.locator("#table-filter").fill("npo sf slot_accuracy")
+    heads = page.locator("#table-rows thead th").all_inner_texts()
+    count = page.locator("#table-rows tbody tr").count()
+    copied = {}
+    for form in ("CSV", "Markdown", "LaTeX"):
+        page.locator(f"#table [data-copy={form}]").click()
+        page.locator("#copied[open]").wait_for()
+        assert f"{count} rows" in page.locator("#copied-note").inner_text()
+        copied[form] = page.locator("#copied-text").input_value()
+        assert page.evaluate("navigator.clipboard.readText()").split() == copied[form].split()
+        page.keyboard.press("Escape")
+    lines = list(csv.reader(io.StringIO(copied["CSV"])))
+    assert lines[0] == heads and len(lines) == count + 1
+    values = [one[heads.index("value")] for one in lines[1:]]
+    shown = [number(one) for one in cells(page, "#table-rows", "value")]
+    assert [float(one) for one in values] == pytest.approx(shown, abs=1e-3)
+    assert len(copied["Markdown"].splitlines()) == count + 2
+    assert copied["LaTeX"].count(r"\\") == count + 1 and r"slot\_accuracy" in copied["LaTeX"]
+
+
+def test_a_metric_is_explained_on_hover_and_on_focus(whole):
+    page = whole.page
+    term = page.locator("#table-rows .term").first
+    term.scroll_into_view_if_needed()
+    term.hover()
+    page.locator("#tip").wait_for()
+    explained = page.locator("#tip").inner_text()
+    assert "Convention:" in explained
+    page.mouse.move(0, 0)
+    page.locator("#tip").wait_for(state="hidden")
+    term.focus()
+    assert page.locator("#tip").inner_text() == explained
+    page.keyboard.press("Escape")
+    assert page.locator("#tip").is_hidden()
+
+
+# --- the facts ---
+
+
+def open_fact(page, slot: str, training: str = "GA") -> None:
+    page.locator("#fact-search").fill("")
+    page.locator("#fact-person").select_option("p000")
+    page.locator(f"[data-fact='p000.{slot}']").click()
+    page.locator("#fact-overview").get_by_role("button", name=re.compile(f"^{training}")).click()
+
+
+def test_a_fact_shows_every_model_and_every_way_of_asking(whole):
+    page = whole.page
+    open_fact(page, "sf_0", "NPO")
+    fact = page.locator("#fact").inner_text()
+    assert "Question: Which?" in fact and "True value: secret 0" in fact
+    ways = page.locator("#fact-ways")
+    rows = ways.locator("tbody th").all_inner_texts()
+    assert [one for one in rows if one.startswith("epoch")] == ["epoch 3", "epoch 12"]
+    heads = ways.locator("thead th").all_inner_texts()
+    assert "as trained" in heads and "paraphrased" in heads and "INT8" in heads
+    others = page.locator("#fact-relatives tbody tr")
+    assert others.count() == 13  # of six forget and eight retain facts
+    others.first.locator("th button").click()
+    assert "correlated" in page.locator("#fact h3").first.inner_text()
+
+
+def test_facts_are_searched_filtered_and_walked_through_by_keyboard(whole):
+    page = whole.page
+    page.locator("#fact-person").select_option("")
+    everything = page.locator("#fact-list button").count()
+    assert everything == 4 * 14
+    page.locator("#fact-search").fill("person 2 SF")
+    assert page.locator("#fact-count").inner_text().startswith("6 of 56 facts")
+    found = page.locator("#fact-list button").all_inner_texts()
+    assert all(one.startswith("Person 2") and "sf" in one for one in found)
+    page.locator("#fact-search").fill("")
+    page.locator("#fact-group").select_option("other")
+    assert page.locator("#fact-list button").count() == 4 * 4
+    page.locator("#fact-group").select_option("")
+    page.locator("#fact-list button").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    second = page.locator("#fact-list button").nth(1)
+    assert second.get_attribute("aria-current") == "true"
+    assert page.evaluate("document.activeElement.dataset.fact") == second.get_attribute("data-fact")
+
+
+@pytest.mark.parametrize("slot", HOSTILE)
+def test_what_a_model_wrote_is_shown_as_text(whole, slot):
+    page, text = whole.page, HOSTILE[slot]
+    open_fact(page, slot)
+    answer = page.locator("#fact-ways tbody tr", has_text="epoch 12").locator("td").first
+    if not text:
+        assert "(empty)" in answer.inner_text()
+        return
+    said = answer.locator("bdi.said")
+    shown = said.evaluate("(one) => one.textContent")
+    signs = {"\x07": "\u2407", "\x00": "\u2400", "\x1b": "\u241b"}
+    signs |= {"\u202e": "[U+202E]", "\u202c": "[U+202C]", "\u200f": "[U+200F]"}
+    assert shown == "".join(signs.get(one, one) for one in text)
+    assert said.evaluate("(one) => getComputedStyle(one).unicodeBidi").startswith("isolate")
+    assert page.evaluate("typeof broken") == "undefined"
+    assert page.locator("#facts img, #facts script, #benchmark script, #benchmark b").count() == 0
+    assert answer.bounding_box()["height"] < 400
+
+
+def test_a_hostile_name_is_text_everywhere(whole):
+    shown = NAME.replace("\u202e", "[U+202E]")
+    name = whole.page.locator("#people summary bdi").first
+    assert name.evaluate("(one) => one.textContent") == shown
+    open_fact(whole.page, "sf_0")
+    assert whole.page.locator("#fact h3").first.inner_text().startswith(shown)
+
+
+# --- colours, paper, keyboard ---
+
+
+LUMINANCE = """(selector) => {
+  const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (text) => {
+    const canvas = document.createElement("canvas").getContext("2d");
+    canvas.fillStyle = text;
+    canvas.fillRect(0, 0, 1, 1);
+    const linear = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((one) => one / 255)
+      .map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const behind = (one) => {
+    const own = getComputedStyle(one).backgroundColor;
+    return parts(own)[3] === 0 && one.parentElement ? behind(one.parentElement) : own;
+  };
+  const shown = (one) => one.offsetParent && one.textContent.trim();
+  return [...document.querySelectorAll(selector)].filter(shown).map((one) => {
+    const pair = [light(getComputedStyle(one).color), light(behind(one))].sort((a, b) => b - a);
+    return { contrast: (pair[0] + 0.05) / (pair[1] + 0.05), page: light(behind(one)),
+      what: `${one.tagName} ${one.className} ${one.textContent.slice(0, 30)}` };
+  });
+}"""
+"""Contrast of elements with what is behind them, as WCAG 2 defines it."""
+TEXTS = "p, h1, h2, h3, th, td, dt, dd, a, label, caption, summary, figcaption, .badge, button"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_in_both_schemes(browser, pages, scheme):
+    with browser.visit(pages.whole, color_scheme=scheme) as visit:
+        ready(visit)
+        see_all(visit.page)
+        page = visit.page
+        found = page.evaluate(LUMINANCE, TEXTS)
+        assert len(found) > 200
+        assert [one for one in found if one["contrast"] < 4.5] == []
+        (body,) = page.evaluate(LUMINANCE, "main > h1")
+        assert (body["page"] > 0.5) == (scheme == "light")
+        axis = "#trade-off-plot .xtick text"
+        drawn = page.locator(axis).first.evaluate("(one) => one.style.fill || one.style.color")
+        page.locator("#scheme").select_option({"light": "dark", "dark": "light"}[scheme])
+        (body,) = page.evaluate(LUMINANCE, "main > h1")
+        assert (body["page"] > 0.5) == (scheme == "dark")
+        again = page.locator(axis).first.evaluate("(one) => one.style.fill || one.style.color")
+        assert drawn and drawn != again
+        assert visit.errors == []
+
+
+def test_the_page_is_printed_in_light_colours_with_every_figure(browser, pages):
+    with browser.visit(pages.whole, color_scheme="dark") as visit:
+        ready(visit)
+        page = visit.page
+        held = page.evaluate("document.querySelectorAll('.plot .main-svg').length")
+        printed = page.pdf(format="A4", print_background=True)
+        assert printed.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", printed)) > 3
+        drawn = page.evaluate("document.querySelectorAll('.plot .main-svg').length")
+        assert drawn > held  # figures far below the window too
+        page.emulate_media(media="print", color_scheme="dark")
+        (body,) = page.evaluate(LUMINANCE, "main > h1")
+        assert body["page"] > 0.5
+        assert page.locator("#fact-search").is_hidden() and page.locator("#fact-ways").is_visible()
+        assert visit.errors == []
+
+
+def test_the_keyboard_reaches_the_sections_and_sorts_a_table(browser, pages):
+    with browser.visit(pages.whole) as visit:
+        ready(visit)
+        page = visit.page
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Enter")
+        assert page.url.endswith("#verdicts")
+        button = page.locator("#verdict-table thead button").first
+        button.focus()
+        width = "getComputedStyle(document.activeElement).outlineWidth"
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Tab")
+        assert page.evaluate(width) != "0px"
+        page.keyboard.press("Enter")
+        assert page.locator("#verdict-table th").first.get_attribute("aria-sort") == "ascending"
+
+
+def test_a_link_opens_its_section(browser, pages):
+    with browser.visit(pages.whole, fragment="#inside") as visit:
+        ready(visit)
+        top = "document.getElementById('inside').getBoundingClientRect().top"
+        visit.page.wait_for_function(f"{top} > -50 && {top} < 400")
+
+
+# --- other pages ---
+
+
+def test_a_study_without_optional_parts_says_so_in_each_section(browser, pages):
+    with browser.visit(pages.bare) as visit:
+        ready(visit)
+        see_all(visit.page)
+        visit.page.locator("#trade-off-plot path.point").first.wait_for()
+        for section in ("verdicts", "facts", "correlated", "comes-back", "inside", "benchmark"):
+            said = visit.page.locator(f"#{section} .empty").first.inner_text()
+            assert said.startswith(("This study", "There is no", "No ")), section
+        assert visit.page.locator("#table-rows tbody tr").count() > 10
+        assert visit.errors == [] and visit.requests == []
+
+
+def test_two_experiments_stand_beside_each_other(browser, pages):
+    with browser.visit(pages.two, viewport={"width": 1600, "height": 900}) as visit:
+        ready(visit)
+        see_all(visit.page)
+        page = visit.page
+        page.locator("#trade-off-plot-1 path.point").first.wait_for()
+        for section in SECTIONS:
+            names = page.locator(f"#{section} h3.experiment").all_inner_texts()
+            assert names == ["made up", "other"], section
+        left, right = (page.locator(f"#{name}").bounding_box() for name in TRADE_OFFS)
+        assert left["x"] + left["width"] <= right["x"] and abs(left["y"] - right["y"]) < 40
+        together = page.locator("#verdicts-together tbody tr").first.inner_text()
+        assert len(re.findall("confirmed|refuted|undecided", together)) == 2
+        ids = page.evaluate("[...document.querySelectorAll('section [id]')].map((one) => one.id)")
+        own = [one for one in ids if not re.match(r"(clip|legend|top|g)[0-9a-f]{6}", one)]
+        assert sorted(own) == sorted(set(own))
+        page.locator("#trade-off-x-1").select_option(index=0)
+        assert page.locator("#fact-list").is_visible()
+        assert visit.errors == [] and visit.requests == []
+
+
+TRADE_OFFS = ("trade-off-plot", "trade-off-plot-1")
