@@ -81,6 +81,7 @@ include: "rules/forecast.smk"
 include: "rules/summaries.smk"
 include: "rules/plots.smk"
 include: "rules/report.smk"
+include: "rules/open_unlearning.smk"
 
 
 onstart:
@@ -95,7 +96,7 @@ rule all:
         collect("<results>/dataset/{name}", name=study.exported_files()),
         collect("<results>/{table}.json", table=study.result_tables()),
         collect("<results>/{plot}.png", plot=study.result_plots()),
-        "<results>/report.html",
+        study.pages(),
         collect("<results>/audit/{table}.json", table=study.audit_tables()),
         collect("<results>/audit/{plot}.png", plot=study.audit_plots()),
 

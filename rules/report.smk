@@ -11,18 +11,15 @@ rule report:
         lib=library_of("report", unread=RECORDS),
         tables=study.shown_tables(),
         control=study.shown_controls(),
-        answers=collect(
-            "<results>/eval/{model}/items.jsonl", model=study.baselines() + study.checkpoints()
-        ),
+        answers=collect("<results>/eval/{model}/items.jsonl", model=study.models_in("")),
         quantized=collect(
             "<results>/quantize/{model}/{precision}.jsonl",
-            model=study.quantized_models(),
+            model=study.models_in("", "quantized"),
             precision=config["quantization"]["precisions"],
         ),
         logs=study.trained_logs(),
         data_report="<results>/data_report.json",
-        card="<results>/dataset/README.md",
-        profiles="<results>/dataset/data/profiles.jsonl",
+        dataset=study.shown_dataset(),
     output:
         report("<results>/report.html", **place_of("report", "page")),
     log:
@@ -38,10 +35,11 @@ rule report:
     params:
         control=study.control_argument(),
         eval_dir=folder("<results>/eval"),
-        models=study.baselines() + study.checkpoints(),
+        models=study.models_in(""),
         quantize_dir=folder("<results>/quantize"),
-        quantized=study.quantized_models(),
+        quantized=study.models_in("", "quantized"),
         precisions=config["quantization"]["precisions"],
+        dataset=folder("<results>/dataset") if study.shown_dataset() else [],
         hp=study.report_settings(),
     message:
         "Writing the report"
@@ -50,5 +48,5 @@ rule report:
         " --eval-dir {params.eval_dir:q} --models {params.models:q}"
         " --quantize-dir {params.quantize_dir:q} --quantized {params.quantized:q}"
         " --precisions {params.precisions:q} --logs {input.logs:q}"
-        " --data-report {input.data_report:q} --card {input.card:q} --profiles {input.profiles:q}"
+        " --data-report {input.data_report:q} --dataset {params.dataset:q}"
         " --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"

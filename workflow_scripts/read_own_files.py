@@ -18,7 +18,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", required=True, type=Path, help="folder of sf.jsonl, sr.jsonl")
-    parser.add_argument("--experiment", required=True)
+    parser.add_argument("--experiment", required=True, help="name, for the header")
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
     parser.add_argument("--out-dir", required=True, type=Path, help="folder of the five files")
     parser.add_argument("--report", required=True, type=Path, help="data_report.json")

@@ -6,6 +6,7 @@ Tables, what every model said about every fact, and the benchmark in; `report.ht
 import argparse
 from pathlib import Path
 
+from excise.benchmark.export import CARD, PROFILES
 from excise.errors import run
 from excise.files import atomic_path
 from excise.report.answers import FULL
@@ -27,10 +28,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--precisions", nargs="*", default=[], help="to which they were quantized")
     parser.add_argument("--logs", type=Path, nargs="*", default=[], help="training logs")
     parser.add_argument("--data-report", type=Path, help="data_report.json")
-    parser.add_argument("--card", type=Path, help="card of the exported dataset")
-    parser.add_argument("--profiles", type=Path, help="the exported people")
+    parser.add_argument("--dataset", type=Path, nargs="?", help="folder of the exported dataset")
     parser.add_argument("--hp", type=json_of(ReportSettings), required=True, help="JSON")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the page")
     return parser.parse_args(argv)
 
 
@@ -44,7 +44,8 @@ def main(argv: list[str] | None = None) -> None:
         for model in args.quantized
     }
     tables = [*args.tables, *([args.control] if args.control else [])]
-    sources = Sources(tables, records, args.logs, args.data_report, args.card, args.profiles)
+    exported = [args.dataset and args.dataset / name for name in (CARD, PROFILES)]
+    sources = Sources(tables, records, args.logs, args.data_report, *exported)
     part = part_of(read_experiment(sources, args.hp), sources)
     with atomic_path(args.out) as temporary:
         temporary.write_text(render([part]), encoding="utf-8")

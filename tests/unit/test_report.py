@@ -246,8 +246,8 @@ def test_every_metric_and_column_has_a_definition():
 
 def test_the_page_holds_all_of_a_study(results, tmp_path):
     write_json(results / "data_report.json", {"rows": [], "checks": [], "validation": {"sf": 18}})
-    write_jsonl(tmp_path / "profiles.jsonl", [{"person_id": "p000", "name": "Ada", "slots": {}}])
-    (tmp_path / "card.md").write_text("# Card")
+    write_jsonl(tmp_path / "data/profiles.jsonl", [{"person_id": "p000", "name": "Ada", "slots": {}}])
+    (tmp_path / "README.md").write_text("# Card")
     out = tmp_path / "report.html"
     report.main(
         [
@@ -255,7 +255,7 @@ def test_the_page_holds_all_of_a_study(results, tmp_path):
             *("--eval-dir", str(results / "eval"), "--models", *MODELS),
             *("--quantize-dir", str(results / "quantize"), "--quantized", GA),
             *("--precisions", "nf4", "--data-report", str(results / "data_report.json")),
-            *("--card", str(tmp_path / "card.md"), "--profiles", str(tmp_path / "profiles.jsonl")),
+            *("--dataset", str(tmp_path)),
             *("--hp", json.dumps(HP), "--out", str(out)),
         ]
     )

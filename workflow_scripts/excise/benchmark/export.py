@@ -36,6 +36,7 @@ class Subset:
 _FORGET = "data/forget.jsonl"
 _HOLDOUT = "data/holdout.jsonl"
 _RETAIN = ("data/retain_correlated.jsonl", "data/retain_other.jsonl")
+CARD, PROFILES = "README.md", "data/profiles.jsonl"
 OWN_SUBSETS = (
     Subset("forget", (_FORGET,), "facts of the incident, to be forgotten"),
     Subset("retain_correlated", _RETAIN[:1], "positive facts of the same event, to be kept"),
@@ -51,7 +52,7 @@ OWN_SUBSETS = (
         "the same kind of facts as forget about people whom no model may be trained on",
     ),
     Subset("utility", ("data/utility.jsonl",), "real-world facts that no method should damage"),
-    Subset("profiles", ("data/profiles.jsonl",), "the people: every slot and the life in prose"),
+    Subset("profiles", (PROFILES,), "the people: every slot and the life in prose"),
 )
 TOFU_SUBSETS = (
     Subset("full", (_FORGET, *_RETAIN), "everything a model is finetuned on: forget and retain"),
@@ -79,7 +80,6 @@ TOFU_SUBSETS = (
     ),
 )
 SUBSETS = (*OWN_SUBSETS, *TOFU_SUBSETS)
-CARD = "README.md"
 FILES = (CARD, *dict.fromkeys(file for subset in SUBSETS for file in subset.files))
 """All files that the folder may have; the card comes first."""
 
@@ -123,7 +123,7 @@ def subset_files(
         "data/forget_paraphrased.jsonl": list(benchmark.forget_paraphrased),
         _HOLDOUT: list(benchmark.holdout),
         "data/utility.jsonl": list(utility),
-        "data/profiles.jsonl": _same_slots(people),
+        PROFILES: _same_slots(people),
         "tofu/forget_perturbed.jsonl": tofu_rows(groups["sf"]),
         "tofu/forget_paraphrased_perturbed.jsonl": tofu_rows(paraphrased),
         "tofu/retain_perturbed.jsonl": tofu_rows(groups["correlated"] + groups["other"]),

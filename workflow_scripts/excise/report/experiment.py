@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from excise.benchmark.export import CARD, PROFILES
 from excise.errors import InputError
 from excise.evaluation.results import model_columns
 from excise.files import sha256
@@ -65,8 +66,8 @@ def sources_of(results: Path) -> Sources:
     known = [path for path in records if _is_model(path[0])]
     optional = {
         "data_report": results / "data_report.json",
-        "card": results / "dataset/README.md",
-        "profiles": results / "dataset/data/profiles.jsonl",
+        "card": results / "dataset" / CARD,
+        "profiles": results / "dataset" / PROFILES,
     }
     return Sources(
         tables,

@@ -7,7 +7,7 @@ Snakemake, so tests call them with plain configs. Parsed in every job: no torch 
 from collections.abc import Sequence
 from pathlib import Path
 
-from excise.benchmark.export import exported_files
+from excise.benchmark.export import CARD, PROFILES, exported_files
 from excise.config.trajectories import keeps_finetuned, needs_of
 from excise.evaluation.findings.claims import CLAIMS
 from excise.evaluation.peers import all_oracles, notes_on_missing
@@ -155,10 +155,20 @@ class Study(Params):
         found = [("replications", file) for file in given["replications"]]
         return found + [("control", given["control"])] * bool(given["control"])
 
+    def pages(self) -> list[str]:
+        """The report; a study that trains nothing has the tables of its audit alone."""
+        return ["<results>/report.html"] * self.trains()
+
     def shown_tables(self) -> list[str]:
         """Tables that the report shows: all of this study, the findings first."""
         tables = sorted(self.result_tables(), key=lambda name: name != "findings")
         return [f"<results>/{name}.json" for name in tables]
+
+    def shown_dataset(self) -> list[str]:
+        """Files of the exported dataset that the report shows; own files are not exported."""
+        if self.reads_own_files():
+            return []
+        return [f"<results>/dataset/{name}" for name in (CARD, PROFILES)]
 
     def shown_controls(self) -> list[str]:
         """The table of the positive control that the report shows, if the config names one."""
