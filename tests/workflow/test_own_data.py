@@ -14,7 +14,7 @@ PAGE = "docs/how-to/own-data.md"
 RESULTS = "experiments/my-data/results"
 SMALLEST = """
 finetuning: {epochs: 1, warmup_steps: 1}
-oracle: {seeds: [0, 1]}
+oracle: {seeds: [0]}
 unlearning:
   warmup_steps: 1
   trajectories:
@@ -23,7 +23,7 @@ evaluation:
   max_new_tokens: 4
   checkpoints: {light: [ga/lr0.0002/epoch_1], medium: [], heavy: []}
 quantization: {precisions: [int8]}
-representations: {middle_layer: 1}
+representations: {middle_layer: 1, depth: none}
 """
 
 
