@@ -115,7 +115,7 @@ def adapted_layers(place: Location) -> set[str]:
     from safetensors import safe_open
 
     with safe_open(Path(place.adapter or "") / ADAPTER_WEIGHTS, framework="pt") as file:
-        return {name.partition(".lora_")[0] for name in list(file.keys())}  # noqa: SIM118
+        return {name.partition(".lora_")[0] for name in list(file.keys())}
 
 
 def merged_model(place: Location) -> "PreTrainedModel":
