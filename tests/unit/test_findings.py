@@ -81,6 +81,8 @@ TABLES = {
         | {"noise_floor": 0.33, "noise_floor_low": 0.3},
         row(NPO, "drift", 0.5, 0.45, 0.55, set="sr", position="last_prompt", layer=3)
         | {"noise_floor": 0.33, "noise_floor_low": 0.3},
+        row("audit/theirs", "drift", 0.0, 0.0, 0.0, set="sr", position="last_prompt", layer=3)
+        | {"noise_floor": 0.33, "noise_floor_low": 0.3},
         row("finetuned", "drift", 0.0, 0.0, 0.0, set="sr", position="last_prompt", layer=3)
         | {"noise_floor": 0.33, "noise_floor_low": 0.3},
     ],

@@ -61,7 +61,7 @@ def finding_rows(
 
 def _of_the_study(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows without audited models: claims are about the methods of this experiment."""
-    return rows[~rows["model"].fillna("").str.startswith(("audit/", "reference/"))]
+    return rows[~rows["model"].astype(str).str.startswith(("audit/", "reference/"))]
 
 
 def _about(claim: Claim) -> dict:
