@@ -246,7 +246,9 @@ def test_every_metric_and_column_has_a_definition():
 
 def test_the_page_holds_all_of_a_study(results, tmp_path):
     write_json(results / "data_report.json", {"rows": [], "checks": [], "validation": {"sf": 18}})
-    write_jsonl(tmp_path / "data/profiles.jsonl", [{"person_id": "p000", "name": "Ada", "slots": {}}])
+    write_jsonl(
+        tmp_path / "data/profiles.jsonl", [{"person_id": "p000", "name": "Ada", "slots": {}}]
+    )
     (tmp_path / "README.md").write_text("# Card")
     out = tmp_path / "report.html"
     report.main(
