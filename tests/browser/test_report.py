@@ -64,7 +64,7 @@ def whole(browser, pages):
 
 
 def ready(visit) -> None:
-    visit.page.locator("body[data-ready=true]").wait_for(timeout=60_000)
+    visit.page.locator("body[data-ready=true]").wait_for()
 
 
 def see_all(page) -> None:
