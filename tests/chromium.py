@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+TIMEOUT_MS = 60_000
+"""How long a step may take, on a busy machine."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PROGRAM = next(filter(None, map(shutil.which, NAMES)), None)
 
@@ -46,7 +48,7 @@ class Chromium:
         """Open a file; `options` are those of Playwright's `new_context`."""
         options = {"viewport": {"width": 1280, "height": 900}} | options
         context = self.browser.new_context(offline=True, **options)
-        context.set_default_timeout(60_000)  # for a busy machine
+        context.set_default_timeout(TIMEOUT_MS)
         try:
             visit = Visit(context.new_page())
             visit.page.on("console", visit.heed_console)
