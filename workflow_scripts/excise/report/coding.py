@@ -34,10 +34,11 @@ def encode_rows(rows: Sequence[dict]) -> dict:
 
 
 def _column(values: list) -> dict:
-    found: dict[str, int] = {}
+    found: dict[tuple, int] = {}
     distinct, places = [], []
     for value in values:
-        key = json.dumps(value, sort_keys=True)
+        hashable = None if isinstance(value, list | dict) else value
+        key = (type(value), json.dumps(value) if hashable is None else hashable)
         if key not in found:
             found[key] = len(distinct)
             distinct.append(value)
