@@ -7,7 +7,8 @@ packages=(
   slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
   slurmdbd slurm-wlm-mysql-plugin mariadb-server
 )
-if command -v slurmctld slurmd slurmdbd munged mariadbd sacct > /dev/null; then
+# `type` fails if one of them is missing; `command -v` succeeds if one of them is there.
+if type -P slurmctld slurmd slurmdbd munged mariadbd sacct > /dev/null; then
   exit 0
 fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
