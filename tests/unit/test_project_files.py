@@ -19,7 +19,7 @@ def text(name: str) -> str:
 def test_the_version_is_that_of_pyproject_everywhere():
     version = PROJECT["version"]
     assert yaml.safe_load(text("CITATION.cff"))["version"] == version
-    assert re.search(r"version = \{(.*)\}", text("README.md"))[1] == version
+    assert re.search(r"Cite version (\S+) as in", text("README.md"))[1] == version
     assert re.search(r"^## (\S+)", text("CHANGELOG.md"), re.MULTILINE)[1].strip("[]") == version
 
 
@@ -27,8 +27,7 @@ def test_the_citation_has_what_its_format_requires_and_the_project_says():
     citation = yaml.safe_load(text("CITATION.cff"))
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
     assert citation["license"] == PROJECT["license"]
-    assert f"{{{citation['title']}}}" in text("README.md")
-    assert f"{{{citation['authors'][0]['name']}}}" in text("README.md")
+    assert "(CITATION.cff)" in text("README.md")
 
 
 def test_the_workflow_catalog_finds_what_it_asks_for():
