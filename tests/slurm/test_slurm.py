@@ -185,6 +185,7 @@ def test_logs_give_node_gpu_and_versions(study):
 # --- jobs that SLURM ends ---
 
 
+@pytest.mark.extended
 def test_cancelled_and_preempted_jobs_are_submitted_again(own):
     """F2, F3: a job cancelled by hand; one preempted on a site that does not requeue."""
     own.set_profile({"slurm-requeue: true": "slurm-no-requeue: true", "gpu\n    gpu: 1": "cpu"})
@@ -224,6 +225,7 @@ def state_of(job: str) -> str:
     return output("sacct", "-X", "-n", "-P", "-o", "State", "-j", job).split()[0]
 
 
+@pytest.mark.extended
 def test_a_job_of_a_dead_node_is_submitted_again_where_slurm_does_not_requeue(own, machine):
     """F4: the node's name must not become `None assigned`, with which every submission fails."""
     own.set_profile({"slurm-requeue: true": "slurm-no-requeue: true"})
@@ -236,6 +238,7 @@ def test_a_job_of_a_dead_node_is_submitted_again_where_slurm_does_not_requeue(ow
     assert [state_of(job) for job in submitted(own)] == ["NODE_FAIL", "COMPLETED"]
 
 
+@pytest.mark.extended
 def test_a_dead_slurmd_and_failing_status_checks_cost_no_attempt(own, machine):
     """Only the slurmd dies, and the job ends without it. F1 at its cause: the plugin drops all jobs
     of a status check without an answer.
@@ -259,6 +262,7 @@ def processes(job: Seen, workspace) -> set[int]:
     return {pid for pid, its_job, _ in job_processes(workspace.folder) if its_job == job.id}
 
 
+@pytest.mark.extended
 def test_a_node_without_a_network_continues_and_no_job_is_lost(own, machine):
     """SLURM runs the job again elsewhere, while the old one still writes the same files."""
     with own.running("--forcerun", "summarize_eval", "--", SUMMARY) as process:
@@ -278,6 +282,7 @@ def test_a_node_without_a_network_continues_and_no_job_is_lost(own, machine):
     assert "Nothing to be done" in own.run("all")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("stopped", [["slurmctld"], ["slurmctld", "slurmdbd"]], ids="+".join)
 def test_a_submission_waits_for_stopped_daemons_and_is_made_once(own, machine, tmp_path, stopped):
     gate = Gate(tmp_path / "gate")
@@ -295,6 +300,7 @@ def test_a_submission_waits_for_stopped_daemons_and_is_made_once(own, machine, t
     wait_for(lambda: state_of(job) == "COMPLETED", 60, "accounting up to date")
 
 
+@pytest.mark.extended
 def test_a_limit_of_submissions_costs_no_attempt(own, machine, tmp_path):
     """AssocMaxSubmitJobLimit: after three rejections the second job would have failed."""
     gate = Gate(tmp_path / "gate")
@@ -318,6 +324,7 @@ def full(own):
     return job
 
 
+@pytest.mark.extended
 def test_a_submission_that_waits_for_a_full_queue_is_reported_and_ctrl_c_ends_it(
     own, full, machine, tmp_path
 ):
@@ -335,6 +342,7 @@ def test_a_submission_that_waits_for_a_full_queue_is_reported_and_ctrl_c_ends_it
     assert full in running()
 
 
+@pytest.mark.extended
 def test_ctrl_c_cancels_our_jobs_and_no_others(own, full):
     with own.running("--forcerun", "unlearn", "--", *TRAINED) as process:
         wait_for(lambda: len(own.queued()) == 2, 300, "two jobs in the queue")
@@ -349,6 +357,7 @@ def test_ctrl_c_cancels_our_jobs_and_no_others(own, full):
     assert full in running()
 
 
+@pytest.mark.extended
 def test_jobs_of_a_killed_snakemake_are_found_before_the_first_submission(own, full):
     with own.running("--forcerun", "unlearn", "--", *TRAINED) as process:
         wait_for(lambda: len(own.queued()) == 2, 300, "two jobs in the queue")
@@ -370,6 +379,7 @@ def test_jobs_of_a_killed_snakemake_are_found_before_the_first_submission(own, f
 # --- sites ---
 
 
+@pytest.mark.extended
 def test_a_cluster_without_accounting(own, machine):
     """F1 in its worst form: sacct exists and always fails."""
     machine.set_accounting(False)
@@ -382,6 +392,7 @@ def test_a_cluster_without_accounting(own, machine):
         machine.set_accounting(True)
 
 
+@pytest.mark.extended
 def test_a_cluster_that_accepts_only_gres(own):
     """With a list of partitions; one of them has GPUs."""
     own.set_profile({"gpu\n    gpu: 1\n": "cpu,gpu\n    gpu: 0\n    gres: gpu:1\n"})
