@@ -21,7 +21,7 @@ for where, suffix, remark, models in study.tables_of("all"):
         output:
             report(
                 f"<results>/{where}distance_results.json",
-                **place_of("distance_results", "table", where),
+                **place_of(f"{where}distance_results", "table"),
             ),
         log:
             f"<logs>/{where}compare_oracle.log",
@@ -79,12 +79,7 @@ for table, path, what, models, marks_levels in (
             asked=ASKED,
             utility=UTILITY,
         output:
-            report(
-                f"<results>/{path}_results.json",
-                **place_of(
-                    path.rpartition("/")[2] + "_results", "table", "audit/" * ("/" in path)
-                ),
-            ),
+            report(f"<results>/{path}_results.json", **place_of(f"{path}_results", "table")),
         log:
             f"<logs>/summarize_{table}.log",
         benchmark:
@@ -127,7 +122,7 @@ for where, suffix, remark, models in study.tables_of("all"):
         output:
             report(
                 f"<results>/{where}retain_compare_results.json",
-                **place_of("retain_compare_results", "table", where),
+                **place_of(f"{where}retain_compare_results", "table"),
             ),
         log:
             f"<logs>/{where}compare_retain.log",
@@ -221,7 +216,7 @@ for where, suffix, remark, models in study.tables_of("quantized"):
         output:
             report(
                 f"<results>/{where}quantize_results.json",
-                **place_of("quantize_results", "table", where),
+                **place_of(f"{where}quantize_results", "table"),
             ),
         log:
             f"<logs>/{where}summarize_quantize.log",

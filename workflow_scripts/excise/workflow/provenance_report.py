@@ -31,27 +31,28 @@ SUBJECTS = {
 """Stem of a result file → subject; tables of one layer of hidden states have the stem of theirs."""
 
 
-def place_of(result: str, kind: str, where: str = "") -> dict:
+def place_of(result: str, kind: str) -> dict:
     """Arguments of Snakemake's `report` for a result file.
 
     Args:
-        result: its stem, which is the name of its caption too.
+        result: its path below the results without the suffix: `eval_results`, or
+            `audit/eval_results` for a table of the audited models. The stem names the caption.
         kind: what the file is, such as table.
-        where: folder below the results: `audit/` for tables of the audited models, or nothing.
 
     Raises:
         KeyError: the result has no subject.
     """
+    folder, _, stem = result.rpartition("/")
     return {
-        "category": "Audited models" if where else SUBJECTS[result],
-        "caption": f"{CAPTIONS}/{result}.rst",
-        "labels": {"result": f"{where}{result}", "kind": kind},
+        "category": "Audited models" if folder else SUBJECTS[stem],
+        "caption": f"{CAPTIONS}/{stem}.rst",
+        "labels": {"result": result, "kind": kind},
     }
 
 
 def place_of_layers(where: str = "") -> dict:
     """The same for tables of hidden states, whose names are wildcards `table`."""
-    place = place_of("repr_results", "table", where)
+    place = place_of(f"{where}repr_results", "table")
     return place | {"labels": {"result": f"{where}{{table}}", "kind": "table"}}
 
 
