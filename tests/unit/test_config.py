@@ -99,7 +99,7 @@ def test_defaults_are_filled_in(minimal):
         "dtype": "float32",
         "system_prompt": None,
     }
-    assert checked["oracle"]["seeds"] == [0, 1, 2]
+    assert checked["oracle"]["seeds"] == [1, 2, 3]
     assert checked["resources"] == {"threads": 1, "mem_mb": None, "runtime": None, "gpu": 0}
 
 
