@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, nargs="+", required=True, help="results folders")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the page")
     args = parser.parse_args(argv)
     if missing := [folder for folder in args.results if not folder.is_dir()]:
         raise InputError(f"--results: {missing[0]}: no such folder")
