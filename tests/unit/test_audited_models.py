@@ -33,6 +33,7 @@ def config_with(audit: dict, base: str = "model", **more) -> dict:
             "experiment": "test",
             "model": {"path": base},
             "finetuning": {"epochs": 2, "learning_rate": 0.001},
+            "oracle": {"seeds": [0, 1]},
             "unlearning": {
                 "trajectories": [{"method": "ga", "learning_rate": [0.0002], "epochs": [1, 2]}]
             },
@@ -217,7 +218,7 @@ def test_an_audit_has_the_numbers_of_the_same_models_in_a_study(written, table):
         [{k: v for k, v in row.items() if k not in told} for row in rows if row["model"] != "base"]
         for rows in (own, others)
     )
-    assert mine == theirs and len(mine) > 100
+    assert mine == theirs and len(mine) > 80
 
 
 def test_the_method_of_an_audited_model_is_its_name(written):
