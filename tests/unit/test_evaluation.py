@@ -119,7 +119,8 @@ def test_the_base_model_scores_the_words_of_a_generation_without_the_end():
         question, text = said[number]
         prompt = encode_prompt(tokenizer, question)
         words = tokenizer(text, add_special_tokens=False)["input_ids"]
-        logits = model(torch.tensor([[*prompt, *words]])).logits[0].log_softmax(-1)
+        with torch.no_grad():
+            logits = model(torch.tensor([[*prompt, *words]])).logits[0].log_softmax(-1)
         places = range(len(prompt) - 1, len(prompt) + len(words) - 1)
         expected = sum(
             float(logits[place, word]) for place, word in zip(places, words, strict=True)

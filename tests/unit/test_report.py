@@ -352,6 +352,12 @@ def test_a_folder_without_results_is_one_clear_error(tmp_path, made, message):
     assert not (tmp_path / "out.html").exists()
 
 
+def test_a_broken_table_is_not_left_out_in_silence(results):
+    (results / "eval_results.json").write_text("{")
+    with pytest.raises(InputError, match=r"eval_results\.json:1: not JSON"):
+        sources_of(results)
+
+
 def test_missing_records_are_one_clear_error(results, tmp_path):
     arguments = ["--tables", str(results / "findings.json"), "--eval-dir", str(tmp_path)]
     arguments += ["--models", "base", "--hp", json.dumps(HP), "--out", str(tmp_path / "out.html")]

@@ -17,8 +17,9 @@ def base_scores(
 ) -> list[dict]:
     """Score generations with the base model, each after its own question.
 
-    The end-of-turn token does not count: a generation that was cut off has none, and after a
-    broken text it says nothing about the words.
+    The text of a generation is split into tokens anew. So bytes that are no text count as the
+    replacement character that stands for them. The end-of-turn token does not count, because a
+    generation that was cut off has none.
 
     Args:
         base: the model before finetuning, in eval mode.

@@ -48,7 +48,7 @@ def sources_of(results: Path) -> Sources:
     """All files of a results folder that the report shows.
 
     Raises:
-        InputError: it is no results folder: no table of a study is in it.
+        InputError: no table of a study is in the folder, or a file there is not JSON.
     """
     tables = [path for path in sorted(results.glob("*.json")) if _is_table(path)]
     if not tables:
@@ -80,10 +80,7 @@ def sources_of(results: Path) -> Sources:
 def _is_table(path: Path) -> bool:
     if path.name in ("data_report.json", "validation.json"):
         return False
-    try:
-        content = read_json(path)
-    except InputError:
-        return False
+    content = read_json(path)
     return isinstance(content, dict) and set(SEEN_BY_ALL) <= set(content)
 
 
