@@ -352,10 +352,10 @@ def test_a_folder_without_results_is_one_clear_error(tmp_path, made, message):
     assert not (tmp_path / "out.html").exists()
 
 
-def test_a_broken_table_is_not_left_out_in_silence(results):
-    (results / "eval_results.json").write_text("{")
+def test_a_broken_table_is_not_left_out_in_silence(tmp_path):
+    (tmp_path / "eval_results.json").write_text("{")
     with pytest.raises(InputError, match=r"eval_results\.json:1: not JSON"):
-        sources_of(results)
+        sources_of(tmp_path)
 
 
 def test_missing_records_are_one_clear_error(results, tmp_path):
