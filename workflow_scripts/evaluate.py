@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         longest = hp.max_new_tokens if generates else 0
         return Evaluator(tokenizer, asked, hp.batch_size, longest, hp.system_prompt)
 
+    known: dict[tuple[str, str], dict] = {}  # what the base gives to texts of earlier models
     for name in args.models:
         started = time.monotonic()
         model = shelf.use(name)
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
         records, tokens = asking.evaluate(model)
         if generates:
             base, tokenizer = shelf.use("base"), shelf.tokenizer("base")
-            scored = base_scores(base, tokenizer, records, hp.batch_size, hp.system_prompt)
+            scored = base_scores(base, tokenizer, records, hp.batch_size, hp.system_prompt, known)
             records = [record | score for record, score in zip(records, scored, strict=True)]
         own = name not in args.located
         mark = {"diverged": own and has_diverged(args.models_dir / name)}

@@ -112,7 +112,10 @@ def test_the_base_model_scores_the_words_of_a_generation_without_the_end():
     model, tokenizer = tiny_model("qwen2"), tiny_tokenizer("qwen2")
     said = [("Who?", "Ada Bell"), ("Where?", ""), ("Who?", "In May"), ("Who?", "Ada Bell")]
     records = [{"question": question, "generation": text} for question, text in said]
-    scores = base_scores(model, tokenizer, records, batch_size=4)
+    known = {}
+    scores = base_scores(model, tokenizer, records, batch_size=4, known=known)
+    assert len(known) == 3
+    assert base_scores(None, tokenizer, records, batch_size=4, known=known) == scores  # asks nobody
     assert scores[1] == {"base_logprob_generation": None, "base_n_tokens_generation": 0}
     assert scores[0] == scores[3]
     for number in (0, 2):

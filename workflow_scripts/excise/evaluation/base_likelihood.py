@@ -14,6 +14,7 @@ def base_scores(
     records: list[dict],
     batch_size: int,
     system_prompt: str | None = None,
+    known: dict[tuple[str, str], dict] | None = None,
 ) -> list[dict]:
     """Score generations with the base model, each after its own question.
 
@@ -27,20 +28,22 @@ def base_scores(
         records: lines of `items.jsonl` with `question` and `generation`.
         batch_size: largest number of sequences of a forward pass.
         system_prompt: system message, if any.
+        known: (question, generation) → scores of earlier models, to which new ones are added.
+            Checkpoints of one trajectory often write the same.
 
     Returns:
         For each record `base_logprob_generation`, in nats, summed over its
         `base_n_tokens_generation` tokens. An empty generation has null and 0.
     """
-    asked = list(dict.fromkeys((one["question"], one["generation"]) for one in records))
+    known = {} if known is None else known
+    keys = [(one["question"], one["generation"]) for one in records]
+    asked = [key for key in dict.fromkeys(keys) if key not in known]
     questions = [question for question, _ in asked]
     answers = [[text] if text else [] for _, text in asked]
     found = Questionnaire(tokenizer, questions, answers, 0, batch_size, system_prompt).ask(base)
-    scores = {
-        key: _fields(one.scores[0].tokens.logprob[:-1] if one.scores else [])
-        for key, one in zip(asked, found, strict=True)
-    }
-    return [scores[one["question"], one["generation"]] for one in records]
+    for key, one in zip(asked, found, strict=True):
+        known[key] = _fields(one.scores[0].tokens.logprob[:-1] if one.scores else [])
+    return [known[key] for key in keys]
 
 
 def _fields(logprobs) -> dict:
