@@ -305,12 +305,18 @@ def test_no_result_without_the_red_team(smoke):
     assert "Attacking the benchmark" in smoke.plan("results/eval_results.json", config=None)
 
 
-def test_the_qwen_experiment_is_planned(smoke):
-    planned = smoke.plan("all", config="experiments/qwen2.5-1.5b.yaml")
-    revision = "989aa7980e4cf806f80c7fef2b1adb7bc71aa306"
-    assert f"Downloading Qwen/Qwen2.5-1.5B-Instruct at {revision}" in planned
-    assert "Summarising hidden states: repr_results_14" in planned
-    assert len([job for job in planned if job.startswith("Unlearning")]) == 8
+REVISIONS = {
+    "0.5B": "7ae557604adf67be50417f59c2c2f167def9a775",
+    "1.5B": "989aa7980e4cf806f80c7fef2b1adb7bc71aa306",
+}
+
+
+@pytest.mark.parametrize(("size", "middle", "trajectories"), [("0.5B", 12, 6), ("1.5B", 14, 8)])
+def test_the_qwen_experiments_are_planned(smoke, size, middle, trajectories):
+    planned = smoke.plan("all", config=f"experiments/qwen2.5-{size.lower()}.yaml")
+    assert f"Downloading Qwen/Qwen2.5-{size}-Instruct at {REVISIONS[size]}" in planned
+    assert f"Summarising hidden states: repr_results_{middle}" in planned
+    assert len([job for job in planned if job.startswith("Unlearning")]) == trajectories
 
 
 def test_the_base_model_is_made_only_when_asked_for(smoke):
