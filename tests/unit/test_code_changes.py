@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from excise.attacks import quantization
 from excise.attacks.code_changes import code_changes
 from excise.attacks.quantization import (
     PRECISIONS,
@@ -48,7 +49,9 @@ def changes(folder, name: str) -> dict:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_values_that_change_are_those_of_quantized_models(folder, precision):
+def test_values_that_change_are_those_of_quantized_models(folder, precision, monkeypatch):
+    # A layer that computes may repack its codes (AVX512-BF16); the values are read before that.
+    monkeypatch.setattr(quantization, "_test_layer", lambda *_: None)
     found = changes(folder, "unlearned")
     weights = []
     for name in ("finetuned", "unlearned"):
@@ -108,6 +111,14 @@ def test_codes_by_hand():
     assert torch.allclose(
         dequantized_weight(quantized_layer("w", weight, None, "nf4", CPU)), 2 * nf4
     )
+
+
+def test_a_layer_with_repacked_codes_is_not_read():
+    layer = quantized_layer("w", torch.ones(32, 64), None, "nf4", CPU)
+    layer.weight.quant_state.packing_format_for_cpu = True  # as after a pass with AVX512-BF16
+    for read in (weight_codes, dequantized_weight):
+        with pytest.raises(ValueError, match="repacked"):
+            read(layer)
 
 
 def test_the_two_zeros_of_fp4_are_one_code():

@@ -270,7 +270,9 @@ def _reason(name: str, shape: tuple[int, int], precision: str, device: torch.dev
 def dequantized_weight(layer: torch.nn.Module) -> torch.Tensor:
     """The fp32 weight (outputs, inputs) that a quantized layer represents.
 
-    Call it before the layer's first forward pass, which repacks 4-bit codes on AVX512-BF16 CPUs.
+    Raises:
+        ValueError: the layer has computed, and its kernel has repacked its 4-bit codes and rounded
+            their scales to bf16 (CPUs with AVX512-BF16).
     """
     if type(layer) is torch.nn.Linear:  # unpacked
         return layer.weight
@@ -280,7 +282,8 @@ def dequantized_weight(layer: torch.nn.Module) -> torch.Tensor:
     if isinstance(layer, bnb.nn.Linear8bitLt):
         codes, scales = _int8_weight(layer)
         return codes.float() * (scales.float()[:, None] / 127)
-    return bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+    codes, state = _codes_as_quantized(layer)
+    return bnb.functional.dequantize_4bit(codes, state).float()
 
 
 def weight_codes(layer: torch.nn.Module) -> torch.Tensor:
@@ -288,13 +291,25 @@ def weight_codes(layer: torch.nn.Module) -> torch.Tensor:
 
     int8: the codes themselves. nf4 and fp4: the value from −1 to 1 that a code stands for before
     its block's scale. So the two zeros of fp4, +0 and −0, are one code.
+
+    Raises:
+        ValueError: as for `dequantized_weight`.
     """
     bnb = load_bitsandbytes()
     if isinstance(layer, bnb.nn.Linear8bitLt):
         return _int8_weight(layer)[0]
-    packed, state = layer.weight.data.flatten(), layer.weight.quant_state
+    packed, state = _codes_as_quantized(layer)
+    packed = packed.flatten()
     indices = torch.stack([packed >> 4, packed & 15], dim=1).flatten()
     return state.code.to(packed.device)[indices.long()].reshape(state.shape)
+
+
+def _codes_as_quantized(layer: torch.nn.Module) -> tuple[torch.Tensor, Any]:
+    """Packed codes of a 4-bit layer and their state, in the order in which they were quantized."""
+    state = layer.weight.quant_state
+    if getattr(state, "packing_format_for_cpu", False):
+        raise ValueError("the layer has computed: its codes are repacked, its scales rounded")
+    return layer.weight.data, state
 
 
 def _int8_weight(layer: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
