@@ -1,4 +1,4 @@
-"""Excise: build the benchmark, finetune, unlearn, evaluate. `snakemake --cores all` does it all.
+"""Excise: build the benchmark, finetune, unlearn, evaluate. `snakemake --cores all` runs it all.
 
 Config keys: config.schema.yaml. Files and programs: docs/architecture.md.
 """
@@ -19,8 +19,9 @@ pathvars:
     data="data",
 
 
-# Jobs with the resource `group_serial` run one after another inside of the job of a cluster that they share, and what
-# that job asks for is reckoned so; the Snakemake that submits is not held by it (profiles/slurm).
+# Several jobs may share one cluster job. Inside it, jobs with the resource `group_serial` run one after another, and
+# Snakemake computes what the cluster job needs from that. The scope is local, so the Snakemake that submits is not
+# limited by it (profiles/slurm).
 workflow.register_resource("group_serial", 1)
 
 
@@ -32,7 +33,7 @@ include: "rules/common.smk"
 
 
 check_folder()
-checked = checked_config()  # first, so that a broken file gets our line and not a traceback
+checked = checked_config()  # before `configfile`: a broken file gives our line, no traceback
 
 
 configfile: "config.yaml"
@@ -41,10 +42,10 @@ configfile: "config.yaml"
 config = checked
 study = Study(config)
 hooks = Hooks(workflow, study, DIGESTS, logger.warning)
-# Each job records what it was made from, and finds other people's packages imported.
+# Each job records what its results were made from. It starts with third-party packages already imported.
 shell = recording(shell, hooks.made_folders(), DIGESTS, ForkServers(workflow).environment)
-# Settings of the language model that writes, if any, and of the checks after a download.
-# Snakemake does not track environment variables, so changing them reruns nothing.
+# Settings of the language model that writes the benchmark, and of the checks after a download.
+# Snakemake does not track environment variables, so a change of these settings reruns nothing.
 os.environ.update(
     EXCISE_CLIENT=study.client_settings(),
     EXCISE_AUTHOR=study.author_settings(),
@@ -89,7 +90,7 @@ onstart:
 
 
 rule all:
-    """Every table and every picture of the experiment, and the report."""
+    """Every table and every figure of the experiment, and the report."""
     default_target: True
     input:
         "<results>/data_report.json",
@@ -102,14 +103,14 @@ rule all:
 
 
 rule audit:
-    """The tables and pictures of the audited models alone."""
+    """Only the tables and figures of the audited models."""
     input:
         collect("<results>/audit/{table}.json", table=study.audit_tables()),
         collect("<results>/audit/{plot}.png", plot=study.audit_plots()),
 
 
 rule open_unlearning:
-    """Every model that is asked everything, in the files of open-unlearning."""
+    """Every model that answers all questions, as files of open-unlearning's evaluator."""
     input:
         collect(
             "<results>/open_unlearning/{model}/TOFU_SUMMARY.json", model=study.exported_models()

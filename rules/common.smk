@@ -1,7 +1,7 @@
-"""What the rules share and what touches Snakemake itself. No rules here.
+"""What the rules share, and what changes Snakemake itself. This file has no rules.
 
-The thinking is in excise/workflow: `study.py` (names, settings and needs of jobs), `hooks.py`
-(before the first job, at the end). Parsed in every job: nothing here may import torch.
+The logic is in excise/workflow: `study.py` (names, settings and needs of jobs) and `hooks.py`
+(before the first job, at the end). Every job parses this file, so nothing here may import torch.
 """
 
 import os
@@ -39,19 +39,19 @@ from snakemake_logger_plugin_excise import handler_of
 speed_up_planning()
 skip_unchanged_jobs()
 
-# PYTHONSAFEPATH removes a program's own folder from its path; programs would miss their library.
+# PYTHONSAFEPATH removes a program's own folder from its path. Programs would not find their library.
 os.environ.pop("PYTHONSAFEPATH", None)
 os.environ.update(
-    # Programs find the packages beside the running Snakemake, also when no .venv is activated.
+    # Programs find the packages of the running Snakemake, even if no .venv is active.
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
-    # glibc hands large blocks back to the system after every use, and page faults take them back:
-    # 4 % of a training step of the default (perf/train_step.py), more for larger batches.
+    # glibc returns large blocks to the system after every use. The page faults to get them again cost
+    # 4 % of a training step of the default (perf/train_step.py), and more for larger batches.
     MALLOC_MMAP_THRESHOLD_=str(1 << 30),
     MALLOC_TRIM_THRESHOLD_=str(1 << 33),
     # Compute nodes often have no internet: only download_model may ask the hub.
     HF_HUB_OFFLINE="1",
 )
-# Processes that wait for the programs: this Snakemake, and the one that started it here.
+# Processes that wait for the programs: this Snakemake, and the Snakemake that started it here.
 above = [os.environ.get(WAITING)] if workflow.subprocess_exec else []
 os.environ[WAITING] = ";".join(filter(None, [*above, this_process()]))
 
@@ -62,7 +62,7 @@ DIGESTS = Digests(Path(".snakemake/excise-digests.json"), READ_IN_PASSING)
 
 
 def check_folder():
-    """Rules name their files relative to the repository: Snakemake must work in it."""
+    """Check that Snakemake runs in the repository, because rules name their files relative to it."""
     here, repository = Path.cwd(), Path(workflow.basedir).resolve()
     if not here.samefile(repository):
         sys.exit(
@@ -80,9 +80,9 @@ def checked_config():
         checked = check_config(merged, sources)
         study = Study(checked)
         if study.reads_own_files():
-            study.own_files  # a job knows by them what is made; the files may have been edited
-        if workflow.is_main_process:  # what holds there holds in its jobs
-            builds_base = "pretrain_base" in sys.argv  # Snakemake tells its targets only later
+            study.own_files  # each job plans by these files, which may have changed since the run began
+        if workflow.is_main_process:  # its jobs need no second check
+            builds_base = "pretrain_base" in sys.argv  # Snakemake's own list of targets comes later
             check_surroundings(study, builds_base, logger.warning, sources)
     except InputError as error:
         sys.exit(f"error: {error}")
@@ -90,7 +90,7 @@ def checked_config():
 
 
 def bar_of_programs():
-    """Where programs show their bar, since they write to logs: the line of the run or the terminal."""
+    """Where programs show their progress bar, because stdout goes to logs: the run's line or the terminal."""
     if not workflow.is_main_process:
         return os.environ.get("EXCISE_BAR", "") if workflow.subprocess_exec else ""
     handler = handler_of(workflow)
@@ -106,7 +106,7 @@ def folder(path):
 
 
 def per_attempt(amount):
-    """A resource of which every further attempt of a job gets more."""
+    """A resource that grows with every further attempt of a job."""
     return remember_signature(lambda wildcards, attempt: amount * attempt)
 
 

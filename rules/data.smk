@@ -2,14 +2,15 @@
 
 Needs: data/inputs/public_figures.txt (names to avoid), data/inputs/utility_qa.jsonl (real-world questions);
     with generation.backend openai data/inputs/prompts/* and an endpoint.
-Makes: <data>/generated/*.jsonl, <data>/generated/*.usage.json (what writing them took),
+Makes: <data>/generated/*.jsonl, <data>/generated/*.usage.json (the cost of writing them),
     <data>/{sf,sr,perturbed_candidates,forget_paraphrased,holdout}.jsonl,
     <results>/validation.json, <results>/data_report.json.
 
-With the openai backend the four generating rules run where Snakemake runs (localrule: compute
-nodes may have no internet) and append to <data>/generated/journal/*.jsonl, which is no output:
-nothing answered is asked again, whatever is killed, deleted or changed. A part that is refused ends
-its job and leaves journal/refused.json; the next run draws other people in those places.
+With the openai backend, the four generating rules run on the submitting machine (localrule), because
+compute nodes may have no internet. They append to <data>/generated/journal/*.jsonl. The journal is no
+output of a rule, so the client never asks an answered question again, even after a kill or a deleted
+output. If the model refuses people, the job ends and leaves journal/refused.json. The next run draws
+other people in their places.
 """
 
 
@@ -118,7 +119,7 @@ rule generate_qa:
 
 
 rule generate_forget_paraphrased:
-    """Write paraphrased questions about the forget facts, which are never trained on."""
+    """Write paraphrased questions about the forget facts; no model is trained on them."""
     input:
         script="workflow_scripts/generate_forget_paraphrased.py",
         lib=study.generation_library_of("generate_forget_paraphrased"),
@@ -154,7 +155,7 @@ rule generate_forget_paraphrased:
 
 
 rule preview:
-    """Write and show a few people before money is spent. It has no output, so it always runs."""
+    """Write and show a few people before the run spends money. No output, so it always runs."""
     input:
         script="workflow_scripts/preview.py",
         lib=study.generation_library_of("preview"),
@@ -218,7 +219,7 @@ rule red_team_dataset:
     """Attack the benchmark: leaks, premises, ambiguous and guessable questions, collisions.
 
     It runs early (priority), and every result file needs its report. So a hard finding stops the
-    run. It is no input of training: otherwise a new threshold would train all models again.
+    run. The report is no input of training: otherwise a new threshold would train all models again.
     (`ancient` does not help: with it, Snakemake 9.27 misses jobs that are out of date for other
     reasons at the same time.)
     """

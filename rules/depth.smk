@@ -3,8 +3,8 @@
 Needs: base model, adapters below <results>/models/, the benchmark.
 Makes: <results>/depth/{model}/items.jsonl, one line per question, and probes.jsonl.
 
-Each job patches one model's states into the finetuned model. The oracle's records (S1) are made
-once; the table compares all models with them.
+Each job patches one model's states into the finetuned model. The job of an oracle makes S1; the table
+compares all models with it.
 """
 
 

@@ -39,7 +39,7 @@ rule forecast_damage:
 
 
 rule score_forecast:
-    """Score the forecast against what happened at the levels of unlearning."""
+    """Score the forecast: compare it with the damage at the levels of unlearning."""
     input:
         collect(
             "<results>/eval/{model}/items.jsonl",

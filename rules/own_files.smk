@@ -3,7 +3,7 @@
 Needs: sf.jsonl and sr.jsonl in generation.folder, and maybe forget_paraphrased.jsonl and holdout.jsonl.
 Makes: <data>/{sf,sr,wrong_details,forget_paraphrased,holdout}.jsonl, <results>/data_report.json.
 
-Every edit of a file runs this short job again. What depends on an output that stays the same is skipped.
+Every edit of a file runs this short job again. Snakemake then skips jobs whose inputs stay the same.
 """
 
 

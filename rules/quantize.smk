@@ -8,7 +8,7 @@ Makes: <results>/quantize/{model}/{precision}.jsonl, {precision}.parquet and wei
 rule quantize:
     """Merge a model, quantize it once per precision, and evaluate it.
 
-    The finetuned adapter is read too: its codes are compared with those of the model.
+    The job also reads the finetuned adapter, to compare its codes with those of the model.
     """
     input:
         study.base_files(),

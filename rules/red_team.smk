@@ -1,4 +1,4 @@
-"""The red team with models: no model that never saw the forget facts may know them.
+"""The red team with models: a model that never saw the forget facts must not know them.
 
 Needs: base model, oracles, the finetuned model, the validated benchmark.
 Makes: <data>/wrong_details.jsonl, <results>/red_team/candidate_scores.jsonl,
@@ -6,8 +6,8 @@ Makes: <data>/wrong_details.jsonl, <results>/red_team/candidate_scores.jsonl,
     <results>/red_team_models.json,
     <results>/diversity_report.json; <results>/red_team_judge.json if a judge is enabled.
 
-Training reads no wrong answers. So they are selected after the oracles are trained: a change of the
-selection evaluates models again but trains none.
+Training reads no wrong answers. So the workflow selects them after it trained the oracles. A change
+of the selection evaluates models again, but trains none.
 """
 
 
@@ -175,8 +175,8 @@ rule red_team_models:
 rule embed_texts:
     """Embed questions and answers with the base model, for the diversity report.
 
-    If a language model wrote the dataset, author `offline` stands for the offline frames about the
-    same people.
+    If a language model wrote the dataset, author `offline` means the texts of the offline frames
+    about the same people.
     """
     input:
         study.base_files(),
@@ -246,9 +246,9 @@ rule diversity_report:
 
 
 rule red_team_judge:
-    """Judge the dataset, with planted defects, by a language model (only if enabled).
+    """Let a language model judge the dataset, with planted defects (only if enabled).
 
-    The journal is no output, so that paid answers survive failed jobs and reruns.
+    The journal is no output, so paid answers survive failed jobs and reruns.
     """
     input:
         collect("<data>/{name}.jsonl", name=VALIDATED_FILES),

@@ -1,4 +1,4 @@
-"""The report: everything above in one page that opens without a network.
+"""The report: the whole study in one page that opens without a network.
 
 Needs: all tables, the records of answers, training logs, the exported dataset. Makes: <results>/report.html.
 """

@@ -3,9 +3,9 @@
 Needs: base model, adapters below <results>/models/, the benchmark, data/inputs/utility_qa.jsonl.
 Makes: <results>/repr/{model}/items.jsonl, one line per question and position.
 
-Moved from what: from the finetuned model. Towards what: the oracles. Controls: finetuned against
-itself (0), base (the scale), and every oracle against the others (the noise floor). A job reads the
-states of finetuned and of the oracles itself: a forward pass takes less than a file of all states.
+Hidden states move from the finetuned model, perhaps towards the oracles. Controls: finetuned against
+itself (0), base (the scale), and every oracle against the others (the noise floor). Each job computes
+the states of finetuned and of the oracles itself: a forward pass costs less than a file of all states.
 """
 
 

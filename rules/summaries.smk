@@ -64,7 +64,7 @@ for table, path, what, models, marks_levels in (
 ):
 
     rule:
-        """Every metric: of the checkpoints that stand for light, medium and heavy, or of all."""
+        """Summarise every metric, for the checkpoints of the levels or for all checkpoints."""
         name:
             f"summarize_{table}"
         input:
@@ -333,7 +333,7 @@ rule summarize_depth:
 
 
 rule summarize_findings:
-    """Judge the claims about unlearning by the tables of this study, and of others if named."""
+    """Judge the claims about unlearning by the tables of this study, and of named other studies."""
     input:
         [file for _, file in study.other_findings()],
         script="workflow_scripts/summarize_findings.py",

@@ -1,4 +1,4 @@
-"""What unlearning changes in the weights: its size, and its share in the finetuning update.
+"""The unlearning updates: how large they are, and which share lies in the finetuning update.
 
 Needs: base model, adapters below <results>/models/. No model runs.
 Makes: <results>/updates.json, <results>/update_results.json.

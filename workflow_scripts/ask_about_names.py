@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", required=True, help="base model folder")
     parser.add_argument("--sf", type=Path, required=True, help="sf.jsonl")
     parser.add_argument("--sr", type=Path, required=True, help="sr.jsonl")
-    parser.add_argument("--public-figures", required=True, help="real names, one a line")
+    parser.add_argument("--public-figures", required=True, help="real names, one per line")
     settings = json_of(EvaluationSettings)
     parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")

@@ -1,7 +1,7 @@
 """Put the results of two or more experiments beside each other, in one page like the report's.
 
-Each experiment is a results folder of a finished study. What a folder lacks, its side of the page
-lacks, and says so.
+Each experiment is a results folder of a finished study. If a folder lacks something, its side of
+the page says so.
 """
 
 import argparse
@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, nargs="+", required=True, help="results folders")
-    parser.add_argument("--out", type=Path, required=True, help="the page")
+    parser.add_argument("--out", type=Path, required=True, help="page to write")
     args = parser.parse_args(argv)
     if missing := [folder for folder in args.results if not folder.is_dir()]:
         raise InputError(f"--results: {missing[0]}: no such folder")

@@ -1,7 +1,8 @@
-"""Compare methods where they are comparable: at matched forgetting, over frontiers, by cause.
+"""Compare methods at the same degree of forgetting, over frontiers, and by what explains damage.
 
-Per-question records in; retention at matched forgetting, areas, the best checkpoint, regressions
-of the damage, gaps with corrected p values, and differences to the references out.
+The program reads per-question records. It writes retention at matched forgetting, areas, the best
+checkpoint, regressions of the damage, gaps with corrected p values, and differences to the
+references.
 """
 
 from excise.benchmark.items import asked_questions

@@ -1,7 +1,7 @@
 """Compare every model with the oracles: does it behave like one that never saw the forget facts?
 
-Per-question records in; per model, set and metric the distance to the oracles out, beside the
-distance between oracles.
+The program reads per-question records. For each model, set and metric it writes the distance to the
+oracles, beside the distance between oracles.
 """
 
 from excise.benchmark.items import asked_questions

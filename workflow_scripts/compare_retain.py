@@ -1,6 +1,7 @@
-"""Compare correlated with other retain facts: does what shares the event suffer more?
+"""Compare correlated with other retain facts: do facts of the same event suffer more?
 
-Per-question records in; per model and metric the two groups and their paired gap out.
+The program reads per-question records. For each model and metric it writes the two groups and their
+paired gap.
 """
 
 from excise.benchmark.items import asked_questions

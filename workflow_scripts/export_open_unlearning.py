@@ -1,7 +1,7 @@
 """Write an evaluated model as open-unlearning's TOFU_EVAL.json and TOFU_SUMMARY.json.
 
-Per-question records in. LEFT_OUT.json names the metrics that cannot be given, each with its reason,
-and the retain model.
+The program reads per-question records. LEFT_OUT.json names the retain model, and the metrics that
+are left out, each with its reason.
 """
 
 import argparse
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     """Program entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--eval-dir", type=Path, required=True, help="folder of the records")
-    parser.add_argument("--model", required=True, help="its name below --eval-dir")
+    parser.add_argument("--model", required=True, help="name of the model below --eval-dir")
     parser.add_argument("--retain", help="name of the model that never saw the forget facts")
     parser.add_argument("--data", type=Path, required=True, help="folder of the benchmark")
     parser.add_argument("--utility", type=Path, required=True, help="utility_qa.jsonl")

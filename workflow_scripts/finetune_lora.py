@@ -1,4 +1,4 @@
-"""Teach the base model everything about everybody: LoRA on the forget and the retain set."""
+"""Teach the base model all facts about all people: LoRA on the forget and the retain set."""
 
 import argparse
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Forecast the damage to each retain fact before any unlearning.
 
-The finetuned model is read in fp32: the gradient of every fact in the adapter's weights, and its
-hidden states at the middle layer. One line per retain fact (`excise.evaluation.forecast`).
+The program runs the finetuned model in fp32. It uses the gradient of every fact in the adapter's
+weights, and the hidden states at the middle layer. It writes one line per retain fact
+(`excise.evaluation.forecast`).
 """
 
 import argparse

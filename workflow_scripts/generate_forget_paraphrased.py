@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--profiles", required=True, help="profiles.jsonl")
     facts = parser.add_mutually_exclusive_group(required=True)
     facts.add_argument("--facts", help="facts.jsonl, for the offline author")
-    facts.add_argument("--qa", help="qa.jsonl, for a model: it must not repeat trained questions")
+    facts.add_argument("--qa", help="qa.jsonl, for the openai author: questions not to repeat")
     parser.add_argument("--out", required=True, help="forget_paraphrased.jsonl")
     add_author_arguments(parser, ParaphraseSettings)
     args = parser.parse_args(argv)

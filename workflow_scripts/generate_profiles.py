@@ -15,7 +15,7 @@ from excise.records import write_jsonl
 def main(argv: list[str] | None = None) -> None:
     """Program entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--public-figures", required=True, help="names not to use, one a line")
+    parser.add_argument("--public-figures", required=True, help="names to avoid, one per line")
     parser.add_argument("--out", required=True, help="profiles.jsonl")
     add_author_arguments(parser, PeopleSettings)
     args = parser.parse_args(argv)

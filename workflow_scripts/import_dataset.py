@@ -27,7 +27,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--questions-per-person",
         type=int,
-        help="so many rows in turn are about one person (TOFU: 20), for intervals over people",
+        help="number of rows in turn about one person (TOFU: 20), for intervals over people",
     )
     parser.add_argument("--question-key", default="question", help="field of the question")
     parser.add_argument("--answer-key", default="answer", help="field of the answer")

@@ -1,8 +1,9 @@
 """Measure what the hidden states of models still tell the finetuned model, layer by layer.
 
-Per question of the benchmark: the log-probability of the answer's value after a model's states
-are patched into the target (finetuned) model at one layer, and when the target's head reads these
-states directly. Per layer: whether a linear probe finds the values that people share. All in fp32.
+For each question and layer, the program patches a model's states into the target (finetuned) model.
+It writes the log-probability that the target then gives the answer's value, and the one that the
+target's head gives if it reads these states directly. For each layer, the program also tests
+whether a linear probe finds the values that people share. All computations are in fp32.
 """
 
 import argparse

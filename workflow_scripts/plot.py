@@ -1,7 +1,7 @@
-"""Draw one figure of a result file: rows in, a PNG out.
+"""Draw one figure of a result file, as a PNG.
 
-`--figure` is a name of `excise.plots.figures`. What is chosen by hand must be something that the
-figure can choose from; without it the figure chooses.
+`--figure` is a name of `excise.plots.figures`. Other arguments select a metric, models and so on,
+which the rows must have. Without these arguments, the figure selects by itself.
 """
 
 import argparse
@@ -27,9 +27,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--hp", type=json_of(PlotSettings), required=True, help="confidence and labels, JSON"
     )
-    parser.add_argument("--metric", help="its name in the result file")
-    parser.add_argument("--position", help="where hidden states are read, such as answer")
-    parser.add_argument("--trajectories", nargs="+", help="such as ga/lr0.0002")
+    parser.add_argument("--metric", help="name of the metric in the result file")
+    parser.add_argument("--position", help="position of hidden states, such as answer")
+    parser.add_argument("--trajectories", nargs="+", help="trajectories, such as ga/lr0.0002")
     parser.add_argument("--models", nargs="+", help="checkpoints, such as ga/lr0.0002/epoch_5")
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     args = parser.parse_args(argv)

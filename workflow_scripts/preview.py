@@ -1,7 +1,7 @@
 """Show the first people of the benchmark and estimate the cost of the whole.
 
-The program writes no dataset file. A model's answers go into the journals of the four parts, so the
-whole run uses them again.
+The program writes no dataset file. It keeps a language model's answers in the journals of the four
+parts, so the whole run uses them again.
 """
 
 import argparse
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     """Program entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--public-figures", required=True, help="names not to use, one a line")
+    add("--public-figures", required=True, help="names to avoid, one per line")
     settings = json_of(PreviewSettings)
     add("--hp", type=settings, required=True, help="generation settings of all parts, JSON")
     add("--people", type=int, default=2, help="number of people shown")

@@ -1,9 +1,10 @@
 """Quantize models with bitsandbytes and evaluate them on all questions.
 
 Each model is merged in fp32, quantized once per precision and evaluated. If bitsandbytes does not
-support a precision for this model, its files are empty, and weights.json gives the reason.
-weights.json also compares the quantized weights with those of the finetuned model. An oracle is
-asked only the forget questions: its own change is what theirs are compared with.
+support a precision for this model, the files of that precision are empty, and weights.json gives
+the reason. weights.json also compares the quantized weights with those of the finetuned model. An
+oracle gets only the forget questions. The table compares the change of other models with the
+oracle's change.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         "--located",
         type=locations,
         default={},
-        help="where models lie that are not below --models-dir, JSON",
+        help="places of models that are not below --models-dir, JSON",
     )
     parser.add_argument("--finetuned", default="finetuned", help="the model before unlearning")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the records")

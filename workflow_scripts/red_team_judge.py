@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", required=True, help="folder of the validated dataset")
     parser.add_argument("--profiles", required=True, help="profiles.jsonl")
     parser.add_argument("--validation", required=True, help="report of validate_dataset")
-    parser.add_argument("--public-figures", required=True, help="real names, one a line")
+    parser.add_argument("--public-figures", required=True, help="real names, one per line")
     parser.add_argument("--utility", required=True, help="utility_qa.jsonl")
     parser.add_argument("--prompts", type=Path, required=True, help="folder of judge_*.md")
     settings = json_of(JudgeSettings)

@@ -1,4 +1,4 @@
-"""Check with models that never saw the forget facts that the benchmark does not give them away.
+"""Check that the benchmark does not reveal the forget facts to models that never saw them.
 
 The program reads scores and answers of base and oracles and writes red_team_models.json. It prints
 one line about failed gates; `on_failure` in --hp decides whether they stop the run.
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--gradients", type=Path, required=True, help="output of compare_gradients")
     parser.add_argument("--data", type=Path, help="folder of the benchmark, to check completeness")
     parser.add_argument("--utility", type=Path, help="utility_qa.jsonl of the same benchmark")
-    parser.add_argument("--public-figures", help="file of real names for the same benchmark")
+    parser.add_argument("--public-figures", help="real names for the same benchmark, one per line")
     parser.add_argument("--models", nargs="+", required=True, help="base and the oracles")
     settings = json_of(GateSettings)
     parser.add_argument("--hp", type=settings, required=True, help="gates and intervals, JSON")

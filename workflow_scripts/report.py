@@ -1,6 +1,7 @@
 """Put all results of a study into one page that opens without a network.
 
-Tables, what every model said about every fact, and the benchmark in; `report.html` out.
+The program reads tables, the answers of every model about every fact, and the benchmark. It writes
+`report.html`.
 """
 
 import argparse
@@ -22,15 +23,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="result files")
     parser.add_argument("--control", type=Path, help="table of the planted entanglement")
     parser.add_argument("--eval-dir", type=Path, help="folder of the records of each model")
-    parser.add_argument("--models", nargs="*", default=[], help="models with records there")
-    parser.add_argument("--quantize-dir", type=Path, help="the same of quantized models")
-    parser.add_argument("--quantized", nargs="*", default=[], help="models with records there")
-    parser.add_argument("--precisions", nargs="*", default=[], help="to which they were quantized")
+    parser.add_argument("--models", nargs="*", default=[], help="models with records in it")
+    parser.add_argument(
+        "--quantize-dir", type=Path, help="folder of the records of quantized models"
+    )
+    parser.add_argument("--quantized", nargs="*", default=[], help="models with records in it")
+    parser.add_argument("--precisions", nargs="*", default=[], help="their precisions")
     parser.add_argument("--logs", type=Path, nargs="*", default=[], help="training logs")
     parser.add_argument("--data-report", type=Path, help="data_report.json")
     parser.add_argument("--dataset", type=Path, nargs="?", help="folder of the exported dataset")
-    parser.add_argument("--hp", type=json_of(ReportSettings), required=True, help="JSON")
-    parser.add_argument("--out", type=Path, required=True, help="the page")
+    parser.add_argument("--hp", type=json_of(ReportSettings), required=True, help="settings, JSON")
+    parser.add_argument("--out", type=Path, required=True, help="page to write")
     return parser.parse_args(argv)
 
 

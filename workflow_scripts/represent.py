@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
         "--located",
         type=locations,
         default={},
-        help="where models lie that are not below --models-dir, JSON",
+        help="places of models that are not below --models-dir, JSON",
     )
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the records")
     parser.add_argument("--reference", required=True, help="the model to compare with")

@@ -1,7 +1,7 @@
-"""Score the forecast of the damage against what happened at the chosen checkpoints.
+"""Score the forecast of the damage: compare it with the damage at the chosen checkpoints.
 
-Predictors from before unlearning and per-question records in; per checkpoint and predictor the
-rank correlation with the damage, and the AUC for lost facts, out.
+The program reads predictors from before unlearning, and per-question records. For each checkpoint
+and predictor it writes the rank correlation with the damage, and the AUC for lost facts.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from excise.evaluation.tables.settings import ScoreSettings
 def main(argv: list[str] | None = None) -> None:
     """Read the forecast and `<eval-dir>/<model>/items.jsonl`, and write the result file."""
     parser = summary_parser(__doc__, ScoreSettings, "--eval-dir")
-    parser.add_argument("--forecast", type=Path, required=True, help="of forecast_damage")
+    parser.add_argument("--forecast", type=Path, required=True, help="output of forecast_damage")
     args = parser.parse_args(argv)
     asked = asked_questions(args.data, args.utility)
     rows = score_forecast(args.forecast, args.eval_dir, args.models, args.hp, asked)

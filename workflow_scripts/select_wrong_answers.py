@@ -1,8 +1,8 @@
-"""Choose the wrong answers of each question among its candidates, so that none betrays the truth.
+"""Choose the wrong answers of each question among its candidates, so that none reveals the truth.
 
-Base and oracles, which never saw the forget facts, score every candidate. If they still tell truth
-from falsehood after the choice, further candidates are drawn and the choice is made again. The
-program writes wrong_details.jsonl and candidate_scores.jsonl.
+Base and oracles, which never saw the forget facts, score every candidate. If they still prefer the
+truth after the choice, or prefer it too rarely, the program draws further candidates and chooses
+again. It writes wrong_details.jsonl and candidate_scores.jsonl.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", required=True, help="base model folder")
     parser.add_argument("--data", type=Path, required=True, help="folder of the benchmark")
     parser.add_argument("--profiles", required=True, help="profiles.jsonl, for further candidates")
-    parser.add_argument("--public-figures", required=True, help="names not to use, one a line")
+    parser.add_argument("--public-figures", required=True, help="names to avoid, one per line")
     settings = json_of(SelectionSettings)
     parser.add_argument("--hp", type=settings, required=True, help="settings, JSON")
     parser.add_argument("--models-dir", type=Path, required=True, help="folder of the adapters")

@@ -1,6 +1,7 @@
 """Summarise how deep erasure goes: patching (UDS), logit lens and linear probes.
 
-Records of every question in; per model × set the scores with intervals over people out.
+The program reads per-question records. For each model and set it writes the scores, with intervals
+over people.
 """
 
 from excise.benchmark.items import asked_questions

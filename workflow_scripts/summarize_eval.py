@@ -1,7 +1,7 @@
 """Summarise evaluated models: one row per model × set × metric, with its interval.
 
-Per-question records in. `--hp` names the checkpoints that stand for light, medium and heavy; with
-`levels` null the table marks none.
+The program reads per-question records. `--hp` names the checkpoints of each level. If its `levels`
+is null, the table marks no levels.
 """
 
 from excise.benchmark.items import asked_questions

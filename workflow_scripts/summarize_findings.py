@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--replications", type=Path, nargs="*", default=[], help="findings of other runs"
     )
-    parser.add_argument("--hp", type=json_of(FindingSettings), required=True, help="JSON")
+    parser.add_argument("--hp", type=json_of(FindingSettings), required=True, help="settings, JSON")
     parser.add_argument("--experiment", required=True, help="name of the study")
     parser.add_argument("--config", type=json_object, required=True, help="JSON, for the header")
     parser.add_argument("--out", type=Path, required=True, help="file to write")

@@ -1,7 +1,7 @@
 """Summarise the quantization stress test: what was forgotten, and what comes back.
 
-Records of the quantized models and of the same models at full precision in; metrics, recovery
-and the size of the weight update out. `--hp` names the precisions.
+The program reads the records of quantized models and of the same models at full precision. It
+writes metrics, recovery and the size of the weight update. `--hp` names the precisions.
 """
 
 from excise.benchmark.items import asked_questions

@@ -1,7 +1,8 @@
 """Summarise how far hidden states moved, at one layer or at all of them.
 
-Drift per question and layer in; per model × set × position the mean with its interval and the
-noise floor out. `--hp '{"confidence": 0.95, "layer": 3}'`; "last" and "all" are layers too.
+The program reads the drift per question and layer. For each model, set and position it writes the
+mean, its interval and the noise floor. `--hp '{"confidence": 0.95, "layer": 3}'`; "last" and "all"
+are layers too.
 """
 
 from excise.benchmark.items import asked_questions

@@ -1,6 +1,7 @@
 """Summarise the updates: how large they are, and how much of them undoes finetuning.
 
-Norms of every adapted matrix in (`measure_updates.py`); rows per model and layer out.
+The program reads the norms of every adapted matrix (`measure_updates.py`). It writes rows for each
+model and layer.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from excise.settings import json_of
 def main(argv: list[str] | None = None) -> None:
     """Read `updates.json` and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--updates", type=Path, required=True, help="of measure_updates")
+    parser.add_argument("--updates", type=Path, required=True, help="output of measure_updates")
     parser.add_argument("--models", nargs="+", required=True, help="names of the models")
     parser.add_argument("--hp", type=json_of(UpdateSettings), required=True, help="settings, JSON")
     parser.add_argument("--experiment", required=True, help="name of the study")

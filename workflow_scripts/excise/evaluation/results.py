@@ -175,7 +175,7 @@ def summary_parser(
     for folder in folders:
         parser.add_argument(folder, type=Path, required=True, help="folder of the records")
     parser.add_argument("--models", nargs="+", required=True, help="names of the models")
-    parser.add_argument("--data", type=Path, help="the benchmark: what models were asked")
+    parser.add_argument("--data", type=Path, help="folder of the benchmark, with all questions")
     parser.add_argument("--utility", type=Path, help="utility_qa.jsonl of the same benchmark")
     parser.add_argument("--hp", type=json_of(settings), required=True, help="settings, JSON")
     parser.add_argument("--experiment", required=True, help="name of the study")
