@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     set_determinism(threads=args.hp.threads)
     device = pick_device(args.hp.gpu)
     host = AdapterHost(args.base, "float32", device)
-    items = load_items(args.data, args.data, DEPTH_SETS, answers=None)
+    items = load_items(args.data, args.data, args.hp.depth_sets or DEPTH_SETS, answers=None)
     reading = (args.hp.batch_size, args.hp.system_prompt, device)
     spans = Spans(host.tokenizer, items, *reading)
     for name in args.models:

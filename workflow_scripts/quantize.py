@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     device = pick_device(args.hp.gpu)
     shelf = Shelf(args.base, args.models_dir, args.located)
     for name in args.models:
-        items = load_items(args.data, args.utility, quantized_sets(name))
+        items = load_items(args.data, args.utility, quantized_sets(name, args.hp.sets))
         place, tokenizer = shelf.location(name), shelf.tokenizer(name)
         evaluator = evaluator_of(tokenizer, items, args.hp)
         out = args.out_dir / name

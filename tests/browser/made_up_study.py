@@ -46,7 +46,7 @@ def make_results(folder: Path) -> None:
         ),
         (
             *(summarize_depth, "depth_results", ["--depth-dir", str(folder / "depth")], models),
-            {"levels": LEVELS, "knowledge_threshold": 0.05},
+            {"levels": LEVELS, "knowledge_threshold": 0.05, "depth_sets": None},
         ),
     ):
         settings = json.dumps({"confidence": 0.95} | hp)

@@ -76,6 +76,7 @@ def study(tmp_path):
 
 def table(folder, models=("finetuned", *ORACLES, MODEL), **hp) -> pd.DataFrame:
     hp = {"confidence": 0.95, "levels": {"light": [MODEL]}, "knowledge_threshold": 0.05} | hp
+    hp = {"depth_sets": None} | hp
     shared = ["--hp", json.dumps(hp), "--experiment", "test", "--config", "{}"]
     arguments = ["--depth-dir", str(folder), "--models", *models]
     summarize_depth.main([*arguments, *shared, "--out", str(folder / "depth.json")])

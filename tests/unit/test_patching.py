@@ -242,6 +242,17 @@ def adapter(base, folder, seed: int) -> None:
     save_adapter(model, folder)
 
 
+def test_states_are_patched_at_the_values_of_the_chosen_sets(tmp_path):
+    base = tiny_folder(tmp_path / "base", "qwen2", layers=1)
+    adapter(base, tmp_path / "models/finetuned", 0)
+    arguments = ["--base", str(base), *write_benchmark(tmp_path)[:2]]
+    arguments += ["--hp", job_settings.hp("depth_settings", depth_sets=["sf"])]
+    arguments += ["--models-dir", str(tmp_path / "models"), "--out-dir", str(tmp_path / "depth")]
+    measure_depth.main([*arguments, "--target", "finetuned", "--models", "base"])
+    lines = (tmp_path / "depth/base/items.jsonl").read_text().splitlines()
+    assert {json.loads(line)["set"] for line in lines} == {"sf"}
+
+
 @pytest.mark.parametrize("held", [1, 2**30])
 def test_the_program_writes_every_question_and_the_target_itself_is_unchanged(
     tmp_path, monkeypatch, held

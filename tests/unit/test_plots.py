@@ -53,12 +53,12 @@ def results(tmp_path_factory):
         (compare_retain, "retain.json", evaluated, models, marked),
         (
             *(summarize_quantize, "quantize.json", quantized, BASELINES + levels),
-            marked | {"precisions": PRECISIONS},
+            marked | {"precisions": PRECISIONS, "sets": None},
         ),
         (summarize_representations, "layers.json", states, models, {"layer": "all"}),
         (
             *(summarize_depth, "depth.json", patched, BASELINES + levels),
-            {"levels": LEVELS, "knowledge_threshold": 0.05},
+            {"levels": LEVELS, "knowledge_threshold": 0.05, "depth_sets": None},
         ),
     ):
         hp = json.dumps({"confidence": 0.95} | hp)

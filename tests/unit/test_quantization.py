@@ -23,6 +23,7 @@ from excise.attacks.quantization import (
     mean_changes,
     quantize_model,
 )
+from excise.evaluation.quantized_sets import quantized_sets
 from excise.modeling.adapters import adapter_tensors, attach_lora, load_merged, save_adapter
 from excise.modeling.base import load_base
 from excise.modeling.scoring import score_answers
@@ -358,10 +359,10 @@ def finetuned(base: Path, folder: Path) -> None:
     save_adapter(model, folder)
 
 
-def run_quantize(tmp_path: Path, base: Path, models: list[str]) -> Path:
+def run_quantize(tmp_path: Path, base: Path, models: list[str], hp: str = HP) -> Path:
     benchmark = write_benchmark(tmp_path)
     out = tmp_path / "quantize"
-    arguments = ["--base", str(base), *benchmark, "--hp", HP, "--precisions", *PRECISIONS]
+    arguments = ["--base", str(base), *benchmark, "--hp", hp, "--precisions", *PRECISIONS]
     arguments += ["--models-dir", str(tmp_path / "models"), "--out-dir", str(out), "--models"]
     quantize.main(arguments + models)
     return out
@@ -393,6 +394,18 @@ def test_the_program_writes_records_and_the_size_of_the_update(tmp_path):
     assert set(weights["batch_noise"]) == set(PRECISIONS)
     assert 0 <= weights["batch_noise"]["int8"]["probability"] < 1e-3
     assert json.loads((out / "base" / "weights.json").read_text())["delta_norm"] == 0
+
+
+def test_a_model_gets_the_chosen_sets(tmp_path):
+    base = tiny_folder(tmp_path / "base", layers=1)
+    shape = {"batch_size": 16, "max_new_tokens": 4}
+    hp = job_settings.hp("quantization_settings", **shape, sets=["sf", "utility"])
+    out = run_quantize(tmp_path, base, ["base"], hp)
+    for precision in PRECISIONS:
+        found = records(out / "base" / f"{precision}.jsonl")
+        assert {record["set"] for record in found} == {"sf", "utility"}
+    assert quantized_sets("oracle/seed_1", ("sf", "utility")) == ("sf",)
+    assert quantized_sets("oracle/seed_1") == ("sf", "forget_paraphrased")
 
 
 def test_the_update_is_quantized_with_the_weights(tmp_path):

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
 import compare_methods
 import compare_retain
@@ -51,7 +52,12 @@ SETTINGS = {
     summarize_eval: {"levels": None, "sweep": EVERYTHING},
     compare_retain: {"levels": LEVELS, "sweep": EVERYTHING},
     compare_methods: {"levels": None, "sweep": EVERYTHING},
-    summarize_quantize: {"levels": LEVELS, "precisions": ["int8"], "sweep": EVERYTHING},
+    summarize_quantize: {
+        "levels": LEVELS,
+        "precisions": ["int8"],
+        "sets": None,
+        "sweep": EVERYTHING,
+    },
     summarize_representations: {"layer": "all"},
 }
 
@@ -267,6 +273,26 @@ def test_quantize_results_hold_full_precision_recovery_and_update_size(study, qu
     notes = json.loads((study / "quantize.json").read_text())["notes"]
     assert notes.count("adapted_share: without 4 % of it.") == 1
     assert set(rows[rows["metric"] == "recovery"]["model"]) == {HEAVY, LIGHT}
+
+
+def test_quantized_models_that_got_fewer_sets_have_rows_of_these(study):
+    folders = ["--quantize-dir", str(study / "quantize"), "--eval-dir", str(study / "eval")]
+    fewer = study / "fewer"
+    shutil.copytree(study / "quantize", fewer)
+    for path in fewer.rglob("*.jsonl"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        kept = [line for line in lines if line["set"] == "sf"]
+        write_jsonl(path, kept)
+        tokens, ids = path.with_suffix(".parquet"), [line["id"] for line in kept]
+        parquet.write_table(parquet.read_table(tokens, filters=[("id", "in", ids)]), tokens)
+    folders[1] = str(fewer)
+    asked = {"precisions": list(PRECISIONS)}
+    with pytest.raises(InputError, match="full precision"):
+        summarize(summarize_quantize, study, "fewer.json", *folders, **asked)
+    rows = summarize(summarize_quantize, study, "fewer.json", *folders, **asked, sets=["sf"])
+    assert set(rows[rows["of"].notna()]["set"]) == {"sf"}
+    accuracies = rows[(rows["metric"] == "slot_accuracy") & (rows["precision"] == "int8")]
+    assert set(accuracies["set"]) == {"sf"}
 
 
 def test_changes_beyond_those_of_the_oracles_by_hand():

@@ -23,10 +23,15 @@ class ProbingSettings(EvaluationSettings):
 
 @dataclass(frozen=True)
 class QuantizationSettings(Float32Settings):
-    """How a quantized model is asked the same; it is merged in fp32."""
+    """How a quantized model is asked the same; it is merged in fp32.
+
+    Attributes:
+        sets: of questions, some of `QUANTIZED_SETS`; None: all.
+    """
 
     batch_size: int
     max_new_tokens: int
+    sets: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,14 @@ class RepresentationSettings(Float32Settings):
 
 @dataclass(frozen=True)
 class DepthSettings(Float32Settings):
-    """How states are patched into the finetuned model and probed, in fp32."""
+    """How states are patched into the finetuned model and probed, in fp32.
+
+    Attributes:
+        depth_sets: of questions, some of `DEPTH_SETS`; None: all.
+    """
 
     batch_size: int
+    depth_sets: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)

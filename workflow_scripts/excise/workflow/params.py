@@ -311,7 +311,7 @@ class Params(Models):
 
     def quantization_settings(self) -> str:
         """How a quantized model is asked the same."""
-        sections = self._model(), self.config["evaluation"]
+        sections = self._model(), self.config["evaluation"], self.config["quantization"]
         return as_json(from_sections(QuantizationSettings, *sections))
 
     def representation_settings(self) -> str:
@@ -321,7 +321,8 @@ class Params(Models):
 
     def depth_settings(self) -> str:
         """How states are patched and probed."""
-        return as_json(from_sections(DepthSettings, self._model(), self.config["evaluation"]))
+        sections = self._model(), self.config["evaluation"], self.config["representations"]
+        return as_json(from_sections(DepthSettings, *sections))
 
     def gradient_settings(self) -> str:
         """How the gradients of facts are read."""

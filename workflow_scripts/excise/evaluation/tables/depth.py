@@ -99,7 +99,8 @@ def summarize_depth(
     if "finetuned" not in models:
         raise InputError("models: found no finetuned; its own states are needed for comparison")
     levels = checkpoint_levels(settings.levels)
-    questions, read = _read_all(depth_dir, models, asked)
+    sets = settings.depth_sets or DEPTH_SETS
+    questions, read = _read_all(depth_dir, models, asked, sets)
     questions = questions.assign(set=questions["set"].map(row_set))
     own = _numbers(read["finetuned"], "lens")
     readings = {model: _readings(items, own) for model, items in read.items()}
@@ -123,12 +124,12 @@ def summarize_depth(
 
 
 def _read_all(
-    depth_dir: Path, models: Sequence[str], asked: dict[str, Item] | None
+    depth_dir: Path, models: Sequence[str], asked: dict[str, Item] | None, sets: Sequence[str]
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """The questions, and each model's records in the same order."""
+    """The questions of `sets`, and each model's records in the same order."""
     expected, whose = None, "the first model's records"
     if asked is not None:
-        expected = [key for key, item in asked.items() if item.set in DEPTH_SETS]
+        expected = [key for key, item in asked.items() if item.set in sets]
         whose = "the benchmark"
     read = {}
     for model in models:

@@ -76,8 +76,9 @@ def summarize_quantize(
     peers = {model: peers_of(model, models, settings.peers) for model in models}
     before = dict.fromkeys(one.finetuned for one in peers.values() if one.finetuned)
     finetuned = dict(read_complete(eval_dir, before, asked))
+    wanted = settings.precisions, settings.sets
     known = {
-        model: (full, read_precisions(quantize_dir, model, full, settings.precisions))
+        model: (full, read_precisions(quantize_dir, model, full, *wanted))
         for model, full in read_answers(eval_dir, all_oracles(models, settings.peers), asked)
     }
     without = {"finetuned": "recovery", "oracle": "change_beyond_oracles"}
@@ -88,7 +89,7 @@ def summarize_quantize(
         if model in known:
             versions = known[model][1]
         else:
-            versions = read_precisions(quantize_dir, model, full, settings.precisions)
+            versions = read_precisions(quantize_dir, model, full, *wanted)
         found = [{"precision": "full"} | row for row in metric_rows(full, confidence)]
         for precision, items in versions.items():
             here = list(metric_rows(items, confidence))
@@ -111,9 +112,15 @@ def summarize_quantize(
 
 
 def read_precisions(
-    quantize_dir: Path, model: str, full: pd.DataFrame, precisions: Sequence[str]
+    quantize_dir: Path,
+    model: str,
+    full: pd.DataFrame,
+    precisions: Sequence[str],
+    asked: Sequence[str] | None,
 ) -> dict[str, pd.DataFrame]:
     """Records of a quantized model, by precision; empty where it does not run.
+
+    `asked` are the sets of questions; None: all.
 
     Raises:
         InputError: a file is missing or broken, or lacks a question that this model is asked.
@@ -124,7 +131,7 @@ def read_precisions(
         path = quantize_dir / model / f"{precision}.jsonl"
         items = read_items(path)
         if precision not in unsupported:
-            sets = {*quantized_sets(model), *items["set"]}
+            sets = {*quantized_sets(model, asked), *items["set"]}
             expected = full.index[full["set"].isin(sets)]
             check_ids(path, items.index, expected, "the records at full precision")
         versions[precision] = with_tokens(items, path.with_suffix(".parquet"))

@@ -27,9 +27,14 @@ class SummarySettings:
 
 @dataclass(frozen=True)
 class RecoverySettings(SummarySettings):
-    """How quantized models are summarised, in which precisions."""
+    """How quantized models are summarised, in which precisions.
+
+    Attributes:
+        sets: what they were asked; None: everything.
+    """
 
     precisions: tuple[str, ...]
+    sets: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,13 @@ class DepthTableSettings:
         levels: name of a level of unlearning → the checkpoints that stand for it.
         knowledge_threshold: a layer holds knowledge if the oracle's states there lower the value's
             log-probability by more than this.
+        depth_sets: at whose values states were patched; None: at all.
     """
 
     confidence: float
     levels: dict[str, tuple[str, ...]]
     knowledge_threshold: float
+    depth_sets: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
