@@ -224,7 +224,9 @@ def test_a_method_takes_no_other_hyperparameters(minimal):
 
 def test_a_missing_section_says_what_it_is_for(minimal):
     del minimal["finetuning"]
-    assert refusal(minimal).startswith("config: finetuning: missing; needed: Learning the people")
+    assert refusal(minimal).startswith(
+        "config: finetuning: missing; needed: Training of the finetuned model"
+    )
 
 
 @pytest.mark.parametrize("model", [{}, {"path": "a", "hub": {"repo": "a/b", "revision": "c"}}])

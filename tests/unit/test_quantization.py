@@ -331,14 +331,14 @@ def test_a_size_bitsandbytes_cannot_run_is_named():
         quantize_model(narrow_model(), "nf4")
 
 
-def test_importing_bitsandbytes_uses_no_hub_and_prints_nothing(tmp_path):
-    """Also if the package that downloads kernels is installed."""
+@pytest.mark.parametrize("imports", ["excise.attacks.quantization", "excise.modeling.adapters"])
+def test_importing_bitsandbytes_uses_no_hub_and_prints_nothing(tmp_path, imports):
+    """Also if the package that downloads kernels is installed, and if peft imports it."""
     (tmp_path / "kernels.py").write_text("def get_kernel(*a, **k): raise SystemExit('hub!')")
     program = (
-        "import sys\n"
-        "from excise.attacks.quantization import load_bitsandbytes\n"
-        "load_bitsandbytes()\n"
-        "assert sys.modules.get('kernels') is None and 'kernels' not in sys.modules\n"
+        f"import sys, {imports}\n"
+        "import peft\n"
+        "assert 'bitsandbytes' in sys.modules and sys.modules['kernels'] is None\n"
     )
     path = os.pathsep.join([str(tmp_path), *sys.path])
     done = subprocess.run(

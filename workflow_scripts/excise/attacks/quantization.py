@@ -20,9 +20,6 @@ bitsandbytes 0.50 computes as follows in eval mode:
 On a CPU a layer is computed densely where that gives the same bits (`dense_layers`).
 """
 
-import contextlib
-import logging
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from types import ModuleType
@@ -48,25 +45,10 @@ class QuantizationUnsupported(Exception):  # noqa: N818 - a finding about a mode
     """bitsandbytes cannot run this model's layers on this device; the message says which."""
 
 
-@contextlib.contextmanager
-def _offline() -> Iterator[None]:
-    """Keep `import bitsandbytes` from downloading a CPU kernel from the hub, and from messages."""
-    absent = object()
-    before = sys.modules.get("kernels", absent)
-    sys.modules["kernels"] = None  # its import now fails, as if it were not installed
-    try:
-        yield
-    finally:
-        del sys.modules["kernels"]
-        if before is not absent:
-            sys.modules["kernels"] = before
-
-
 def load_bitsandbytes() -> ModuleType:
-    """Import bitsandbytes with its own compiled library, without downloads and log messages."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    with _offline():
-        import bitsandbytes
+    """Import bitsandbytes, which takes seconds, when it is needed."""
+    import bitsandbytes
+
     return bitsandbytes
 
 

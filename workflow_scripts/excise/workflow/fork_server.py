@@ -20,6 +20,7 @@ import gc
 import importlib
 import importlib.machinery
 import json
+import logging
 import marshal
 import os
 import selectors
@@ -122,6 +123,17 @@ def noting_imports(edges: Edges) -> Iterator[None]:
         builtins.__import__, importlib.import_module = plain_import, plain_import_module
 
 
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """Keep bitsandbytes from downloading a kernel and from a warning, as excise.modeling does."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    sys.modules["kernels"] = None
+    try:
+        yield
+    finally:
+        del sys.modules["kernels"]
+
+
 # --- the server ---
 
 
@@ -220,7 +232,7 @@ class Server:
         wanted = json.loads(request.draft.with_name(IMPORTS).read_text(encoding="utf-8"))
         new = [statement for statement in wanted if statement not in self.imported]
         if new and self.fit:
-            with noting_imports(self.edges):
+            with noting_imports(self.edges), without_kernels():
                 for statement in new:
                     self.imported.add(statement)
                     with suppress(Exception):  # the program will say what is wrong with it
