@@ -21,7 +21,8 @@ from excise.records import read_jsonl
 FORECAST_NOTES = [
     *BASIC_NOTES,
     "of = the predictor, computed from the finetuned model before unlearning "
-    "(docs/statistics.md). Damage = log-probability per token of finetuned - of the checkpoint.",
+    "(docs/updates-and-forecast.md). "
+    "Damage = log-probability per token of finetuned - of the checkpoint.",
     "spearman = rank correlation of predictor and damage over all facts of the set, -1 to 1; "
     "spearman_within_person = mean of the same within each person. Positive = a higher predictor "
     "foretells more damage; 0 = no forecast.",

@@ -67,9 +67,9 @@ NOTES = [
     f"chance_of_{SAMPLES}: mean of 1 - (1 - P(answer))^{SAMPLES}, the probability that one of "
     f"{SAMPLES} answers sampled at temperature 1 equals the true answer.",
     "asked other_name: the question contains another person's name. If the answer states the "
-    "value of the first person, it is a guess from the wording. guess_rate: how often the answer "
-    "states another person's value. slot_accuracy passes if the lower limit of its interval is "
-    "within its gate.",
+    "value of the first person, it is a guess from the wording. guess_rate: slot accuracy of a "
+    "guess that names another person's value. slot_accuracy passes if the lower limit of its "
+    "interval is within its gate.",
     "name_probe (base): the answer to the question who a person is. facts_named: share of the "
     "person's facts in the answer. others_named: share of other people's facts in it, which is "
     "chance. facts_named_excess: their difference. A base that knows the facts fails (check 7). "
