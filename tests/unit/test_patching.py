@@ -264,7 +264,8 @@ def test_the_program_writes_every_question_and_the_target_itself_is_unchanged(
     for seed, model in enumerate((names[0], names[2])):
         adapter(base, tmp_path / "models" / model, seed)
     data = write_benchmark(tmp_path)
-    arguments = ["--base", str(base), *data[:2], "--hp", job_settings.hp("depth_settings")]
+    arguments = ["--base", str(base), *data[:2], "--hp"]
+    arguments += [job_settings.hp("depth_settings", depth_sets=None)]
     arguments += ["--models-dir", str(tmp_path / "models"), "--out-dir", str(tmp_path / "depth")]
     measure_depth.main([*arguments, "--target", "finetuned", "--models", *names])
     for name in names:

@@ -38,7 +38,7 @@ from tiny_models import (
 )
 
 IDS = torch.arange(60).reshape(3, 20) + 40
-HP = job_settings.hp("quantization_settings", batch_size=16, max_new_tokens=4)
+HP = job_settings.hp("quantization_settings", batch_size=16, max_new_tokens=4, sets=None)
 
 NF4 = [-1.0, -0.6961928, -0.5250731, -0.3949175, -0.2844414, -0.1847734, -0.0910500, 0.0]
 NF4 += [0.0795803, 0.1609302, 0.2461123, 0.3379152, 0.4407098, 0.5626170, 0.7229568, 1.0]
