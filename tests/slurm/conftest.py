@@ -3,13 +3,11 @@
 The run has many faults. Their timeline is shown at the end of the tests and kept in a file. The
 environment variable EXCISE_TIMELINE names it; by default it is in the folder of temporary files.
 
-Tests marked `extended` are about single faults. After the time that EXCISE_SLURM_UNTIL names, in
-seconds since 1970, they are skipped: `.ci/run` must end within an hour.
+Tests of single faults are `extended` (tests/conftest.py).
 """
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,13 +27,6 @@ def pytest_terminal_summary(terminalreporter, config):
         file = config.stash[TIMELINE]
         terminalreporter.section(f"timeline of the study ({file})")
         terminalreporter.write(file.read_text())
-
-
-def pytest_runtest_setup(item):
-    """Skip an extended test that would begin too late."""
-    until = float(os.environ.get("EXCISE_SLURM_UNTIL") or "inf")
-    if item.get_closest_marker("extended") and time.time() > until:
-        pytest.skip("too late: EXCISE_SLURM_UNTIL has passed; `make test-slurm` runs it")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from excise.attacks.quantization import load_bitsandbytes
 from tiny_models import llama_tokenizer, tiny_folder
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.extended]
 
 RESULTS = "experiments/one/results"
 ONE_TRAJECTORY = """

@@ -18,6 +18,8 @@ import pytest
 
 from workflow.conftest import ROOT, Workspace
 
+pytestmark = pytest.mark.extended
+
 TUTORIAL = ROOT / "docs/tutorial.md"
 BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S
