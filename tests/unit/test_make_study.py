@@ -81,3 +81,13 @@ def test_the_page_gets_its_tables_and_keeps_its_prose(study):
 def test_an_unknown_table_is_an_error():
     with pytest.raises(KeyError, match="accuracies"):
         make_study.fill("<!-- table: accuracies -->\n<!-- end -->", {"accuracy": str})
+
+
+def test_the_gap_stands_beside_that_of_other_models():
+    row = {"metric": "rougeL_recall", "slot": None, "ci_low": None, "ci_high": None}
+    row |= {"model": "unlearn/gd/x/epoch_8", "method": "gd", "epoch": 8, "level": "medium"}
+    own = [row | {"set": name, "value": 0.5} for name in ("correlated", "other", "gap")]
+    other = [row | {"model": "unlearn/gd/y/epoch_5", "set": "gap", "value": 0.125}]
+    text = make_study.first_study(lambda _: pd.DataFrame(own), lambda _: pd.DataFrame(other))
+    assert text.splitlines()[-1] == "| GD, 8 epochs | .500 | .500 | .500 | .406 | .125 |"
+    assert make_study.first_study(lambda _: pd.DataFrame(own)).count(".125") == 0
