@@ -221,8 +221,8 @@ def findings(read: Tables) -> str:
         cases = rows[(rows["finding"] == row["finding"]) & rows["cases"].isna()]
         if pd.notna(row["level"]):
             cases = cases[cases["level"] == row["level"]]
-        effect = with_interval(row)
-        if pd.isna(row["value"]) and not cases.empty:
+        effect = with_interval(cases.iloc[0] if len(cases) == 1 else row)
+        if len(cases) > 1:
             effect = f"{number(cases['value'].min(), 2)} to {number(cases['value'].max(), 2)}"
         level = "all" if pd.isna(row["level"]) else row["level"]
         replicated = {True: "yes", False: "no"}.get(row["replicated"], "–")
