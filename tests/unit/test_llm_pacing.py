@@ -7,6 +7,7 @@ import asyncio
 import io
 import os
 import pty
+import select
 
 import pytest
 from rich.console import Console
@@ -265,6 +266,14 @@ def test_progress_is_a_line_every_half_minute_where_there_is_no_terminal(capsys)
     )
 
 
+def on_screen(keyboard: int, wanted: bytes) -> bytes:
+    """What a terminal shows, up to `wanted`. Linux delivers it in pieces, and with a delay."""
+    shown = b""
+    while wanted not in shown and select.select([keyboard], [], [], 10)[0]:
+        shown += os.read(keyboard, 1 << 16)
+    return shown
+
+
 def test_the_bar_is_on_the_terminal_while_lines_go_to_the_log(monkeypatch, capsys):
     keyboard, screen = pty.openpty()
     monkeypatch.setenv("EXCISE_BAR", os.ttyname(screen))
@@ -274,7 +283,7 @@ def test_the_bar_is_on_the_terminal_while_lines_go_to_the_log(monkeypatch, capsy
     line.update(in_flight=4, tokens=30_000, usd=0.5)
     line.close(0, 30_000, 0.5)
     os.close(screen)
-    assert b"45/100" in os.read(keyboard, 1 << 16)
+    assert b"45/100" in on_screen(keyboard, b"45/100")
     assert "qa: 45 of 100 accepted, 0 rejected" in capsys.readouterr().out
     monkeypatch.setenv("EXCISE_BAR", "/no/such/terminal")
     ProgressLine("qa", tally_of(accepted=20, total=100)).close(0, 0, 0.0)

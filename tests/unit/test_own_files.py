@@ -38,8 +38,9 @@ PLAIN = {name: only(lines, "question", "answer") for name, lines in FACTS.items(
 def study_of(folder, **more):
     """A study of these files."""
     evaluation = {"checkpoints": own_study.LEVELS, "sweep": {"sets": None, "generation": True}}
-    own = {"backend": "files", "folder": str(folder)}
-    return job_settings.study(generation=own, evaluation=evaluation, **more)
+    own, every_set = {"backend": "files", "folder": str(folder)}, {"depth_sets": None}
+    sections = {"generation": own, "evaluation": evaluation, "representations": every_set}
+    return job_settings.study(**sections, **more)
 
 
 def refused(tmp_path, **files) -> str:
