@@ -53,10 +53,9 @@ rule quantize_audited:
     """Quantize and evaluate a model of others."""
     input:
         study.finetuned_files,
-        collect("<data>/{name}.jsonl", name=DATA_FILES),
+        study.asked_files("quantization", "sets"),
         script="workflow_scripts/quantize.py",
-        lib=library_of("quantize"),
-        utility=UTILITY,
+        lib=library_of("quantize", unread=study.unread_kinds("quantization", "sets")),
     output:
         "<results>/quantize/{model}/weights.json",
         collect(
@@ -80,6 +79,7 @@ rule quantize_audited:
     params:
         base=folder(study.base_folder()),
         data=folder("<data>"),
+        utility=UTILITY,
         hp=study.quantization_settings(),
         models_dir=folder("<results>/models"),
         located=study.located_argument,
@@ -91,7 +91,7 @@ rule quantize_audited:
         "Quantizing {wildcards.model}"
     shell:
         "python {input.script:q} --base {params.base:q} --data {params.data:q}"
-        " --utility {input.utility:q} --hp {params.hp:q} --models-dir {params.models_dir:q}"
+        " --utility {params.utility:q} --hp {params.hp:q} --models-dir {params.models_dir:q}"
         " {params.located} {params.finetuned} --out-dir {params.out_dir:q}"
         " --models {params.models:q} --precisions {params.precisions:q} > {log:q} 2>&1"
 

@@ -7,6 +7,8 @@ Each job patches one model's states into the finetuned model. The job of an orac
 compares all models with it.
 """
 
+DEPTH_QUESTIONS = ["representations", "depth_sets", "wrong_details", "utility"]
+
 
 rule depth:
     """Patch a model's states into the finetuned model; read them with its head and with probes."""
@@ -14,9 +16,9 @@ rule depth:
         study.base_files(),
         study.adapter_of("finetuned"),
         study.own_adapters,
-        collect("<data>/{name}.jsonl", name=["sf", "sr", "forget_paraphrased"]),
+        study.asked_files(*DEPTH_QUESTIONS),
         script="workflow_scripts/measure_depth.py",
-        lib=library_of("measure_depth", unread=["wrong_details", "utility"]),
+        lib=library_of("measure_depth", unread=study.unread_kinds(*DEPTH_QUESTIONS)),
     output:
         "<results>/depth/{model}/items.jsonl",
         "<results>/depth/{model}/probes.jsonl",

@@ -14,10 +14,9 @@ rule quantize:
         study.base_files(),
         study.adapters,
         study.finetuned_beside,
-        collect("<data>/{name}.jsonl", name=DATA_FILES),
+        study.asked_files("quantization", "sets"),
         script="workflow_scripts/quantize.py",
-        lib=library_of("quantize"),
-        utility=UTILITY,
+        lib=library_of("quantize", unread=study.unread_kinds("quantization", "sets")),
     output:
         "<results>/quantize/{model}/weights.json",
         collect(
@@ -41,6 +40,7 @@ rule quantize:
     params:
         base=folder(study.base_folder()),
         data=folder("<data>"),
+        utility=UTILITY,
         hp=study.quantization_settings(),
         models_dir=folder("<results>/models"),
         out_dir=folder("<results>/quantize"),
@@ -50,6 +50,6 @@ rule quantize:
         "Quantizing {wildcards.model}"
     shell:
         "python {input.script:q} --base {params.base:q} --data {params.data:q}"
-        " --utility {input.utility:q} --hp {params.hp:q} --models-dir {params.models_dir:q}"
+        " --utility {params.utility:q} --hp {params.hp:q} --models-dir {params.models_dir:q}"
         " --out-dir {params.out_dir:q} --models {params.models:q}"
         " --precisions {params.precisions:q} > {log:q} 2>&1"

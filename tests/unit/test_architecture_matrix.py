@@ -112,8 +112,9 @@ def study(request, benchmark, tmp_path_factory) -> SimpleNamespace:
     ):
         out = str(folder / program.__name__)
         program.main([*asked, "--hp", hp, "--out-dir", out, "--models", *own])
-    patching = ["--hp", job_settings.hp("depth_settings", **reading), "--target", "finetuned"]
-    patching += ["--models-dir", str(models), "--out-dir", str(folder / "depth")]
+    patching = ["--hp", job_settings.hp("depth_settings", depth_sets=None, **reading)]
+    patching += ["--target", "finetuned", "--models-dir", str(models)]
+    patching += ["--out-dir", str(folder / "depth")]
     measure_depth.main([*shared, *benchmark[:2], *patching, "--models", "finetuned", TRAINED])
     return SimpleNamespace(
         name=request.param,

@@ -65,6 +65,27 @@ class Study(Params):
         """`library_of` a program that writes text; without the model's author if nobody asks it."""
         return library_of(program, without=[] if self.asks_model() else MODEL_AUTHOR)
 
+    # --- questions ---
+
+    def asked_files(self, section: str, key: str, *unread: str) -> list[str]:
+        """Files of the benchmark that a program reads to ask the sets which a key chooses.
+
+        Args:
+            section: of the config.
+            key: a list of sets; null: all.
+            unread: kinds of records that the program never reads.
+        """
+        unread = self.unread_kinds(section, key, *unread)
+        names = [f"<data>/{name}.jsonl" for name in DATA_FILES if name not in unread]
+        return names if "utility" in unread else [*names, UTILITY]
+
+    def unread_kinds(self, section: str, key: str, *unread: str) -> list[str]:
+        """Kinds of records that the same program does not read."""
+        chosen = self.config[section][key]
+        optional = ["forget_paraphrased", "utility"]
+        left_out = [one for one in optional if chosen is not None and one not in chosen]
+        return [*unread, *left_out]
+
     # --- results ---
 
     def exported_files(self) -> list[str]:
