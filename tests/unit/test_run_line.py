@@ -33,7 +33,8 @@ SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"
 
 def plan(*jobs, **recorded) -> Plan:
     made = [PlannedJob(number, *job) for number, job in enumerate(jobs)]
-    return Plan(tuple(made), recorded)
+    estimates = {job.stage: job.estimate for job in made if job.estimate}
+    return Plan(tuple(made), recorded, estimates)
 
 
 def test_the_time_left_is_the_work_left_by_the_pace():
@@ -60,28 +61,51 @@ def test_a_job_that_takes_longer_than_before_leaves_no_negative_time():
 def test_jobs_without_a_record_take_the_time_of_their_stage():
     left = TimeLeft(plan(("evaluate",), ("evaluate", 30.0), evaluate=20.0), now=0)
     assert left.estimate(0).seconds == pytest.approx(50)
-    assert left.estimate(0).counted == 0
+    assert left.estimate(0).estimated == 0
 
 
-def test_without_any_record_the_jobs_are_counted_and_this_is_said():
+def test_without_any_record_jobs_take_as_long_as_others_and_this_is_said():
     left = TimeLeft(plan(("train",), ("ask",), ("ask",), (None,)), now=0)
     assert left.estimate(5).seconds is None and str(left.estimate(5)) == ""
     left.start(0, 0)
     left.finish(0, 600)
     # Three jobs are left; one of them has no program, the others take as long as the finished one.
     assert left.estimate(600).seconds == pytest.approx(1200)
-    assert str(left.estimate(600)) == "about 20 min left (from job counts)"
+    assert str(left.estimate(600)) == "about 20 min left (a rough estimate)"
     left.start(1, 600)
     left.finish(1, 660)
-    assert left.estimate(660).counted == 0
+    assert left.estimate(660).estimated == 0
     assert left.estimate(660).seconds == pytest.approx(60)
 
 
 def test_nothing_known_of_any_job_left_is_said_so():
     left = TimeLeft(plan(("ask",), ("tell",), train=90.0), now=0)
-    assert str(left.estimate(0)) == "about 3 min left (from job counts)"
+    assert str(left.estimate(0)) == "about 3 min left (a rough estimate)"
     left = TimeLeft(plan(("ask",), ("train", 90.0), train=90.0), now=0)
-    assert str(left.estimate(0)) == "about 3 min left (partly from job counts)"
+    assert str(left.estimate(0)) == "about 3 min left (partly a rough estimate)"
+
+
+def test_jobs_with_a_model_take_their_estimated_share_of_what_others_took():
+    models = [("finetune", None, 10.0), ("evaluate", None, 20.0), ("evaluate", None, 20.0)]
+    left = TimeLeft(plan(("write",), *models, ("plot",)), now=0)
+    left.start(0, 0)
+    left.finish(0, 4)
+    # What a text takes says nothing of the models, so nothing is said of the time.
+    assert left.estimate(4).seconds is None and str(left.estimate(4)) == ""
+    left.start(1, 4)
+    left.finish(1, 34)  # 3 s per estimated minute
+    pace = (4 + 30 + 10) / (34 + 10)
+    assert left.estimate(34).seconds == pytest.approx((60 + 60 + 4) / pace)
+    left.start(2, 34)
+    left.finish(2, 134)  # the real time of its stage replaces the estimate
+    pace = (4 + 30 + 100 + 10) / (134 + 10)
+    assert left.estimate(134).seconds == pytest.approx((100 + 4) / pace)
+    assert str(left.estimate(134)) == "about 2 min left (partly a rough estimate)"  # of the plot
+
+
+def test_without_a_short_job_the_shortest_known_time_stands_for_one():
+    left = TimeLeft(plan(("finetune", 30.0, 10.0), ("plot",), finetune=30.0), now=0)
+    assert left.estimate(0).seconds == pytest.approx(60)
 
 
 def test_failed_and_dropped_jobs():
@@ -99,6 +123,11 @@ def test_failed_and_dropped_jobs():
     assert left.took == {0: 60}
 
 
+def rule(job: str) -> SimpleNamespace:
+    """The rule of a job."""
+    return SimpleNamespace(name=job.split("/")[0])
+
+
 def test_a_plan_reads_the_times_of_earlier_jobs(tmp_path):
     folder = tmp_path / "benchmarks"
     for name, seconds in (("evaluate/base", 10), ("evaluate/ga/lr1", 30), ("finetune", 50)):
@@ -107,16 +136,18 @@ def test_a_plan_reads_the_times_of_earlier_jobs(tmp_path):
     (folder / "broken.jsonl").write_text("{")
     names = ["evaluate/base", "evaluate/ga/lr1", "evaluate/ga/lr2", "finetune", "broken"]
     jobs = [
-        SimpleNamespace(jobid=number, benchmark=str(folder / f"{name}.jsonl"))
+        SimpleNamespace(jobid=number, benchmark=str(folder / f"{name}.jsonl"), rule=rule(name))
         for number, name in enumerate(names)
     ]
-    jobs.append(SimpleNamespace(jobid=9, benchmark=None))
-    made = plan_of(jobs[1:], jobs, str(folder))
+    jobs.append(SimpleNamespace(jobid=9, benchmark=None, rule=rule("all")))
+    minutes = {"evaluate": 2.0, "finetune": 7.0}
+    made = plan_of(jobs[1:], jobs, str(folder), minutes.get)
     assert made.recorded == {"evaluate": 20, "finetune": 50}
+    assert made.estimates == {"evaluate": 2, "finetune": 7}
     assert made.jobs == (
-        PlannedJob(1, "evaluate", 30),
-        PlannedJob(2, "evaluate", None),
-        PlannedJob(3, "finetune", 50),
+        PlannedJob(1, "evaluate", 30, 2.0),
+        PlannedJob(2, "evaluate", None, 2.0),
+        PlannedJob(3, "finetune", 50, 7.0),
         PlannedJob(4, "broken", None),
         PlannedJob(9, None, None),
     )
@@ -271,7 +302,7 @@ def on_terminal(folder: Path, test: str) -> tuple[int, str]:
 def test_in_a_pipe_there_are_plain_lines_and_the_log_file_has_all(folder):
     said = in_pipe(folder, "true")
     lines = [line for line in said.splitlines() if "jobs done" in line]
-    left = "less than a minute left (from job counts)"
+    left = "less than a minute left (a rough estimate)"
     assert lines[0].startswith(f"1 of 4 jobs done, {left}: Making a")
     assert lines[1].startswith("2 of 4 jobs done, less than a minute left: Copying to ")
     assert re.fullmatch(r"4 of 4 jobs done in \d+ s", lines[-1])
@@ -297,7 +328,7 @@ def test_on_a_terminal_one_line_changes_and_errors_stand_above_it(folder):
     assert re.search(r"1/4 jobs, [a-z0-9 ]* left: Copying to [cd]", plain), plain
     assert "Error in rule b" in plain and "told c" in plain and "told d" not in plain
     assert re.search(r"2 of 4 jobs done in \d+ s\r\n", plain)
-    assert "Reason:" not in plain and "from job counts" not in plain
+    assert "Reason:" not in plain and "a rough estimate" not in plain
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,8 @@ class Hooks:
         if handler := handler_of(self.workflow):
             dag = self.workflow.dag
             benchmarks = self.study.config["pathvars"]["benchmarks"]
-            handler.begin(plan_of(dag.needrun_jobs(), dag.jobs, benchmarks))
+            estimates = self.study.estimate_of_rule
+            handler.begin(plan_of(dag.needrun_jobs(), dag.jobs, benchmarks, estimates))
 
     def remember_base_model(self) -> None:
         """Store the digests of the base model; else each SLURM job would read it whole, first."""

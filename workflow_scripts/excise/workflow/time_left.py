@@ -1,12 +1,13 @@
 """How much of a run is done and how long the rest takes, from the times of earlier jobs.
 
 Snakemake writes the seconds of every job to a file of `benchmarks/`. Without such a file, the time
-of a job is that of the jobs of the same stage, or of all jobs. Every job imports this module, so it
-must not import torch.
+of a job is that of other jobs of its stage. Without those, a job with a model takes its estimated
+share of what other jobs with a model took; other jobs take the mean time of their kind.
+Every job imports this module, so it must not import torch.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -24,11 +25,14 @@ class PlannedJob:
         number: Snakemake's number of it.
         stage: name that jobs of the same kind share; None for a job without a program.
         seconds: the time that it took in an earlier run, if known; then its stage has one too.
+        estimate: minutes that a job with a model is estimated to take, right only relative to those
+            of other jobs; None for a job without a model.
     """
 
     number: int
     stage: str | None
     seconds: float | None = None
+    estimate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,30 +42,51 @@ class Plan:
     Attributes:
         jobs: all that are to run.
         recorded: stage → mean seconds of its jobs in earlier runs.
+        estimates: stage → mean estimate of its jobs, in minutes; only of stages with a model.
     """
 
     jobs: tuple[PlannedJob, ...]
     recorded: Mapping[str, float] = field(default_factory=dict)
+    estimates: Mapping[str, float] = field(default_factory=dict)
 
 
-def plan_of(to_run: Iterable[Any], all_jobs: Iterable[Any], benchmarks: str) -> Plan:
+def plan_of(
+    to_run: Iterable[Any],
+    all_jobs: Iterable[Any],
+    benchmarks: str,
+    estimate_of_rule: Callable[[str], float | None] = lambda name: None,
+) -> Plan:
     """The plan of a run, from Snakemake's jobs.
 
     Args:
-        to_run: the jobs that are to run; each has `jobid` and `benchmark`.
+        to_run: the jobs that are to run; each has `jobid`, `benchmark` and `rule`.
         all_jobs: these and those that are up to date, whose times are known.
         benchmarks: folder of the times.
+        estimate_of_rule: name of a rule → estimated minutes of its jobs, None without a model.
     """
     times: dict[str, list[float]] = {}
+    estimates: dict[str, list[float]] = {}
+    all_jobs = list(all_jobs)
+    rules = {job.rule.name for job in all_jobs}
+    minutes = {name: estimate_of_rule(name) for name in rules}
     for job in all_jobs:
         stage, seconds = stage_of(job, benchmarks), recorded_seconds(job.benchmark)
         if stage is not None and seconds is not None:
             times.setdefault(stage, []).append(seconds)
+        if stage is not None and minutes[job.rule.name] is not None:
+            estimates.setdefault(stage, []).append(minutes[job.rule.name])
     jobs = [
-        PlannedJob(job.jobid, stage_of(job, benchmarks), recorded_seconds(job.benchmark))
+        PlannedJob(
+            job.jobid,
+            stage_of(job, benchmarks),
+            recorded_seconds(job.benchmark),
+            minutes[job.rule.name],
+        )
         for job in to_run
     ]
-    return Plan(tuple(jobs), {stage: fmean(found) for stage, found in times.items()})
+    return Plan(
+        tuple(jobs), *({one: fmean(found[one]) for one in found} for found in (times, estimates))
+    )
 
 
 def stage_of(job: Any, benchmarks: str) -> str | None:
@@ -89,13 +114,13 @@ class Estimate:
     """An estimate of the time left.
 
     Attributes:
-        seconds: None if no job has finished yet and no earlier time is known.
-        counted: number of the jobs left whose stage has no known time.
+        seconds: None if too little is known.
+        estimated: number of the jobs left whose stage has no known time.
         jobs: number of the jobs left, without those that have no program.
     """
 
     seconds: float | None
-    counted: int
+    estimated: int
     jobs: int
 
     def __str__(self) -> str:
@@ -103,10 +128,10 @@ class Estimate:
         if self.seconds is None or not self.jobs:
             return ""
         said = f"{in_words(self.seconds)} left"
-        if not self.counted:
+        if not self.estimated:
             return said
-        partly = "partly " if self.counted < self.jobs else ""
-        return f"{said} ({partly}from job counts)"
+        partly = "partly " if self.estimated < self.jobs else ""
+        return f"{said} ({partly}a rough estimate)"
 
 
 def in_words(seconds: float) -> str:
@@ -131,7 +156,7 @@ class TimeLeft:
 
     def __init__(self, plan: Plan, now: float):
         self.jobs = {job.number: job for job in plan.jobs}
-        self.recorded = dict(plan.recorded)
+        self.recorded, self.estimates = dict(plan.recorded), dict(plan.estimates)
         self.began = now
         self.running: dict[int, float] = {}
         self.took: dict[int, float] = {}  # seconds of finished jobs
@@ -171,34 +196,48 @@ class TimeLeft:
             self.jobs.pop(number, None)
 
     def estimate(self, now: float) -> Estimate:
-        """The time left."""
+        """The time left; no seconds if nothing is known of jobs with a model, and some are left."""
         waiting = [job for number, job in self.jobs.items() if number not in self.took]
-        known = [*self.recorded.values(), *map(fmean, self.seen.values())]
         jobs = sum(job.stage is not None for job in waiting)
-        counted = sum(self._counted(job) for job in waiting)
-        if not known:
-            return Estimate(None, counted, jobs)
-        typical = fmean(known)
-        done = sum(self._work(self.jobs[number], typical) for number in self.took)
+        estimated = sum(self._estimated(job) for job in waiting)
+        known = self.recorded | {stage: fmean(found) for stage, found in self.seen.items()}
+        of_a_minute, typical = self._scale(known), self._typical(known)
+        missing = {
+            of_a_minute if job.estimate else typical for job in filter(self._estimated, waiting)
+        }
+        if not known or None in missing:
+            return Estimate(None, estimated, jobs)
+
+        def work(job: PlannedJob) -> float:
+            if job.stage is None:
+                return 0.0
+            if job.seconds is not None:
+                return job.seconds
+            if job.stage in known:
+                return known[job.stage]
+            return job.estimate * of_a_minute if job.estimate else typical
+
+        done = sum(work(self.jobs[number]) for number in self.took)
         started = {
-            number: min(now - since, self._work(self.jobs[number], typical))
+            number: min(now - since, work(self.jobs[number]))
             for number, since in self.running.items()
         }
-        left = sum(self._work(job, typical) for job in waiting) - sum(started.values())
+        left = sum(map(work, waiting)) - sum(started.values())
         pace = (done + sum(started.values()) + START_S) / (now - self.began + START_S)
-        return Estimate(left / pace, counted, jobs)
+        return Estimate(left / pace, estimated, jobs)
 
-    def _counted(self, job: PlannedJob) -> bool:
+    def _estimated(self, job: PlannedJob) -> bool:
         """Whether nothing is known of the time of a job's stage."""
         known = job.stage in self.recorded or job.stage in self.seen
         return job.stage is not None and not known
 
-    def _work(self, job: PlannedJob, typical: float) -> float:
-        """Seconds of work of a job."""
-        if job.stage is None:
-            return 0.0
-        if job.seconds is not None:
-            return job.seconds
-        if job.stage in self.recorded:
-            return self.recorded[job.stage]
-        return fmean(self.seen[job.stage]) if job.stage in self.seen else typical
+    def _scale(self, known: Mapping[str, float]) -> float | None:
+        """Real seconds per estimated minute, of the stages with a model whose time is known."""
+        stages = [stage for stage in known if stage in self.estimates]
+        minutes = sum(self.estimates[stage] for stage in stages)
+        return sum(known[stage] for stage in stages) / minutes if minutes else None
+
+    def _typical(self, known: Mapping[str, float]) -> float | None:
+        """Mean seconds of the known stages without a model; without such, the shortest known."""
+        found = [seconds for stage, seconds in known.items() if stage not in self.estimates]
+        return fmean(found) if found else min(known.values(), default=None)
