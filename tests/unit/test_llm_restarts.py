@@ -8,6 +8,7 @@ import pytest
 from excise.errors import InputError
 from excise.llm import Session, load_settings
 from excise.llm.answering import is_same_model
+from excise.llm.outage import Outage
 from llm_client_process import accept, requests_for
 from llm_server import question
 
@@ -118,6 +119,30 @@ def test_a_server_that_restarts_is_waited_for(fault_server, journal, capsys):
     message = next(line for line in lines if line.startswith(f"cannot connect to {where} ("))
     assert message.endswith("; trying again for up to 300 s (generation.llm.adaptation.breaker_s)")
     assert any(line.startswith(f"{where} answers again, after ") for line in lines)
+
+
+def test_an_answer_to_an_earlier_call_does_not_end_an_outage():
+    now, said = [0.0], []
+    outage = Outage(1.0, 300.0, said.append, clock=lambda: now[0])
+    now[0] = 10.0
+    assert outage.away("cannot connect", refused=True)
+    outage.ended("host", sent=9.5)
+    assert outage.seconds == 0.0 and not outage.away("cannot connect", refused=True)
+    now[0] = 12.0
+    outage.ended("host", sent=11.0)
+    assert outage.seconds is None and said[1:] == ["host answers again, after 2 s"]
+    assert outage.away("cannot connect", refused=True)
+
+
+def test_a_refused_connection_uses_no_attempt(fault_server, journal):
+    """Each request may be sent once; the first one is refused many times, and it is the first."""
+    server = fault_server()
+    complete(server, journal, requests_for(1))
+    server.go_down()
+    threading.Timer(0.5, server.come_back).start()
+    outcomes, usage = complete(server, journal, requests_for(4), retry={"attempts": 1})
+    assert statuses(outcomes) == ["ok"] * 4
+    assert usage["failed_attempts"] >= 1
 
 
 def test_a_server_that_stays_away_is_given_up_when_the_breaker_says_so(fault_server, journal):

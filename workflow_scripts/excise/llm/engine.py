@@ -227,6 +227,7 @@ class Engine:
             charged = await self.pacer.enter(sum(worst))
             task = asyncio.current_task()
             self._sending.add(task)
+            sent = self.outage.clock()
             try:
                 response, seconds = await self._send(key, request, attempt, payload)
                 reply = self._record(key, attempt, response, seconds)
@@ -235,6 +236,8 @@ class Engine:
                 self.pacer.leave(charged, sum(worst), sum(attempt.cost()))
         finally:
             self.budget.settle(worst, attempt.cost())
+        if response.status and not response.away:
+            self.outage.ended(self.endpoint.host, sent)
         self._react(request, attempt, payload, response, reply)
 
     async def _send(
@@ -274,8 +277,6 @@ class Engine:
     ) -> None:
         if response.status:
             self.pacer.observe(rate_limits(response.headers))
-        if response.status and not response.away:
-            self.outage.ended(self.endpoint.host)
         if reply.kind in ANSWERS:
             self._succeeded(request, attempt, reply)
             return
@@ -350,7 +351,9 @@ class Engine:
             self.pacer.refused(reply.wait_s)
         self._unless_stopping()
         first = response.away and self.outage.away(message, refused=not response.sent)
-        away = response.away and not first and (self.reached or self.known)
+        # A request that was never sent is not at fault, so a refused connection uses no attempt.
+        spared = not (first and response.sent)
+        away = response.away and spared and (self.reached or self.known)
         raise TryAgainError(message, reply.wait_s, reply.rate_limited, away)
 
     def _unless_stopping(self) -> None:

@@ -1,9 +1,9 @@
 """Wait while the endpoint is away, and tell the user.
 
 A server that restarts resets the calls in flight, refuses connections, and answers 502, 503 or 504
-until it has loaded its model. The requests are not at fault. Only the first failing request uses up
-an attempt. So a request that crashes the server is given up after some attempts. The circuit
-breaker limits the outage (`generation.llm.adaptation.breaker_s`).
+until it has loaded its model. The requests are not at fault. Only the first one that fails after it
+was sent uses up an attempt. So a request that crashes the server is given up after some attempts.
+The circuit breaker limits the outage (`generation.llm.adaptation.breaker_s`).
 """
 
 import asyncio
@@ -92,8 +92,16 @@ class Outage:
             )
         return first
 
-    def ended(self, host: str) -> None:
-        """Note that the endpoint has answered."""
+    def ended(self, host: str, sent: float) -> None:
+        """Note that the endpoint has answered.
+
+        Args:
+            host: the endpoint, for the message.
+            sent: when the call was sent, by the clock. An answer to a call from before the outage
+                says nothing: it may have been under way when the endpoint went.
+        """
+        if self.since is not None and sent < self.since:
+            return
         if self._reported:
             self.say(f"{host} answers again, after {self.seconds:.0f} s")
         self.since, self._calls = None, 0
