@@ -80,6 +80,22 @@ def test_shipped_experiments_are_valid(overlay):
     check_config(*load_config([ROOT / "config.yaml", *filter(None, [overlay])]))
 
 
+@pytest.mark.parametrize("study", [None, "smollm2-135m.yaml"])
+def test_a_replication_differs_in_seeds_and_folders_alone(study):
+    """With other seeds everywhere: no oracle, text or order of training is that of the study."""
+    first = [ROOT / "config.yaml", *([ROOT / "experiments" / study] if study else [])]
+    name = f"{Path(study).stem}-replication.yaml" if study else "replication.yaml"
+    one = check_config(*load_config(first))
+    other = check_config(*load_config([*first, ROOT / "experiments" / name]))
+    own = {"experiment", "pathvars"}
+    assert {key for key in own if one[key] != other[key]} == own
+    for section, key in (("generation", "seed"), ("finetuning", "seed"), ("unlearning", "seed")):
+        assert one[section].pop(key) != other[section].pop(key)
+    seeds = one["oracle"].pop("seeds"), other["oracle"].pop("seeds")
+    assert len(seeds[0]) == len(seeds[1]) and not {*seeds[0]} & {*seeds[1]}
+    assert {key for key in one if one[key] != other[key]} == own
+
+
 def test_overlays_share_no_generated_folder():
     folders = []
     for file in EXPERIMENTS:
