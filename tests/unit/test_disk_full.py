@@ -71,6 +71,28 @@ def test_a_program_ends_with_one_line(small_disk, what):
     assert "the disk is full" in done.stderr
 
 
+@pytest.mark.parametrize("lines", [1, 100_000])
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_program_whose_reader_has_gone_ends_without_a_traceback(lines, buffered):
+    """As in `program | head`, with output that fits into the buffer and with more."""
+    program = (
+        "import sys; from excise.errors import run; "
+        f"run(lambda: [print('a line') for _ in range({lines}) if _ or sys.stdin.readline()])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS), "PYTHONUNBUFFERED": buffered},
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    _, said = process.communicate(b"go\n")
+    assert process.returncode == errors.NOBODY_READS
+    assert said == b""
+
+
 def test_other_errors_are_unchanged(tmp_path):
     assert not errors.is_full(PermissionError(13, "no"))
     with pytest.raises(PermissionError), files.atomic_path(tmp_path / "x"):

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from excise.lifeline import end_with_snakemake
 from excise.machine import description, record_versions
 
+NOBODY_READS = 141
+"""Exit status if the reader of the output has gone, as in `program | head`: 128 + SIGPIPE."""
+
 DISK_FULL = "the disk is full, or your quota on it; make room and run again"
 
 
@@ -24,14 +27,17 @@ def run(main: Callable[[], None]) -> None:
 
     The first line of the log gives the machine and the versions.
     """
-    print(description(), flush=True)
     end_with_snakemake()
     try:
+        print(description(), flush=True)
         main()
         record_versions()
+        sys.stdout.flush()  # here, so that a closed pipe or a full disk is reported as below
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:
+        os._exit(NOBODY_READS)  # a normal exit would flush to the closed pipe and print a traceback
     except OSError as error:
         if not is_full(error):
             raise
