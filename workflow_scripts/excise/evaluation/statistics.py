@@ -16,6 +16,7 @@ results are in docs/statistics.md.
 | differences of two changes | Bonett-Price for 0 and 1, else t | bonett_price, cluster_t |
 | ratios of differences (recovery) | Fieller | fieller, fieller_bonett_price |
 | AUC of two sets, PrivLeak (`areas`) | Newcombe, MOVER | newcombe_area, mover_ratio |
+| rescaled AUC (`areas`) | MOVER, inverted | mover_inverted |
 | computed, not sampled | the value itself | fixed |
 
 Only `fixed` has zero width. If all values are equal and their range is unbounded, no method can
@@ -73,7 +74,8 @@ class Estimate:
     `value` is None if any of the `n` inputs was undefined (`n_undefined` says how many: NaN and
     infinities, as collapsed models give) or if there was nothing to average. `low` and `high`
     are also None with fewer than two clusters, and if the width is unknown. `method`
-    names the interval's method (module docstring), None where there is no interval.
+    names the interval's method (module docstring), None where there is no interval. `reason` says
+    why a value is None if it is not for undefined inputs.
     """
 
     value: float | None
@@ -83,6 +85,7 @@ class Estimate:
     n_clusters: int
     n_undefined: int = 0
     method: str | None = None
+    reason: str | None = None
 
 
 class Clustered:
