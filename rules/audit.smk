@@ -53,7 +53,7 @@ rule quantize_audited:
     """Quantize and evaluate a model of others."""
     input:
         study.finetuned_files,
-        collect("<data>/{name}.jsonl", name=DATA_FILES),
+        study.quantized_data(),
         script="workflow_scripts/quantize.py",
         lib=library_of("quantize"),
         utility=UTILITY,

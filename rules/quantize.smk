@@ -14,7 +14,7 @@ rule quantize:
         study.base_files(),
         study.adapters,
         study.finetuned_beside,
-        collect("<data>/{name}.jsonl", name=DATA_FILES),
+        study.quantized_data(),
         script="workflow_scripts/quantize.py",
         lib=library_of("quantize"),
         utility=UTILITY,

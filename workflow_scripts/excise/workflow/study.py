@@ -11,6 +11,7 @@ from excise.benchmark.export import CARD, PROFILES, exported_files
 from excise.config.trajectories import keeps_finetuned, needs_of
 from excise.evaluation.findings.claims import CLAIMS
 from excise.evaluation.peers import all_oracles, notes_on_missing
+from excise.evaluation.quantized_sets import asks_holdout
 from excise.plots.figures import FIGURES
 from excise.unlearning.method import Needs
 from excise.workflow.imports import import_closure
@@ -108,6 +109,11 @@ class Study(Params):
     def table_folders(self) -> list[str]:
         """Folders of tables below the results: the study's own, and that of an audit."""
         return ["", "audit/"] if self.audited else [""]
+
+    def quantized_data(self) -> list[str]:
+        """The files of the questions that quantized models are asked."""
+        asked = [f"<data>/{name}.jsonl" for name in DATA_FILES]
+        return asked + [HOLDOUT] * asks_holdout(self.config["quantization"]["sets"])
 
     def models_in(self, where: str, kind: str = "all") -> list[str]:
         """The models in the tables of a folder.

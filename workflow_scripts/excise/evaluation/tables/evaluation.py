@@ -164,14 +164,29 @@ def metric_rows(
                 continue
             estimate = _estimate_row(metric, name, members, items, confidence, references or {})
             if estimate is not None:
-                columns = estimate_columns(estimate, people=name != "utility")
-                why = {"reason": estimate.reason} if isinstance(metric, RescaledMetric) else {}
-                yield _keys(name, metric) | columns | why
+                yield _row(name, metric, estimate)
     for metric in METRICS.values():
         if isinstance(metric, CompositeMetric) and set(metric.needs) <= set(items.columns):
             estimate = estimate_composite(items, metric, confidence)
             if estimate is not None:
-                yield _keys(None, metric) | estimate_columns(estimate)
+                yield _row(None, metric, estimate)
+
+
+def compared_membership_rows(
+    items: pd.DataFrame, confidence: float, references: References
+) -> Iterator[dict]:
+    """Rows of the membership metrics that compare with other models, which `metric_rows` without
+    references lacks: `auc_reference`, `privleak`, `s_mia`.
+
+    Args: as `metric_rows`; `items` is not empty.
+    """
+    for metric in METRICS.values():
+        if not isinstance(metric, TwoSetMetric) or not _references(metric):
+            continue
+        if set(metric.needs) <= set(items.columns):
+            estimate = estimate_two_sets(items, metric, confidence, references)
+            if estimate is not None:
+                yield _row(metric.members, metric, estimate)
 
 
 def _never_defined(items: pd.DataFrame) -> set[str]:
@@ -186,8 +201,11 @@ def _never_defined(items: pd.DataFrame) -> set[str]:
     }
 
 
-def _keys(name: str | None, metric: Metric) -> dict:
-    return {"set": name, "metric": metric.name, "convention": metric.convention or None}
+def _row(name: str | None, metric: Metric, estimate: Estimate) -> dict:
+    """The row of a metric on a set; None: on no single set."""
+    keys = {"set": name, "metric": metric.name, "convention": metric.convention or None}
+    why = {"reason": estimate.reason} if isinstance(metric, RescaledMetric) else {}
+    return keys | estimate_columns(estimate, people=name != "utility") | why
 
 
 def _estimate_row(
