@@ -56,6 +56,15 @@ def test_every_quantized_model_is_compared_with_finetuned(small):
     assert small.finetuned_beside(wildcards(model="oracle/seed_0")) == expected
 
 
+def test_quantization_reads_the_holdout_only_if_it_is_asked():
+    files = {"<data>/sf.jsonl", "<data>/sr.jsonl", "<data>/wrong_details.jsonl"}
+    files |= {"<data>/forget_paraphrased.jsonl"}
+    for sets in (None, ["sf", "other"]):
+        assert set(study(quantization={"sets": sets}).quantized_data()) == files
+    asked = study(quantization={"sets": ["sf", "holdout"]}).quantized_data()
+    assert set(asked) == files | {"<data>/holdout.jsonl"}
+
+
 def test_files_of_models(small):
     assert small.adapters(wildcards(model="base")) == []
     assert small.adapters(wildcards(model="finetuned")) == [

@@ -323,7 +323,8 @@ def test_membership_after_quantization_compares_with_models_of_the_same_precisio
         assert COMPARED & set(own["metric"]) == {"auc_reference", "privleak"}
     values = rows[(rows["model"] == HEAVY) & (rows["metric"] == "s_mia")]["value"]
     assert values.nunique() > 1  # the precisions differ
-    assert any("precision of the row" in one for one in read_json(tmp_path / "holdout.json")["notes"])
+    notes = read_json(tmp_path / "holdout.json")["notes"]
+    assert any("precision of the row" in one for one in notes)
 
 
 def test_quantized_models_that_are_not_asked_the_holdout_have_no_rows_of_it(study, quantize_rows):
