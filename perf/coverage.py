@@ -11,7 +11,7 @@ library (marked *) use the library's own functions. Other methods are listed for
 Each line gives the mean coverage of 95 % intervals over all cases, the lowest coverage, the share
 of cases below 93 %, the mean width, and the share of intervals without a width. A case is a truth,
 a correlation of a person's answers, and a number of questions per person. An undefined interval
-counts as a miss. Studies with undefined recovery (too little was forgotten) are excluded.
+counts as a miss. Studies in which recovery or the rescaled AUC has no value are excluded.
 
 It needs the package: `make .venv/installed`, or PYTHONPATH=workflow_scripts.
 """
@@ -27,7 +27,7 @@ from scipy import special, stats
 
 from excise.evaluation import harmonic, kolmogorov, rank_statistics
 from excise.evaluation import statistics as library
-from excise.evaluation.areas import Area, ratio_limits
+from excise.evaluation.areas import Area, difference_low, ratio_limits, rescaled_limits
 from excise.evaluation.statistics import PROPORTION, SHARE, Clustered
 
 PEOPLE = (8, 16, 32, 200)
@@ -256,6 +256,34 @@ def leaks(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
                 "oracle_others": scores[1][1],
             }
             yield f"{area:g}", (columns, people, 100 * (oracle - area) / (1 - oracle))
+
+
+RESCALED = [  # AUC of the model, of finetuned, of the oracle; correlation of their scores
+    (area, before, oracle, together)
+    for before, oracle in ((0.999, 0.5), (0.97, 0.6), (0.9, 0.5), (0.8, 0.6))
+    for area in (0.1, oracle, (before + oracle) / 2, before)
+    for together in (0.3, 0.9)
+]
+
+
+def rescalings(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Rescaled AUC of a model, finetuned and one oracle, whose scores of a question correlate."""
+    names = ("", "finetuned_", "oracle_")
+    for people, agreement in designs(n_people):
+        others = other_people(people)
+        for *true, together in RESCALED:
+            columns = {}
+            both = [normal(generator, one, agreement, studies) for one in (people, others)]
+            for name, area in zip(names, true, strict=True):
+                for side, whom, shared in zip(
+                    ("members", "others"), (people, others), both, strict=True
+                ):
+                    own = normal(generator, whom, agreement, studies)
+                    columns[name + side] = np.sqrt(together) * shared + np.sqrt(1 - together) * own
+                columns[name + "members"] += stats.norm.ppf(area) * np.sqrt(2)
+            area, before, oracle = true
+            truth = (before - area) / (before - oracle)
+            yield f"{area:.2g} {before:g} {oracle:g}", (columns, people, truth)
 
 
 SHIFTS = [  # location and scale of one model's log truth ratios, the other's being 0 and 1
@@ -616,6 +644,47 @@ def of_leak(own: Area, oracle: Area) -> Methods:
     }
 
 
+def of_rescaled(columns: dict, people: np.ndarray) -> Methods:
+    """All methods for the rescaled AUC, for studies in which the library gives a value."""
+
+    def areas(kept: np.ndarray) -> list[Area]:
+        return [
+            area_of(columns[name + "members"][:, kept], columns[name + "others"][:, kept], people)
+            for name in ("", "finetuned_", "oracle_")
+        ]
+
+    everything = areas(np.full(columns["members"].shape[1], True))
+    kept = difference_low(*everything[1:]) > 1e-12
+    if kept.sum() < 30:
+        return {}
+    own, before, oracle = areas(kept)
+    above, below = before.value - own.value, before.value - oracle.value
+    t = np.maximum.reduce([one.t for one in (own, before, oracle)])
+
+    def covariance(first: Area, second: Area) -> np.ndarray:
+        return sum(a.covariance(b) for a, b in zip(first.sides, second.sides, strict=True))
+
+    middle = covariance(before, before)
+    top = middle - 2 * covariance(own, before) + covariance(own, own)
+    bottom = middle - 2 * covariance(before, oracle) + covariance(oracle, oracle)
+    mixed = middle - covariance(own, before) - covariance(before, oracle) + covariance(own, oracle)
+    ratio = above / below
+    variance = top - 2 * ratio * mixed + ratio**2 * bottom
+    spread = t * np.sqrt(np.maximum(variance, 0)) / below
+    square, cross = below**2 - t**2 * bottom, above * below - t**2 * mixed
+    root = np.sqrt(np.maximum(cross**2 - square * (above**2 - t**2 * top), 0))
+    bounded = square > 1e-12
+    divisor = np.where(bounded, square, 1)
+    return {
+        "delta method, t": (ratio - spread, ratio + spread),
+        "Fieller, t": (
+            np.where(bounded, (cross - root) / divisor, -np.inf),
+            np.where(bounded, (cross + root) / divisor, np.inf),
+        ),
+        LIBRARY + "mover_inverted": rescaled_limits(own, before, oracle),
+    }
+
+
 def each(methods: Callable[[int], dict], studies: int) -> Methods:
     """Limits of every study, of methods that take one study at a time."""
     found = [methods(study) for study in range(studies)]
@@ -696,6 +765,8 @@ def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
         own = area_of(columns["members"], columns["others"], people)
         oracle = area_of(columns["oracle_members"], columns["oracle_others"], people)
         return of_leak(own, oracle), (-100, np.inf)
+    if kind == "rescaled":
+        return of_rescaled(columns, people), (-np.inf, np.inf)
     if kind == "distribution":
         return of_distributions(columns, people), (0, 1)
     if kind == "utility":
@@ -742,6 +813,7 @@ KINDS = {
     "recovery": recoveries,
     "area": areas,
     "leak": leaks,
+    "rescaled": rescalings,
     "distribution": distributions,
     "utility": utilities,
     "changes": changes,

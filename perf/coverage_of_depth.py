@@ -3,7 +3,8 @@
 The people of a finished study are taken for the population. Studies of 8, 16 and 200 people are
 drawn from it with replacement, with all questions of a person. An interval covers if it holds the
 population's mean. Figures are those of the tables: UDS, logit-lens erasure, erasure direction,
-cosine and selectivity of probes.
+cosine and selectivity of probes. For the first two, other intervals stand beside that of the
+library: cluster-t, and Bonett-Price of 2x - 1, which adds a question with 0 and one with 1.
 
     python perf/coverage_of_depth.py results            every model, 300 studies each
 
@@ -23,11 +24,16 @@ import numpy as np
 from excise.evaluation.reading import read_items
 from excise.evaluation.statistics import (
     COSINE,
+    CUT_RATIO,
     SHARE,
+    Clustered,
     Estimate,
+    Limits,
     Scale,
+    cluster_t,
     difference_interval,
     mean_interval,
+    wilson_clopper_pearson,
 )
 from excise.evaluation.tables.depth import erased
 from excise.evaluation.tables.drift import ERASURE
@@ -47,17 +53,23 @@ def cases(results: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray, Callable
     finetuned = read_items(depth / "finetuned" / "items.jsonl")
     sf = (finetuned["set"] == "sf").to_numpy()
     people = finetuned["person_id"].to_numpy()[sf]
-    oracle = read_items(depth / "oracle/seed_0/items.jsonl").loc[finetuned.index]
+    first = min(depth.glob("oracle/*/items.jsonl"))
+    oracle = read_items(first).loc[finetuned.index]
     for path in sorted(depth.glob("unlearn/**/items.jsonl")):
         model = path.parent.relative_to(depth)
         items = read_items(path).loc[finetuned.index]
         for name, key in (("uds", "patched"), ("lens_erasure", "lens")):
             own = numbers(finetuned, key)[sf]
             one, two = own - numbers(oracle, key)[sf], own - numbers(items, key)[sf]
-            yield name, erased(one, two, THRESHOLD)[0][:, None], people, mean_of(SHARE)
+            shares = erased(one, two, THRESHOLD)[0][:, None]
+            yield name, shares, people, mean_of(CUT_RATIO)
+            for method in (cluster_t, wilson_clopper_pearson):
+                yield f"{name}, {method.__name__}", shares, people, by(method)
         probes = read_items(path.with_name("probes.jsonl"))
         pairs = np.column_stack([numbers(probes, "hit")[:, -1], numbers(probes, "control")[:, -1]])
         yield "probe_selectivity", pairs, probes["person_id"].to_numpy(), selectivity
+        if not (states / model).is_dir():  # only depth was measured
+            continue
         moved = read_items(states / model / "items.jsonl")
         moved = moved[(moved["set"] == "sf") & (moved["position"] == "last_prompt")]
         for name, scale in (("erasure", ERASURE), ("direction_cosine", COSINE)):
@@ -68,6 +80,17 @@ def cases(results: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray, Callable
 def mean_of(scale: Scale) -> Callable[[np.ndarray, np.ndarray], Estimate]:
     """The interval of a mean of one column."""
     return lambda values, people: mean_interval(values[:, 0], people, scale)
+
+
+def by(method: Callable[[Clustered], Limits]) -> Callable[[np.ndarray, np.ndarray], Estimate]:
+    """The interval of a mean of shares by another method, cut to 0 and 1."""
+
+    def interval(values: np.ndarray, people: np.ndarray) -> Estimate:
+        data = Clustered(values, people)
+        (low,), (high,) = (np.clip(limit, 0, 1) for limit in method(data))
+        return Estimate(float(data.mean[0]), low, high, len(values), len(data.sizes))
+
+    return interval
 
 
 def selectivity(values: np.ndarray, people: np.ndarray) -> Estimate:
@@ -101,7 +124,7 @@ def main() -> None:
             covered = coverage(values, people, interval, n_people, args.studies, generator)
             found[name, n_people].append(covered)
     for (name, n_people), covered in sorted(found.items()):
-        print(f"{name:20} {n_people:4} people: mean {np.mean(covered):.3f}, "
+        print(f"{name:34} {n_people:4} people: mean {np.mean(covered):.3f}, "
               f"lowest {min(covered):.3f}, {len(covered)} cases")  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from excise.evaluation.metrics.interface import (
     LeakMetric,
     Metric,
     ReferenceMetric,
+    RescaledMetric,
     TwoSetMetric,
 )
 from excise.evaluation.metrics.registry import FAMILIES, METRICS, metrics_of
@@ -28,6 +29,7 @@ from reference_pages.markdown import (
 
 KINDS = {  # the first class that fits
     LeakMetric: "the AUC of a model against that of the oracles",
+    RescaledMetric: "the AUC of a model between those of finetuned and of the oracles",
     TwoSetMetric: "the AUC of another metric, over two sets",
     CompositeMetric: "from the means of other metrics",
     DistributionMetric: "one number for a set, against {reference}",

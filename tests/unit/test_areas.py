@@ -1,4 +1,4 @@
-"""The AUC of two sets of people and PrivLeak: hand-computed values, invariances, coverage."""
+"""AUC of two sets of people, PrivLeak and s_MIA: hand-computed values, invariances, coverage."""
 
 import math
 
@@ -7,14 +7,18 @@ import pytest
 from scipy.stats import t as student
 
 from excise.evaluation.areas import (
+    NOT_APART,
+    ONE_PERSON,
     Area,
     area_interval,
     area_of,
+    difference_low,
     leak_interval,
     placements,
     ratio_limits,
+    rescaled_interval,
 )
-from excise.evaluation.metrics.membership import area_under_roc, privleak
+from excise.evaluation.metrics.membership import area_under_roc, privleak, s_mia
 
 MEMBERS, OTHERS = [0.9, 0.4, 0.8, 0.3], [0.5, 0.1, 0.4]
 FIRST, SECOND = [*"abcd"], [*"xyz"]
@@ -168,22 +172,129 @@ def test_the_limits_of_a_ratio_lie_within_those_of_both_sides_alone():
     assert high <= high1 / low2 if low2 > 0 else math.isinf(high)
 
 
-def test_both_intervals_cover_about_as_often_as_they_say():
-    chance, hits = np.random.default_rng(0), np.zeros(2)
+# --- s_MIA ---
+
+MANY, REST = [f"p{number}" for number in range(12)], [f"h{number}" for number in range(8)]
+APART = ([*range(10, 22)], [*range(8)])  # AUC 1
+EQUAL = ([0] * 12, [0] * 8)  # AUC 1/2
+HALF = ([1] * 6 + [0] * 6, [0] * 8)  # AUC 3/4
+BELOW = ([-1] * 6 + [0] * 6, [0] * 8)  # AUC 1/4
+
+
+def rescaled(model, finetuned=APART, oracles=(EQUAL,), people=MANY, others=REST):
+    return rescaled_interval(model, finetuned, oracles, people, others)
+
+
+def noisy_models() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Scores of a model, of finetuned and of an oracle, with ties and about the same questions."""
+    chance = np.random.default_rng(5)
+    hard = chance.normal(0, 1, 12), chance.normal(0, 1, 8)
+    return [
+        tuple(
+            np.round(one + add + chance.normal(0, 0.7, len(one)), 1)
+            for one, add in zip(hard, (shift, 0), strict=True)
+        )
+        for shift in (1.0, 4.5, -0.5)
+    ]
+
+
+def test_s_mia_by_hand():
+    """AUC 3/4 between finetuned's 1 and the oracle's 1/2; 1/4 lies beyond the oracle."""
+    assert [area_under_roc(*one) for one in (APART, EQUAL, HALF, BELOW)] == [1, 0.5, 0.75, 0.25]
+    assert s_mia(0.75, 1, 0.5) == pytest.approx(0.5)
+    found = rescaled(HALF)
+    assert found.value == pytest.approx(0.5) and found.low < 0.5 < found.high
+    assert (found.method, found.n, found.n_clusters) == ("mover_inverted", 20, 20)
+    assert rescaled(BELOW).value == pytest.approx((1 - 0.25) / (1 - 0.5)) == s_mia(0.25, 1, 0.5)
+
+
+def test_finetuned_has_0_and_the_oracle_1_and_their_mean_is_the_mark():
+    assert rescaled(APART).value == 0 and rescaled(EQUAL).value == 1
+    found = rescaled(HALF, oracles=(EQUAL, BELOW))
+    assert found.value == pytest.approx((1 - 0.75) / (1 - (0.5 + 0.25) / 2))
+
+
+def test_a_model_less_forgetful_than_finetuned_lies_below_0():
+    found = rescaled(APART, finetuned=([1] * 11 + [0], [0] * 8))
+    assert found.value == pytest.approx((23 / 24 - 1) / (23 / 24 - 1 / 2)) and found.value < 0
+
+
+def test_without_a_clear_difference_of_the_two_marks_there_is_no_value_but_a_reason():
+    for finetuned in (EQUAL, BELOW, ([0.1] + [0] * 11, [0] * 8)):
+        found = rescaled(HALF, finetuned=finetuned)
+        assert (found.value, found.low, found.method, found.reason) == (None, None, None, NOT_APART)
+    assert rescaled(HALF, people=["p"] * 12).reason == ONE_PERSON
+    assert math.isnan(s_mia(0.5, 0.5, 0.5))
+    assert rescaled(HALF).reason is None
+
+
+def test_undefined_scores_have_no_value_and_are_counted():
+    found = rescaled(([math.nan] * 2 + [0] * 10, [0] * 8))
+    assert (found.value, found.n_undefined, found.reason) == (None, 2, None)
+    assert rescaled(HALF, oracles=(([math.inf] + [0] * 11, [0] * 8),)).n_undefined == 1
+
+
+def test_each_limit_is_where_the_interval_of_the_combination_touches_0():
+    """Written out for (1 - theta) B - A + theta R: the weights' signs choose the sides."""
+    model, finetuned, oracle = noisy_models()
+    found = rescaled(model, finetuned, (oracle,))
+    a, b, r = (single(*one, MANY, REST) for one in (model, finetuned, oracle))
+    for theta, is_high in ((found.low, False), (found.high, True)):
+        parts = []
+        for area, weight in ((b, 1 - theta), (a, -1), (r, theta)):
+            low, high = (limit[0] for limit in area.limits())
+            upwards = (weight > 0) == is_high
+            distance = high - area.value[0] if upwards else area.value[0] - low
+            parts.append(weight * distance)
+        square = sum(part**2 for part in parts)
+        for i, j, pair in ((0, 1, (b, a)), (0, 2, (b, r)), (1, 2, (a, r))):
+            square += 2 * pair[0].correlation(pair[1])[0] * parts[i] * parts[j]
+        value = (1 - theta) * b.value[0] - a.value[0] + theta * r.value[0]
+        assert value == pytest.approx((1 if not is_high else -1) * math.sqrt(square), abs=1e-6)
+
+
+def test_0_and_1_are_inside_just_where_the_models_auc_may_equal_the_mark():
+    """At theta = 0 and 1 the combination is a difference of two AUCs."""
+    _, finetuned, oracle = noisy_models()
+    chance, inside = np.random.default_rng(6), set()
+    for shift in np.linspace(-3, 5, 13):
+        model = finetuned[0] - 4.5 + shift + chance.normal(0, 0.3, 12), finetuned[1]
+        found = rescaled(model, finetuned, (oracle,))
+        a, b, r = (single(*map(np.asarray, one), MANY, REST) for one in (model, finetuned, oracle))
+        for mark, area in ((0, b), (1, r)):
+            apart = difference_low(a, area)[0] > 0 or difference_low(area, a)[0] > 0
+            assert (found.low <= mark <= found.high) == (not apart)
+            inside.add((mark, apart))
+    assert len(inside) == 4
+
+
+def test_only_the_order_of_each_models_scores_counts():
+    model, finetuned, oracle = noisy_models()
+    found = rescaled(model, finetuned, (oracle,))
+    stretched = [tuple(map(np.exp, one)) for one in (model, finetuned, oracle)]
+    assert rescaled(*stretched[:2], stretched[2:]) == found
+
+
+def test_the_intervals_cover_about_as_often_as_they_say():
+    chance, hits = np.random.default_rng(0), np.zeros(3)
     people, others = np.repeat(np.arange(16), 3), np.repeat(np.arange(16, 24), 3)
     for _ in range(200):
         hard = [chance.normal(0, 0.7, 24)[group % 24] for group in (people, others)]
         shift = 1.5
-        model, oracle = (
+        model, oracle, finetuned = (
             (hard[0] + add + chance.normal(0, 1, 48), hard[1] + chance.normal(0, 1, 24))
-            for add in (shift, 0.0)
+            for add in (shift, 0.0, 2 * shift)
         )
         spread = math.sqrt(2 * (1 + 0.7**2))
-        truth = 0.5 * (1 + math.erf(shift / spread / math.sqrt(2)))
+        truth, before = (
+            0.5 * (1 + math.erf(one / spread / math.sqrt(2))) for one in (shift, 2 * shift)
+        )
         area = area_interval(model[0], people, model[1], others)
         found = leak_interval(model, [oracle], people, others)
+        between = rescaled_interval(model, finetuned, [oracle], people, others)
         hits += [
             area.low <= truth <= area.high,
             found.low <= privleak(truth, 0.5) <= found.high,
+            between.low <= s_mia(truth, before, 0.5) <= between.high,
         ]
     assert (hits / 200 >= 0.93).all()

@@ -173,6 +173,19 @@ def test_a_misspelling_is_named_before_the_key_it_leaves_missing(minimal):
     assert "unlearning.trajectories[0].epoch: unknown key; did you mean epochs?" in refusal(config)
 
 
+def test_quantized_models_are_asked_the_holdout_only_if_somebody_is_held_out(minimal):
+    config = changed(minimal, "generation/holdout", 0)
+    check_config(changed(config, "quantization/sets", ["sf", "other"]))
+    config = changed(config, "quantization/sets", ["sf", "holdout"])
+    assert refusal(config) == (
+        "config: quantization.sets: found 'holdout'; allowed: a list without it, because "
+        "generation.holdout is 0"
+    )
+    check_config(changed(config, "generation/holdout", 2))
+    own = changed(changed(config, "generation/backend", "files"), "generation/folder", "mine")
+    check_config(own)  # the folder may have a holdout.jsonl
+
+
 def test_an_unknown_key_without_a_near_one_gets_the_list(minimal):
     assert "allowed: alpha, dropout, rank, target_modules" in refusal(
         changed(minimal, "lora/xyz", 1)

@@ -99,6 +99,7 @@ def test_rows_by_hand(study):
     assert row["value"] == pytest.approx(expected)
     assert (row["n"], row["n_people"], row["level"]) == (4, 4, "light")
     assert row["ci_low"] < row["value"] < row["ci_high"] <= 1
+    assert row["interval"] == "bonett_price"
     row = one(rows, model="finetuned", metric="uds")
     assert (row["value"], row["ci_high"], row["interval"]) == (0, 0, "fixed")
     # Layer 1: .5 for all by oracle 0; by oracle 1 .25 for three of them.

@@ -17,6 +17,7 @@ from excise.evaluation.metrics.interface import (
     ItemMetric,
     LeakMetric,
     ReferenceMetric,
+    RescaledMetric,
     TwoSetMetric,
 )
 from excise.evaluation.metrics.registry import FAMILIES, METRICS, metrics_of
@@ -261,8 +262,10 @@ def both_sets(member_losses: list, other_losses: list) -> pd.DataFrame:
     return pd.concat([questions(member_losses, "sf", "p"), questions(other_losses, "holdout", "h")])
 
 
-def rows_of(items: pd.DataFrame, oracles: list[pd.DataFrame]) -> dict[tuple, dict]:
-    found = metric_rows(items, 0.95, {"oracle": oracles})
+def rows_of(
+    items: pd.DataFrame, oracles: list[pd.DataFrame], finetuned: list[pd.DataFrame] | None = None
+) -> dict[tuple, dict]:
+    found = metric_rows(items, 0.95, {"oracle": oracles, "finetuned": finetuned or []})
     return {(row["set"], row["metric"]): row for row in found}
 
 
@@ -292,9 +295,37 @@ def test_privleak_compares_with_the_mean_of_the_oracles_and_never_with_a_half():
     assert ("sf", "auc_min_k") in rows_of(model, [])
 
 
+def test_s_mia_lies_between_finetuned_and_the_mean_of_the_oracles():
+    """Loss 1 to 12 of members against 4.5 everywhere else: 4 of 12 are members' wins."""
+    others, flat = [4.5] * 8, [4.5] * 12
+    model = both_sets([*map(float, range(1, 13))], others)
+    finetuned = both_sets([1.0] * 12, others)  # AUC 1
+    oracles = [both_sets(flat, others), both_sets([9.0] * 3 + [4.5] * 9, others)]  # 1/2, 3/8
+    row = rows_of(model, oracles, [finetuned])["sf", "s_mia"]
+    assert row["value"] == pytest.approx((1 - 4 / 12) / (1 - (1 / 2 + 3 / 8) / 2))
+    assert row["value"] == pytest.approx(membership.s_mia(4 / 12, 1, 7 / 16))
+    assert (row["interval"], row["n"], row["n_people"]) == ("mover_inverted", 20, 20)
+    assert row["reason"] is None and row["ci_low"] < row["value"] < row["ci_high"]
+    assert "reason" not in rows_of(model, oracles, [finetuned])["sf", "privleak"]
+
+
+def test_s_mia_has_a_reason_where_finetuned_is_no_clearer_member_than_the_oracles():
+    model, flat = both_sets([1.0, 2.0, 3.0], [2.0] * 3), both_sets([2.0] * 3, [2.0] * 3)
+    row = rows_of(model, [flat], [flat])["sf", "s_mia"]
+    assert row["value"] is row["ci_low"] is row["interval"] is None
+    assert "lower limit is not above 0" in row["reason"]
+
+
+def test_s_mia_has_no_row_without_finetuned_or_without_an_oracle():
+    model = both_sets([1.0, 2.0, 3.0], [2.0] * 3)
+    assert ("sf", "s_mia") not in rows_of(model, [model], [])
+    assert ("sf", "s_mia") not in rows_of(model, [], [model])
+
+
 def test_a_model_that_collapsed_has_an_undefined_area():
-    rows = rows_of(both_sets([math.nan, 1.0], [2.0, 3.0]), [both_sets([1.0, 2.0], [3.0, 1.5])])
-    for name in ("auc_loss", "auc_min_k", "auc_reference", "privleak"):
+    whole = both_sets([1.0, 2.0], [3.0, 1.5])
+    rows = rows_of(both_sets([math.nan, 1.0], [2.0, 3.0]), [whole], [whole])
+    for name in ("auc_loss", "auc_min_k", "auc_reference", "privleak", "s_mia"):
         assert (rows["sf", name]["value"], rows["sf", name]["n_undefined"]) == (None, 1), name
 
 
@@ -325,6 +356,7 @@ def test_each_kind_of_metric_is_there():
         ReferenceMetric,
         TwoSetMetric,
         LeakMetric,
+        RescaledMetric,
         DistributionMetric,
         CompositeMetric,
     }

@@ -27,6 +27,7 @@ from excise.evaluation.quantized_sets import quantized_sets
 from excise.modeling.adapters import adapter_tensors, attach_lora, load_merged, save_adapter
 from excise.modeling.base import load_base
 from excise.modeling.scoring import score_answers
+from excise.records import write_jsonl
 from small_benchmark import write_benchmark
 from tiny_models import (
     ARCHITECTURES,
@@ -406,6 +407,30 @@ def test_a_model_gets_the_chosen_sets(tmp_path):
         assert {record["set"] for record in found} == {"sf", "utility"}
     assert quantized_sets("oracle/seed_1", ("sf", "utility")) == ("sf",)
     assert quantized_sets("oracle/seed_1") == ("sf", "forget_paraphrased")
+
+
+def test_only_a_model_that_is_asked_for_it_gets_the_holdout(tmp_path):
+    base = tiny_folder(tmp_path / "base", layers=1)
+    shape = {"batch_size": 16, "max_new_tokens": 4}
+    hp = job_settings.hp("quantization_settings", **shape, sets=["sf", "holdout"])
+    benchmark = write_benchmark(tmp_path)
+    known = records(tmp_path / "data" / "sf.jsonl")[:6]
+    apart = [
+        one | {"id": f"h{one['id'][1:]}", "person_id": "h000", "group": "holdout"} for one in known
+    ]
+    write_jsonl(tmp_path / "data" / "holdout.jsonl", apart)
+    out = tmp_path / "quantize"
+    arguments = ["--base", str(base), *benchmark, "--hp", hp, "--precisions", "int8"]
+    arguments += ["--models-dir", str(tmp_path / "models"), "--out-dir", str(out)]
+    quantize.main([*arguments, "--models", "base"])
+    found = records(out / "base" / "int8.jsonl")
+    asked = [record for record in found if record["set"] == "holdout"]
+    assert [record["id"] for record in asked] == [one["id"] for one in apart]
+    assert all(record["logprob_answer"] < 0 for record in asked)
+    assert all(record["logprob_wrong"] is None for record in asked)
+    assert quantized_sets("oracle/seed_1", ("sf", "other", "holdout")) == ("sf", "holdout")
+    assert quantized_sets("finetuned", ("holdout", "sf", "other")) == ("sf", "other", "holdout")
+    assert "holdout" not in quantized_sets("finetuned")
 
 
 def test_the_update_is_quantized_with_the_weights(tmp_path):

@@ -110,6 +110,22 @@ def test_people_who_all_agree_are_worth_their_number(value):
     assert estimate.high - estimate.low == pytest.approx(0.221, abs=0.001)
 
 
+def test_cut_ratios_get_a_0_and_a_1_more():
+    """16 people with one question each, of which one has 1 and the others 0, by hand."""
+    values = np.array([1.0] + [0.0] * 15)
+    scale = statistics.CUT_RATIO
+    found = statistics.mean_interval(values, np.arange(16), scale)
+    n = 15  # variance over (n - 1): worth 15 of 16
+    mean = (n * (1 / 16) + 1) / (n + 2)
+    spread = scipy.stats.t.ppf(0.975, 15) * math.sqrt((mean - mean**2) / (n + 2))
+    assert limits(found) == pytest.approx((max(mean - spread, 0), mean + spread))
+    assert (found.value, found.method) == (1 / 16, "bonett_price")
+    mirrored = statistics.mean_interval(1 - values, np.arange(16), scale)
+    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((found.low, found.high))
+    equal = statistics.mean_interval(np.full(16, 0.5), np.arange(16), scale)
+    assert 0 < equal.low < 0.5 < equal.high < 1  # no zero width
+
+
 def test_bonett_price_by_hand_for_pairs_that_are_their_own_clusters():
     # 20 pairs, 3 favour the first and 1 the second side.
     first, second = [1] * 3 + [0] * 17, [0] * 3 + [1] + [0] * 16

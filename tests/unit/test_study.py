@@ -303,13 +303,17 @@ def test_the_library_of_a_program_leaves_out_what_it_never_reads():
 
 
 def test_a_job_that_asks_few_sets_has_few_files_as_inputs():
-    few = study(quantization={"precisions": ["int8"], "sets": ["sf", "other"]})
+    few = study(quantization={"sets": ["sf", "other"]})
     data = ["<data>/sf.jsonl", "<data>/sr.jsonl", "<data>/wrong_details.jsonl"]
     assert few.asked_files("quantization", "sets") == data
     assert few.unread_kinds("quantization", "sets") == ["forget_paraphrased", "utility"]
-    some = study(quantization={"precisions": ["int8"], "sets": ["forget_paraphrased", "utility"]})
+    some = study(quantization={"sets": ["forget_paraphrased", "utility"]})
     more = ["<data>/forget_paraphrased.jsonl", "data/inputs/utility_qa.jsonl"]
     assert some.asked_files("quantization", "sets") == [*data, *more]
+    held_out = study(quantization={"sets": ["sf", "holdout"]})
+    assert held_out.asked_files("quantization", "sets") == [*data, "<data>/holdout.jsonl"]
+    every = study(quantization={"sets": None})
+    assert every.asked_files("quantization", "sets") == [*data, *more]
     every = study(representations={"middle_layer": 3, "depth_sets": None})
     never = ["wrong_details", "utility"]
     assert every.asked_files("representations", "depth_sets", *never) == [*data[:2], more[0]]

@@ -17,6 +17,7 @@ import summarize_quantize
 import summarize_representations
 from excise.benchmark.items import asked_questions
 from excise.errors import InputError
+from excise.evaluation.metrics.membership import privleak, s_mia
 from excise.evaluation.metrics.slot import slot_accuracy
 from excise.evaluation.metrics.truth_ratio import win_rate
 from excise.evaluation.reading import read_items
@@ -38,6 +39,7 @@ HEAVY = "unlearn/ga/lr0.0004/epoch_12"
 LIGHT = "unlearn/gd/lr0.0002_lambda1/epoch_3"
 MODELS = [*BASELINES, HEAVY, LIGHT]
 CONFIDENCE = 0.95
+ASKED_QUANTIZED = ["sf", "forget_paraphrased", "correlated", "other", "utility"]
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +295,56 @@ def test_quantized_models_that_got_fewer_sets_have_rows_of_these(study):
     assert set(rows[rows["of"].notna()]["set"]) == {"sf"}
     accuracies = rows[(rows["metric"] == "slot_accuracy") & (rows["precision"] == "int8")]
     assert set(accuracies["set"]) == {"sf"}
+
+
+COMPARED = {"auc_reference", "privleak", "s_mia"}
+
+
+def test_membership_after_quantization_compares_with_models_of_the_same_precision(tmp_path):
+    write_study(tmp_path, people=24, models=MODELS)
+    folders = ["--quantize-dir", str(tmp_path / "quantize"), "--eval-dir", str(tmp_path / "eval")]
+    asked = {"precisions": list(PRECISIONS), "sets": [*ASKED_QUANTIZED, "holdout"]}
+    rows = summarize(summarize_quantize, tmp_path, "holdout.json", *folders, **asked)
+    for precision in ("full", *PRECISIONS):
+
+        def found(model, metric, precision=precision):
+            return one(rows, model=model, set="sf", metric=metric, precision=precision)
+
+        areas = {model: found(model, "auc_min_k")["value"] for model in MODELS}
+        marks = areas["finetuned"], (areas["oracle/seed_0"] + areas["oracle/seed_1"]) / 2
+        for model in (HEAVY, LIGHT):
+            leak, between = privleak(areas[model], marks[1]), s_mia(areas[model], *marks)
+            assert found(model, "privleak")["value"] == pytest.approx(leak)
+            assert found(model, "s_mia")["value"] == pytest.approx(between)
+        last = found("oracle/seed_1", "s_mia")["value"]
+        known = s_mia(areas["oracle/seed_1"], marks[0], areas["oracle/seed_0"])
+        assert last == pytest.approx(known)
+        own = rows[(rows["model"] == "finetuned") & (rows["precision"] == precision)]
+        assert COMPARED & set(own["metric"]) == {"auc_reference", "privleak"}
+    values = rows[(rows["model"] == HEAVY) & (rows["metric"] == "s_mia")]["value"]
+    assert values.nunique() > 1  # the precisions differ
+    notes = read_json(tmp_path / "holdout.json")["notes"]
+    assert any("precision of the row" in one for one in notes)
+
+
+def test_quantized_models_that_are_not_asked_the_holdout_have_no_rows_of_it(study, quantize_rows):
+    assert not COMPARED & set(quantize_rows["metric"])
+    notes = read_json(study / "quantize.json")["notes"]
+    assert not any("s_mia" in one for one in notes)
+
+
+def test_a_precision_that_does_not_run_has_no_membership_rows(tmp_path):
+    write_study(tmp_path, people=24, models=MODELS)
+    for model in MODELS:
+        (tmp_path / "quantize" / model / "int8.jsonl").write_text("")
+        weights = read_json(tmp_path / "quantize" / model / "weights.json")
+        unsupported = {"unsupported": {"int8": "why"}}
+        write_json(tmp_path / "quantize" / model / "weights.json", weights | unsupported)
+    folders = ["--quantize-dir", str(tmp_path / "quantize"), "--eval-dir", str(tmp_path / "eval")]
+    asked = {"precisions": list(PRECISIONS), "sets": [*ASKED_QUANTIZED, "holdout"]}
+    rows = summarize(summarize_quantize, tmp_path, "holdout.json", *folders, **asked)
+    compared = rows[rows["metric"].isin(COMPARED)]
+    assert set(compared["precision"]) == {"full", "nf4", "fp4"}
 
 
 def test_changes_beyond_those_of_the_oracles_by_hand():

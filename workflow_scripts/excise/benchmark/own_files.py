@@ -102,7 +102,7 @@ LEFT_OUT = (
     ("sf.wrong_answers", "no `wrong_answers` in sf.jsonl: no forget_quality, no truth_ratio_ks"),
     ("sr.wrong_answers", "no `wrong_answers` in sr.jsonl: no truth ratio and win_rate on sr"),
     ("forget_paraphrased", "no forget_paraphrased.jsonl: no set forget_paraphrased"),
-    ("holdout", "no holdout.jsonl: no auc_* and privleak"),
+    ("holdout", "no holdout.jsonl: no auc_*, privleak and s_mia"),
 )
 """A name of `OwnFiles.known`, and what is left out without it."""
 NEVER = (

@@ -56,6 +56,7 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
     _check_candidates(resolved, sources)
     _check_entanglement(resolved, sources)
     _check_own_files(resolved, sources)
+    _check_quantized_sets(resolved, sources)
     if generation["backend"] == "openai" or resolved["red_team"]["judge"]["enabled"]:
         check_llm_keys(generation["llm"], sources)
     check_checkpoints(resolved, sources)
@@ -109,6 +110,17 @@ def _check_own_files(config: dict, sources: Sequence[Source]) -> None:
     if own and config["preview"] is not None:
         refuse(
             sources, ("preview",), f"found {config['preview']}; allowed: null with backend files"
+        )
+
+
+def _check_quantized_sets(config: dict, sources: Sequence[Source]) -> None:
+    """Own files may have a holdout.jsonl whatever generation.holdout says."""
+    generation, chosen = config["generation"], config["quantization"]["sets"] or []
+    if "holdout" in chosen and not generation["holdout"] and generation["backend"] != "files":
+        refuse(
+            sources,
+            ("quantization", "sets"),
+            "found 'holdout'; allowed: a list without it, because generation.holdout is 0",
         )
 
 

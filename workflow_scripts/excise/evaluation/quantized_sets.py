@@ -3,17 +3,26 @@
 from collections.abc import Container
 
 FORGET_SETS = ("sf", "forget_paraphrased")
-QUANTIZED_SETS = (*FORGET_SETS, "correlated", "other", "retain", "utility")
+HOLDOUT = "holdout"
+"""Asked only if it is chosen by name."""
+QUANTIZED_SETS = (*FORGET_SETS, "correlated", "other", "retain", "utility", HOLDOUT)
 
 
 def quantized_sets(model: str, chosen: Container[str] | None = None) -> tuple[str, ...]:
-    """The sets that a model is asked: an oracle only those whose answers were to be forgotten.
+    """The sets that a model is asked: an oracle only those whose answers it never saw.
 
     What quantization changes of an oracle is what it changes of a model that never knew them.
 
     Args:
         model: its name, such as `oracle/seed_1`.
-        chosen: `quantization.sets`; None: all.
+        chosen: `quantization.sets`; None: all but `holdout`.
     """
-    own = FORGET_SETS if model.startswith("oracle/") else QUANTIZED_SETS
-    return tuple(name for name in own if chosen is None or name in chosen)
+    own = (*FORGET_SETS, HOLDOUT) if model.startswith("oracle/") else QUANTIZED_SETS
+    if chosen is None:
+        return tuple(name for name in own if name != HOLDOUT)
+    return tuple(name for name in own if name in chosen)
+
+
+def asks_holdout(chosen: Container[str] | None) -> bool:
+    """Whether quantized models are asked about held-out people; `chosen` as above."""
+    return chosen is not None and HOLDOUT in chosen

@@ -26,7 +26,7 @@ class QuantizationSettings(Float32Settings):
     """How a quantized model is asked the same; it is merged in fp32.
 
     Attributes:
-        sets: of questions, some of `QUANTIZED_SETS`; None: all.
+        sets: of questions, some of `QUANTIZED_SETS`; None: all but `holdout`.
     """
 
     batch_size: int

@@ -11,11 +11,12 @@ results are in docs/statistics.md.
 | unbounded (drift, angles) | mean ± t · standard error | cluster_t |
 | ratios | the same, of their logarithms | cluster_t_log |
 | the median | all medians that a test does not reject | cluster_score |
-| differences of 0 and 1 | Bonett-Price | bonett_price |
+| differences of 0 and 1; ratios cut to 0 and 1 | Bonett-Price | bonett_price |
 | other differences of two scores | t or MOVER, the wider | cluster_t_mover |
 | differences of two changes | Bonett-Price for 0 and 1, else t | bonett_price, cluster_t |
 | ratios of differences (recovery) | Fieller | fieller, fieller_bonett_price |
 | AUC of two sets, PrivLeak (`areas`) | Newcombe, MOVER | newcombe_area, mover_ratio |
+| rescaled AUC (`areas`) | MOVER, inverted | mover_inverted |
 | computed, not sampled | the value itself | fixed |
 
 Only `fixed` has zero width. If all values are equal and their range is unbounded, no method can
@@ -46,6 +47,7 @@ class Scale:
 
     Attributes:
         kind: `proportion` (0 or 1), `share` (anything from `low` to `high`, often at an end),
+            `cut_ratio` (a ratio cut to 0 and 1, in a few questions far from the rest),
             `difference` (from `low` to `high`, most often near the middle), `unbounded`,
             `geometric` (positive; averaged by logarithms) or `fixed` (not sampled).
         low: the smallest possible number.
@@ -59,6 +61,7 @@ class Scale:
 
 PROPORTION = Scale("proportion", 0, 1)
 SHARE = Scale("share", 0, 1)
+CUT_RATIO = Scale("cut_ratio", 0, 1)
 COSINE = Scale("difference", -1, 1)
 RATIO = Scale("geometric", 0, math.inf)
 DRIFT = Scale("unbounded", 0, math.inf)
@@ -73,7 +76,8 @@ class Estimate:
     `value` is None if any of the `n` inputs was undefined (`n_undefined` says how many: NaN and
     infinities, as collapsed models give) or if there was nothing to average. `low` and `high`
     are also None with fewer than two clusters, and if the width is unknown. `method`
-    names the interval's method (module docstring), None where there is no interval.
+    names the interval's method (module docstring), None where there is no interval. `reason` says
+    why a value is None if it is not for undefined inputs.
     """
 
     value: float | None
@@ -83,6 +87,7 @@ class Estimate:
     n_clusters: int
     n_undefined: int = 0
     method: str | None = None
+    reason: str | None = None
 
 
 class Clustered:
@@ -241,6 +246,17 @@ def tied_limits(
     return middle - spread, middle + spread
 
 
+def bonett_price_of_shares(data: Clustered) -> Limits:
+    """Limits of mean shares x: those of `bonett_price` of 2x − 1, turned back.
+
+    So one question with 0 and one with 1 are added. For ratios that are cut to 0 and 1, as UDS:
+    with 16 people coverage .96 (at worst .90), where `wilson_clopper_pearson` has .91 (.74).
+    """
+    turned, n = 2 * data.values - 1, data.effective_n(data.question_variance)
+    low, high = tied_limits(turned.mean(axis=0), (turned**2).mean(axis=0), n, data.t)
+    return (low + 1) / 2, (high + 1) / 2
+
+
 def cluster_t_mover(
     first: Clustered, second: Clustered, difference: Clustered, scale: Scale
 ) -> Limits:
@@ -380,6 +396,8 @@ def mean_intervals(
             wilson_clopper_pearson(data, scale.low, scale.high),
             "wilson_clopper_pearson",
         )
+    elif scale.kind == "cut_ratio":
+        limits, method = bonett_price_of_shares(data), "bonett_price"
     else:
         limits, method = cluster_t(data), "cluster_t"
         if scale.kind == "difference":

@@ -11,6 +11,7 @@ from excise.benchmark.export import CARD, PROFILES, exported_files
 from excise.config.trajectories import keeps_finetuned, needs_of
 from excise.evaluation.findings.claims import CLAIMS
 from excise.evaluation.peers import all_oracles, notes_on_missing
+from excise.evaluation.quantized_sets import asks_holdout
 from excise.plots.figures import FIGURES
 from excise.unlearning.method import Needs
 from excise.workflow.imports import import_closure
@@ -76,8 +77,9 @@ class Study(Params):
             unread: kinds of records that the program never reads.
         """
         unread = self.unread_kinds(section, key, *unread)
-        names = [f"<data>/{name}.jsonl" for name in DATA_FILES if name not in unread]
-        return names if "utility" in unread else [*names, UTILITY]
+        files = [f"<data>/{name}.jsonl" for name in DATA_FILES if name not in unread]
+        files += [HOLDOUT] * asks_holdout(self.config[section][key])
+        return files if "utility" in unread else [*files, UTILITY]
 
     def unread_kinds(self, section: str, key: str, *unread: str) -> list[str]:
         """Kinds of records that the same program does not read."""

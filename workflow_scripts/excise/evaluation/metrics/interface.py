@@ -6,6 +6,7 @@
 | `reference_metric` | records of one model and of a reference | one number per question |
 | `two_set_metric` | scores of one set and of another, by another metric | the AUC of the scores |
 | `leak_metric` | that AUC, and the AUC of a reference | one number |
+| `rescaled_metric` | that AUC, and the AUCs of finetuned and of the oracles | one number |
 | `distribution_metric` | records of one set, of one model and of a reference | one number |
 | `composite_metric` | the means of other metrics | one number |
 
@@ -158,6 +159,17 @@ class LeakMetric(TwoSetMetric):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RescaledMetric(TwoSetMetric):
+    """The AUC of one model between that of the finetuned model and the mean AUC of the oracles.
+
+    Without a finetuned model or without an oracle there is no row. An oracle is compared with the
+    other oracles.
+    """
+
+    references: tuple[str, ...] = ("finetuned", "oracle")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistributionMetric(Metric):
     """One number for a set of questions: all answers of one model against those of a reference.
 
@@ -215,6 +227,12 @@ def leak_metric(name: str, score: Metric, **declared) -> Callable[[Callable], Le
     """Declare a comparison of such an AUC with the oracles'; keywords as in `LeakMetric`."""
     declared |= {"score": score, "needs": score.needs}
     return lambda function: LeakMetric(name=name, function=function, **declared)
+
+
+def rescaled_metric(name: str, score: Metric, **declared) -> Callable[[Callable], RescaledMetric]:
+    """Declare such an AUC between finetuned's and the oracles'; keywords as in `TwoSetMetric`."""
+    declared |= {"score": score, "needs": score.needs}
+    return lambda function: RescaledMetric(name=name, function=function, **declared)
 
 
 def distribution_metric(name: str, **declared) -> Callable[[Callable], DistributionMetric]:

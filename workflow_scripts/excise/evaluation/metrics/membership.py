@@ -1,7 +1,7 @@
 """Membership inference: does the model treat an answer as one that it was trained on?
 
 Per question the scores of four attacks, one of them also against a model that never saw the
-forget facts. Over two sets the area under the ROC curve (AUC) of each attack, and PrivLeak.
+forget facts. Over two sets the area under the ROC curve (AUC) of each attack, PrivLeak, and s_MIA.
 
 The AUC compares the forget facts with the set `holdout`: facts of the same slots about people who
 were made like the others and whom no model was trained on (`generation.holdout`). Without such
@@ -19,6 +19,7 @@ from excise.evaluation.metrics.interface import (
     item_metric,
     leak_metric,
     reference_metric,
+    rescaled_metric,
     two_set_metric,
 )
 from excise.evaluation.statistics import SHARE, Scale
@@ -27,6 +28,7 @@ LOSS = Scale("unbounded", 0, np.inf)
 LOGPROB = Scale("unbounded", -np.inf, 0)
 SCORE = Scale("unbounded", -np.inf, np.inf)
 LEAK = Scale("unbounded", -100, np.inf)
+RESCALED = Scale("unbounded", -np.inf, np.inf)
 LOWEST = 0.4
 """Share of the answer tokens that min-k looks at; OpenUnlearning's setting."""
 SMALLEST_VARIANCE = 1e-6
@@ -220,6 +222,25 @@ def privleak(area: float, oracles: float) -> float:
     oracles (too much). Source: Shi et al. (2025), MUSE, whose A is our 1 − A.
     """
     return 100 * (oracles - area) / (1 - oracles) if oracles < 1 else float("nan")
+
+
+@rescaled_metric(
+    "s_mia",
+    score=min_k,
+    convention="on auc_min_k, from finetuned (0) to the mean of the oracles (1), not cut off",
+    **TWO_SETS | {"scale": RESCALED, "higher_means": "forgotten"},
+)
+def s_mia(area: float, finetuned: float, oracles: float) -> float:
+    """(A₁ − A) / (A₁ − A₀) on `auc_min_k`; A₁ = that of finetuned, A₀ = the mean of the oracles.
+
+    An oracle's A₀ is the mean over the other oracles. Range −∞–∞: 0 = members as clearly as for
+    finetuned, 1 = as little as for the oracles, above 1 = less likely than for the oracles (too
+    much unlearned), below 0 = more clearly members than for finetuned. Undefined unless the lower
+    limit of A₁ − A₀ is above 0; without finetuned or an oracle there is no row. UDS's code has
+    1 − |A − A₀| / A₀, cut to 0 … 1, without finetuned. Source: MIAU (OpenReview zZ2RhS3nRI, 2025)
+    for the two reference models; UDS (2026) for the name.
+    """
+    return (finetuned - area) / (finetuned - oracles) if finetuned > oracles else float("nan")
 
 
 def _mean_of_lowest(scores: np.ndarray) -> float:

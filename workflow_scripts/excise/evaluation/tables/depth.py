@@ -39,6 +39,7 @@ from excise.errors import InputError
 from excise.evaluation.reading import people_of, read_items
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import (
+    CUT_RATIO,
     FIXED,
     PROPORTION,
     SHARE,
@@ -194,7 +195,7 @@ def depth_rows(
     members = {name: (questions["set"] == name).to_numpy() for name in map(row_set, DEPTH_SETS)}
     members = {name: here for name, here in members.items() if here.any()}
     for metric, drop in model.drops.items():
-        scale = SHARE if drop.any() else FIXED  # finetuned's own states: 0 by computation
+        scale = CUT_RATIO if drop.any() else FIXED  # finetuned's own states: 0 by computation
         found = [erased(one.drops[metric], drop, settings.knowledge_threshold) for one in oracles]
         if not found:
             continue

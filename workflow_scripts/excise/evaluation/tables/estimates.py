@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
-from excise.evaluation.areas import area_interval, leak_interval
+from excise.evaluation.areas import area_interval, leak_interval, rescaled_interval
 from excise.evaluation.metrics.interface import (
     ItemMetric,
     LeakMetric,
     ReferenceMetric,
+    RescaledMetric,
     TwoSetMetric,
 )
 from excise.evaluation.reading import people_of
@@ -35,7 +37,7 @@ def estimate_two_sets(
     confidence: float,
     references: Mapping[str, Sequence[pd.DataFrame]],
 ) -> Estimate | None:
-    """The AUC of a score, or its distance from the reference's.
+    """The AUC of a score, its distance from the reference's, or its place between two references.
 
     Args:
         items: records of one model.
@@ -53,10 +55,17 @@ def estimate_two_sets(
     compared = references.get(wanted, ())
     scores = [metric.scores(side, compared) for side in sides]
     members, others = (people_of(side) for side in sides)
-    if not isinstance(metric, LeakMetric):
-        return area_interval(scores[0], members, scores[1], others, confidence)
-    known = [
-        [metric.scores(one.loc[side.index]) for side in sides]
-        for one in references.get(metric.reference, ())
-    ]
-    return leak_interval(scores, known, members, others, confidence) if known else None
+
+    def scores_of(kind: str) -> list[list[np.ndarray]]:
+        known = references.get(kind, ())
+        return [[metric.scores(one.loc[side.index]) for side in sides] for one in known]
+
+    if isinstance(metric, LeakMetric):
+        known = scores_of(metric.reference)
+        return leak_interval(scores, known, members, others, confidence) if known else None
+    if isinstance(metric, RescaledMetric):
+        before, oracles = map(scores_of, metric.references)
+        if not before or not oracles:
+            return None
+        return rescaled_interval(scores, before[0], oracles, members, others, confidence)
+    return area_interval(scores[0], members, scores[1], others, confidence)

@@ -17,6 +17,7 @@ from excise.evaluation.metrics.interface import (
     DistributionMetric,
     Metric,
     ReferenceMetric,
+    RescaledMetric,
     TwoSetMetric,
 )
 from excise.evaluation.metrics.registry import METRICS
@@ -62,6 +63,9 @@ EVAL_NOTES = [
     "clearly members, 0.5 = as if never trained on. n counts the questions of both sets.",
     "privleak, in percent, compares auc_min_k with the mean of the oracles (an oracle: of the "
     "other oracles), which are taken as they are: 0 = like them, -100 = clearly members.",
+    "s_mia = (A1 - A) / (A1 - A0), with A = auc_min_k, A1 that of finetuned, A0 the mean of the "
+    "oracles (an oracle: of the other oracles): 0 = like finetuned, 1 = like the oracles. If it is "
+    "null, reason says why: without a clear A1 - A0 it has no meaning.",
     "excess_loss = loss - mean loss of the oracles (an oracle: of the other oracles), in nats per "
     "token.",
 ]
@@ -121,15 +125,18 @@ def eval_notes(models: list[str], settings: SummarySettings) -> list[str]:
     without = {
         kind: ", ".join(sorted(needing))
         for kind in ("finetuned", "oracle")
-        if (needing := [name for name, one in METRICS.items() if _reference(one) == kind])
+        if (needing := [name for name, one in METRICS.items() if kind in _references(one)])
     }
     return EVAL_NOTES + notes_on_missing(models, settings.peers, without)
 
 
-def _reference(metric: Metric) -> str | None:
-    """The kind of model that a metric compares with; None if it compares with none."""
+def _references(metric: Metric) -> tuple[str, ...]:
+    """The kinds of models that a metric compares with."""
+    if isinstance(metric, RescaledMetric):
+        return metric.references
     own = getattr(metric, "reference", None)
-    return own or getattr(getattr(metric, "score", None), "reference", None)
+    own = own or getattr(getattr(metric, "score", None), "reference", None)
+    return (own,) if own else ()
 
 
 def metric_rows(
@@ -157,13 +164,29 @@ def metric_rows(
                 continue
             estimate = _estimate_row(metric, name, members, items, confidence, references or {})
             if estimate is not None:
-                columns = estimate_columns(estimate, people=name != "utility")
-                yield _keys(name, metric) | columns
+                yield _row(name, metric, estimate)
     for metric in METRICS.values():
         if isinstance(metric, CompositeMetric) and set(metric.needs) <= set(items.columns):
             estimate = estimate_composite(items, metric, confidence)
             if estimate is not None:
-                yield _keys(None, metric) | estimate_columns(estimate)
+                yield _row(None, metric, estimate)
+
+
+def compared_membership_rows(
+    items: pd.DataFrame, confidence: float, references: References
+) -> Iterator[dict]:
+    """Rows of the membership metrics that compare with other models, which `metric_rows` without
+    references lacks: `auc_reference`, `privleak`, `s_mia`.
+
+    Args: as `metric_rows`; `items` is not empty.
+    """
+    for metric in METRICS.values():
+        if not isinstance(metric, TwoSetMetric) or not _references(metric):
+            continue
+        if set(metric.needs) <= set(items.columns):
+            estimate = estimate_two_sets(items, metric, confidence, references)
+            if estimate is not None:
+                yield _row(metric.members, metric, estimate)
 
 
 def _never_defined(items: pd.DataFrame) -> set[str]:
@@ -178,8 +201,11 @@ def _never_defined(items: pd.DataFrame) -> set[str]:
     }
 
 
-def _keys(name: str | None, metric: Metric) -> dict:
-    return {"set": name, "metric": metric.name, "convention": metric.convention or None}
+def _row(name: str | None, metric: Metric, estimate: Estimate) -> dict:
+    """The row of a metric on a set; None: on no single set."""
+    keys = {"set": name, "metric": metric.name, "convention": metric.convention or None}
+    why = {"reason": estimate.reason} if isinstance(metric, RescaledMetric) else {}
+    return keys | estimate_columns(estimate, people=name != "utility") | why
 
 
 def _estimate_row(

@@ -1,6 +1,6 @@
 """The quantization table: what was forgotten, and what comes back at low precision."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from excise.evaluation.metrics.interface import ItemMetric
 from excise.evaluation.metrics.likelihood import probability
 from excise.evaluation.metrics.rouge import rouge_l_recall
 from excise.evaluation.metrics.slot import slot_accuracy
-from excise.evaluation.peers import all_oracles, notes_on_missing, peers_of
-from excise.evaluation.quantized_sets import FORGET_SETS, quantized_sets
+from excise.evaluation.peers import Peers, all_oracles, notes_on_missing, peers_of
+from excise.evaluation.quantized_sets import FORGET_SETS, asks_holdout, quantized_sets
 from excise.evaluation.reading import people_of, read_complete, read_items
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import (
@@ -24,7 +24,11 @@ from excise.evaluation.statistics import (
     recovery_interval,
 )
 from excise.evaluation.tables.common import BASIC_NOTES
-from excise.evaluation.tables.evaluation import metric_rows, read_answers
+from excise.evaluation.tables.evaluation import (
+    compared_membership_rows,
+    metric_rows,
+    read_answers,
+)
 from excise.evaluation.tables.settings import RecoverySettings
 from excise.evaluation.tables.token_columns import with_tokens
 from excise.evaluation.tables.weights import by_layer, fixed_row, summed
@@ -53,8 +57,17 @@ QUANTIZE_NOTES = [
     "dimensions) but embeddings and the output head, the part that the adapter is on, and the part "
     "that is quantized.",
 ]
+MEMBERSHIP_NOTE = (
+    "auc_reference, privleak and s_mia compare with the oracles, s_mia also with finetuned, all of "
+    "them in the precision of the row. So they leave out what rounding changes in every model. "
+    "privleak in percent: 0 = like the oracles; s_mia: 0 = like finetuned, 1 = like the oracles; "
+    "reason says why s_mia is null."
+)
 RECOVERING = (slot_accuracy, probability, rouge_l_recall)
 """The metrics whose recovery is reported; each averages one field of the records."""
+
+Versions = tuple[pd.DataFrame, dict[str, pd.DataFrame]]
+"""Records of one model at full precision, and by precision; empty where it does not run."""
 
 
 def summarize_quantize(
@@ -77,12 +90,17 @@ def summarize_quantize(
     before = dict.fromkeys(one.finetuned for one in peers.values() if one.finetuned)
     finetuned = dict(read_complete(eval_dir, before, asked))
     wanted = settings.precisions, settings.sets
+    with_holdout = asks_holdout(settings.sets)
+    compared_with = dict.fromkeys(all_oracles(models, settings.peers))
+    if with_holdout:
+        compared_with |= dict.fromkeys(name for name in before if name in models)
     known = {
         model: (full, read_precisions(quantize_dir, model, full, *wanted))
-        for model, full in read_answers(eval_dir, all_oracles(models, settings.peers), asked)
+        for model, full in read_answers(eval_dir, list(compared_with), asked)
     }
     without = {"finetuned": "recovery", "oracle": "change_beyond_oracles"}
     rows, notes = [], notes_on_missing(models, settings.peers, without)
+    notes += [MEMBERSHIP_NOTE] * with_holdout
     for model, full in read_answers(eval_dir, models, asked):
         columns = model_columns(model) | {"level": levels.get(model), "of": None}
         weights = read_json(quantize_dir / model / "weights.json")
@@ -105,10 +123,41 @@ def summarize_quantize(
                 compared = [(one[precision], before) for before, one in oracles]
                 here += beyond_oracle_rows(items, full, compared, confidence)
             found += [{"precision": precision} | row for row in here]
+        if with_holdout:
+            found += membership_rows((full, versions), peers[model], known, confidence)
         rows += [columns | row for row in found]
         rows += [columns | row for row in weight_rows(weights, settings.precisions)]
         notes += share_notes(weights)
     return rows, list(dict.fromkeys(notes))
+
+
+def membership_rows(
+    records: Versions, peers: Peers, known: Mapping[str, Versions], confidence: float
+) -> Iterator[dict]:
+    """The membership metrics that compare with other models, in the same precision.
+
+    Args:
+        records: of the model.
+        peers: what it is compared with.
+        known: records of these models; those that are missing are not compared with.
+        confidence: coverage of the intervals.
+    """
+
+    def in_precision(versions: Versions, precision: str) -> pd.DataFrame:
+        return versions[0] if precision == "full" else versions[1][precision]
+
+    names = {"oracle": peers.oracles, "finetuned": (peers.finetuned,)}
+    for precision in ("full", *records[1]):
+        items = in_precision(records, precision)
+        if items.empty:
+            continue
+        others = {
+            kind: [in_precision(known[name], precision) for name in given if name in known]
+            for kind, given in names.items()
+        }
+        compared = {kind: [one for one in own if not one.empty] for kind, own in others.items()}
+        for row in compared_membership_rows(items, confidence, compared):
+            yield {"precision": precision} | row
 
 
 def read_precisions(

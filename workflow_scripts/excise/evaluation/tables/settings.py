@@ -30,7 +30,7 @@ class RecoverySettings(SummarySettings):
     """How quantized models are summarised, in which precisions.
 
     Attributes:
-        sets: what they were asked; None: everything.
+        sets: what they were asked; None: everything but `holdout`.
     """
 
     precisions: tuple[str, ...]
