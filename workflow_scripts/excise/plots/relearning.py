@@ -12,9 +12,9 @@ from excise.plots.settings import PlotSettings
 from excise.plots.style import (
     MARKERS,
     METRIC_NAMES,
+    errors_of,
     intervals,
     legend_below,
-    line_with_band,
     method_color,
     method_name,
     missing_note,
@@ -33,6 +33,8 @@ ATTACKS = {
 NEEDED = "a summary of the relearning attack is needed"
 LINES = ("-", "--", ":", "-.")
 COLUMNS = 2
+SHIFT = 0.02
+"""Distance of two intervals at the last step, relative to it."""
 
 
 def relearning_curves(
@@ -70,7 +72,7 @@ def relearning_curves(
     legend_below(figure, handles(methods, levels, settings), columns=3)
     figure.suptitle(
         "What further training on a few facts brings back\n"
-        f"(bands of checkpoints: {intervals(settings.confidence)} over {units(scores)})"
+        f"(bars at the end: {intervals(settings.confidence)} over {units(scores)})"
         + missing_note(int(scores["value"].isna().sum()))
     )
     return figure
@@ -84,14 +86,20 @@ def draw_attack(axes: Axes, scores: pd.DataFrame, levels: list[str]) -> None:
         steps = by_step.mean().index.to_numpy(float)
         axes.fill_between(steps, by_step.min(), by_step.max(), color=".6", alpha=0.5, lw=0)
         axes.plot(steps, by_step.mean(), color=".3", lw=2.5)
-    for model, points in own_checkpoints(scores).groupby("model", sort=False):
+    by_model = own_checkpoints(scores).groupby("model", sort=False)
+    for shift, (_, points) in enumerate(by_model):
         points = points.dropna(subset="value")
         if points.empty:
             continue
         first = points.iloc[0]
         number = levels.index(first["level"]) if first["level"] in levels else len(levels)
-        style = {"color": method_color(first["method"]), "ls": LINES[number % len(LINES)]}
-        line_with_band(axes, points, "step", marker=MARKERS[number % len(MARKERS)], ms=4, **style)
+        points = points.sort_values("step")
+        values = points["value"].astype(float)
+        style = {"color": method_color(first["method"]), "marker": MARKERS[number % len(MARKERS)]}
+        axes.plot(points["step"], values, ls=LINES[number % len(LINES)], ms=4, **style)
+        last = points.tail(1)  # intervals at every step would hide the curves
+        place = last["step"].astype(float) * (1 + SHIFT * (shift + 1))
+        axes.errorbar(place, values.tail(1), yerr=errors_of(last), ms=4, elinewidth=1.5, **style)
     finetuned = scores.loc[scores["model"] == "finetuned", "value"].dropna().astype(float)
     if not finetuned.empty:
         axes.axhline(finetuned.iloc[0] / 2, color="black", lw=1, ls=(0, (1, 3)))
