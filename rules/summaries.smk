@@ -246,6 +246,53 @@ for where, suffix, remark, models in study.tables_of("quantized"):
             " > {log:q} 2>&1"
 
 
+rule summarize_relearn:
+    """Summarise what the relearning attack brings back, beside the oracles under the same attack."""
+    input:
+        collect(
+            "<results>/relearn/{model}/{attack}/step_{step}.jsonl",
+            model=study.relearning_models(),
+            attack=study.relearning_attacks(),
+            step=config["relearning"]["steps"],
+        ),
+        "<results>/eval/finetuned/items.jsonl",
+        script="workflow_scripts/summarize_relearn.py",
+        lib=library_of("summarize_relearn", unread=["wrong_details"]),
+        report="<results>/data_report.json",
+        asked=ASKED,
+        utility=UTILITY,
+    output:
+        report("<results>/relearn_results.json", **place_of("relearn_results", "table")),
+    log:
+        "<logs>/summarize_relearn.log",
+    benchmark:
+        "<benchmarks>/summarize_relearn.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(30),
+        gpu=0,
+    params:
+        relearn_dir=folder("<results>/relearn"),
+        eval_dir=folder("<results>/eval"),
+        models=study.relearning_models(),
+        data=folder("<data>"),
+        hp=study.relearning_table_settings(),
+        experiment=config["experiment"],
+        config=study.result_config(
+            "lora", "finetuning", "oracle", "unlearning", "evaluation", "relearning"
+        ),
+    message:
+        "Summarising the relearning attack"
+    shell:
+        "python {input.script:q} --relearn-dir {params.relearn_dir:q}"
+        " --eval-dir {params.eval_dir:q} --models {params.models:q}"
+        " --data {params.data:q} --utility {input.utility:q} --hp {params.hp:q}"
+        " --experiment {params.experiment:q} --config {params.config:q} --out {output:q}"
+        " > {log:q} 2>&1"
+
+
 for where, suffix, remark, models in study.tables_of("states"):
 
     rule:

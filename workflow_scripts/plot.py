@@ -54,6 +54,8 @@ def drawing(figure: str) -> Callable:
             from excise.plots import drift as module
         case "excise.plots.depth":
             from excise.plots import depth as module
+        case "excise.plots.relearning":
+            from excise.plots import relearning as module
     return getattr(module, figure)
 
 

@@ -35,7 +35,7 @@ GROUPS = ("benchmark", "baselines", "quantized", "tables")
 ON_GPU = set(
     "finetune_lora train_retain_model reference_logprobs select_wrong_answers ask_about_names "
     "compare_gradients forecast_damage embed_texts unlearn evaluate_unlearned represent_unlearned "
-    "depth "
+    "depth relearn "
     "baselines quantized".split()
 )
 
@@ -58,7 +58,7 @@ def test_the_study_succeeds(study):
     assert study.exit_status == 0, study.output[-5000:]
     assert study.faults.todo == {}, "some fault was never made"
     names = ("distance", "eval", "sweep", "retain_compare", "comparison", "quantize", "repr")
-    for name in (*names, "depth", "update", "forecast"):
+    for name in (*names, "depth", "relearn", "update", "forecast"):
         assert (study.workspace / f"{RESULTS}/{name}_results.json").is_file()
 
 

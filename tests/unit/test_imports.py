@@ -20,6 +20,7 @@ LATER = {
     "excise.plots.drift": ("plot",),
     "excise.plots.comparisons": ("plot",),
     "excise.plots.depth": ("plot",),
+    "excise.plots.relearning": ("plot",),
     "excise.config": ("download_model", "convert_gguf"),  # only if it is asked for
     # Takes seconds; only if it is asked for.
     "excise.workflow.model_check": ("download_model", "convert_gguf"),

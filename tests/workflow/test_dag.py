@@ -30,6 +30,7 @@ TABLES = {
     "Summarising hidden states: repr_results",
     "Summarising hidden states: repr_results_1",
     "Summarising the depth of erasure",
+    "Summarising the relearning attack",
     "Summarising the updates",
     "Scoring the forecast",
     "Judging the claims",
@@ -47,6 +48,7 @@ PLOTS = {
     "Plotting layerdrift_by_epoch",
     "Plotting layerdrift_by_method",
     "Plotting depth_by_layer",
+    "Plotting relearning_curves",
 }
 
 
@@ -62,12 +64,17 @@ def patched(*checkpoints: str) -> set[str]:
     return {f"Patching hidden states: unlearn/{name}" for name in checkpoints}
 
 
+def relearned(*checkpoints: str) -> set[str]:
+    return {f"Relearning: unlearn/{name}" for name in checkpoints}
+
+
 # What unlearning and everything behind it is, on the smoke experiment.
 BEHIND_UNLEARNING = (
     trajectory(GA)
     | trajectory(NPO)
     | quantized(f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2")
     | patched(f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2")
+    | relearned(f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2")
     | UPDATES
     | TABLES
     | PLOTS
@@ -77,7 +84,7 @@ BEHIND_UNLEARNING = (
 
 def test_a_run_makes_every_result(smoke):
     names = ("distance", "eval", "sweep", "retain_compare", "comparison", "quantize", "repr")
-    for name in (*names, "depth", "update", "forecast"):
+    for name in (*names, "depth", "relearn", "update", "forecast"):
         rows = json.loads((smoke / f"{RESULTS}/{name}_results.json").read_text())["rows"]
         assert rows, name
     assert (smoke / f"{RESULTS}/repr_results_1.json").is_file()
@@ -223,6 +230,7 @@ def test_changing_the_epochs_of_a_trajectory_leaves_the_others_alone(smoke):
         planned = smoke.plan("all")
     again = trajectory(NPO) | quantized(f"{NPO}/epoch_1", f"{NPO}/epoch_2")
     again |= patched(f"{NPO}/epoch_1", f"{NPO}/epoch_2")
+    again |= relearned(f"{NPO}/epoch_1", f"{NPO}/epoch_2")
     assert planned == again | UPDATES | TABLES | PLOTS | REPORT
 
 
@@ -248,6 +256,28 @@ def test_a_precision_that_is_left_out_or_moved_quantizes_nothing(smoke, precisio
     planned = smoke.plan("all", "--config", f"quantization={{precisions: {precisions}}}")
     tables = {"Summarising the quantization stress test", "Judging the claims"}
     assert planned == tables | {"Plotting quantize_recovery"} | REPORT
+
+
+RELEARNING = relearned(f"{GA}/epoch_1", f"{NPO}/epoch_1", f"{NPO}/epoch_2")
+RELEARNING |= {f"Relearning: oracle/seed_{seed}" for seed in (0, 1)}
+BEHIND_RELEARNING = {"Summarising the relearning attack", "Plotting relearning_curves"} | REPORT
+
+
+@pytest.mark.parametrize("keys", ["seed: 1", "learning_rate: 1.0e-5", "share: 0.4"])
+def test_a_key_of_the_relearning_attack_reruns_the_attack_alone(smoke, keys):
+    planned = smoke.plan("all", "--config", f"relearning={{{keys}}}")
+    assert planned == RELEARNING | BEHIND_RELEARNING
+
+
+def test_another_attack_or_step_attacks_again(smoke):
+    for keys in ("attacks: [forget_part, other]", "steps: [0, 1, 2]"):
+        planned = smoke.plan("all", "--config", f"relearning={{{keys}}}")
+        assert planned == RELEARNING | BEHIND_RELEARNING
+
+
+def test_without_attacks_nothing_is_attacked(smoke):
+    planned = smoke.plan("all", "--config", "relearning={attacks: []}")
+    assert planned == REPORT
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,12 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
     if generation["holdout"] is None:
         generation["holdout"] = preset.holdout
     resolved["quantization"]["precisions"] = resolved["quantization"]["precisions"] or []
+    resolved["relearning"]["attacks"] = resolved["relearning"]["attacks"] or []
     _check_folders(resolved, sources)
     _check_model_choice(resolved, sources)
     _check_candidates(resolved, sources)
     _check_entanglement(resolved, sources)
+    _check_steps(resolved, sources)
     _check_own_files(resolved, sources)
     _check_quantized_sets(resolved, sources)
     if generation["backend"] == "openai" or resolved["red_team"]["judge"]["enabled"]:
@@ -133,3 +135,11 @@ def _check_entanglement(config: dict, sources: Sequence[Source]) -> None:
             f"found {generation['entanglement']}; allowed: 0 with backend "
             f"{generation['backend']} (only offline writes bound facts)",
         )
+
+
+def _check_steps(config: dict, sources: Sequence[Source]) -> None:
+    """Every change is measured from step 0, and areas are over ascending steps."""
+    steps = config["relearning"]["steps"]
+    if steps != sorted(steps) or steps[0] != 0:
+        key = ("relearning", "steps")
+        refuse(sources, key, f"found {steps}; allowed: ascending steps, the first is 0")

@@ -28,6 +28,7 @@ FIGURES = {
     "retain_gap": Figure("retain_compare_results", "excise.plots.forgetting"),
     "matched_retention": Figure("comparison_results", "excise.plots.comparisons"),
     "quantize_recovery": Figure("quantize_results", "excise.plots.forgetting", "quantize_results"),
+    "relearning_curves": Figure("relearn_results", "excise.plots.relearning"),
     "layerdrift_by_epoch": Figure("repr_layers", "excise.plots.drift"),
     "layerdrift_by_method": Figure("repr_layers", "excise.plots.drift", "repr_layers"),
     "depth_by_layer": Figure("depth_results", "excise.plots.depth"),

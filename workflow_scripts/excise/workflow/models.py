@@ -139,6 +139,10 @@ class Models:
         """The models that go through the quantization stress test."""
         return [*self.baselines()[1:], *self.level_checkpoints()]
 
+    def relearning_models(self) -> list[str]:
+        """The models that are attacked by relearning; the oracles are the baseline."""
+        return [*self.oracles(), *self.level_checkpoints()]
+
     def checkpoints(self) -> list[str]:
         """All unlearned models."""
         if not self.trains():
@@ -310,3 +314,11 @@ class Models:
     def recorded_precisions(self, wildcards, output) -> list[str]:
         """Precisions whose records a job makes; the first output, weights.json, has none."""
         return list(dict.fromkeys(Path(path).stem for path in output[1:]))
+
+    def recorded_attacks(self, wildcards, output) -> list[str]:
+        """Attacks whose records a job makes; the first output, the log, is of all."""
+        return list(dict.fromkeys(Path(path).parent.name for path in output[1:]))
+
+    def recorded_steps(self, wildcards, output) -> list[int]:
+        """Steps at which a job asks the model."""
+        return sorted({int(Path(path).stem.removeprefix("step_")) for path in output[1:]})

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from excise.attacks.attack_sets import GROUPS
+from excise.attacks.settings import RelearningSettings
 from excise.benchmark.limits import RedTeamLimits, ValidationLimits
 from excise.benchmark.own_files import OwnFiles, own_paths, read_own_files
 from excise.config.schema import defaults_of
@@ -30,6 +32,7 @@ from excise.evaluation.tables.settings import (
     DriftSettings,
     FindingSettings,
     RecoverySettings,
+    RelearningTableSettings,
     ScoreSettings,
     SummarySettings,
     UpdateSettings,
@@ -314,6 +317,26 @@ class Params(Models):
         sections = self._model(), self.config["evaluation"], self.config["quantization"]
         return as_json(from_sections(QuantizationSettings, *sections))
 
+    def relearning_attacks(self) -> list[str]:
+        """The attacks of the config whose facts exist: own files may have no groups."""
+        wanted = self.config["relearning"]["attacks"]
+        if not self.reads_own_files():
+            return wanted
+        groups = {"sf", *(line.record.get("group") for line in self.own_files.sr)}
+        return [one for one in wanted if GROUPS[one] in groups]
+
+    def relearning_settings(self) -> str:
+        """How a model is attacked by relearning, and asked meanwhile."""
+        section = self.config["relearning"] | {"warmup_steps": 0}
+        rate = section["learning_rate"] or self.config["finetuning"]["learning_rate"]
+        parts = {
+            "evaluation": json.loads(self.asking_settings()),
+            "training": as_dict(from_sections(TrainingSettings, section)),
+            "learning_rate": rate,
+            "share": section["share"],
+        }
+        return as_json(from_sections(RelearningSettings, parts))
+
     def representation_settings(self) -> str:
         """How hidden states are read."""
         sections = self._model(), self.config["evaluation"], self.config["representations"]
@@ -399,6 +422,15 @@ class Params(Models):
     def recovery_settings(self) -> str:
         """The same for the quantized models, and their precisions."""
         return as_json(self._summary(RecoverySettings, self._levels(), self.config["quantization"]))
+
+    def relearning_table_settings(self) -> str:
+        """How attacked models are summarised, after which attacks and steps."""
+        section = {
+            "attacks": self.relearning_attacks(),
+            "steps": self.config["relearning"]["steps"],
+        }
+        sections = self.config["evaluation"], self._levels(), section
+        return as_json(from_sections(RelearningTableSettings, *sections))
 
     def update_settings(self) -> str:
         """Which checkpoints stand for which level."""

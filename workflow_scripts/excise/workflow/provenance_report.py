@@ -18,6 +18,7 @@ SUBJECTS = {
     "retain_compare_results": "Forgetting and damage",
     "comparison_results": "Forgetting and damage",
     "quantize_results": "Quantization",
+    "relearn_results": "Relearning",
     "repr_results": "Hidden states",
     "repr_layers": "Hidden states",
     "depth_results": "Hidden states",

@@ -53,7 +53,7 @@ STAGES = (
     *("finetune_lora", "train_retain_model", "reference_logprobs", "unlearn"),
     *("select_wrong_answers", "ask_about_names", "compare_gradients", "embed_texts"),
     "forecast_damage",
-    *("evaluate", "quantize", "represent", "depth"),
+    *("evaluate", "quantize", "represent", "depth", "relearn"),
 )
 # Parameters of an adapter, relative to the model: rank 64 on all matrices of a model of 1.5e9. A
 # method that reads the finetuned model holds its adapter, and the trained one during each reading.
@@ -211,6 +211,7 @@ def estimated_minutes(
             _scoring(config, size, questions - apart) * 2 * (models + unexposed_models)
         ),
         "depth": lambda: _scoring(config, size, questions - apart) * SLOWDOWN_FP32 * 4,
+        "relearn": lambda: _relearning(config, size, forget) * len(config["relearning"]["attacks"]),
     }
     return seconds[stage]() / 60
 
@@ -238,6 +239,14 @@ def _unlearning(config: dict, size: float, items: int, needs: Needs) -> float:
     trained = 1 + needs.retain + needs.alternatives
     read = _scoring(config, size, items * len(needs.finetuned))
     return _training(config, size, items * trained) + read
+
+
+def _relearning(config: dict, size: float, forget: int) -> float:
+    """One attack: its training, and all forget questions at each of its steps."""
+    section = config["relearning"]
+    asked = _scoring(config, size, forget) + _generating(config, size, forget)
+    trained = _training(config, size, section["batch_size"] * section["steps"][-1])
+    return trained + asked * len(section["steps"])
 
 
 def _scoring(config: dict, size: float, sequences: int) -> float:

@@ -31,11 +31,11 @@ CODE = "workflow_scripts/"
 SHOWN = 3
 # Tables and plots that some config makes; other files belong to the user.
 RESULT_NAMES = re.compile(
-    r"(?:distance|eval|sweep|retain_compare|comparison|quantize|repr|depth|update|forecast)"
+    r"(?:distance|eval|sweep|retain_compare|comparison|quantize|relearn|repr|depth|update|forecast)"
     r"_results\.json|repr_results_\d+\.json"
     r"|repr_layers\.json|red_team_(?:models|judge)\.json|diversity_report\.json|findings\.json"
     r"|(?:forget_vs_retain|retain_gap|matched_retention|quantize_recovery)\.png"
-    r"|layerdrift_by_(?:epoch|method)\.png|depth_by_layer\.png"
+    r"|layerdrift_by_(?:epoch|method)\.png|(?:depth_by_layer|relearning_curves)\.png"
 )
 
 

@@ -112,6 +112,7 @@ class Study(Params):
         tables += ["depth_results"] * bool(self.depth_models() and not self.lacks("value"))
         tables += ["red_team_models", "diversity_report"] * (not self.reads_own_files())
         tables += ["update_results"]
+        tables += ["relearn_results"] * bool(self.relearning_attacks())
         tables += ["forecast_results", "findings"]
         tables += ["red_team_judge"] * self.config["red_team"]["judge"]["enabled"]
         return tables + ["quantize_results"] * bool(self.config["quantization"]["precisions"])

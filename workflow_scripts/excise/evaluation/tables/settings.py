@@ -38,6 +38,23 @@ class RecoverySettings(SummarySettings):
 
 
 @dataclass(frozen=True)
+class RelearningTableSettings:
+    """How models under the relearning attack are summarised.
+
+    Attributes:
+        confidence: coverage of every interval.
+        levels: name of a level of unlearning → the checkpoints that stand for it.
+        attacks: names of the attack sets.
+        steps: optimizer steps at which models were asked, ascending from 0.
+    """
+
+    confidence: float
+    levels: dict[str, tuple[str, ...]]
+    attacks: tuple[str, ...]
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class UpdateSettings:
     """How updates of weights are summarised: `levels` as in `SummarySettings`."""
 
