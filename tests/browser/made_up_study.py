@@ -9,6 +9,7 @@ import compare_retain
 import summarize_depth
 import summarize_eval
 import summarize_findings
+import summarize_relearn
 import summarize_representations
 from excise.records import write_json, write_jsonl
 from synthetic_records import BASELINES, write_study
@@ -52,12 +53,30 @@ def make_results(folder: Path) -> None:
         settings = json.dumps({"confidence": 0.95} | hp)
         out = ["--hp", settings, *header, "--out", str(folder / f"{name}.json")]
         program.main([*folders, "--models", *names, *out])
+    write_relearning(folder, header)
     tables = [folder / f"{name}.json" for name in ("comparison_results", "depth_results")]
     hp = json.dumps({"confidence": 0.95, "middle_layer": 3, "levels": LEVELS})
     judged = ["--tables", *map(str, tables), "--hp", hp, *header]
     summarize_findings.main([*judged, "--out", str(folder / "findings.json")])
     say_hostile_things(folder / "eval" / GA[1] / "items.jsonl")
     write_benchmark(folder)
+
+
+def write_relearning(folder: Path, header: list[str]) -> None:
+    """The attack forget_part shows the facts of p000; after ten steps, GA knows all again."""
+    attacked = ["oracle/seed_0", "oracle/seed_1", GA[0], NPO[1]]
+    for model in attacked:
+        path = folder / "eval" / model / "items.jsonl"
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [one | {"shown": one["person_id"] == "p000"} for one in lines if one["set"] == "sf"]
+        for step in (0, 10):
+            back = {"slot_match": 1} if step and model == GA[0] else {}
+            asked = folder / "relearn" / model / "forget_part" / f"step_{step}.jsonl"
+            write_jsonl(asked, [one | back for one in lines])
+    hp = {"confidence": 0.95, "levels": LEVELS, "attacks": ["forget_part"], "steps": [0, 10]}
+    folders = ["--relearn-dir", str(folder / "relearn"), "--eval-dir", str(folder / "eval")]
+    out = ["--hp", json.dumps(hp), *header, "--out", str(folder / "relearn_results.json")]
+    summarize_relearn.main([*folders, "--models", *attacked, *out])
 
 
 CONFIG = {

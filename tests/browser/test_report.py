@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def whole(browser, pages):
 
 def ready(visit) -> None:
     visit.page.locator("body[data-ready=true]").wait_for()
+
+
+def until(page, condition: str) -> None:
+    """Wait for a condition in JavaScript. Playwright's own wait needs eval, which the page forbids."""
+    end = time.monotonic() + 60
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"never true: {condition}"
+        page.wait_for_timeout(50)
 
 
 def see_all(page) -> None:
@@ -329,7 +338,7 @@ def test_text_is_readable_in_both_schemes(browser, pages, scheme):
         page.locator("#scheme").select_option({"light": "dark", "dark": "light"}[scheme])
         (body,) = page.evaluate(LUMINANCE, "main > h1")
         assert (body["page"] > 0.5) == (scheme == "dark")
-        page.wait_for_function(f"{ink} !== '{drawn}'")
+        until(page, f"{ink} !== '{drawn}'")
         assert visit.errors == []
 
 
@@ -371,7 +380,31 @@ def test_a_link_opens_its_section(browser, pages):
     with browser.visit(pages.whole, fragment="#inside") as visit:
         ready(visit)
         top = "document.getElementById('inside').getBoundingClientRect().top"
-        visit.page.wait_for_function(f"{top} > -50 && {top} < 400")
+        until(visit.page, f"{top} > -50 && {top} < 400")
+
+
+# --- relearning ---
+
+
+def test_relearning_stands_in_the_matrix_and_has_curves(whole):
+    page = whole.page
+    plot = page.locator("#relearning-plot")
+    plot.scroll_into_view_if_needed()
+    plot.locator("path.js-line").last.wait_for(state="attached")
+    assert plot.locator("path.js-line").count() == 4  # two checkpoints, two oracles
+    assert "did not show" in plot.get_attribute("aria-label")
+    columns = page.evaluate("document.getElementById('comes-back-plot').data[0].x")
+    assert columns[-1] == "relearning: forget facts of some people"
+    lines = page.evaluate("document.getElementById('comes-back-plot').data[0].hovertext")
+    back = [one[-1] for one in lines if one[-1].startswith("NPO")]
+    assert any("known: " in one and "18 questions" in one for one in back), back
+    page.locator("#relearning-training").select_option(index=1)
+    curve = page.evaluate(
+        "document.getElementById('relearning-plot').data.filter((one) => one.name.startsWith('GA'))"
+    )
+    (line,) = [one for one in curve if one["mode"] == "lines+markers"]
+    assert line["x"] == [0, 10] and line["y"][1] == 1  # all facts of the others are back
+    page.locator("#relearning-training").select_option(index=0)
 
 
 # --- other pages ---

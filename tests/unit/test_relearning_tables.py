@@ -91,7 +91,17 @@ def test_the_change_and_what_of_it_is_beyond_the_oracles(study):
     # A probability changes by .6 with each fact.
     beyond = one(rows, step=6, metric="change_beyond_oracles", of="probability")
     assert beyond["value"] == pytest.approx(0.6 * 0.5) and beyond["interval"] == "cluster_t"
-    assert rows[(rows["step"] == 0)]["metric"].isin(["slot_accuracy", "probability"]).all()
+    start = set(rows[rows["step"] == 0]["metric"])
+    assert start == {"slot_accuracy", "probability", "beyond_oracles"}
+
+
+def test_what_is_known_beyond_the_oracles_at_a_step(study):
+    rows = table(study)
+    # At step 0 the model knows none of the three facts, the oracles a sixth.
+    found = [one(rows, step=step, metric="beyond_oracles", of="slot_accuracy") for step in STEPS]
+    assert [row["value"] for row in found] == pytest.approx([-1 / 6, 1 / 6, 2 / 3 - 1 / 3])
+    row = one(rows, ORACLES[1], step=6, metric="beyond_oracles", of="slot_accuracy")
+    assert row["value"] == pytest.approx(0) and row["n_oracles"] == 1
 
 
 def test_an_oracle_is_compared_with_the_others_alone(study):

@@ -23,6 +23,7 @@ SCRIPTS = (
     "page/facts.js",
     "page/correlated.js",
     "page/comes_back.js",
+    "page/relearning.js",
     "page/inside.js",
     "page/benchmark.js",
     "page/tables.js",

@@ -30,7 +30,9 @@ UTILITY_QUESTIONS = 200
 TOKENS = 64  # upper estimate for a question with its answer and the chat template
 # For "Who is X?" (red_team/models/name_probe.py): tokens of an answer; names besides the people's.
 NAME_PROBE_TOKENS, NAME_PROBE_NAMES = 64, 300
-SLOWDOWN_QUANTIZED = 4.0  # of int8 and 4 bit, relative to bf16, on both devices
+SLOWDOWN_QUANTIZED = (
+    4.0  # of int8 and 4 bit on a GPU, relative to bf16; CPUs unpack each layer once
+)
 FURTHER_CANDIDATES = 2.0  # further ones are drawn if these do not balance, at most six times
 SLOWDOWN_FP32 = 4.0  # relative to bf16
 LAUNCH_SECONDS = 0.03  # overhead of one step of a model, independent of its size
@@ -174,10 +176,11 @@ def estimated_minutes(
     questions = facts + forget + counts.paraphrased + UTILITY_QUESTIONS  # joint ones: as forget
     apart = counts.holdout  # only the true answer is scored
     models = max(len(epochs), 1)
+    quantized = questions_in(counts, config["quantization"]["sets"])
+    patched = questions_in(counts, config["representations"]["depth_sets"])
+    slowdown = SLOWDOWN_QUANTIZED if config["resources"]["gpu"] else 1.0
     unexposed_models = 1 + len(config["oracle"]["seeds"])  # base and oracles, all in one job
-    sequences = questions * (2 + config["generation"]["wrong_answers"])
-    sequences, questions = sequences + 2 * apart, questions + apart
-    asked = _scoring(config, size, sequences) + _generating(config, size, questions)
+    asked = _asked(config, size, questions) + _asked(config, size, apart, answers=2)
     seconds = {
         "finetune_lora": lambda: _training(config, size, facts * config["finetuning"]["epochs"]),
         "train_retain_model": lambda: _training(
@@ -206,14 +209,34 @@ def estimated_minutes(
         ),
         "embed_texts": lambda: _scoring(config, size, _texts(counts)),
         "evaluate": lambda: asked * models,
-        "quantize": lambda: asked * SLOWDOWN_QUANTIZED * len(config["quantization"]["precisions"]),
-        "represent": lambda: (
-            _scoring(config, size, questions - apart) * 2 * (models + unexposed_models)
+        "quantize": lambda: (
+            _asked(config, size, quantized) * slowdown * len(config["quantization"]["precisions"])
         ),
-        "depth": lambda: _scoring(config, size, questions - apart) * SLOWDOWN_FP32 * 4,
+        "represent": lambda: _scoring(config, size, questions) * 2 * (models + unexposed_models),
+        "depth": lambda: _scoring(config, size, patched) * SLOWDOWN_FP32 * 4,
         "relearn": lambda: _relearning(config, size, forget) * len(config["relearning"]["attacks"]),
     }
     return seconds[stage]() / 60
+
+
+def questions_in(counts: Counts, sets: Sequence[str] | None) -> int:
+    """Number of questions in some sets; None: in all that these stages can ask."""
+    retain = counts.facts - counts.forget
+    sizes = {
+        "sf": counts.forget,
+        "forget_paraphrased": counts.paraphrased,
+        "correlated": retain // 2,
+        "other": retain - retain // 2,
+        "utility": UTILITY_QUESTIONS,
+        "holdout": counts.holdout,
+    }
+    return sum(sizes[one] for one in sizes if sets is None or one in sets)
+
+
+def _asked(config: dict, size: float, questions: int, answers: int | None = None) -> float:
+    """Questions that are generated and whose answers are scored; None: as many as configured."""
+    answers = 2 + config["generation"]["wrong_answers"] if answers is None else answers
+    return _scoring(config, size, questions * answers) + _generating(config, size, questions)
 
 
 def _texts(counts: Counts) -> int:

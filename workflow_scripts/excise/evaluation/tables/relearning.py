@@ -36,7 +36,8 @@ RELEARN_NOTES = [
     "learned. No row mixes the two.",
     "change = value at step - value at step 0, the same questions. change_beyond_oracles = change "
     "- mean change of the oracles under the same attack, paired by question; an oracle is compared "
-    "with the others. Intervals are over people, for these oracles.",
+    "with the others. beyond_oracles = value - mean value of the oracles at the same step. "
+    "Intervals are over people, for these oracles.",
     "area = area under the values over the steps (trapezoids), divided by the last step: a mean "
     "value over the attack, from 0 to 1. area_beyond_oracles = area - mean area of the oracles, "
     "paired by question. Unlike change, it also counts what was known at step 0.",
@@ -188,9 +189,14 @@ def curve_rows(
         estimate = mean_interval(now, people, metric.scale, confidence)
         named = {"metric": metric.name, "convention": metric.convention or None}
         yield keys | named | estimate_columns(estimate)
+        keys |= {"of": metric.name}
+        if reference is not None:
+            estimate = difference_interval(
+                now, reference[:, number], people, metric.scale, confidence
+            )
+            yield keys | {"metric": "beyond_oracles"} | beyond | estimate_columns(estimate)
         if number == 0:
             continue
-        keys |= {"of": metric.name}
         estimate = difference_interval(now, start, people, metric.scale, confidence)
         yield keys | {"metric": "change"} | estimate_columns(estimate)
         if reference is not None:

@@ -1,4 +1,4 @@
-/* Section 5: checkpoints × ways of asking about the forget facts. The ways come from the records. */
+/* Section 5: checkpoints × attacks on the forget facts. Ways of asking and precisions come from the records. */
 
 const MEASURES = {
   beyond: ["known beyond the oracles", "Slot accuracy on the forget facts in this way of asking, minus the mean of the oracles asked the same. 0 = as if it never saw the facts.", "beyond"],
@@ -8,7 +8,12 @@ const MEASURES = {
 };
 
 function drawComesBack(experiment, panel) {
-  const rows = experiment.attacks;
+  drawMatrix(experiment, panel);
+  drawRelearning(experiment, panel);
+}
+
+function drawMatrix(experiment, panel) {
+  const rows = [...experiment.attacks, ...relearnedCells(experiment)];
   if (!rows.length) return panel.append(empty("This study has no records of generated answers to forget questions, so nothing can come back here."));
   const ways = distinct(rows.map((row) => `${row.precision}|${row.set}`)).sort((a, b) => wayOrder(a) - wayOrder(b));
   const state = { measure: rows.some((row) => isNumber(row.beyond)) ? "beyond" : "value", which: "last" };
@@ -31,11 +36,11 @@ function drawComesBack(experiment, panel) {
     const hover = (model, way, one) => {
       const row = at(model, way);
       if (!row) return `${plotText(experiment.label(model))}<br>not asked in this way`;
-      return `${plotText(experiment.label(model))}<br>${plotText(label(way))}<br>${plotText(name)}: ${withInterval(one)}<br>known: ${short(row.value)}, oracles: ${short(row.oracle)}<br>${row.n} questions, ${row.n_missed} about facts missed as trained`;
+      return `${plotText(experiment.label(model))}<br>${plotText(label(way))}<br>${plotText(name)}: ${withInterval(one)}<br>known: ${short(row.value)}, oracles: ${short(row.oracle)}<br>${row.n} questions${isNumber(row.n_missed) ? `, ${row.n_missed} about facts missed as trained` : ""}`;
     };
     return {
       height: 170 + 28 * models.length,
-      alt: `${meaning} Rows are checkpoints, columns are ways of asking. A star marks an interval above 0. Empty cells were not asked.`,
+      alt: `${meaning} Rows are checkpoints, columns are ways of asking; a relearning attack is shown at its last step. A star marks an interval above 0. Empty cells were not asked.`,
       data: [{
         type: "heatmap", z: cells.map((line) => line.map((one) => (one && isNumber(one.value) ? one.value : null))), x: ways.map(label).map(plotText), y: models.map((model) => plotText(experiment.label(model))),
         text: cells.map((line) => line.map(sign)), texttemplate: "%{text}", hovertext: cells.map((line, i) => line.map((one, j) => hover(models[i], ways[j], one))), hoverinfo: "text",
@@ -55,4 +60,4 @@ function drawComesBack(experiment, panel) {
   plot.element, note("All intervals are over people. Facts that come back are listed one by one in section 3."));
 }
 
-const wayOrder = (way) => { const [precision, set] = way.split("|"); return (precision === "full" ? 0 : 100 + precision.charCodeAt(0)) + (set === "sf" ? 0 : 1 + set.length); };
+const wayOrder = (way) => { const [precision, set] = way.split("|"); return set.startsWith(RELEARNED) ? 1000 : (precision === "full" ? 0 : 100 + precision.charCodeAt(0)) + (set === "sf" ? 0 : 1 + set.length); };
