@@ -15,6 +15,7 @@ METHODS = {"ga": "lr{}", "gd": "lr{}_lambda1", "npo": "lr{}_beta0.1"}
 LEARNING_RATES = ("0.0002", "0.0004")
 EPOCHS = (3, 5, 8, 12)
 PRECISIONS = ("int8", "nf4", "fp4")
+RELEARNING = {"attacks": ["forget_part", "correlated"], "steps": [0, 5, 20]}
 POSITIONS = ("last_subject", "last_prompt", "answer")
 BASELINES = ["base", "finetuned", "oracle/seed_0", "oracle/seed_1"]
 CHECKPOINTS = [
@@ -202,8 +203,21 @@ def _drift_scale(model: str, group: str) -> float:
     return 0.02 + 0.6 * (1 - knowledge(model, group))
 
 
+def write_relearning(folder: Path, model: str, asked: list[dict]) -> None:
+    """Records of the attacks: an oracle learns less than other models; two people are shown."""
+    forget = [one for one in asked if one["set"] == "sf"]
+    for attack in RELEARNING["attacks"]:
+        for step in RELEARNING["steps"]:
+            known = step / (200 if model.startswith("oracle") else 50)
+            lines = [
+                one | {"shown": attack == "forget_part" and one["person_id"] in ("p000", "p001")}
+                for one in answer_records(model, forget, known)
+            ]
+            write_jsonl(folder / attack / f"step_{step}.jsonl", lines)
+
+
 def write_study(folder: Path, people: int = 12, models: list[str] | None = None) -> list[str]:
-    """Write `eval/`, `quantize/`, `repr/` and `depth/` of every model; returns the model names."""
+    """Write `eval/`, `quantize/`, `repr/`, `depth/` and `relearn/`; returns the model names."""
     models = models or BASELINES + CHECKPOINTS
     asked = questions(people)
     for model in models:
@@ -217,6 +231,7 @@ def write_study(folder: Path, people: int = 12, models: list[str] | None = None)
             path, answers = folder / "quantize" / model, answer_records(model, asked, known)
             write_jsonl(path / f"{precision}.jsonl", answers)
             write_tokens(path / f"{precision}.parquet", token_records(answers))
+        write_relearning(folder / "relearn" / model, model, asked)
         weights = {"relative_delta": 0.01, "adapted_share": 0.96, "not_adapted": ["4 % of it"]}
         weights |= {"quantized_share": dict.fromkeys(PRECISIONS, 1.0), "not_quantized": []}
         write_json(folder / "quantize" / model / "weights.json", weights)

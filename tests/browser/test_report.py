@@ -390,8 +390,9 @@ def test_relearning_stands_in_the_matrix_and_has_curves(whole):
     page = whole.page
     plot = page.locator("#relearning-plot")
     plot.scroll_into_view_if_needed()
-    plot.locator("path.js-line").last.wait_for(state="attached")
-    assert plot.locator("path.js-line").count() == 4  # two checkpoints, two oracles
+    curves = plot.locator(".scatterlayer path.js-line")
+    curves.last.wait_for(state="attached")
+    assert curves.count() == 4  # two checkpoints, two oracles
     assert "did not show" in plot.get_attribute("aria-label")
     columns = page.evaluate("document.getElementById('comes-back-plot').data[0].x")
     assert columns[-1] == "relearning: forget facts of some people"

@@ -14,6 +14,7 @@ import plot
 import summarize_depth
 import summarize_eval
 import summarize_quantize
+import summarize_relearn
 import summarize_representations
 from excise.errors import InputError
 from excise.evaluation.results import read_rows
@@ -23,7 +24,14 @@ from excise.plots.forgetting import retain_gap, settings_by_method
 from excise.plots.settings import PlotSettings
 from excise.plots.style import strongest_trajectories, trajectory_name
 from excise.workflow.imports import import_closure
-from synthetic_records import BASELINES, CHECKPOINTS, LEVELS, PRECISIONS, write_study
+from synthetic_records import (
+    BASELINES,
+    CHECKPOINTS,
+    LEVELS,
+    PRECISIONS,
+    RELEARNING,
+    write_study,
+)
 
 TABLES = {
     "sweep_results": "sweep.json",
@@ -32,6 +40,7 @@ TABLES = {
     "quantize_results": "quantize.json",
     "repr_layers": "layers.json",
     "depth_results": "depth.json",
+    "relearn_results": "relearn.json",
 }
 EVERYTHING = {"sets": None, "generation": True, "full": []}
 LABELS = {"npo": "NPO (negative preference)"}
@@ -59,6 +68,14 @@ def results(tmp_path_factory):
         (
             *(summarize_depth, "depth.json", patched, BASELINES + levels),
             {"levels": LEVELS, "knowledge_threshold": 0.05, "depth_sets": None},
+        ),
+        (
+            *(
+                summarize_relearn,
+                "relearn.json",
+                ["--relearn-dir", str(folder / "relearn"), *evaluated],
+            ),
+            *([*BASELINES[2:], *levels], {"levels": LEVELS} | RELEARNING),
         ),
     ):
         hp = json.dumps({"confidence": 0.95} | hp)

@@ -298,6 +298,5 @@ def test_a_fact_that_was_merely_hidden_comes_back_and_an_oracle_learns_nothing(t
         return sum(own) / len(own)
 
     gain = {m: hidden_facts(m, 10) - hidden_facts(m, 0) for m in (ORACLE, CHECKPOINT)}
-    print(gain, hidden_facts(CHECKPOINT, 0))
-    assert hidden_facts(CHECKPOINT, 0) < 0.2
-    assert gain[CHECKPOINT] > gain[ORACLE] + 0.1
+    assert hidden_facts(CHECKPOINT, 0) < 0.05
+    assert gain[CHECKPOINT] > 0.05 > 10 * gain[ORACLE]

@@ -122,6 +122,19 @@ def test_what_a_job_makes_is_read_from_its_outputs(small):
     ]
     made = ["q/weights.json", "q/int8.jsonl", "q/nf4.jsonl"]
     assert small.recorded_precisions(None, made) == ["int8", "nf4"]
+    made = [
+        f"r/{attack}/step_{step}.jsonl" for attack in ("other", "correlated") for step in (10, 0)
+    ]
+    assert small.recorded_attacks(None, ["r/training_log.json", *made]) == ["other", "correlated"]
+    assert small.recorded_steps(None, ["r/training_log.json", *made]) == [0, 10]
+
+
+def test_the_attack_reads_its_own_keys_and_finetunings_rate_where_it_has_none():
+    own = json.loads(study().relearning_settings())
+    assert own["learning_rate"] == study().config["finetuning"]["learning_rate"]
+    assert own["training"]["warmup_steps"] == 0
+    given = study(relearning={"learning_rate": 0.5, "steps": [0, 9]}).relearning_settings()
+    assert json.loads(given) == own | {"learning_rate": 0.5}  # steps are read from the outputs
 
 
 # --- settings ---
@@ -255,6 +268,8 @@ def test_tables_and_plots_follow_the_config():
     assert "depth_results" not in less.result_tables()
     assert "depth_by_layer" not in less.result_plots()
     assert "quantize_results" not in less.result_tables()
+    assert "relearn_results" in less.result_tables() and "relearning_curves" in less.result_plots()
+    assert "relearn_results" not in study(relearning={"attacks": []}).result_tables()
     assert "red_team_judge" not in less.result_tables()
     assert "repr_results_14" in less.result_tables()
     assert "quantize_recovery" not in less.result_plots()

@@ -93,6 +93,7 @@ LEFT_OUT = (
     ("person", "no `person`: no hidden states at the name, no forecast within people"),
     ("person", "no `person`: no regression of the damage (comparison_results.json)"),
     ("group", "no `group` in sr.jsonl: no sets correlated and other, only sr"),
+    ("group", "no `group` in sr.jsonl: no relearning on correlated or other facts"),
     ("partner", "no `partner` in sr.jsonl: no paired gap, no retain_compare_results.json"),
     ("slot", "no `slot`: no guess_rate, no answer_* rates, no probes of hidden states"),
     ("value", "no `value`: no slot accuracy, no auc_lost; retain_same_answer is empty"),

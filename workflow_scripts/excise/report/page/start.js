@@ -59,6 +59,17 @@ function startPrinting() {
   });
 }
 
+/** Figures above a section grow when they are drawn, so a linked section is held in view until the reader acts. */
+function startLinks() {
+  let target = null;
+  const hold = () => target?.scrollIntoView();
+  const follow = () => { target = document.getElementById(location.hash.slice(1)); hold(); };
+  new ResizeObserver(hold).observe(document.querySelector("main"));
+  for (const act of ["wheel", "touchstart", "pointerdown", "keydown"]) addEventListener(act, () => { target = null; }, { passive: true });
+  addEventListener("hashchange", follow);
+  if (location.hash) follow();
+}
+
 async function startPage() {
   const loading = document.getElementById("loading");
   try {
@@ -74,7 +85,7 @@ async function startPage() {
     if (count > 1) drawVerdictsTogether(experiments, document.querySelector("#verdicts > .panels"));
     loading.hidden = true;
     document.body.dataset.ready = "true";
-    if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+    startLinks();
   } catch (error) {
     loading.className = "warning";
     loading.textContent = `This page cannot show its data: ${error.message}. A browser of 2023 or later is needed (DecompressionStream).`;
