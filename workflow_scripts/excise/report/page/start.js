@@ -59,11 +59,16 @@ function startPrinting() {
   });
 }
 
-/** Figures above a section grow when they are drawn, so a linked section is held in view until the reader acts. */
+/** Figures above a section grow when they are drawn. So a linked section is held in view for a moment, or until the reader acts. */
 function startLinks() {
-  let target = null;
+  let target = null, timer;
   const hold = () => target?.scrollIntoView();
-  const follow = () => { target = document.getElementById(location.hash.slice(1)); hold(); };
+  const follow = () => {
+    target = document.getElementById(location.hash.slice(1));
+    clearTimeout(timer);
+    timer = setTimeout(() => { target = null; }, 4000);
+    hold();
+  };
   new ResizeObserver(hold).observe(document.querySelector("main"));
   for (const act of ["wheel", "touchstart", "pointerdown", "keydown"]) addEventListener(act, () => { target = null; }, { passive: true });
   addEventListener("hashchange", follow);
