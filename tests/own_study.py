@@ -21,6 +21,7 @@ from synthetic_records import (
 UTILITY = Path(__file__).parents[1] / "data/inputs/utility_qa.jsonl"
 CHECKPOINTS = [f"unlearn/ga/lr0.0002/epoch_{epoch}" for epoch in (3, 12)]
 MODELS = BASELINES + CHECKPOINTS
+STEPS = (0, 5, 15)  # of relearning, as in config.yaml
 LEVELS = {"light": ["ga/lr0.0002/epoch_3"], "heavy": ["ga/lr0.0002/epoch_12"]}
 
 
@@ -85,8 +86,17 @@ def read(folder: Path, source: Path) -> list[str]:
     return ["--data", str(folder / "data"), "--utility", str(utility)]
 
 
+def write_relearning(folder: Path, answers: list[dict]) -> None:
+    """Write what a model answers under two attacks; the first fact is one that is shown."""
+    asked = [one for one in answers if one["set"] == "sf"]
+    for attack in ("forget_part", "correlated"):
+        marked = [one | {"shown": attack == "forget_part" and one is asked[0]} for one in asked]
+        for step in STEPS:
+            write_jsonl(folder / attack / f"step_{step}.jsonl", marked)
+
+
 def write_records(folder: Path) -> None:
-    """Write what models answered to the benchmark in `folder`: eval, quantize, repr, depth."""
+    """Write what models answered to the benchmark in `folder`: eval, quantize, relearn, repr …"""
     items = load_items(folder / "data", folder / "utility_qa.jsonl", SETS)
     asked = [_question(item) for item in items]
     seen = [one for one in asked if one["set"] in HIDDEN_STATE_SETS]
@@ -94,6 +104,7 @@ def write_records(folder: Path) -> None:
         answers = _answers(model, items, asked)
         write_jsonl(folder / "eval" / model / "items.jsonl", answers)
         write_tokens(folder / "eval" / model / "tokens.parquet", _tokens(answers))
+        write_relearning(folder / "relearn" / model, answers)
         states = drift_records(model, seen)
         named = {item.id for item in items if item.subject}
         states = [one for one in states if one["position"] != "last_subject" or one["id"] in named]

@@ -15,6 +15,7 @@ import summarize_depth
 import summarize_eval
 import summarize_findings
 import summarize_quantize
+import summarize_relearn
 import summarize_representations
 from excise.benchmark.items import SETS, load_items, read_benchmark
 from excise.benchmark.own_files import left_out, own_paths
@@ -339,6 +340,12 @@ def tables(request, tmp_path_factory):
             [*eval_dir, "--quantize-dir", str(folder / "quantize")],
             ["finetuned", "oracle/seed_0", levels[-1]],
             json.dumps(precisions),
+        ),
+        "relearn_results": (
+            summarize_relearn,
+            [*eval_dir, "--relearn-dir", str(folder / "relearn")],
+            few[2:],
+            study.relearning_table_settings(),
         ),
         "repr_layers": (
             summarize_representations,
