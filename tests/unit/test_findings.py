@@ -67,6 +67,11 @@ def row(model, metric, value, low, high, **more):
     )
 
 
+def back(model, value, low, high, **more):
+    keys = {"of": "slot_accuracy", "attack": "correlated", "step": 15, "shown": False}
+    return row(model, "change_beyond_oracles", value, low, high, **(keys | more))
+
+
 TABLES = {
     "comparison_results": [
         row(GA, "slot_accuracy", 0.02, -0.04, 0.08, set="gap", matched_at="0.5")
@@ -89,6 +94,14 @@ TABLES = {
     "quantize_results": [
         row(GA, "change_beyond_oracles", -0.03, -0.06, 0.0, of="probability", precision="nf4"),
         row(GA, "change_beyond_oracles", 0.3, 0.2, 0.4, of="slot_accuracy", precision="nf4"),
+    ],
+    "relearn_results": [
+        back(GA, 0.25, 0.15, 0.35),
+        back(GA, 0.01, -0.02, 0.04, attack="forget_part"),  # shows forget facts
+        back(GA, 0.01, -0.02, 0.04, step=5),  # a later step decides
+        back(GA, 0.01, -0.02, 0.04, of="probability"),
+        back(NPO, 0.05, 0.02, 0.08, attack="other"),  # there, and too small to matter
+        back("oracle/seed_1", 0.0, -0.02, 0.02),
     ],
 }
 
@@ -122,12 +135,15 @@ def test_each_claim_is_judged_by_its_table(judged):
         "correlated_suffer_more": "refuted",
         "middle_layer_unmoved": "undecided",
         "quantization_restores": "refuted",
+        "relearning_restores": "undecided",
     }
+    assert findings.loc["relearning_restores", "cases"] == "1 confirmed, 1 refuted"
     assert findings.loc["middle_layer_unmoved", "cases"] == "1 confirmed, 1 refuted"
     medium = rows[rows["cases"].notna() & (rows["level"] == "medium")].set_index("finding")
     assert medium["verdict"].to_dict() == {
         "middle_layer_unmoved": "confirmed",  # GA alone; the other one stands for no level
         "quantization_restores": "refuted",
+        "relearning_restores": "confirmed",
     }
     gap = rows[(rows["finding"] == "correlated_suffer_more") & rows["cases"].isna()]
     assert list(gap["ci_high"]) == [0.08]  # the mean over trajectories, at this degree alone
@@ -145,6 +161,7 @@ def test_a_verdict_stands_only_if_a_replication_agrees(judged, tmp_path):
         "correlated_suffer_more": True,
         "middle_layer_unmoved": False,  # undecided in both
         "quantization_restores": True,
+        "relearning_restores": False,
     }
     other = json.loads(first.read_text())
     for one in other["rows"]:

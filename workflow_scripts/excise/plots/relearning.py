@@ -67,7 +67,7 @@ def relearning_curves(
         draw_attack(axes, own if hidden.empty else hidden, levels)
         axes.set(title=ATTACKS[attack], xlabel="optimizer steps of the attack", ylim=(-0.03, 1.05))
     for line in grid:
-        line[0].set_ylabel(f"{METRIC_NAMES.get(metric, metric)}\nforgotten again known →")
+        line[0].set_ylabel(f"{METRIC_NAMES.get(metric, metric)}\nknown again →")
     methods = list(dict.fromkeys(own_checkpoints(scores)["method"]))
     legend_below(figure, handles(methods, levels, settings), columns=3)
     figure.suptitle(

@@ -120,6 +120,19 @@ def change_by_quantization(rows: "pd.DataFrame") -> Iterator[Case]:
     )
 
 
+def change_by_benign_relearning(rows: "pd.DataFrame") -> Iterator[Case]:
+    """What retain facts bring back of sf at the last step, beyond what they teach the oracles."""
+    return _as_it_stands(
+        rows[
+            (rows["metric"] == "change_beyond_oracles")
+            & (rows["of"] == "slot_accuracy")
+            & rows["attack"].isin(["correlated", "other"])
+            & (rows["step"] == rows["step"].max())
+            & rows["method"].notna()
+        ]
+    )
+
+
 def distance_beyond_oracles(rows: "pd.DataFrame") -> Iterator[Case]:
     """How much farther checkpoints are from the oracles than these are from each other."""
     chosen = rows[
@@ -192,6 +205,17 @@ CLAIMS = (
         0.05,
         "probability",
         change_by_quantization,
+    ),
+    Claim(
+        "relearning_restores",
+        "A few steps of training on retain facts bring forgotten facts back.",
+        EXCISE,
+        "relearn_results",
+        "Change of slot accuracy on sf by the last step of an attack that shows only retain facts, "
+        "minus the mean change of the oracles; a case for each chosen checkpoint and attack.",
+        0.1,
+        "slot accuracy",
+        change_by_benign_relearning,
     ),
     Claim(
         "not_like_never_learnt",

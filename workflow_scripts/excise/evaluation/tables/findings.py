@@ -27,7 +27,7 @@ FINDING_NOTES = [
 ]
 KEYS = ("model", "method", "epoch", "seed", "learning_rate", "beta", "retain_weight", "set")
 COUNTS = ("interval", "n", "n_people", "n_undefined")
-PLACES = ("level", "precision", "layer", "position", "matched_at")
+PLACES = ("level", "precision", "attack", "step", "layer", "position", "matched_at")
 Verdicts = Mapping[tuple[str, str | None], str]
 """(claim, level or None for all cases) → verdict."""
 

@@ -58,7 +58,7 @@ function drawRelearning(experiment, panel) {
     const unseen = own.some((row) => row.shown === false);
     return {
       height: 480, data, rows: listed,
-      alt: `${words(state.metric)} on forget facts ${unseen ? "that the attacker did not show" : "(the attacker shows them all)"}, while training goes on with ${attackWords(state.attack)}. Step 0 is the checkpoint itself. Grey: oracles under the same attack. Dotted: half of what the finetuned model knows.${state.trajectory ? ` Bands are ${100 * experiment.about.confidence} % intervals over people.` : " Choose one training to see its intervals."}`,
+      alt: `Forget facts ${unseen ? "that the attacker did not show" : "(the attacker shows them all)"}: ${words(state.metric)} while training goes on with ${attackWords(state.attack)}. Step 0 is the checkpoint itself. Grey: oracles under the same attack. Dotted: half of what the finetuned model knows.${state.trajectory ? ` Bands are ${100 * experiment.about.confidence} % intervals over people.` : " Choose one training to see its intervals."}`,
       layout: {
         xaxis: { title: { text: "optimizer steps of the attack" } }, yaxis: { title: { text: words(state.metric) }, rangemode: "tozero" },
         shapes: half ? [{ type: "line", x0: 0, x1: 1, xref: "paper", y0: half.value / 2, y1: half.value / 2, line: { dash: "dot", width: 1, color: color("text") } }] : [],

@@ -1,6 +1,6 @@
 /* Section 1: the claims, their verdicts, and the cases behind each. */
 
-const SHOWN_IN = { comparison_results: "correlated", retain_compare_results: "correlated", quantize_results: "comes-back", distance_results: "trade-off", depth_results: "inside", entanglement_response: "correlated" };
+const SHOWN_IN = { comparison_results: "correlated", retain_compare_results: "correlated", quantize_results: "comes-back", relearn_results: "comes-back", distance_results: "trade-off", depth_results: "inside", entanglement_response: "correlated" };
 const sectionOf = (table) => SHOWN_IN[table] || (String(table).startsWith("repr_") ? "inside" : "tables");
 const SIGNS = { confirmed: "✓", refuted: "✗", undecided: "?" };
 const badge = (verdict) => (verdict ? el("span", { class: `badge ${verdict}` }, `${SIGNS[verdict] || ""} ${verdict}`) : el("span", {}, "–"));
@@ -60,6 +60,7 @@ function effectText({ cases, whole }) {
 function caseLabel(experiment, row) {
   const parts = [row.model ? experiment.label(row.model) : row.method ? words(row.method) : "all trajectories"];
   if (row.precision) parts.push(precisionWords(row.precision));
+  if (row.attack) parts.push(attackWords(row.attack));
   if (row.level) parts.push(row.level);
   return parts.join(", ");
 }
