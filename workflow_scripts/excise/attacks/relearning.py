@@ -30,6 +30,10 @@ class AttackedModel(AdapterHost):
     step 0 gives what the evaluation gives. Afterwards the base weights are copied back, bit by bit.
     """
 
+    def __init__(self, *arguments, **options) -> None:
+        super().__init__(*arguments, **options)
+        self._attention = unwrapped(self.model).config._attn_implementation
+
     def open(self, adapter_folder: str | Path) -> None:
         """Take an adapter and let it be trained.
 
@@ -53,10 +57,6 @@ class AttackedModel(AdapterHost):
             self._restore()
             model.set_attn_implementation(attention)
             self.model.train(training)
-
-    def __init__(self, *arguments, **options) -> None:
-        super().__init__(*arguments, **options)
-        self._attention = unwrapped(self.model).config._attn_implementation
 
 
 @dataclass(frozen=True)
