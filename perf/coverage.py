@@ -310,6 +310,14 @@ def distributions(generator, n_people: int, studies: int) -> Iterator[tuple[str,
                 yield f"shift {shift:g}, spread {spread:g}", (columns, people, truth)
 
 
+def equal_distributions(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """As `distributions`, but of equal models alone, and ten times as many studies."""
+    for people, agreement in designs(n_people):
+        for together in (0.0, 0.7):
+            first, second = sides(generator, people, agreement, studies, together)
+            yield "equal", ({"first": first, "second": second}, people, 0.0)
+
+
 UTILITIES = {  # kind and mean of the three parts of sr and the three of 200 questions
     "good": "extreme .97, at one end .98, narrow .4, skewed .6, at one end .9, extreme .6",
     "damaged": "extreme .5, at one end .6, skewed .15, extreme .5, at one end .7, skewed .4",
@@ -767,7 +775,7 @@ def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
         return of_leak(own, oracle), (-100, np.inf)
     if kind == "rescaled":
         return of_rescaled(columns, people), (-np.inf, np.inf)
-    if kind == "distribution":
+    if kind in ("distribution", "equal_distribution"):
         return of_distributions(columns, people), (0, 1)
     if kind == "utility":
         return of_utilities(columns, people), (0, 1)
@@ -815,6 +823,7 @@ KINDS = {
     "leak": leaks,
     "rescaled": rescalings,
     "distribution": distributions,
+    "equal_distribution": equal_distributions,
     "utility": utilities,
     "changes": changes,
     "score_changes": score_changes,

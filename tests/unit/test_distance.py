@@ -98,6 +98,22 @@ def test_several_references_are_averaged():
     assert (same.low, same.high) == pytest.approx((alone.low, alone.high))
 
 
+@pytest.mark.parametrize("seed", [29, 136, 146, 185, 587])
+@pytest.mark.parametrize(("shift", "apart"), [(0, False), (0.5, True)])
+def test_the_interval_excludes_0_only_where_the_uniform_band_does(seed, shift, apart):
+    """Draws of equal models whose D is at .87 to .92 of the band, which the test makes by hand."""
+    chance, people = np.random.default_rng(seed), [str(number) for number in range(200)]
+    both, own, its = (chance.normal(0, 1, 200) for _ in range(3))
+    one, other = (np.sqrt(0.7) * both + np.sqrt(0.3) * part for part in (own, its))
+    other += shift
+    points = np.concatenate([one, other])
+    below = (one[:, None] <= points) * 1.0 - (other[:, None] <= points)
+    signs = np.random.default_rng(1).choice([-1.0, 1.0], (2000, 200))
+    band = np.quantile(np.abs(signs @ (below - below.mean(axis=0)) / 200).max(axis=1), 0.95)
+    assert bool(ks_distance(one, other) > band) is apart
+    assert bool(ks_interval(one, [other], people).low > 0) is apart
+
+
 def test_many_questions_are_thinned_without_changing_the_value():
     chance = np.random.default_rng(0)
     one, other = chance.normal(0, 1, 1200), chance.normal(0.5, 1, 1200)

@@ -67,8 +67,8 @@ def ks_interval(
 
     - high = max over x of the upper limit of |Δ(x)| by `bonett_price`: D is |Δ| at one of the x.
     - low = D − the (1 + confidence)/2 quantile of the maximum of the random part over those x with
-      |Δ(x)| within `CONTACT` · c of D, where c is the half-width of the uniform band. If D itself
-      is below that, all x and both signs count. Never above the largest lower limit at these x.
+      |Δ(x)| within `CONTACT` · c of D, where c is the half-width of the uniform band. If D is at
+      most c, all x and both signs count. Never above the largest lower limit at these x.
 
     Sources: Fang and Santos (2019) for the directional derivative of the supremum; Andrews and
     Soares (2010) for the choice of x; Cameron, Gelbach and Miller (2008) for the signs.
@@ -172,9 +172,9 @@ def _noise(data: Clustered, distance: float, signs: np.ndarray) -> tuple[np.ndar
     """
     random = signs @ (data.residuals / data.n).astype(np.float32)
     largest = np.abs(random).max(axis=1)
-    width = CONTACT * float(np.quantile(largest, data.confidence))
-    near = np.abs(data.mean) >= distance - width - ROUNDING
-    if distance <= width:
+    band = float(np.quantile(largest, data.confidence))
+    near = np.abs(data.mean) >= distance - CONTACT * band - ROUNDING
+    if distance <= band:
         return largest, near
     signed = random[:, near] * np.sign(data.mean[near]).astype(np.float32)
     return signed.max(axis=1), near
