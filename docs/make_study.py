@@ -74,7 +74,9 @@ def table(columns: list[str], lines: list[list[str]]) -> str:
 
 
 def by_model(rows: pd.DataFrame, cells: Callable[[pd.DataFrame], list[str]]) -> list[list[str]]:
-    """One line a model, in the order of the rows."""
+    """One line a model, in the order of the rows; of the checkpoints, only those of a level."""
+    if "level" in rows:
+        rows = rows[rows["level"].notna() | ~rows["model"].str.startswith("unlearn/")]
     return [[label(part.iloc[0]), *cells(part)] for _, part in rows.groupby("model", sort=False)]
 
 
@@ -141,9 +143,10 @@ def matched(read: Tables) -> str:
     rows = read("comparison_results")
     rows = rows[rows["metric"] == "slot_accuracy"]
     at = rows[rows["comparison"] == "matched_forgetting"]
+    several = at["learning_rate"].nunique() > 1
     lines = []
-    for method, part in at.groupby("method", sort=False):
-        line = [METHODS.get(method, method)]
+    for (method, rate), part in at.groupby(["method", "learning_rate"], sort=False):
+        line = [METHODS.get(method, method) + (f" at {rate:g}" if several else "")]
         for name, level in [("sr", "0.5"), ("gap", "0.5"), ("sr", "0.25"), ("gap", "0.25")]:
             line.append(cell(part, set=name, matched_at=level))
         lines.append(line)
@@ -192,6 +195,34 @@ def quantization(read: Tables) -> str:
     return table(head, by_model(rows, cells))
 
 
+def relearning(read: Tables) -> str:
+    """Slot accuracy on facts that an attacker did not show, before and after the attack."""
+    rows = read("relearn_results")
+    rows = rows[~rows["shown"] & (rows["model"] != "finetuned")]
+    last = rows["step"].max()
+    lines = []
+    for attack, attacked in rows.groupby("attack", sort=False):
+
+        def cells(part: pd.DataFrame) -> list[str]:
+            known = part[part["metric"] == "slot_accuracy"]
+            beyond = part[part["of"] == "slot_accuracy"]
+            back = cell(beyond, metric="change_beyond_oracles", step=last)
+            return [cell(known, step=0), cell(known, step=last), back]
+
+        lines += [[attack, *line] for line in by_model(attacked, cells)]
+    return table(["attack", "model", "step 0", f"step {last:g}", "change beyond oracles"], lines)
+
+
+def depth(read: Tables) -> str:
+    """Unlearning Depth Score and erasure by the logit lens, on sf."""
+    rows = read("depth_results")
+    rows = rows[(rows["set"] == "sf") & rows["metric"].isin(["uds", "lens_erasure"])]
+    rows = rows[rows["layer"].isna()]
+    head = ["model", "UDS", "lens erasure"]
+    shown = ("uds", "lens_erasure")
+    return table(head, by_model(rows, lambda part: [cell(part, 2, metric=name) for name in shown]))
+
+
 def layers(read: Tables) -> str:
     """Drift of hidden states on retain facts at the last prompt token, every third layer."""
     rows = read("repr_layers")
@@ -213,10 +244,10 @@ def layers(read: Tables) -> str:
     return table(["model", *[str(layer) for layer in shown]], [floor_line, *lines])
 
 
-def findings(read: Tables) -> str:
-    """Every claim as a whole and by level: verdict and effects."""
+def judged(read: Tables) -> dict[tuple[str, str], dict[str, str]]:
+    """(claim, level or `all`) → its verdict, effect, counts of cases and replication, as text."""
     rows = read("findings")
-    lines = []
+    found = {}
     for _, row in rows[rows["cases"].notna()].iterrows():
         cases = rows[(rows["finding"] == row["finding"]) & rows["cases"].isna()]
         if pd.notna(row["level"]):
@@ -225,11 +256,30 @@ def findings(read: Tables) -> str:
         if len(cases) > 1:
             effect = f"{number(cases['value'].min(), 2)} to {number(cases['value'].max(), 2)}"
         level = "all" if pd.isna(row["level"]) else row["level"]
-        replicated = {True: "yes", False: "no"}.get(row["replicated"], "–")
-        lines.append(
-            [f"`{row['finding']}`", level, row["verdict"], effect, row["cases"], replicated]
-        )
-    return table(["finding", "level", "verdict", "effect", "cases", "replicated"], lines)
+        found[row["finding"], level] = {
+            "verdict": row["verdict"],
+            "effect": effect,
+            "cases": row["cases"],
+            "replicated": {True: "yes", False: "no"}.get(row["replicated"], "–"),
+        }
+    return found
+
+
+def findings(read: Tables, replication: Tables | None = None) -> str:
+    """Every claim as a whole and by level: verdict and effects, and those of a replication."""
+    rows, second = judged(read), judged(replication) if replication else {}
+    columns = ["verdict", "effect", "cases", "replicated"]
+    head = ["finding", "level", *columns]
+    if replication:
+        head += ["verdict, replication", "effect, replication"]
+    lines = []
+    for (claim, level), row in rows.items():
+        line = [f"`{claim}`", level, *[row[name] for name in columns]]
+        if replication:
+            again = second.get((claim, level), {})
+            line += [again.get(name, "–") for name in ("verdict", "effect")]
+        lines.append(line)
+    return table(head, lines)
 
 
 def costs(benchmarks: Path) -> str:
@@ -257,6 +307,8 @@ TABLES: dict[str, Callable[[Tables], str]] = {
     "matched": matched,
     "oracles": oracles,
     "quantization": quantization,
+    "relearning": relearning,
+    "depth": depth,
     "layers": layers,
     "findings": findings,
 }
@@ -291,12 +343,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, required=True, help="results folder of the study")
     parser.add_argument("--benchmarks", type=Path, required=True, help="its benchmarks folder")
     parser.add_argument("--embedded", type=Path, help="results folder of the embedded model")
+    parser.add_argument("--replication", type=Path, help="results folder of its replication")
     arguments = parser.parse_args(argv)
     read = read_rows(arguments.results)
     tables = {name: partial(make, read) for name, make in TABLES.items()}
     tables["costs"] = partial(costs, arguments.benchmarks)
     if arguments.embedded:
         tables["first_study"] = partial(first_study, read, read_rows(arguments.embedded))
+    if arguments.replication:
+        tables["findings"] = partial(findings, read, read_rows(arguments.replication))
     page = arguments.page
     page.write_text(fill(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
     for name in PLOTS:

@@ -91,3 +91,70 @@ def test_the_gap_stands_beside_that_of_other_models():
     text = make_study.first_study(lambda _: pd.DataFrame(own), lambda _: pd.DataFrame(other))
     assert text.splitlines()[-1] == "| GD, 8 epochs | .500 | .500 | .500 | .406 | .125 |"
     assert make_study.first_study(lambda _: pd.DataFrame(own)).count(".125") == 0
+
+
+def test_a_checkpoint_without_a_level_has_no_line():
+    row = accuracy_row("unlearn/ga/lr1e-4/epoch_3", "sf", 0.5, method="ga", epoch=3, level=None)
+    other = {"model": "unlearn/ga/lr2e-4/epoch_3", "value": 0.25, "level": "light"}
+    base = accuracy_row("base", "sf", 0.0, level=None)
+    text = make_study.accuracy(lambda _: pd.DataFrame([base, row, row | other]))
+    names = [line.split(" | ")[0] for line in text.splitlines()[2:]]
+    assert names == ["| base", "| GA, 3 epochs"] and ".250" in text and ".500" not in text
+
+
+def matched_row(rate: float, value: float) -> dict:
+    row = {"comparison": "matched_forgetting", "metric": "slot_accuracy", "set": "gap"}
+    row |= {"method": "ga", "learning_rate": rate, "matched_at": "0.5", "value": value}
+    return row | {"ci_low": None, "ci_high": None}
+
+
+def test_trajectories_of_one_method_are_told_apart_by_their_rates():
+    rows = [matched_row(1e-4, 0.125), matched_row(2e-4, 0.25)]
+    lines = make_study.matched(lambda _: pd.DataFrame(rows)).splitlines()[2:]
+    assert lines == ["| GA at 0.0001 | – | .125 | – | – |", "| GA at 0.0002 | – | .250 | – | – |"]
+    alone = make_study.matched(lambda _: pd.DataFrame(rows[:1])).splitlines()[2:]
+    assert alone == ["| GA | – | .125 | – | – |"]
+
+
+def relearning_row(model: str, shown: bool, step: int, metric: str, value: float) -> dict:
+    row = {"model": model, "method": "ga", "epoch": 3, "seed": 1, "level": "light"}
+    row |= {"attack": "correlated", "shown": shown, "step": step, "metric": metric}
+    of = None if metric == "slot_accuracy" else "slot_accuracy"
+    return row | {"of": of, "value": value, "ci_low": None, "ci_high": None}
+
+
+def test_relearning_is_told_of_facts_that_were_not_shown():
+    model = "unlearn/ga/lr/epoch_3"
+    rows = [
+        relearning_row(model, False, 0, "slot_accuracy", 0.125),
+        relearning_row(model, False, 15, "slot_accuracy", 0.5),
+        relearning_row(model, False, 15, "change_beyond_oracles", 0.25),
+        relearning_row(model, True, 15, "slot_accuracy", 1.0),
+        relearning_row("finetuned", False, 0, "slot_accuracy", 1.0),
+    ]
+    head, _, *lines = make_study.relearning(lambda _: pd.DataFrame(rows)).splitlines()
+    assert lines == ["| correlated | GA, 3 epochs | .125 | .500 | .250 |"]
+    assert "| step 15 |" in head
+
+
+def test_depth_shows_scores_of_all_layers_together():
+    row = {"model": "base", "set": "sf", "metric": "uds", "layer": None, "value": 0.5}
+    row |= {"ci_low": 0.25, "ci_high": 0.75, "level": None}
+    rows = [row, row | {"metric": "lens_erasure", "value": 0.125}, row | {"layer": 3, "value": 0.9}]
+    lines = make_study.depth(lambda _: pd.DataFrame(rows)).splitlines()[2:]
+    assert lines == ["| base | .50 [.25, .75] | .12 [.25, .75] |"]
+
+
+def judged(verdict: str, effect: float) -> list[dict]:
+    row = {"finding": "claim", "level": None, "verdict": verdict, "replicated": None}
+    limits = {"value": effect, "ci_low": None, "ci_high": None}
+    return [row | limits | {"cases": "1 " + verdict}, row | limits | {"cases": None}]
+
+
+def test_a_replication_stands_beside_the_findings():
+    first, second = judged("confirmed", 0.5), judged("undecided", 0.125)
+    text = make_study.findings(lambda _: pd.DataFrame(first), lambda _: pd.DataFrame(second))
+    line = text.splitlines()[-1]
+    assert line == "| `claim` | all | confirmed | .500 | 1 confirmed | – | undecided | .125 |"
+    alone = make_study.findings(lambda _: pd.DataFrame(first)).splitlines()[-1]
+    assert alone == "| `claim` | all | confirmed | .500 | 1 confirmed | – |"
