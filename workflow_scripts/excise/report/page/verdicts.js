@@ -5,6 +5,11 @@ const sectionOf = (table) => SHOWN_IN[table] || (String(table).startsWith("repr_
 const SIGNS = { confirmed: "✓", refuted: "✗", undecided: "?" };
 const badge = (verdict) => (verdict ? el("span", { class: `badge ${verdict}` }, `${SIGNS[verdict] || ""} ${verdict}`) : el("span", {}, "–"));
 
+const READING = [
+  ["smallest that matters", "An effect below this is too small to count. It is part of the claim and does not depend on the data."],
+  ["could be seen", "The effect that a study of this precision finds with a chance of 80 %. A smaller one may well stay undecided."],
+  ["stands", "Another study, with other seeds of data and finetuning, came to the same verdict."],
+];
 const VERDICT_RULE = "confirmed: the interval of the effect lies above 0. refuted: it lies below the smallest effect that matters. undecided: neither. A claim about several cases has a verdict if all cases agree.";
 
 function findingsOf(experiment) {
@@ -83,7 +88,8 @@ function drawVerdicts(experiment, panel) {
       { label: "shown in", value: (one) => sectionOf(one.whole.table), cell: (one) => el("a", { href: `#${sectionOf(one.whole.table)}` }, words(sectionOf(one.whole.table))) },
     ],
   });
-  panel.append(table.element, copyButtons(() => table), note("A verdict holds for this model, these people and these methods. Intervals are not adjusted for the number of cases."));
+  const reading = el("dl", { class: "about note" }, READING.flatMap(([name, meaning]) => [el("dt", {}, name), el("dd", {}, meaning)]));
+  panel.append(table.element, reading, copyButtons(() => table), note("A verdict holds for this model, these people and these methods. Intervals are not adjusted for the number of cases."));
   for (const one of findings) panel.append(casesOf(experiment, one));
 }
 
