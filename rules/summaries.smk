@@ -402,7 +402,10 @@ rule summarize_findings:
         others=study.replications_argument(),
         hp=study.finding_settings(),
         experiment=config["experiment"],
-        config=study.result_config("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+        config=study.result_config(
+            *("lora", "finetuning", "oracle", "unlearning", "evaluation"),
+            *("quantization", "relearning", "representations"),
+        ),
     message:
         "Judging the claims"
     shell:

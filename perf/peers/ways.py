@@ -75,10 +75,10 @@ class Excise:
         return commands
 
     def evaluation(self) -> list[Command]:
-        """One program for all checkpoints of a trajectory."""
+        """One program for all checkpoints of a trajectory, without what the others do not do."""
         work, commands = self.work, []
         for name in work.trajectories:
-            arguments = [sys.executable, LIBRARY / "evaluate.py", "--base", work.base]
+            arguments = [sys.executable, PROGRAMS / "excise_evaluation.py", "--base", work.base]
             arguments += ["--data", work.data, "--utility", work.utility]
             arguments += ["--hp", json.dumps(work.evaluation()), "--models-dir", self.models]
             arguments += ["--out-dir", self._records, "--models"]

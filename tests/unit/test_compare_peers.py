@@ -67,6 +67,8 @@ def test_stand_in_expert_and_excise_say_the_same(work, capsys):
     ratios = [row["ratio_to_excise"] for row in found["rows"] if row["way"] == "Excise"]
     assert ratios == [1, 1, 1]
     assert all(row["cpu_seconds"] > 0 for row in found["rows"])
+    records = ways[2].records(work.checkpoints[0])
+    assert not any(key.startswith("base_") for one in records for key in one)  # equal work
     assert "outputs, stand-in for open-unlearning and Excise" in capsys.readouterr().out
 
 

@@ -147,6 +147,10 @@ def test_each_claim_is_judged_by_its_table(judged):
     }
     gap = rows[(rows["finding"] == "correlated_suffer_more") & rows["cases"].isna()]
     assert list(gap["ci_high"]) == [0.08]  # the mean over trajectories, at this degree alone
+    effect = ["value", "ci_low", "ci_high", "interval"]
+    shown = findings.loc["correlated_suffer_more", effect]
+    assert shown.tolist() == gap.iloc[0][effect].tolist()  # one case, so it is the claim's effect
+    assert findings.loc["middle_layer_unmoved", effect].isna().all()
     moved = rows[(rows["finding"] == "middle_layer_unmoved") & (rows["model"] == NPO)].iloc[0]
     assert moved["value"] == pytest.approx(-0.2) and moved["ci_high"] == pytest.approx(-0.15)
     assert set(rows["statement"]) <= {claim.statement for claim in CLAIMS}

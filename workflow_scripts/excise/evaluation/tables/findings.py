@@ -17,7 +17,7 @@ FINDING_NOTES = [
     "largest).",
     "A row with `cases` is about the claim as a whole, or about one level of unlearning: its "
     "verdict is that of all its cases if they agree, otherwise undecided. cases counts them by "
-    "their verdicts.",
+    "their verdicts. Such a row has an effect only if it has one case.",
     "Intervals are not adjusted for the number of cases.",
     "replicated = the same claim as a whole has this verdict in every replication (findings of "
     "the same experiment with other seeds of data and finetuning); null without one. Only a "
@@ -108,8 +108,11 @@ def _whole_row(
     found = [row["detectable"] for row in rows if row["detectable"] is not None]
     people = [row["n_people"] for row in rows if row["n_people"] is not None]
     counted = [f"{count} {name}" for name, count in sorted(Counter(verdicts).items())]
+    effect = ("value", "ci_low", "ci_high", "interval")
+    shown = rows[0] if len(rows) == 1 else {}
     return _about(claim) | {
-        **dict.fromkeys((*KEYS, *PLACES, "value", "ci_low", "ci_high", "interval")),
+        **dict.fromkeys((*KEYS, *PLACES)),
+        **{key: shown.get(key) for key in effect},
         "level": level,
         "metric": claim.name,
         "n": len(rows),
