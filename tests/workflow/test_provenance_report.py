@@ -9,7 +9,7 @@ import pytest
 import chromium
 import job_settings
 from excise.plots.figures import FIGURES
-from excise.workflow.provenance_report import SUBJECTS
+from excise.workflow.provenance_report import SUBJECTS, place_of
 
 ROOT = Path(__file__).parents[2]
 RESULTS = "experiments/smoke/results"
@@ -81,7 +81,13 @@ def test_every_table_has_a_subject_and_every_place_has_a_caption():
     tables = {re.sub(r"^repr_results_\d+$", "repr_results", one) for one in study.result_tables()}
     assert tables <= SUBJECTS.keys() and "red_team_judge" in tables
     captions = {path.stem for path in (ROOT / "report").glob("*.rst")}
-    assert captions == {*SUBJECTS, "figure", "workflow"} - {"repr_layers"}
+    assert captions == {*SUBJECTS, "figure", "result", "workflow"} - {"repr_layers"}
+
+
+def test_a_table_that_a_user_added_needs_no_words():
+    place = place_of("my_results", "table")
+    assert place["category"] == "Further results" and place["caption"].endswith("/result.rst")
+    assert place_of("findings", "table")["caption"].endswith("/findings.rst")
 
 
 def test_every_figure_has_words_of_its_own():

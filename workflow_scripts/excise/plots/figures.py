@@ -1,9 +1,7 @@
 """All figures by name: the table that each shows, and the module with the function of its name.
 
 A new figure is a function `<name>(rows, settings)` in a module of this package, and a line here.
-Further arguments of the function have defaults; `plot.py` takes them by hand. A new table with its
-figure takes four places: this line, the figure's function, the program that makes the table, and
-the rule that runs it (rules/summaries.smk).
+Further arguments of the function have defaults; `plot.py` takes them by hand.
 """
 
 from typing import NamedTuple

@@ -4,8 +4,11 @@ The report holds how the results were made: jobs, commands, times and config. Ev
 this module, so it must not import torch.
 """
 
+from pathlib import Path
+
 from excise.plots.figures import FIGURES
 
+ROOT = Path(__file__).parents[3]
 CAPTIONS = "../report"
 """Folder of the captions, relative to the rules."""
 
@@ -30,6 +33,10 @@ SUBJECTS = {
     "red_team_judge": "Benchmark",
 }
 """Stem of a result file → subject; tables of one layer of hidden states have the stem of theirs."""
+OTHER_SUBJECT = "Further results"
+"""Subject of a table that is not in `SUBJECTS`: one that a user added."""
+OTHER_CAPTION = "result"
+"""Stem of the caption of a result without its own."""
 
 
 def place_of(result: str, kind: str) -> dict:
@@ -39,14 +46,12 @@ def place_of(result: str, kind: str) -> dict:
         result: its path below the results without the suffix: `eval_results`, or
             `audit/eval_results` for a table of the audited models. The stem names the caption.
         kind: what the file is, such as table.
-
-    Raises:
-        KeyError: the result has no subject.
     """
     folder, _, stem = result.rpartition("/")
+    own = (ROOT / "report" / f"{stem}.rst").exists()
     return {
-        "category": "Audited models" if folder else SUBJECTS[stem],
-        "caption": f"{CAPTIONS}/{stem}.rst",
+        "category": "Audited models" if folder else SUBJECTS.get(stem, OTHER_SUBJECT),
+        "caption": f"{CAPTIONS}/{stem if own else OTHER_CAPTION}.rst",
         "labels": {"result": result, "kind": kind},
     }
 
@@ -60,7 +65,7 @@ def place_of_layers(where: str = "") -> dict:
 def place_of_figures() -> dict:
     """The same for figures, whose names are wildcards `figure`: the subject is their table's."""
     return {
-        "category": lambda wildcards: SUBJECTS[FIGURES[wildcards.figure].table],
+        "category": lambda wildcards: SUBJECTS.get(FIGURES[wildcards.figure].table, OTHER_SUBJECT),
         "caption": f"{CAPTIONS}/figure.rst",
         "labels": {"result": "{figure}", "kind": "figure"},
     }

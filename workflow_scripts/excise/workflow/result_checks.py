@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from excise.plots.figures import FIGURES
 from excise.provenance import (
     DIGITS,
     all_records,
@@ -26,16 +27,14 @@ from excise.provenance import (
     with_current_paths,
 )
 from excise.workflow.job_records import Digests, command_digest, params_of, plain
+from excise.workflow.provenance_report import SUBJECTS
 
 CODE = "workflow_scripts/"
 SHOWN = 3
 # Tables and plots that some config makes; other files belong to the user.
 RESULT_NAMES = re.compile(
-    r"(?:distance|eval|sweep|retain_compare|comparison|quantize|relearn|repr|depth|update|forecast)"
-    r"_results\.json|repr_results_\d+\.json"
-    r"|repr_layers\.json|red_team_(?:models|judge)\.json|diversity_report\.json|findings\.json"
-    r"|(?:forget_vs_retain|retain_gap|matched_retention|quantize_recovery)\.png"
-    r"|layerdrift_by_(?:epoch|method)\.png|(?:depth_by_layer|relearning_curves)\.png"
+    rf"(?:{'|'.join(sorted({*SUBJECTS} - {'report', 'data_report'}))})\.json|repr_results_\d+\.json"
+    rf"|(?:{'|'.join(FIGURES)})\.png"
 )
 
 
