@@ -97,17 +97,17 @@ def accuracy(read: Tables) -> str:
     )
 
 
-REPORTED_GAPS = {
-    ("ga", "light"): 0.003,
-    ("ga", "medium"): 0.240,
-    ("ga", "heavy"): 0.056,
-    ("gd", "medium"): 0.406,
-    ("gd", "heavy"): 0.330,
-    ("npo", "light"): 0.034,
-    ("npo", "medium"): 0.295,
-    ("npo", "heavy"): 0.099,
+REPORTED = {
+    ("ga", "light"): (0.996, 0.993),
+    ("npo", "light"): (0.949, 0.983),
+    ("ga", "medium"): (0.394, 0.634),
+    ("gd", "medium"): (0.443, 0.849),
+    ("npo", "medium"): (0.239, 0.534),
+    ("ga", "heavy"): (0.046, 0.102),
+    ("gd", "heavy"): (0.265, 0.595),
+    ("npo", "heavy"): (0.042, 0.141),
 }
-"""What the first study reported for Qwen2.5-1.5B-Instruct: ROUGE-L, other − correlated."""
+"""ROUGE-L of correlated and other facts, as the first study reported it for Qwen2.5-1.5B-Instruct."""
 
 
 def rouge_rows(read: Tables) -> pd.DataFrame:
@@ -122,7 +122,7 @@ def first_study(read: Tables, embedded: Tables | None = None) -> str:
     `embedded` are the results of the embedded model.
     """
     sets = ["correlated", "other", "gap"]
-    head = ["model", "correlated", "other", "gap", "gap, Qwen2.5-1.5B as reported"]
+    head = ["model", *sets, "Qwen2.5-1.5B as reported: correlated, other, gap"]
     beside = rouge_rows(embedded) if embedded else None
     if embedded:
         head.append("gap, embedded model")
@@ -130,7 +130,9 @@ def first_study(read: Tables, embedded: Tables | None = None) -> str:
     def cells(part: pd.DataFrame) -> list[str]:
         method, level = part["method"].iloc[0], part["level"].iloc[0]
         found = [cell(part, set=name) for name in sets]
-        found.append(number(REPORTED_GAPS.get((method, level))))
+        reported = REPORTED.get((method, level))
+        values = [*reported, reported[1] - reported[0]] if reported else [None]
+        found.append(", ".join(map(number, values)))
         if beside is not None:
             found.append(cell(beside, set="gap", method=method, level=level))
         return found
@@ -173,6 +175,26 @@ def oracles(read: Tables) -> str:
 
     head = ["model", "D, sf", "nats per token, sf", "D, other", *ANSWER_TYPES.values()]
     return table(head, by_model(distance, cells))
+
+
+def metrics(read: Tables) -> str:
+    """Every metric on sf, or on the first set that has it, without intervals; a column a model.
+
+    Oracles share a column with their mean.
+    """
+    rows = read("eval_results")
+    rows = rows[rows["level"].notna() | ~rows["model"].str.startswith("unlearn/")]
+    head = rows["model"].where(~rows["model"].str.startswith("oracle/"), "oracles")
+    named = {name: label(part.iloc[0]) for name, part in rows.groupby("model", sort=False)}
+    columns = list(dict.fromkeys(head))
+    lines = []
+    for metric, part in rows.groupby("metric", sort=False):
+        place = "sf" if (part["set"] == "sf").any() else part["set"].iloc[0]
+        part = part[part["set"] == place]
+        shown = part.groupby(head[part.index], sort=False)["value"].mean()
+        name = f"`{metric}`" + ("" if place == "sf" else f", {place}")
+        lines.append([name, *[number(shown.get(column), 2) for column in columns]])
+    return table(["metric", *[named.get(column, column) for column in columns]], lines)
 
 
 def quantization(read: Tables) -> str:
@@ -306,6 +328,7 @@ TABLES: dict[str, Callable[[Tables], str]] = {
     "first_study": first_study,
     "matched": matched,
     "oracles": oracles,
+    "metrics": metrics,
     "quantization": quantization,
     "relearning": relearning,
     "depth": depth,

@@ -89,7 +89,9 @@ def test_the_gap_stands_beside_that_of_other_models():
     own = [row | {"set": name, "value": 0.5} for name in ("correlated", "other", "gap")]
     other = [row | {"model": "unlearn/gd/y/epoch_5", "set": "gap", "value": 0.125}]
     text = make_study.first_study(lambda _: pd.DataFrame(own), lambda _: pd.DataFrame(other))
-    assert text.splitlines()[-1] == "| GD, 8 epochs | .500 | .500 | .500 | .406 | .125 |"
+    assert (
+        text.splitlines()[-1] == "| GD, 8 epochs | .500 | .500 | .500 | .443, .849, .406 | .125 |"
+    )
     assert make_study.first_study(lambda _: pd.DataFrame(own)).count(".125") == 0
 
 
@@ -158,3 +160,19 @@ def test_a_replication_stands_beside_the_findings():
     assert line == "| `claim` | all | confirmed | .500 | 1 confirmed | – | undecided | .125 |"
     alone = make_study.findings(lambda _: pd.DataFrame(first)).splitlines()[-1]
     assert alone == "| `claim` | all | confirmed | .500 | 1 confirmed | – |"
+
+
+def test_every_metric_has_a_line_and_oracles_share_a_column():
+    def row(model: str, metric: str, value: float, name: str = "sf", **more) -> dict:
+        return accuracy_row(model, name, value, level=None, **more) | {"metric": metric}
+
+    rows = [
+        row("base", "loss", 2.0),
+        row("oracle/seed_1", "loss", 1.0, seed=1),
+        row("oracle/seed_2", "loss", 1.5, seed=2),
+        row("oracle/seed_1", "utility_only", 0.25, "utility", seed=1),
+        row("oracle/seed_1", "loss", 9.0, "other", seed=1),
+    ]
+    lines = make_study.metrics(lambda _: pd.DataFrame(rows)).splitlines()
+    assert lines[0] == "| metric | base | oracles |"
+    assert lines[2:] == ["| `loss` | 2.00 | 1.25 |", "| `utility_only`, utility | – | .25 |"]
