@@ -107,7 +107,7 @@ REPORTED = {
     ("gd", "heavy"): (0.265, 0.595),
     ("npo", "heavy"): (0.042, 0.141),
 }
-"""ROUGE-L of correlated and other facts, as the first study reported it for Qwen2.5-1.5B-Instruct."""
+"""ROUGE-L of correlated and other facts that the first study reported, Qwen2.5-1.5B-Instruct."""
 
 
 def rouge_rows(read: Tables) -> pd.DataFrame:
