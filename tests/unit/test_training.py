@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import peft
 import pytest
 import torch
 
@@ -16,10 +17,11 @@ from excise.modeling import differentiable_logprobs
 from excise.modeling.adapters import load_adapter
 from excise.modeling.base import load_base, load_tokenizer
 from excise.modeling.chat import encode
-from excise.modeling.differentiable_logprobs import answer_logprobs
+from excise.modeling.differentiable_logprobs import answer_logprobs, cross_entropy
 from excise.modeling.scoring import score_answers
 from excise.records import read_json
-from excise.training.loop import cycling_batches, epoch_batches
+from excise.training.loop import cycling_batches, epoch_batches, train
+from excise.training.settings import TrainingSettings
 from excise.unlearning.methods import ga
 from tiny_models import tiny_folder
 from tiny_study import FINETUNE, TRAINING, run_unlearn, tiny_study, weights
@@ -49,6 +51,53 @@ def test_a_checkpoint_on_the_way_is_the_shorter_run_bit_by_bit(study, tmp_path, 
     run_unlearn(study, tmp_path / "short", epochs=[2], **hp)
     assert weights(tmp_path / "long/epoch_2") == weights(tmp_path / "short/epoch_2")
     assert weights(tmp_path / "long/epoch_2") != weights(tmp_path / "long/epoch_4")
+
+
+@pytest.mark.parametrize(("architecture", "bound"), [("gpt2", 1e-9), ("qwen2", 1e-6)])
+@pytest.mark.parametrize("sign", [1, -1], ids=["descent", "ascent"])
+def test_fifty_steps_are_those_of_plain_peft_and_torch(tmp_path, architecture, bound, sign):
+    """In fp64, with one unpadded question after the other. Norms of Qwen2 compute in fp32."""
+    folder, steps, rate = tiny_folder(tmp_path, architecture), 50, 1e-3
+    tokenizer = load_tokenizer(folder)
+    facts = [(f"Who is number {n}?", "It is " + "Ada " * (n % 4 + 1)) for n in range(10)]
+    encoded = [encode(tokenizer, *fact) for fact in facts]
+    settings = TrainingSettings(**TRAINING | {"weight_decay": 0.01})
+    batches = [one for epoch in range(1, 18) for one in epoch_batches(10, 4, 0, epoch)][:steps]
+    adapted = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        config = peft.LoraConfig(r=4, lora_alpha=8, target_modules="all-linear")
+        adapted.append(peft.get_peft_model(load_base(folder).double(), config))
+        for module in adapted[-1].modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+    ours, plain = adapted
+
+    def loss(batch: list[int]) -> torch.Tensor:
+        rows = answer_logprobs(ours, [encoded[index] for index in batch], tokenizer.pad_token_id)
+        return sign * cross_entropy(rows)
+
+    log = train(ours, settings, rate, 1, lambda _: batches, loss)
+    trained = [one for one in plain.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.01)
+    losses = []
+    for step, batch in enumerate(batches, start=1):
+        optimizer.param_groups[0]["lr"] = rate * min(1, step / 2)
+        nll, count = 0, 0
+        for index in batch:
+            ids, start = torch.tensor(encoded[index].input_ids), len(encoded[index].prompt_ids)
+            logits = plain(input_ids=ids[None]).logits[0, start - 1 : -1]
+            nll = nll + torch.nn.functional.cross_entropy(logits, ids[start:], reduction="sum")
+            count += len(ids) - start
+        optimizer.zero_grad()
+        (sign * nll / count).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        losses.append(sign * nll.item() / count)
+    assert [row["loss"] for row in log["steps"]] == pytest.approx(losses, abs=bound)
+    assert losses[-1] < losses[0] - 0.1
+    for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=bound)
 
 
 def test_with_dropout_too(study, tmp_path):

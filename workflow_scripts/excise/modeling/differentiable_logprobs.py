@@ -49,7 +49,7 @@ def answer_logprobs(
     """Summed log-probabilities of the answers in a batch, with gradients.
 
     Logits are computed only at answer positions, if they are the output head applied to the last
-    hidden state and nothing else (`has_bare_head`). Log-softmax is in fp32.
+    hidden state and nothing else (`has_bare_head`). Log-softmax is in fp32 (fp64 if the model is).
 
     Args:
         model: a causal LM, with or without adapter.
@@ -69,11 +69,12 @@ def answer_logprobs(
             logits = unwrapped(model).get_output_embeddings()(hidden[is_target])
         else:
             logits = model(**inputs, use_cache=False).logits[:, :-1][is_target]
-    logits = logits.float()
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     logprobs = log_softmax(logits, dim=-1)
     target_logprobs = logprobs.gather(1, targets[is_target][:, None])[:, 0]
     # A masked sum over each row is deterministic on every device.
-    per_token = torch.zeros(targets.shape, device=device).masked_scatter(is_target, target_logprobs)
+    per_token = torch.zeros(targets.shape, dtype=logits.dtype, device=device)
+    per_token = per_token.masked_scatter(is_target, target_logprobs)
     kept = logits if keep_logits else None
     return AnswerLogprobs(per_token.sum(dim=1), is_target.sum(dim=1), kept)
 
