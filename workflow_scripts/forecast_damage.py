@@ -8,7 +8,7 @@ weights, and the hidden states at the middle layer. It writes one line per retai
 import argparse
 from pathlib import Path
 
-from excise.benchmark.items import load_items
+from excise.benchmark.items import RETAIN_SETS, load_items
 from excise.errors import run
 from excise.evaluation.forecast import STATES, forecast, mean_states
 from excise.evaluation.settings import ForecastSettings
@@ -19,7 +19,7 @@ from excise.modeling.hidden_states import Reader
 from excise.records import write_jsonl
 from excise.settings import json_of
 
-SETS = ("sf", "correlated", "other", "retain")
+SETS = ("sf", *RETAIN_SETS)
 
 
 def main(argv: list[str] | None = None) -> None:

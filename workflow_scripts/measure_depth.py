@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from excise.benchmark.items import DEPTH_SETS, Item, load_items
+from excise.benchmark.items import DEPTH_SETS, FORGET_SETS, Item, load_items
 from excise.errors import run
 from excise.evaluation.probes import probe, probed_people
 from excise.evaluation.settings import DepthSettings
@@ -26,7 +26,6 @@ from excise.settings import json_of
 
 HELD_BYTES = 2**30
 """Memory of the states that are held at once."""
-PROBED_SETS = ("sf", "forget_paraphrased")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -111,7 +110,7 @@ def probe_records(
     asked = [
         item
         for item in items
-        if item.set in PROBED_SETS and item.slot is not None and item.person_id is not None
+        if item.set in FORGET_SETS and item.slot is not None and item.person_id is not None
     ]
     values = {slot: {} for slot in dict.fromkeys(item.slot for item in asked)}
     for item in asked:

@@ -25,14 +25,17 @@ SETS = (
     "forget_joint",
     "retain_joint",
 )
+FORGET_SETS = ("sf", "forget_paraphrased")
+"""The forget facts, in the words of training and in others."""
 HIDDEN_STATE_SETS = ("sf", "correlated", "other", "retain", "utility")
 """Sets whose hidden states are extracted."""
 HOLDOUT_SET = "holdout"
 """Forget facts of people whom no model is trained on. The set may be empty."""
-DEPTH_SETS = ("sf", "forget_paraphrased", "correlated", "other", "retain")
-"""Sets at whose values states are patched."""
 UNGROUPED_SET = "retain"
 """Retain facts of the user's own files that name no groups; generated facts have groups."""
+RETAIN_SETS = ("correlated", "other", UNGROUPED_SET)
+DEPTH_SETS = (*FORGET_SETS, *RETAIN_SETS)
+"""Sets at whose values states are patched."""
 ALWAYS_THERE = ("sf", "utility")
 """Sets that have questions also where the user's own files leave out what is optional."""
 NO_ANSWERS = {"paraphrased_answer": None, "wrong_answers": []}
@@ -167,8 +170,7 @@ def read_benchmark(
     """
     data_dir = Path(data_dir)
     facts: dict[str, dict] = {}
-    retained = ("correlated", "other", UNGROUPED_SET)
-    for file, groups in (("sf.jsonl", ("sf",)), ("sr.jsonl", retained)):
+    for file, groups in (("sf.jsonl", ("sf",)), ("sr.jsonl", RETAIN_SETS)):
         for line, fact in enumerate(read_jsonl(data_dir / file, "item"), start=1):
             where = f"{data_dir / file}:{line}"
             if fact["group"] not in groups:

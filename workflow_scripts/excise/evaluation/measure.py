@@ -8,7 +8,7 @@ get one answer, and of probes, only the generation is recorded. Nothing is avera
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from excise.benchmark.items import GENERATED_SETS, HOLDOUT_SET, JOINT_SETS, Item
+from excise.benchmark.items import FORGET_SETS, GENERATED_SETS, HOLDOUT_SET, JOINT_SETS, Item
 from excise.evaluation import answers
 from excise.modeling.asking import Questionnaire
 from excise.modeling.decoding import Generation
@@ -17,7 +17,6 @@ from excise.modeling.tree_scoring import AnswerScore
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-FORGET_SETS = ("sf", "forget_paraphrased")
 SCORES = (
     "logprob_answer",
     "n_tokens_answer",

@@ -2,10 +2,9 @@
 
 from collections.abc import Container
 
-FORGET_SETS = ("sf", "forget_paraphrased")
-HOLDOUT = "holdout"
-"""Asked only if it is chosen by name."""
-QUANTIZED_SETS = (*FORGET_SETS, "correlated", "other", "retain", "utility", HOLDOUT)
+from excise.benchmark.items import FORGET_SETS, HOLDOUT_SET, RETAIN_SETS
+
+QUANTIZED_SETS = (*FORGET_SETS, *RETAIN_SETS, "utility", HOLDOUT_SET)
 
 
 def quantized_sets(model: str, chosen: Container[str] | None = None) -> tuple[str, ...]:
@@ -17,12 +16,12 @@ def quantized_sets(model: str, chosen: Container[str] | None = None) -> tuple[st
         model: its name, such as `oracle/seed_1`.
         chosen: `quantization.sets`; None: all but `holdout`.
     """
-    own = (*FORGET_SETS, HOLDOUT) if model.startswith("oracle/") else QUANTIZED_SETS
+    own = (*FORGET_SETS, HOLDOUT_SET) if model.startswith("oracle/") else QUANTIZED_SETS
     if chosen is None:
-        return tuple(name for name in own if name != HOLDOUT)
+        return tuple(name for name in own if name != HOLDOUT_SET)
     return tuple(name for name in own if name in chosen)
 
 
 def asks_holdout(chosen: Container[str] | None) -> bool:
     """Whether quantized models are asked about held-out people; `chosen` as above."""
-    return chosen is not None and HOLDOUT in chosen
+    return chosen is not None and HOLDOUT_SET in chosen

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from excise.benchmark.items import RETAIN_SETS
 from excise.benchmark.slots import SLOTS
 from excise.evaluation.statistics import Estimate
 
@@ -136,7 +137,7 @@ def describe_facts(items: pd.DataFrame) -> pd.DataFrame:
     Args:
         items: records of one model, all sets.
     """
-    retained = items[items["set"].isin(("correlated", "other", "retain"))]
+    retained = items[items["set"].isin(RETAIN_SETS)]
     forget = items[items["set"] == "sf"]
     forms = {name: question_form(*pair) for name, pair in _asked(items).items()}
     texts = {name: f"{q} {a}" for name, q, a in _texts(pd.concat([forget, retained]))}

@@ -6,9 +6,9 @@ only beside the distance between oracles (`excise.evaluation.tables.distance`).
 
 import pandas as pd
 
+from excise.benchmark.items import FORGET_SETS
 from excise.evaluation.kolmogorov import ks_distance, ks_pvalue
 from excise.evaluation.metrics.interface import distribution_metric, reference_metric
-from excise.evaluation.metrics.truth_ratio import FORGET_SETS
 from excise.evaluation.statistics import SHARE, Scale
 from excise.text.unicode import word_tokens
 

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from excise.benchmark.items import FORGET_SETS
 from excise.evaluation.metrics.interface import item_metric
 from excise.evaluation.statistics import RATIO, SHARE
 
 SIDES = ("logprob_paraphrase", "n_tokens_paraphrase", "logprob_wrong", "n_tokens_wrong")
-FORGET_SETS = ("sf", "forget_paraphrased")
 
 
 @item_metric(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from excise.benchmark.items import SELECTED_SETS, UNGROUPED_SET, Item
+from excise.benchmark.items import RETAIN_SETS, SELECTED_SETS, UNGROUPED_SET, Item
 from excise.benchmark.probes import PROBES
 
 SETS = {
@@ -12,7 +12,7 @@ SETS = {
     "forget_paraphrased": ("forget_paraphrased",),
     "correlated": ("correlated",),
     "other": ("other",),
-    "sr": ("correlated", "other", "retain"),
+    "sr": RETAIN_SETS,
     "utility": ("utility",),
     "holdout": ("holdout",),
     "forget_joint": ("forget_joint",),
@@ -20,7 +20,7 @@ SETS = {
     "forget_reversed": ("forget_reversed",),
     "forget_two_hop": ("forget_two_hop",),
     "forget_alias": ("forget_alias",),
-    "retain_same_answer": ("correlated", "other", "retain"),
+    "retain_same_answer": RETAIN_SETS,
 }
 """Sets of questions in result files, and the sets of the records they are made of."""
 OPTIONAL_SETS = (*PROBES, *SELECTED_SETS)

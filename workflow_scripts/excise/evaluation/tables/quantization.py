@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 
 from excise.benchmark.completeness import check_ids
-from excise.benchmark.items import Item
+from excise.benchmark.items import FORGET_SETS, Item
 from excise.errors import InputError
 from excise.evaluation.metrics.interface import ItemMetric
 from excise.evaluation.metrics.likelihood import probability
 from excise.evaluation.metrics.rouge import rouge_l_recall
 from excise.evaluation.metrics.slot import slot_accuracy
 from excise.evaluation.peers import Peers, all_oracles, notes_on_missing, peers_of
-from excise.evaluation.quantized_sets import FORGET_SETS, asks_holdout, quantized_sets
+from excise.evaluation.quantized_sets import asks_holdout, quantized_sets
 from excise.evaluation.reading import people_of, read_complete, read_items
 from excise.evaluation.results import checkpoint_levels, estimate_columns, model_columns
 from excise.evaluation.statistics import (
