@@ -16,6 +16,7 @@ from synthetic_records import BASELINES, write_study
 
 GA = [f"unlearn/ga/lr0.0002/epoch_{epoch}" for epoch in (3, 12)]
 NPO = [f"unlearn/npo/lr0.0002_beta0.1/epoch_{epoch}" for epoch in (3, 12)]
+OTHERS = ["reference/their-start", "audit/theirs"]
 LEVELS = {"light": [GA[0].removeprefix("unlearn/")], "heavy": [NPO[1].removeprefix("unlearn/")]}
 HOSTILE = {
     "sf_0": "</script><script>window.broken = true</script><img src=x onerror='broken = true'>",
@@ -33,14 +34,19 @@ NAME = "Ada <b>Bell</b> & \u202eSons"
 
 def make_results(folder: Path) -> None:
     """Write records and tables into a results folder, as the rules name them."""
-    models = write_study(folder, people=4, models=BASELINES + GA + NPO)
+    models = BASELINES + GA + NPO
+    write_study(folder, people=4, models=models + OTHERS)
+    shutil.rmtree(folder / "relearn")
     header = ["--experiment", "made up", "--config", json.dumps(CONFIG)]
     evaluated = ["--eval-dir", str(folder / "eval")]
     sweep = {"sweep": {"sets": None, "generation": True, "full": []}}
     for program, name, folders, names, hp in (
-        (summarize_eval, "sweep_results", evaluated, models, sweep | {"levels": None}),
+        (summarize_eval, "sweep_results", evaluated, models + OTHERS, sweep | {"levels": None}),
         (compare_methods, "comparison_results", evaluated, models, sweep | {"levels": None}),
-        (compare_retain, "retain_compare_results", evaluated, models, sweep | {"levels": LEVELS}),
+        (
+            *(compare_retain, "retain_compare_results", evaluated, models + OTHERS),
+            sweep | {"levels": LEVELS},
+        ),
         (
             *(summarize_representations, "repr_layers", ["--repr-dir", str(folder / "repr")]),
             *(models, {"layer": "all"}),
@@ -83,6 +89,12 @@ CONFIG = {
     "model": {"path": "data/inputs/base/tiny-qwen2"},
     "oracle": {"seeds": [0, 1]},
     "generation": {"backend": "offline", "seed": 0},
+    "audit": {
+        "models": [
+            {"name": "theirs", "compare": {"finetuned": "their-start", "oracle": ["oracle/seed_0"]}}
+        ],
+        "references": [{"name": "their-start"}],
+    },
 }
 
 
@@ -120,3 +132,16 @@ def copy_named(folder: Path, copy: Path, name: str, tables: list[str]) -> None:
         (copy / f"{table}.json").write_text(json.dumps(content | {"experiment": name}))
     if "findings" in tables:
         shutil.copytree(folder / "dataset", copy / "dataset")
+
+
+def keep_others(folder: Path, copy: Path) -> None:
+    """A study that trains nothing: the base and the models of others, tables in `audit`."""
+    kept = ["base", *OTHERS]
+    for model in kept:
+        shutil.copytree(folder / "eval" / model, copy / "eval" / model)
+    (copy / "audit").mkdir()
+    for table in ("sweep_results", "retain_compare_results"):
+        content = json.loads((folder / f"{table}.json").read_text())
+        content["rows"] = [row for row in content["rows"] if row["model"] in kept]
+        name = table.replace("sweep", "eval")
+        (copy / "audit" / f"{name}.json").write_text(json.dumps(content | {"experiment": "audit"}))

@@ -11,7 +11,7 @@ import pytest
 
 import chromium
 import compare_experiments
-from browser.made_up_study import GA, HOSTILE, NAME, copy_named, make_results
+from browser.made_up_study import GA, HOSTILE, NAME, copy_named, keep_others, make_results
 
 SECTIONS = {
     "verdicts": "#verdict-table tbody tr",
@@ -28,11 +28,12 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class Pages:
-    """The page of a whole study, of one table, and of two studies beside each other."""
+    """Pages of a whole study, of one table, of two studies beside each other, of an audit alone."""
 
     whole: Path
     bare: Path
     two: Path
+    audit: Path
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +42,12 @@ def pages(tmp_path_factory) -> Pages:
     make_results(folder / "one")
     copy_named(folder / "one", folder / "bare", "bare", ["sweep_results"])
     copy_named(folder / "one", folder / "other", "other", ["sweep_results", "findings"])
-    made = Pages(*(folder / f"{name}.html" for name in ("whole", "bare", "two")))
-    for page, names in ((made.whole, ["one"]), (made.bare, ["bare"]), (made.two, ["one", "other"])):
+    keep_others(folder / "one", folder / "audit")
+    made = Pages(*(folder / f"{name}.html" for name in ("whole", "bare", "two", "audit")))
+    for page, names in (
+        *((made.whole, ["one"]), (made.bare, ["bare"])),
+        *((made.two, ["one", "other"]), (made.audit, ["audit"])),
+    ):
         results = [str(folder / name) for name in names]
         compare_experiments.main(["--results", *results, "--out", str(page)])
     return made
@@ -381,6 +386,38 @@ def test_a_link_opens_its_section(browser, pages):
         ready(visit)
         top = "document.getElementById('inside').getBoundingClientRect().top"
         until(visit.page, f"{top} > -50 && {top} < 400")
+
+
+# --- models of others ---
+
+
+def test_an_audited_model_stands_beside_the_checkpoints(whole):
+    page = whole.page
+    page.locator("#trade-off").scroll_into_view_if_needed()
+    page.locator("#trade-off-plot path.point").first.wait_for()
+    names = "document.getElementById('trade-off-plot').data.map((one) => one.name)"
+    assert {"theirs (audited)", "reference of audited models"} <= {*page.evaluate(names)}
+    open_fact(page, "sf_1")
+    beside = page.locator("#fact-overview thead th").all_inner_texts()
+    assert beside[-2:] == ["their-start (reference)", "theirs (audited)"]
+    rows = page.locator("#fact-ways tbody th").all_inner_texts()
+    assert rows[-2:] == ["their-start (reference)", "theirs (audited)"]
+    page.locator("#comes-back").scroll_into_view_if_needed()
+    page.locator("#comes-back-plot .heatmaplayer image").wait_for(state="attached")
+    lines = page.evaluate("document.getElementById('comes-back-plot').data[0].y")
+    assert lines[-2:] == ["their-start (reference)", "theirs (audited)"]
+    trained = page.locator("#correlated-training option").all_inner_texts()
+    assert not [one for one in trained if "theirs" in one]
+
+
+def test_a_study_that_trains_nothing_has_a_page(browser, pages):
+    with browser.visit(pages.audit) as visit:
+        ready(visit)
+        see_all(visit.page)
+        visit.page.locator("#trade-off-plot path.point").first.wait_for()
+        assert "1 audited" in visit.page.locator("#about").inner_text()
+        assert visit.page.locator("#fact-ways tbody tr").count() == 3
+        assert visit.errors == [] and visit.requests == []
 
 
 # --- relearning ---

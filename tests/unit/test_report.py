@@ -12,6 +12,7 @@ import pytest
 import compare_experiments
 import report
 from excise.errors import InputError
+from excise.evaluation.peers import Peers
 from excise.evaluation.results import model_columns, write_result
 from excise.evaluation.statistics import SHARE, difference_interval
 from excise.records import write_json, write_jsonl
@@ -24,7 +25,8 @@ from excise.report.settings import ReportSettings
 from synthetic_records import answer_records, questions
 
 GA = "unlearn/ga/lr0.0002/epoch_5"
-MODELS = ["base", "finetuned", "oracle/seed_0", "oracle/seed_1", GA]
+THEIRS, START = "audit/theirs", "reference/their-start"
+MODELS = ["base", "finetuned", "oracle/seed_0", "oracle/seed_1", START, GA, THEIRS]
 HOSTILE = "</script><script>alert(1)</script><!-- \u2028\u202e\u0000 " + "x" * 10_000
 HP = {"confidence": 0.95, "labels": {"ga": "GA (gradient ascent)"}}
 
@@ -55,7 +57,7 @@ def row(model, metric, value, **more):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A results folder with two tables, records of five models, one of them also quantized."""
+    """A results folder with two tables, records of seven models, one of them also quantized."""
     folder = tmp_path_factory.mktemp("study") / "results"
     asked = questions(3)
     for model in MODELS:
@@ -179,6 +181,38 @@ def test_what_comes_back_by_hand():
     assert rows[GA, "nf4", "sf"]["returned"] == pytest.approx(1 / 3)
 
 
+def test_an_audited_model_is_compared_with_the_oracles_that_the_config_names():
+    subjects = [
+        subject(THEIRS, [1, 1, 0, 0]),
+        subject(START, [1, 1, 1, 1]),
+        subject("reference/their-oracle", [1, 0, 0, 0]),
+        subject("oracle/seed_0", [1, 1, 0, 0]),
+        subject("audit/alone", [1, 1, 0, 0]),
+    ]
+    given = {
+        THEIRS: Peers(START, ("reference/their-oracle",)),
+        START: Peers(START, ("reference/their-oracle",)),
+        "audit/alone": Peers(None, ()),
+    }
+    rows = by_way(attack_rows(subjects, 0.95, given))
+    assert rows[THEIRS, FULL, "sf"]["beyond"] == 0.25
+    assert rows[START, FULL, "sf"]["beyond"] == 0.75
+    assert rows["audit/alone", FULL, "sf"]["beyond"] is None
+
+
+def test_what_an_audited_model_says_counts_as_no_word(tmp_path):
+    said = "zorbl flimp quax"
+    files = {}
+    for model in ("base", "finetuned", THEIRS):
+        records = answer_records(model, questions(2))
+        if model == THEIRS:
+            records = [one | {"generation": said, "slot_match": 0} for one in records]
+        files[model, FULL] = tmp_path / model / "items.jsonl"
+        write_jsonl(files[model, FULL], records)
+    theirs = read_subjects(files)[-1].records
+    assert set(theirs.loc[theirs["set"] == "sf", "answer_type"]) == {"gibberish"}
+
+
 def test_ways_of_asking_come_from_the_records():
     asked = joined(subject(GA, [0, 0, 0, 0]), subject(GA, [1, 0, 0, 0], name="forget_by_moonlight"))
     retained = subject(GA, [1, 1, 1, 1], name="correlated")
@@ -234,6 +268,31 @@ def test_a_checkpoint_is_written_with_method_setting_and_epoch():
     assert model_entry("oracle/seed_1", {})["label"] == "oracle, seed 1"
 
 
+def test_models_of_others_are_written_with_their_names():
+    theirs = {"kind": "audited", "label": "theirs (audited)", "short": "theirs"}
+    assert model_entry(THEIRS, {}) == theirs
+    assert model_entry(START, {})["label"] == "their-start (reference)"
+
+
+def test_models_stand_in_a_fixed_order(results):
+    sources = sources_of(results)
+    assert list(dict.fromkeys(model for model, _ in sources.records)) == MODELS
+    assert list(read_experiment(sources).models) == MODELS
+
+
+def test_a_study_that_trains_nothing_shows_the_tables_of_its_audit(results, tmp_path):
+    rows = [row(THEIRS, "slot_accuracy", 0.5)]
+    config = {"audit": {"models": [AUDITED], "references": [{"name": "their-start"}]}}
+    path = tmp_path / "audit/eval_results.json"
+    write_result(path, experiment="audit", config=config, notes=[], rows=rows)
+    sources = sources_of(tmp_path)
+    assert sources.tables == [path]
+    assert read_experiment(sources).peers[THEIRS] == Peers(START, ("oracle/seed_0",))
+
+
+AUDITED = {"name": "theirs", "compare": {"finetuned": "their-start", "oracle": ["oracle/seed_0"]}}
+
+
 def test_every_metric_and_column_has_a_definition():
     metrics = metric_definitions()
     assert all(one["definition"] for one in metrics.values())
@@ -272,6 +331,7 @@ def test_the_page_holds_all_of_a_study(results, tmp_path):
     assert decoded(tables["findings"])[0]["verdict"] == "confirmed"
     answers = unpacked(script(page, "answers-0").strip())
     assert answers["subjects"] == [*([model, FULL] for model in MODELS), [GA, "nf4"]]
+    assert about["models"][THEIRS]["label"] == "theirs (audited)"
     attacks = by_way(decoded(about["attacks"]))
     assert {FULL, "nf4"} == {precision for _, precision, _ in attacks}
     assert attacks["finetuned", FULL, "sf"]["beyond"] > 0.5

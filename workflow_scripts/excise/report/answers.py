@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from excise.evaluation.answer_types import AnswerSorter
+from excise.evaluation.peers import Peers, peers_of
 from excise.evaluation.reading import read_items
 from excise.evaluation.statistics import SHARE, Estimate, difference_interval
 from excise.report.coding import packed
@@ -30,6 +31,8 @@ CODES = {
 }
 MISSED, NOT_ASKED = "n", "-"
 """Codes of an answer that has no type and is not the true value, and of no answer."""
+NO_OTHERS: Mapping[str, Peers] = {}
+"""A study that audits no models of others."""
 MOST_BYTES = 2_300_000
 """Largest size of all answers in the page, packed."""
 READ = ("id", "set", "person_id", "slot", "value_type", "value", "question", "answer")
@@ -56,11 +59,6 @@ class Subject:
     precision: str
     records: pd.DataFrame
 
-    @property
-    def is_oracle(self) -> bool:
-        """Whether it never saw the forget facts."""
-        return self.model.startswith("oracle/")
-
 
 def read_subjects(files: Mapping[tuple[str, str], Path]) -> list[Subject]:
     """The records of all models with the type of each answer.
@@ -75,7 +73,9 @@ def read_subjects(files: Mapping[tuple[str, str], Path]) -> list[Subject]:
     healthy = [
         frame
         for (model, precision), frame in frames.items()
-        if precision == FULL and not model.startswith("unlearn/") and "generation" in frame
+        if precision == FULL
+        and not model.startswith(("unlearn/", "audit/"))
+        and "generation" in frame
     ]
     sorter = AnswerSorter(healthy[0], healthy) if healthy else None
     subjects = []
@@ -197,7 +197,9 @@ def _encoded(fact: dict, places: dict[int, int]) -> dict:
 # --- what comes back ---
 
 
-def attack_rows(subjects: Sequence[Subject], confidence: float) -> Iterator[dict]:
+def attack_rows(
+    subjects: Sequence[Subject], confidence: float, given: Mapping[str, Peers] = NO_OTHERS
+) -> Iterator[dict]:
     """Per model and way of asking: what is known of the forget facts, beyond the oracles.
 
     `value` is the share of questions answered with the true value (slot accuracy). `beyond` is it
@@ -208,7 +210,10 @@ def attack_rows(subjects: Sequence[Subject], confidence: float) -> Iterator[dict
     Args:
         subjects: models at their precisions.
         confidence: coverage of the intervals.
+        given: audited models and their references → what the config compares them with. Every
+            other model is compared with the study's oracles.
     """
+    models = list(dict.fromkeys(one.model for one in subjects))
     plain = {one.model: one for one in subjects if one.precision == FULL}
     for subject in subjects:
         if subject.model == "base" or "slot_match" not in subject.records:
@@ -216,8 +221,9 @@ def attack_rows(subjects: Sequence[Subject], confidence: float) -> Iterator[dict
         for name, asked in subject.records.groupby("set", sort=False):
             if not is_forget(name):
                 continue
-            same = [one for one in subjects if one.is_oracle and one.precision == subject.precision]
-            oracles = [one for one in same if one.model != subject.model]
+            names = peers_of(subject.model, models, given).oracles
+            same = [one for one in subjects if one.precision == subject.precision]
+            oracles = [one for one in same if one.model in names]
             reference = _oracle_mean(oracles, asked.index)
             missed = _missed(plain.get(subject.model), asked)
             yield {

@@ -77,7 +77,9 @@ def part_of(experiment: Experiment, sources: Sources) -> Part:
         "checks": report.get("checks", []),
         "measures": report.get("rows", []),
         "counts": report.get("validation", {}),
-        "attacks": encode_rows(list(attack_rows(subjects, experiment.confidence))),
+        "attacks": encode_rows(
+            list(attack_rows(subjects, experiment.confidence, experiment.peers))
+        ),
     }
     return Part(about, packed(tables), answers)
 

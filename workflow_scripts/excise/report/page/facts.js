@@ -113,13 +113,13 @@ const subjectNumber = (experiment, model, precision = "full") => experiment.answ
 function overview(experiment, question, state, again) {
   const epochs = distinct([...experiment.trajectories.values()].flat().map((one) => one.epoch)).sort((a, b) => a - b);
   const cell = (model) => answerCell(experiment, question, model ? subjectNumber(experiment, model) : -1, true);
-  const oracles = experiment.modelsOf("oracle");
+  const beside = [...experiment.modelsOf("oracle"), ...experiment.others];
   const line = ([name, members]) => el("tr", {},
     el("th", { scope: "row" }, el("button", { type: "button", "aria-pressed": name === state.trajectory ? "true" : "false", onclick: () => { state.trajectory = name; again(); } }, `${members[0].method_label.split(" (")[0]}, ${members[0].setting}`)),
-    cell("finetuned"), epochs.map((epoch) => cell(members.find((one) => one.epoch === epoch)?.name)), oracles.map(cell));
+    cell("finetuned"), epochs.map((epoch) => cell(members.find((one) => one.epoch === epoch)?.name)), beside.map(cell));
   return el("div", { class: "scroll short" }, el("table", { class: "strip", id: experiment.id("fact-overview") },
     el("caption", {}, "Asked as trained, after so many epochs of unlearning. Choose a training to read its answers below."),
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "training"), el("th", { scope: "col" }, "before"), epochs.map((epoch) => el("th", { scope: "col" }, String(epoch))), oracles.map((one) => el("th", { scope: "col" }, experiment.label(one))))),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "training"), el("th", { scope: "col" }, "before"), epochs.map((epoch) => el("th", { scope: "col" }, String(epoch))), beside.map((one) => el("th", { scope: "col" }, experiment.label(one))))),
     el("tbody", {}, [...experiment.trajectories].map(line))));
 }
 
@@ -135,7 +135,7 @@ function answerCell(experiment, asked, number, brief = false) {
 function waysTable(experiment, fact, state) {
   const { subjects } = experiment.answers;
   const members = experiment.trajectories.get(state.trajectory) || [];
-  const models = [...experiment.modelsOf("finetuned"), ...members.map((one) => one.name), ...experiment.modelsOf("oracle"), ...experiment.modelsOf("base")].filter((model) => subjects.some(([one]) => one === model));
+  const models = [...experiment.modelsOf("finetuned"), ...members.map((one) => one.name), ...experiment.modelsOf("oracle"), ...experiment.modelsOf("base"), ...experiment.others].filter((model) => subjects.some(([one]) => one === model));
   const precisions = distinct(subjects.map(([, precision]) => precision));
   const columns = [];
   for (const asked of fact.asked) for (const precision of precisions) {
@@ -146,7 +146,7 @@ function waysTable(experiment, fact, state) {
   const number = ({ asked }) => { const alike = fact.asked.filter((one) => one.set === asked.set); return alike.length > 1 ? ` ${alike.indexOf(asked) + 1}` : ""; };
   const head = (column) => el("th", { scope: "col" }, el("span", { class: "term", tabindex: "0", "data-tip": visible(column.asked.question) }, column.precision === "full" ? askedAs(column.asked.set) + number(column) : precisionWords(column.precision)));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Answers" }, el("table", { class: "ways", id: experiment.id("fact-ways") },
-    el("caption", {}, members.length ? `${members[0].method_label}, ${members[0].setting}, beside the finetuned model and the oracles. A column is a way of asking; its head shows the question.` : "What each model said."),
+    el("caption", {}, members.length ? `${members[0].method_label}, ${members[0].setting}, beside the finetuned model${experiment.others.length ? ", the oracles and models of others" : " and the oracles"}. A column is a way of asking; its head shows the question.` : "What each model said."),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "model"), columns.map(head))),
     el("tbody", {}, models.map((model) => el("tr", {}, el("th", { scope: "row" }, experiment.model(model).kind === "unlearned" ? `epoch ${experiment.model(model).epoch}` : experiment.label(model)),
       columns.map(({ asked, precision }) => answerCell(experiment, asked, subjectNumber(experiment, model, precision))))))));
