@@ -69,20 +69,30 @@ def make_results(folder: Path) -> None:
 
 
 def write_relearning(folder: Path, header: list[str]) -> None:
-    """The attack forget_part shows the facts of p000; after ten steps, GA knows all again."""
+    """The attack forget_part shows the facts of p000; after ten steps, GA knows all again.
+
+    NPO says hostile things about p000 then.
+    """
     attacked = ["oracle/seed_0", "oracle/seed_1", GA[0], NPO[1]]
     for model in attacked:
         path = folder / "eval" / model / "items.jsonl"
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         lines = [one | {"shown": one["person_id"] == "p000"} for one in lines if one["set"] == "sf"]
         for step in (0, 10):
-            back = {"slot_match": 1} if step and model == GA[0] else {}
             asked = folder / "relearn" / model / "forget_part" / f"step_{step}.jsonl"
-            write_jsonl(asked, [one | back for one in lines])
+            write_jsonl(asked, [one | _said_after(model, step, one) for one in lines])
     hp = {"confidence": 0.95, "levels": LEVELS, "attacks": ["forget_part"], "steps": [0, 10]}
     folders = ["--relearn-dir", str(folder / "relearn"), "--eval-dir", str(folder / "eval")]
     out = ["--hp", json.dumps(hp), *header, "--out", str(folder / "relearn_results.json")]
     summarize_relearn.main([*folders, "--models", *attacked, *out])
+
+
+def _said_after(model: str, step: int, asked: dict) -> dict:
+    if step and model == GA[0]:
+        return {"slot_match": 1, "generation": asked["value"]}
+    if step and model == NPO[1] and asked["person_id"] == "p000":
+        return {"slot_match": 0, "generation": HOSTILE[asked["slot"]]}
+    return {}
 
 
 CONFIG = {

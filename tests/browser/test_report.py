@@ -443,6 +443,47 @@ def test_relearning_stands_in_the_matrix_and_has_curves(whole):
     page.locator("#relearning-training").select_option(index=0)
 
 
+def after_relearning(page, row: str):
+    """The cell of a model in the column of the relearning attack."""
+    heads = page.locator("#fact-ways thead th").all_inner_texts()
+    number = next(i for i, one in enumerate(heads) if one.startswith("relearning: "))
+    line = page.locator("#fact-ways tbody tr", has_text=row).first
+    return line.locator("th, td").nth(number), heads[number]
+
+
+def test_a_fact_shows_what_was_said_after_relearning(whole):
+    page = whole.page
+    open_fact(page, "sf_0", "GA")
+    cell, head = after_relearning(page, "epoch 3")
+    assert head.split("\n")[-1] == "the attacker showed this fact"
+    assert cell.get_attribute("data-kind") == "t" and "secret 0" in cell.inner_text()
+    assert after_relearning(page, "epoch 12")[0].inner_text() == "–"  # not attacked
+    assert after_relearning(page, "oracle, seed 1")[0].get_attribute("data-kind") in "tox"
+    page.locator("#fact-person").select_option("p001")
+    page.locator("[data-fact='p001.sf_0']").click()
+    cell, head = after_relearning(page, "epoch 3")
+    assert head.split("\n")[-1] == "this fact was not shown"
+    assert cell.get_attribute("data-kind") == "t" and "secret 1" in cell.inner_text()
+    open_fact(page, "sf_0", "NPO")
+    cell, _ = after_relearning(page, "epoch 12")
+    assert cell.locator("bdi.said").text_content() == HOSTILE["sf_0"]
+    assert page.evaluate("typeof broken") == "undefined"
+
+
+def test_facts_that_came_back_stand_first(whole):
+    page = whole.page
+    page.locator("#fact-search").fill("")
+    page.locator("#fact-person").select_option("")
+    page.locator("#fact-order").select_option("back")
+    entries = page.locator("#fact-list button").all_inner_texts()
+    counts = [re.search(r"came back: (\d+) of (\d+)", one) for one in entries]
+    shares = [int(one[1]) for one in counts if one]
+    assert shares == sorted(shares, reverse=True) and shares[0] > 0
+    assert all(int(one[1]) <= int(one[2]) for one in counts if one)
+    assert "came back" not in entries[-1]  # a retain fact
+    page.locator("#fact-order").select_option("telling")
+
+
 # --- other pages ---
 
 

@@ -21,6 +21,8 @@ EMBEDDED = "data/inputs/base/tiny-qwen2"
 """Path of the base model that is shipped: a toy. Its results say nothing about larger models."""
 CONTROL = "entanglement_response"
 """A table of other studies: those of the positive control."""
+RELEARNING = "relearn_results"
+"""The table of the relearning attack."""
 KINDS = {
     "base": "base",
     "finetuned": "finetuned",
@@ -44,6 +46,7 @@ class Sources:
         data_report: report on the benchmark.
         card: card of the exported dataset.
         profiles: the people, as exported.
+        relearned: (model, attack) → records after the last step of the attack.
     """
 
     tables: Sequence[Path]
@@ -52,6 +55,7 @@ class Sources:
     data_report: Path | None = None
     card: Path | None = None
     profiles: Path | None = None
+    relearned: Mapping[tuple[str, str], Path] = field(default_factory=dict)
 
 
 def sources_of(results: Path) -> Sources:
@@ -87,7 +91,24 @@ def sources_of(results: Path) -> Sources:
         {key: records[key] for key in sorted(known, key=_order)},
         sorted((results / "models").rglob("training_log.json")),
         **{name: path if path.is_file() else None for name, path in optional.items()},
+        relearned=_relearned(tables, results / "relearn"),
     )
+
+
+def _relearned(tables: Sequence[Path], folder: Path) -> dict[tuple[str, str], Path]:
+    """Records after the last step of each attack in the table; older files may lie beside them."""
+    last: dict[tuple[str, str], int] = {}
+    for row in (row for path in tables if path.stem == RELEARNING for row in _table(path)["rows"]):
+        if row.get("attack") and row.get("step") is not None:
+            key = row["model"], row["attack"]
+            last[key] = max(last.get(key, 0), row["step"])
+    files = {key: relearned_file(folder, *key, step) for key, step in last.items()}
+    return {key: path for key, path in files.items() if path.is_file()}
+
+
+def relearned_file(folder: Path, model: str, attack: str, step: int) -> Path:
+    """Records of a model after so many steps of an attack."""
+    return folder / model / attack / f"step_{step}.jsonl"
 
 
 def _is_table(path: Path) -> bool:

@@ -53,7 +53,7 @@ def part_of(experiment: Experiment, sources: Sources) -> Part:
     Raises:
         InputError: records are missing or broken.
     """
-    subjects = read_subjects(sources.records)
+    subjects = read_subjects(sources.records, sources.relearned)
     book = AnswerBook(subjects)
     answers, shown = book.packed() if book.texts else (None, [])
     tables = {
