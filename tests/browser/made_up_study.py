@@ -123,7 +123,12 @@ def write_benchmark(folder: Path) -> None:
         {"check": "style", "severity": "report", "passed": False, "findings": 2, "n": 9},
     ]
     checks[1]["examples"] = ["</script><b>bold</b>"]
-    report = {"checks": checks, "rows": [], "validation": {"people": 4, "sf": 24, "sr": 32}}
+    row = {"check": "style", "severity": "report", "n": 9}
+    measures = [
+        row | {"metric": "findings", "value": 2, "threshold": None},
+        row | {"metric": "auc_function_words_sf", "value": 0.71, "threshold": 0.65},
+    ]
+    report = {"checks": checks, "rows": measures, "validation": {"people": 4, "sf": 24, "sr": 32}}
     write_json(folder / "data_report.json", report)
     (folder / "dataset/data").mkdir(parents=True)
     (folder / "dataset/README.md").write_text("# Card\n</script><script>broken = true</script>\n")

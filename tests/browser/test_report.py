@@ -225,6 +225,40 @@ def test_a_metric_is_explained_on_hover_and_on_focus(whole):
     assert page.locator("#tip").is_hidden()
 
 
+def test_a_metric_outside_of_the_registry_is_explained_too(whole):
+    page = whole.page
+    page.locator("#table-choice").select_option("depth_results")
+    page.locator("#table-filter").fill("uds")
+    term = page.locator("#table-rows .term:text-is('uds')").first
+    term.scroll_into_view_if_needed()
+    term.hover()
+    assert "Unlearning Depth Score" in page.locator("#tip").inner_text()
+    page.mouse.move(0, 0)
+    page.locator("#table-choice").select_option("sweep_results")
+
+
+def test_the_measures_of_the_red_team_stand_beside_its_checks(whole):
+    page = whole.page
+    page.locator("#benchmark summary", has_text="measures of the checks").click()
+    assert cells(page, "#measures", "measure") == ["auc function words sf"]
+    assert cells(page, "#measures", "threshold") == ["0.650"]
+
+
+def test_a_screen_reader_gets_the_answer_behind_a_sign(whole):
+    page = whole.page
+    open_fact(page, "sf_1", "GA")
+    cells = page.locator("#fact-overview tbody td.k")
+    texts = cells.evaluate_all("(all) => all.map((one) => one.textContent)")
+    tips = cells.evaluate_all("(all) => all.map((one) => one.dataset.tip)")
+    assert tips and all(text.endswith(tip) for text, tip in zip(texts, tips, strict=True))
+    tipped = page.locator("thead button[data-tip]")
+    assert tipped.count() > 3
+    described = tipped.evaluate_all(
+        "(all) => all.map((one) => one.getAttribute('aria-describedby'))"
+    )
+    assert set(described) == {"tip"}
+
+
 # --- the facts ---
 
 

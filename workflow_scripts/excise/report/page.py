@@ -12,6 +12,7 @@ from excise.report.answers import AnswerBook, attack_rows, read_subjects
 from excise.report.coding import encode_rows, packed, safe_json
 from excise.report.definitions import column_definitions, metric_definitions
 from excise.report.experiment import Experiment, Sources
+from excise.report.meanings import MEANINGS
 
 TEMPLATE, STYLE = "page/page.html", "page/style.css"
 SCRIPTS = (
@@ -91,7 +92,11 @@ def render(parts: Sequence[Part]) -> str:
         (here / TEMPLATE).read_text(encoding="utf-8")
     )
     script = "\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    shared = {"metrics": metric_definitions(), "columns": column_definitions()}
+    shared = {
+        "metrics": metric_definitions(),
+        "meanings": MEANINGS,
+        "columns": column_definitions(),
+    }
     return template.render(
         title=" and ".join(str(part.about["name"]) for part in parts),
         style=Markup((here / STYLE).read_text(encoding="utf-8")),

@@ -144,7 +144,7 @@ function answerCell(experiment, asked, number, brief = false) {
   if (kind === "-") return el("td", { class: "none" }, "–");
   const text = experiment.answers.texts[asked.said[number]];
   const shownText = visible(text);
-  if (brief) return el("td", { class: `k k-${kind}`, "data-tip": shownText.slice(0, 300) || "(empty)", tabindex: "0" }, mark(kind));
+  if (brief) return el("td", { class: `k k-${kind}`, "data-tip": shownText.slice(0, 300) || "(empty)", tabindex: "0" }, mark(kind), el("bdi", { class: "hidden-text", dir: "auto" }, shownText.slice(0, 300) || "(empty)"));
   return el("td", { class: `k k-${kind}`, "data-kind": kind }, mark(kind), text === "" ? el("em", {}, "(empty)") : said(text));
 }
 
