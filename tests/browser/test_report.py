@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pytest
 
 import chromium
 import compare_experiments
-from browser.made_up_study import GA, HOSTILE, NAME, copy_named, keep_others, make_results
+from browser.made_up_study import GA, HOSTILE, NAME, NPO, copy_named, keep_others, make_results
 
 SECTIONS = {
     "verdicts": "#verdict-table tbody tr",
@@ -504,7 +505,44 @@ def test_a_fact_shows_what_was_said_after_relearning(whole):
     assert page.evaluate("typeof broken") == "undefined"
 
 
-def test_facts_that_came_back_stand_first(whole):
+def comebacks(results: Path) -> dict[tuple[str, str], tuple[int, int]]:
+    """(person, slot) → how many checkpoints state a forget fact again, and how many miss it."""
+    found = {}
+    known = stated(results / "eval/finetuned/items.jsonl", {"sf"})
+    for fact in known:
+        missed = [m for m in GA + NPO if not stated_by(results, m)[fact]]
+        back = [
+            model
+            for model in missed
+            if any(
+                stated(path, {"sf", "forget_paraphrased", "forget_joint"}).get(fact)
+                for path in [
+                    *(results / "eval" / model).glob("items.jsonl"),
+                    *(results / "quantize" / model).glob("*.jsonl"),
+                    *(results / "relearn" / model / "forget_part").glob("step_10.jsonl"),
+                ]
+            )
+        ]
+        found[fact] = (len(back), len(missed)) if known[fact] else (0, 0)
+    return found
+
+
+def stated_by(results: Path, model: str) -> dict[tuple[str, str], bool]:
+    return stated(results / "eval" / model / "items.jsonl", {"sf"})
+
+
+def stated(path: Path, sets: set[str]) -> dict[tuple[str, str], bool]:
+    """(person, slot) → whether an answer states the true value; not what an attacker showed."""
+    found = {}
+    for line in map(json.loads, path.read_text(encoding="utf-8").strip().split("\n")):
+        if line["set"] in sets:
+            key = line["person_id"], line["slot"]
+            match = bool(line["slot_match"]) and not line.get("shown")
+            found[key] = found.get(key, False) or match
+    return found
+
+
+def test_facts_that_came_back_stand_first(whole, pages):
     page = whole.page
     page.locator("#fact-search").fill("")
     page.locator("#fact-person").select_option("")
@@ -515,6 +553,14 @@ def test_facts_that_came_back_stand_first(whole):
     assert shares == sorted(shares, reverse=True) and shares[0] > 0
     assert all(int(one[1]) <= int(one[2]) for one in counts if one)
     assert "came back" not in entries[-1]  # a retain fact
+    expected = comebacks(pages.whole.parent / "one")
+    names = page.locator("#fact-list button").evaluate_all(
+        "(all) => all.map((one) => one.dataset.fact)"
+    )
+    shown = dict(zip((tuple(one.split(".")) for one in names), counts, strict=True))
+    for fact, (back, missed) in expected.items():
+        found = shown[fact]
+        assert (found and (int(found[1]), int(found[2]))) == ((back, missed) if missed else None)
     page.locator("#fact-order").select_option("telling")
 
 
