@@ -17,6 +17,12 @@ rule report:
             model=study.models_in("", "quantized"),
             precision=config["quantization"]["precisions"],
         ),
+        relearned=collect(
+            "<results>/relearn/{model}/{attack}/step_{step}.jsonl",
+            model=study.relearning_models(),
+            attack=study.relearning_attacks(),
+            step=study.last_relearning_step(),
+        ),
         logs=study.trained_logs(),
         data_report="<results>/data_report.json",
         dataset=study.shown_dataset(),
@@ -39,6 +45,10 @@ rule report:
         quantize_dir=folder("<results>/quantize"),
         quantized=study.models_in("", "quantized"),
         precisions=config["quantization"]["precisions"],
+        relearn_dir=folder("<results>/relearn"),
+        attacked=study.relearning_models(),
+        attacks=study.relearning_attacks(),
+        last_step=study.last_relearning_step(),
         dataset=folder("<results>/dataset") if study.shown_dataset() else [],
         hp=study.report_settings(),
     message:
@@ -47,6 +57,8 @@ rule report:
         "python {input.script:q} --tables {input.tables:q} {params.control}"
         " --eval-dir {params.eval_dir:q} --models {params.models:q}"
         " --quantize-dir {params.quantize_dir:q} --quantized {params.quantized:q}"
-        " --precisions {params.precisions:q} --logs {input.logs:q}"
+        " --precisions {params.precisions:q}"
+        " --relearn-dir {params.relearn_dir:q} --attacked {params.attacked:q}"
+        " --attacks {params.attacks:q} --last-step {params.last_step} --logs {input.logs:q}"
         " --data-report {input.data_report:q} --dataset {params.dataset:q}"
         " --hp {params.hp:q} --out {output:q} > {log:q} 2>&1"

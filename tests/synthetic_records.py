@@ -72,6 +72,10 @@ def knowledge(model: str, group: str) -> float:
         return 0.02 if model == "base" else 0.985
     if model.startswith("oracle"):
         return 0.06 if group in FORGET else 0.985
+    if model.startswith("reference"):
+        return 0.9
+    if model.startswith("audit"):
+        return 0.3 if group in FORGET else 0.8
     _, method, config, epoch = model.split("/")
     strength = int(epoch.removeprefix("epoch_")) * (2 if "0.0004" in config else 1) / 12
     spared = {"sf": 1.0, "forget_paraphrased": 1.1, "forget_joint": 1.0, "correlated": 0.6}.get(

@@ -11,7 +11,7 @@ from excise.benchmark.export import CARD, PROFILES
 from excise.errors import run
 from excise.files import atomic_path
 from excise.report.answers import FULL
-from excise.report.experiment import Sources, read_experiment
+from excise.report.experiment import Sources, read_experiment, relearned_file
 from excise.report.page import part_of, render
 from excise.report.settings import ReportSettings
 from excise.settings import json_of
@@ -29,6 +29,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quantized", nargs="*", default=[], help="models with records in it")
     parser.add_argument("--precisions", nargs="*", default=[], help="their precisions")
+    parser.add_argument("--relearn-dir", type=Path, help="folder of the records under attack")
+    parser.add_argument("--attacked", nargs="*", default=[], help="models with records in it")
+    parser.add_argument("--attacks", nargs="*", default=[], help="relearning attacks")
+    parser.add_argument("--last-step", type=int, help="the step of the attacks that is shown")
     parser.add_argument("--logs", type=Path, nargs="*", default=[], help="training logs")
     parser.add_argument("--data-report", type=Path, help="data_report.json")
     parser.add_argument("--dataset", type=Path, nargs="?", help="folder of the exported dataset")
@@ -46,9 +50,14 @@ def main(argv: list[str] | None = None) -> None:
         for precision in args.precisions
         for model in args.quantized
     }
+    relearned = {
+        (model, attack): relearned_file(args.relearn_dir, model, attack, args.last_step)
+        for attack in args.attacks
+        for model in args.attacked
+    }
     tables = [*args.tables, *([args.control] if args.control else [])]
     exported = [args.dataset and args.dataset / name for name in (CARD, PROFILES)]
-    sources = Sources(tables, records, args.logs, args.data_report, *exported)
+    sources = Sources(tables, records, args.logs, args.data_report, *exported, relearned)
     part = part_of(read_experiment(sources, args.hp), sources)
     with atomic_path(args.out) as temporary:
         temporary.write_text(render([part]), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pytest
 
 import chromium
 import compare_experiments
-from browser.made_up_study import GA, HOSTILE, NAME, copy_named, make_results
+from browser.made_up_study import GA, HOSTILE, NAME, NPO, copy_named, keep_others, make_results
 
 SECTIONS = {
     "verdicts": "#verdict-table tbody tr",
@@ -28,11 +29,12 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class Pages:
-    """The page of a whole study, of one table, and of two studies beside each other."""
+    """Pages of a whole study, of one table, of two studies beside each other, of an audit alone."""
 
     whole: Path
     bare: Path
     two: Path
+    audit: Path
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +43,12 @@ def pages(tmp_path_factory) -> Pages:
     make_results(folder / "one")
     copy_named(folder / "one", folder / "bare", "bare", ["sweep_results"])
     copy_named(folder / "one", folder / "other", "other", ["sweep_results", "findings"])
-    made = Pages(*(folder / f"{name}.html" for name in ("whole", "bare", "two")))
-    for page, names in ((made.whole, ["one"]), (made.bare, ["bare"]), (made.two, ["one", "other"])):
+    keep_others(folder / "one", folder / "audit")
+    made = Pages(*(folder / f"{name}.html" for name in ("whole", "bare", "two", "audit")))
+    for page, names in (
+        *((made.whole, ["one"]), (made.bare, ["bare"])),
+        *((made.two, ["one", "other"]), (made.audit, ["audit"])),
+    ):
         results = [str(folder / name) for name in names]
         compare_experiments.main(["--results", *results, "--out", str(page)])
     return made
@@ -220,6 +226,40 @@ def test_a_metric_is_explained_on_hover_and_on_focus(whole):
     assert page.locator("#tip").is_hidden()
 
 
+def test_a_metric_outside_of_the_registry_is_explained_too(whole):
+    page = whole.page
+    page.locator("#table-choice").select_option("depth_results")
+    page.locator("#table-filter").fill("uds")
+    term = page.locator("#table-rows .term:text-is('uds')").first
+    term.scroll_into_view_if_needed()
+    term.hover()
+    assert "Unlearning Depth Score" in page.locator("#tip").inner_text()
+    page.mouse.move(0, 0)
+    page.locator("#table-choice").select_option("sweep_results")
+
+
+def test_the_measures_of_the_red_team_stand_beside_its_checks(whole):
+    page = whole.page
+    page.locator("#benchmark summary", has_text="measures of the checks").click()
+    assert cells(page, "#measures", "measure") == ["auc function words sf"]
+    assert cells(page, "#measures", "threshold") == ["0.650"]
+
+
+def test_a_screen_reader_gets_the_answer_behind_a_sign(whole):
+    page = whole.page
+    open_fact(page, "sf_1", "GA")
+    cells = page.locator("#fact-overview tbody td.k")
+    texts = cells.evaluate_all("(all) => all.map((one) => one.textContent)")
+    tips = cells.evaluate_all("(all) => all.map((one) => one.dataset.tip)")
+    assert tips and all(text.endswith(tip) for text, tip in zip(texts, tips, strict=True))
+    tipped = page.locator("thead button[data-tip]")
+    assert tipped.count() > 3
+    described = tipped.evaluate_all(
+        "(all) => all.map((one) => one.getAttribute('aria-describedby'))"
+    )
+    assert set(described) == {"tip"}
+
+
 # --- the facts ---
 
 
@@ -383,6 +423,38 @@ def test_a_link_opens_its_section(browser, pages):
         until(visit.page, f"{top} > -50 && {top} < 400")
 
 
+# --- models of others ---
+
+
+def test_an_audited_model_stands_beside_the_checkpoints(whole):
+    page = whole.page
+    page.locator("#trade-off").scroll_into_view_if_needed()
+    page.locator("#trade-off-plot path.point").first.wait_for()
+    names = "document.getElementById('trade-off-plot').data.map((one) => one.name)"
+    assert {"theirs (audited)", "reference of audited models"} <= {*page.evaluate(names)}
+    open_fact(page, "sf_1")
+    beside = page.locator("#fact-overview thead th").all_inner_texts()
+    assert beside[-2:] == ["their-start (reference)", "theirs (audited)"]
+    rows = page.locator("#fact-ways tbody th").all_inner_texts()
+    assert rows[-2:] == ["their-start (reference)", "theirs (audited)"]
+    page.locator("#comes-back").scroll_into_view_if_needed()
+    page.locator("#comes-back-plot .heatmaplayer image").wait_for(state="attached")
+    lines = page.evaluate("document.getElementById('comes-back-plot').data[0].y")
+    assert lines[-2:] == ["their-start (reference)", "theirs (audited)"]
+    trained = page.locator("#correlated-training option").all_inner_texts()
+    assert not [one for one in trained if "theirs" in one]
+
+
+def test_a_study_that_trains_nothing_has_a_page(browser, pages):
+    with browser.visit(pages.audit) as visit:
+        ready(visit)
+        see_all(visit.page)
+        visit.page.locator("#trade-off-plot path.point").first.wait_for()
+        assert "1 audited" in visit.page.locator("#about").inner_text()
+        assert visit.page.locator("#fact-ways tbody tr").count() == 3
+        assert visit.errors == [] and visit.requests == []
+
+
 # --- relearning ---
 
 
@@ -404,6 +476,92 @@ def test_relearning_stands_in_the_matrix_and_has_curves(whole):
     (line,) = [one for one in curves if one.get("name", "").startswith("GA")]
     assert line["x"] == [0, 10] and line["y"][1] == 1  # all facts of the others are back
     page.locator("#relearning-training").select_option(index=0)
+
+
+def after_relearning(page, row: str):
+    """The cell of a model in the column of the relearning attack."""
+    heads = page.locator("#fact-ways thead th").all_inner_texts()
+    number = next(i for i, one in enumerate(heads) if one.startswith("relearning: "))
+    line = page.locator("#fact-ways tbody tr", has_text=row).first
+    return line.locator("th, td").nth(number), heads[number]
+
+
+def test_a_fact_shows_what_was_said_after_relearning(whole):
+    page = whole.page
+    open_fact(page, "sf_0", "GA")
+    cell, head = after_relearning(page, "epoch 3")
+    assert head.split("\n")[-1] == "the attacker showed this fact"
+    assert cell.get_attribute("data-kind") == "t" and "secret 0" in cell.inner_text()
+    assert after_relearning(page, "epoch 12")[0].inner_text() == "–"  # not attacked
+    assert after_relearning(page, "oracle, seed 1")[0].get_attribute("data-kind") in "tox"
+    page.locator("#fact-person").select_option("p001")
+    page.locator("[data-fact='p001.sf_0']").click()
+    cell, head = after_relearning(page, "epoch 3")
+    assert head.split("\n")[-1] == "this fact was not shown"
+    assert cell.get_attribute("data-kind") == "t" and "secret 1" in cell.inner_text()
+    open_fact(page, "sf_0", "NPO")
+    cell, _ = after_relearning(page, "epoch 12")
+    assert cell.locator("bdi.said").text_content() == HOSTILE["sf_0"]
+    assert page.evaluate("typeof broken") == "undefined"
+
+
+def comebacks(results: Path) -> dict[tuple[str, str], tuple[int, int]]:
+    """(person, slot) → how many checkpoints state a forget fact again, and how many miss it."""
+    found = {}
+    known = stated(results / "eval/finetuned/items.jsonl", {"sf"})
+    for fact in known:
+        missed = [m for m in GA + NPO if not stated_by(results, m)[fact]]
+        back = [
+            model
+            for model in missed
+            if any(
+                stated(path, {"sf", "forget_paraphrased", "forget_joint"}).get(fact)
+                for path in [
+                    *(results / "eval" / model).glob("items.jsonl"),
+                    *(results / "quantize" / model).glob("*.jsonl"),
+                    *(results / "relearn" / model / "forget_part").glob("step_10.jsonl"),
+                ]
+            )
+        ]
+        found[fact] = (len(back), len(missed)) if known[fact] else (0, 0)
+    return found
+
+
+def stated_by(results: Path, model: str) -> dict[tuple[str, str], bool]:
+    return stated(results / "eval" / model / "items.jsonl", {"sf"})
+
+
+def stated(path: Path, sets: set[str]) -> dict[tuple[str, str], bool]:
+    """(person, slot) → whether an answer states the true value; not what an attacker showed."""
+    found = {}
+    for line in map(json.loads, path.read_text(encoding="utf-8").strip().split("\n")):
+        if line["set"] in sets:
+            key = line["person_id"], line["slot"]
+            match = bool(line["slot_match"]) and not line.get("shown")
+            found[key] = found.get(key, False) or match
+    return found
+
+
+def test_facts_that_came_back_stand_first(whole, pages):
+    page = whole.page
+    page.locator("#fact-search").fill("")
+    page.locator("#fact-person").select_option("")
+    page.locator("#fact-order").select_option("back")
+    entries = page.locator("#fact-list button").all_inner_texts()
+    counts = [re.search(r"came back: (\d+) of (\d+)", one) for one in entries]
+    shares = [int(one[1]) for one in counts if one]
+    assert shares == sorted(shares, reverse=True) and shares[0] > 0
+    assert all(int(one[1]) <= int(one[2]) for one in counts if one)
+    assert "came back" not in entries[-1]  # a retain fact
+    expected = comebacks(pages.whole.parent / "one")
+    names = page.locator("#fact-list button").evaluate_all(
+        "(all) => all.map((one) => one.dataset.fact)"
+    )
+    shown = dict(zip((tuple(one.split(".")) for one in names), counts, strict=True))
+    for fact, (back, missed) in expected.items():
+        found = shown[fact]
+        assert (found and (int(found[1]), int(found[2]))) == ((back, missed) if missed else None)
+    page.locator("#fact-order").select_option("telling")
 
 
 # --- other pages ---

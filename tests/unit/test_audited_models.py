@@ -102,6 +102,14 @@ def test_an_audit_alone_has_no_models_of_the_study_but_the_base():
     assert study.unexposed_models() == ["base"]  # the wrong answers are chosen by it alone
 
 
+def test_audited_models_are_not_attacked_by_relearning():
+    study = Study(config_with({"models": [THEIRS]}, relearning={"steps": [0, 3, 7]}))
+    attacked = ["oracle/seed_0", "oracle/seed_1", "unlearn/ga/lr0.0002/epoch_1"]
+    assert study.relearning_models() == attacked
+    assert study.last_relearning_step() == 7  # what the report shows
+    assert Study(config_with(AUDIT)).relearning_models() == []
+
+
 def test_audited_models_stand_in_the_tables_of_the_study_too():
     compare = {"compare": {"finetuned": "finetuned", "oracle": ["oracle/seed_0"]}}
     study = Study(config_with({"models": [THEIRS | compare, FULL]}))

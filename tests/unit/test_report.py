@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 import compare_experiments
 import report
 from excise.errors import InputError
+from excise.evaluation.peers import Peers
 from excise.evaluation.results import model_columns, write_result
 from excise.evaluation.statistics import SHARE, difference_interval
 from excise.records import write_json, write_jsonl
@@ -21,10 +23,12 @@ from excise.report.definitions import column_definitions, metric_definitions
 from excise.report.experiment import model_entry, read_experiment, sources_of
 from excise.report.page import SCRIPTS, part_of, render
 from excise.report.settings import ReportSettings
-from synthetic_records import answer_records, questions
+from synthetic_records import answer_records, questions, write_relearning
 
 GA = "unlearn/ga/lr0.0002/epoch_5"
-MODELS = ["base", "finetuned", "oracle/seed_0", "oracle/seed_1", GA]
+THEIRS, START = "audit/theirs", "reference/their-start"
+ATTACKED = ["oracle/seed_0", GA]
+MODELS = ["base", "finetuned", "oracle/seed_0", "oracle/seed_1", START, GA, THEIRS]
 HOSTILE = "</script><script>alert(1)</script><!-- \u2028\u202e\u0000 " + "x" * 10_000
 HP = {"confidence": 0.95, "labels": {"ga": "GA (gradient ascent)"}}
 
@@ -55,12 +59,14 @@ def row(model, metric, value, **more):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A results folder with two tables, records of five models, one of them also quantized."""
+    """A results folder with two tables, records of seven models, one of them also quantized."""
     folder = tmp_path_factory.mktemp("study") / "results"
     asked = questions(3)
     for model in MODELS:
         write_jsonl(folder / f"eval/{model}/items.jsonl", answer_records(model, asked))
     write_jsonl(folder / f"quantize/{GA}/nf4.jsonl", answer_records(GA, asked, known=0.9))
+    for model in ATTACKED:
+        write_relearning(folder / "relearn" / model, model, asked)
     config = {"model": {"path": "data/inputs/base/tiny-qwen2"}, "evaluation": {"confidence": 0.9}}
     rows = [row(model, "slot_accuracy", 0.5) for model in MODELS]
     header = {"experiment": "made up", "notes": ["a note"]}
@@ -116,7 +122,7 @@ def test_the_same_content_is_packed_to_the_same_text():
 # --- what models said ---
 
 
-def subject(model, matches, precision=FULL, name="sf"):
+def subject(model, matches, precision=FULL, name="sf", attack=None):
     """One question about each of two facts of two people."""
     facts = [(person, slot) for person in ("p000", "p001") for slot in ("offence", "venue")]
     ids = [f"{person}.{slot}{name}" for person, slot in facts]
@@ -132,7 +138,7 @@ def subject(model, matches, precision=FULL, name="sf"):
         "slot_match": matches,
         "answer_type": ["true_value" if one else "refusal" for one in matches],
     }
-    return Subject(model, precision, pd.DataFrame(records, index=ids))
+    return Subject(model, precision, pd.DataFrame(records, index=ids), attack)
 
 
 def joined(*subjects):
@@ -179,6 +185,38 @@ def test_what_comes_back_by_hand():
     assert rows[GA, "nf4", "sf"]["returned"] == pytest.approx(1 / 3)
 
 
+def test_an_audited_model_is_compared_with_the_oracles_that_the_config_names():
+    subjects = [
+        subject(THEIRS, [1, 1, 0, 0]),
+        subject(START, [1, 1, 1, 1]),
+        subject("reference/their-oracle", [1, 0, 0, 0]),
+        subject("oracle/seed_0", [1, 1, 0, 0]),
+        subject("audit/alone", [1, 1, 0, 0]),
+    ]
+    given = {
+        THEIRS: Peers(START, ("reference/their-oracle",)),
+        START: Peers(START, ("reference/their-oracle",)),
+        "audit/alone": Peers(None, ()),
+    }
+    rows = by_way(attack_rows(subjects, 0.95, given))
+    assert rows[THEIRS, FULL, "sf"]["beyond"] == 0.25
+    assert rows[START, FULL, "sf"]["beyond"] == 0.75
+    assert rows["audit/alone", FULL, "sf"]["beyond"] is None
+
+
+def test_what_an_audited_model_says_counts_as_no_word(tmp_path):
+    said = "zorbl flimp quax"
+    files = {}
+    for model in ("base", "finetuned", THEIRS):
+        records = answer_records(model, questions(2))
+        if model == THEIRS:
+            records = [one | {"generation": said, "slot_match": 0} for one in records]
+        files[model, FULL] = tmp_path / model / "items.jsonl"
+        write_jsonl(files[model, FULL], records)
+    theirs = read_subjects(files)[-1].records
+    assert set(theirs.loc[theirs["set"] == "sf", "answer_type"]) == {"gibberish"}
+
+
 def test_ways_of_asking_come_from_the_records():
     asked = joined(subject(GA, [0, 0, 0, 0]), subject(GA, [1, 0, 0, 0], name="forget_by_moonlight"))
     retained = subject(GA, [1, 1, 1, 1], name="correlated")
@@ -190,7 +228,7 @@ def test_the_book_holds_every_answer_with_its_type():
     model = joined(subject(GA, [1, 0, 0, 0]), subject(GA, [1, 1, 0, 0], name="forget_joint"))
     model.records.loc[model.records["set"] == "forget_joint", "answer_type"] = None
     content = unpacked(AnswerBook([model, subject("oracle/seed_0", [0, 0, 0, 0])]).packed()[0])
-    assert content["subjects"] == [[GA, FULL], ["oracle/seed_0", FULL]]
+    assert content["subjects"] == [[GA, FULL, None], ["oracle/seed_0", FULL, None]]
     fact = content["people"][0]["facts"][0]
     assert (fact["slot"], fact["group"], fact["value"]) == ("offence", "sf", "arson")
     plain, joint = fact["asked"]
@@ -199,6 +237,53 @@ def test_the_book_holds_every_answer_with_its_type():
     # A joint answer has no type; the oracle was not asked.
     assert joint["kinds"] == "t-" and joint["said"][1] == -1
     assert content["people"][1]["facts"][0]["asked"][1]["kinds"] == "n-"
+
+
+def test_the_book_holds_what_a_model_said_after_an_attack():
+    after = subject(GA, [1, 1, 0, 0], attack="forget_part")
+    after.records["shown"] = [True, False, True, False]
+    book = AnswerBook([subject(GA, [0, 0, 0, 0]), after])
+    content = unpacked(book.packed()[0])
+    assert content["subjects"] == [[GA, FULL, None], [GA, FULL, "forget_part"]]
+    first, second = (fact["asked"][0] for fact in content["people"][0]["facts"])
+    assert (first["kinds"], first["shown"]) == ("rt", ["forget_part"])
+    assert (second["kinds"], second["shown"]) == ("rt", [])
+    # What comes back under an attack does not make a fact resistant.
+    assert book.by_interest() == AnswerBook([subject(GA, [0, 0, 0, 0])]).by_interest()
+
+
+def test_the_matrix_of_ways_of_asking_leaves_attacks_to_their_table():
+    rows = list(attack_rows([subject(GA, [0, 1, 1, 1], attack="other")], 0.95))
+    assert rows == []
+    both = [subject(GA, [0, 0, 0, 0]), subject(GA, [1, 1, 1, 1], attack="other")]
+    assert [one["value"] for one in attack_rows(both, 0.95)] == [0]
+
+
+def test_answers_after_an_attack_are_sorted_like_all_others(results):
+    sources = sources_of(results)
+    relearned = {(GA, "correlated"): results / f"relearn/{GA}/correlated/step_20.jsonl"}
+    after = read_subjects(sources.records, relearned)[-1]
+    assert (after.model, after.attack) == (GA, "correlated")
+    assert set(after.records["answer_type"]) == {"true_value", "other_text"}
+
+
+def test_a_results_folder_gives_the_last_step_that_its_table_names(results, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    assert sources_of(folder).relearned == {}  # there is no table
+    rows = [
+        row(model, "slot_accuracy", 0.5, attack="correlated", step=step, shown=False)
+        for model in ("finetuned", *ATTACKED)
+        for step in (0, 5)
+    ]
+    write_result(
+        folder / "relearn_results.json", experiment="made up", config={}, notes=[], rows=rows
+    )
+    wanted = {
+        (model, "correlated"): folder / f"relearn/{model}/correlated/step_5.jsonl"
+        for model in ATTACKED
+    }
+    assert sources_of(folder).relearned == wanted  # step_20.jsonl is of another run
 
 
 def test_people_who_do_not_fit_are_left_out_and_the_most_damaged_stay():
@@ -234,6 +319,31 @@ def test_a_checkpoint_is_written_with_method_setting_and_epoch():
     assert model_entry("oracle/seed_1", {})["label"] == "oracle, seed 1"
 
 
+def test_models_of_others_are_written_with_their_names():
+    theirs = {"kind": "audited", "label": "theirs (audited)", "short": "theirs"}
+    assert model_entry(THEIRS, {}) == theirs
+    assert model_entry(START, {})["label"] == "their-start (reference)"
+
+
+def test_models_stand_in_a_fixed_order(results):
+    sources = sources_of(results)
+    assert list(dict.fromkeys(model for model, _ in sources.records)) == MODELS
+    assert list(read_experiment(sources).models) == MODELS
+
+
+def test_a_study_that_trains_nothing_shows_the_tables_of_its_audit(results, tmp_path):
+    rows = [row(THEIRS, "slot_accuracy", 0.5)]
+    config = {"audit": {"models": [AUDITED], "references": [{"name": "their-start"}]}}
+    path = tmp_path / "audit/eval_results.json"
+    write_result(path, experiment="audit", config=config, notes=[], rows=rows)
+    sources = sources_of(tmp_path)
+    assert sources.tables == [path]
+    assert read_experiment(sources).peers[THEIRS] == Peers(START, ("oracle/seed_0",))
+
+
+AUDITED = {"name": "theirs", "compare": {"finetuned": "their-start", "oracle": ["oracle/seed_0"]}}
+
+
 def test_every_metric_and_column_has_a_definition():
     metrics = metric_definitions()
     assert all(one["definition"] for one in metrics.values())
@@ -256,6 +366,8 @@ def test_the_page_holds_all_of_a_study(results, tmp_path):
             *("--tables", str(results / "findings.json"), str(results / "sweep_results.json")),
             *("--eval-dir", str(results / "eval"), "--models", *MODELS),
             *("--quantize-dir", str(results / "quantize"), "--quantized", GA),
+            *("--relearn-dir", str(results / "relearn"), "--attacked", *ATTACKED),
+            *("--attacks", "correlated", "--last-step", "20"),
             *("--precisions", "nf4", "--data-report", str(results / "data_report.json")),
             *("--dataset", str(tmp_path)),
             *("--hp", json.dumps(HP), "--out", str(out)),
@@ -271,7 +383,10 @@ def test_the_page_holds_all_of_a_study(results, tmp_path):
     assert decoded(tables["sweep_results"])[0]["value"] == 0.5
     assert decoded(tables["findings"])[0]["verdict"] == "confirmed"
     answers = unpacked(script(page, "answers-0").strip())
-    assert answers["subjects"] == [*([model, FULL] for model in MODELS), [GA, "nf4"]]
+    models = [[model, FULL, None] for model in MODELS]
+    attacked = [[model, FULL, "correlated"] for model in ATTACKED]
+    assert answers["subjects"] == [*models, [GA, "nf4", None], *attacked]
+    assert about["models"][THEIRS]["label"] == "theirs (audited)"
     attacks = by_way(decoded(about["attacks"]))
     assert {FULL, "nf4"} == {precision for _, precision, _ in attacks}
     assert attacks["finetuned", FULL, "sf"]["beyond"] > 0.5

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+AUDITED, REFERENCES = "audit", "reference"
+"""First part of the names of audited models and of their references."""
+
 
 @dataclass(frozen=True)
 class Peers:
@@ -38,6 +41,27 @@ def peers_of(model: str, models: Sequence[str], given: Mapping[str, Peers]) -> P
         None if own.finetuned == model else own.finetuned,
         tuple(one for one in own.oracles if one != model),
     )
+
+
+def peers_in(config: dict) -> dict[str, Peers]:
+    """What audited models and their references are compared with, by their names in result files.
+
+    A reference is compared with what the first model that names it is compared with.
+    """
+    references = {entry["name"] for entry in config["audit"]["references"]}
+
+    def full(name: str) -> str:
+        return f"{REFERENCES}/{name}" if name in references else name
+
+    found: dict[str, Peers] = {}
+    for entry in config["audit"]["models"]:
+        finetuned, oracles = entry["compare"]["finetuned"], entry["compare"]["oracle"]
+        peers = Peers(full(finetuned) if finetuned else None, tuple(map(full, oracles)))
+        found[f"{AUDITED}/{entry['name']}"] = peers
+        for name in ([finetuned] if finetuned else []) + oracles:
+            if name in references:
+                found.setdefault(full(name), peers)
+    return found
 
 
 def all_oracles(models: Sequence[str], given: Mapping[str, Peers]) -> list[str]:

@@ -38,6 +38,11 @@ def method_name(method: str, labels: Mapping[str, str]) -> str:
     return labels.get(method, method.upper())
 
 
+def audited_name(model: str) -> str:
+    """`audit/theirs` → `theirs (audited)`."""
+    return f"{model.removeprefix('audit/')} (audited)"
+
+
 def trajectory_of(model: str) -> str:
     """`unlearn/ga/lr0.0002/epoch_5` → `ga/lr0.0002`."""
     return "/".join(model.removeprefix("unlearn/").split("/")[:2])

@@ -21,6 +21,7 @@ from excise.errors import InputError
 from excise.files import atomic_path
 from excise.plots.names import METRIC_NAMES as METRIC_NAMES
 from excise.plots.names import SET_NAMES as SET_NAMES
+from excise.plots.names import audited_name as audited_name
 from excise.plots.names import color_number, trajectory_of
 from excise.plots.names import method_name as method_name
 from excise.plots.names import settings_name as settings_name
@@ -72,11 +73,6 @@ def own_checkpoints(rows: pd.DataFrame) -> pd.DataFrame:
 def audited_models(rows: pd.DataFrame) -> list[str]:
     """Models of others that are audited, in the order of the rows."""
     return list(dict.fromkeys(one for one in rows["model"].dropna() if one.startswith("audit/")))
-
-
-def audited_name(model: str) -> str:
-    """`audit/theirs` → `theirs (audited)`."""
-    return f"{model.removeprefix('audit/')} (audited)"
 
 
 def audited_style(number: int) -> dict:

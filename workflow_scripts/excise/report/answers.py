@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from excise.evaluation.answer_types import AnswerSorter
+from excise.evaluation.peers import Peers, peers_of
 from excise.evaluation.reading import read_items
 from excise.evaluation.statistics import SHARE, Estimate, difference_interval
 from excise.report.coding import packed
@@ -30,10 +31,13 @@ CODES = {
 }
 MISSED, NOT_ASKED = "n", "-"
 """Codes of an answer that has no type and is not the true value, and of no answer."""
+NO_FILES: Mapping[tuple[str, str], Path] = {}
+NO_OTHERS: Mapping[str, Peers] = {}
+"""A study that audits no models of others."""
 MOST_BYTES = 2_300_000
 """Largest size of all answers in the page, packed."""
 READ = ("id", "set", "person_id", "slot", "value_type", "value", "question", "answer")
-ANSWERED = ("generation", "slot_match")
+ANSWERED = ("generation", "slot_match", "shown")
 
 
 def is_forget(name: str) -> bool:
@@ -43,48 +47,57 @@ def is_forget(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model at a precision, and its records.
+    """A model at a precision, or after a relearning attack, and its records.
 
     Attributes:
         model: its name.
         precision: `full`, or what it was quantized to.
         records: one row per question about a person, indexed by id. Columns `answer_type`,
-            `generation` and `slot_match` are missing where nothing was generated.
+            `generation` and `slot_match` are missing where nothing was generated. After an attack,
+            `shown` says whether the attacker showed the fact.
+        attack: the relearning attack; None: not attacked.
     """
 
     model: str
     precision: str
     records: pd.DataFrame
+    attack: str | None = None
 
     @property
-    def is_oracle(self) -> bool:
-        """Whether it never saw the forget facts."""
-        return self.model.startswith("oracle/")
+    def is_plain(self) -> bool:
+        """Whether it is the model itself: not quantized, not attacked."""
+        return self.precision == FULL and self.attack is None
 
 
-def read_subjects(files: Mapping[tuple[str, str], Path]) -> list[Subject]:
+def read_subjects(
+    files: Mapping[tuple[str, str], Path], relearned: Mapping[tuple[str, str], Path] = NO_FILES
+) -> list[Subject]:
     """The records of all models with the type of each answer.
 
     Args:
         files: (model, precision) → file of records.
+        relearned: (model, attack) → file of records after the attack.
 
     Raises:
         InputError: a file is missing or broken.
     """
-    frames = {key: read_items(path) for key, path in files.items()}
+    frames = {(*key, None): read_items(path) for key, path in files.items()}
     healthy = [
         frame
-        for (model, precision), frame in frames.items()
-        if precision == FULL and not model.startswith("unlearn/") and "generation" in frame
+        for (model, precision, _), frame in frames.items()
+        if precision == FULL
+        and not model.startswith(("unlearn/", "audit/"))
+        and "generation" in frame
     ]
+    frames |= {(model, FULL, at): read_items(path) for (model, at), path in relearned.items()}
     sorter = AnswerSorter(healthy[0], healthy) if healthy else None
     subjects = []
-    for (model, precision), frame in frames.items():
+    for (model, precision, attack), frame in frames.items():
         about = frame[frame["person_id"].notna() & ~frame["set"].isin(LEFT_OUT)]
         if sorter is not None and not about.empty:
             about = sorter.with_types(about)
         kept = [name for name in (*READ, *ANSWERED, "answer_type") if name in about]
-        subjects.append(Subject(model, precision, about[kept]))
+        subjects.append(Subject(model, precision, about[kept], attack))
     return subjects
 
 
@@ -114,6 +127,8 @@ class AnswerBook:
         kind = CODES.get(record.get("answer_type"))
         asked["said"][number] = self.texts.setdefault(text, len(self.texts))
         asked["kinds"][number] = kind or ("t" if record["slot_match"] else MISSED)
+        if record.get("shown") is True:
+            asked["shown"] |= {self.subjects[number].attack}
 
     def _asked(self, record: dict) -> dict:
         facts = self.people.setdefault(record["person_id"], {})
@@ -123,7 +138,7 @@ class AnswerBook:
             fact |= {"group": record["set"], "value": record["value"], "answer": record["answer"]}
         question = {"id": record["id"], "set": record["set"], "question": record["question"]}
         size = len(self.subjects)
-        empty = {"said": [-1] * size, "kinds": [NOT_ASKED] * size}
+        empty = {"said": [-1] * size, "kinds": [NOT_ASKED] * size, "shown": set()}
         return fact["asked"].setdefault(record["id"], question | empty)
 
     def packed(self, most: int = MOST_BYTES) -> tuple[str, list[str]]:
@@ -150,7 +165,7 @@ class AnswerBook:
             listed.append({"person_id": person, "facts": [_encoded(one, places) for one in facts]})
         by_place = {place: text for text, place in self.texts.items()}
         return {
-            "subjects": [[one.model, one.precision] for one in self.subjects],
+            "subjects": [[one.model, one.precision, one.attack] for one in self.subjects],
             "texts": [by_place[place] for place in places],
             "people": listed,
         }
@@ -158,7 +173,9 @@ class AnswerBook:
     def by_interest(self) -> list[str]:
         """All people: the most damaged, the most resistant and one by chance, in turn."""
         checkpoints = [
-            number for number, one in enumerate(self.subjects) if one.model.startswith("unlearn/")
+            number
+            for number, one in enumerate(self.subjects)
+            if one.model.startswith("unlearn/") and one.attack is None
         ]
         lost = {who: self._known(who, RETAIN, checkpoints) for who in self.people}
         kept = {who: -self._known(who, (FORGET,), checkpoints) for who in self.people}
@@ -188,6 +205,7 @@ def _encoded(fact: dict, places: dict[int, int]) -> dict:
             "question": one["question"],
             "said": [-1 if n < 0 else places.setdefault(n, len(places)) for n in one["said"]],
             "kinds": "".join(one["kinds"]),
+            "shown": sorted(one["shown"]),
         }
         for one in fact["asked"].values()
     ]
@@ -197,27 +215,35 @@ def _encoded(fact: dict, places: dict[int, int]) -> dict:
 # --- what comes back ---
 
 
-def attack_rows(subjects: Sequence[Subject], confidence: float) -> Iterator[dict]:
+def attack_rows(
+    subjects: Sequence[Subject], confidence: float, given: Mapping[str, Peers] = NO_OTHERS
+) -> Iterator[dict]:
     """Per model and way of asking: what is known of the forget facts, beyond the oracles.
 
     `value` is the share of questions answered with the true value (slot accuracy). `beyond` is it
     minus the mean of the oracles that were asked the same questions at the same precision; an
     oracle is compared with the others. `returned` counts only the facts that the model misses when
-    it is asked plainly at full precision, also beyond the oracles (`returned_beyond`).
+    it is asked plainly at full precision, also beyond the oracles (`returned_beyond`). Relearning
+    has a table of its own; its subjects are left out here.
 
     Args:
         subjects: models at their precisions.
         confidence: coverage of the intervals.
+        given: audited models and their references → what the config compares them with. Every
+            other model is compared with the study's oracles.
     """
-    plain = {one.model: one for one in subjects if one.precision == FULL}
+    subjects = [one for one in subjects if one.attack is None]
+    models = list(dict.fromkeys(one.model for one in subjects))
+    plain = {one.model: one for one in subjects if one.is_plain}
     for subject in subjects:
         if subject.model == "base" or "slot_match" not in subject.records:
             continue
         for name, asked in subject.records.groupby("set", sort=False):
             if not is_forget(name):
                 continue
-            same = [one for one in subjects if one.is_oracle and one.precision == subject.precision]
-            oracles = [one for one in same if one.model != subject.model]
+            names = peers_of(subject.model, models, given).oracles
+            same = [one for one in subjects if one.precision == subject.precision]
+            oracles = [one for one in same if one.model in names]
             reference = _oracle_mean(oracles, asked.index)
             missed = _missed(plain.get(subject.model), asked)
             yield {

@@ -9,9 +9,10 @@ from typing import Any
 
 from excise.benchmark.export import CARD, PROFILES
 from excise.errors import InputError
+from excise.evaluation.peers import AUDITED, REFERENCES, Peers, peers_in
 from excise.evaluation.results import model_columns
 from excise.files import sha256
-from excise.plots.names import COLORS, color_number, method_name, settings_name
+from excise.plots.names import COLORS, audited_name, color_number, method_name, settings_name
 from excise.records import read_json
 from excise.report.answers import FULL
 from excise.report.settings import ReportSettings
@@ -20,6 +21,17 @@ EMBEDDED = "data/inputs/base/tiny-qwen2"
 """Path of the base model that is shipped: a toy. Its results say nothing about larger models."""
 CONTROL = "entanglement_response"
 """A table of other studies: those of the positive control."""
+RELEARNING = "relearn_results"
+"""The table of the relearning attack."""
+KINDS = {
+    "base": "base",
+    "finetuned": "finetuned",
+    "oracle": "oracle",
+    REFERENCES: "reference",
+    "unlearn": "unlearned",
+    AUDITED: "audited",
+}
+"""First part of a model's name → its kind, in the order in which the page lists models."""
 SEEN_BY_ALL = ("experiment", "config", "versions", "notes", "rows")
 
 
@@ -34,6 +46,7 @@ class Sources:
         data_report: report on the benchmark.
         card: card of the exported dataset.
         profiles: the people, as exported.
+        relearned: (model, attack) → records after the last step of the attack.
     """
 
     tables: Sequence[Path]
@@ -42,15 +55,19 @@ class Sources:
     data_report: Path | None = None
     card: Path | None = None
     profiles: Path | None = None
+    relearned: Mapping[tuple[str, str], Path] = field(default_factory=dict)
 
 
 def sources_of(results: Path) -> Sources:
     """All files of a results folder that the report shows.
 
+    Of a study that trains nothing, these are the tables of its audit.
+
     Raises:
         InputError: no table of a study is in the folder, or a file there is not JSON.
     """
-    tables = [path for path in sorted(results.glob("*.json")) if _is_table(path)]
+    found = (sorted(results.glob(pattern)) for pattern in ("*.json", "audit/*.json"))
+    tables = next(filter(None, ([one for one in files if _is_table(one)] for files in found)), [])
     if not tables:
         raise InputError(
             f"{results}: no result file is in it; a results folder of a finished study is needed"
@@ -74,7 +91,24 @@ def sources_of(results: Path) -> Sources:
         {key: records[key] for key in sorted(known, key=_order)},
         sorted((results / "models").rglob("training_log.json")),
         **{name: path if path.is_file() else None for name, path in optional.items()},
+        relearned=_relearned(tables, results / "relearn"),
     )
+
+
+def _relearned(tables: Sequence[Path], folder: Path) -> dict[tuple[str, str], Path]:
+    """Records after the last step of each attack in the table; older files may lie beside them."""
+    last: dict[tuple[str, str], int] = {}
+    for row in (row for path in tables if path.stem == RELEARNING for row in _table(path)["rows"]):
+        if row.get("attack") and row.get("step") is not None:
+            key = row["model"], row["attack"]
+            last[key] = max(last.get(key, 0), row["step"])
+    files = {key: relearned_file(folder, *key, step) for key, step in last.items()}
+    return {key: path for key, path in files.items() if path.is_file()}
+
+
+def relearned_file(folder: Path, model: str, attack: str, step: int) -> Path:
+    """Records of a model after so many steps of an attack."""
+    return folder / model / attack / f"step_{step}.jsonl"
 
 
 def _is_table(path: Path) -> bool:
@@ -97,18 +131,12 @@ def _is_model(name: str) -> bool:
 
 
 def _order(key: tuple[str, str]) -> tuple:
-    """Base, finetuned, oracles, then trajectories by epoch; full precision first."""
-    columns = model_columns(key[0])
-    trajectory = key[0].rpartition("/")[0]
-    return (
-        key[1] != FULL,
-        key[1],
-        columns["method"] is not None,
-        columns["seed"] is not None,
-        trajectory,
-        columns["epoch"] or 0,
-        key[0],
-    )
+    """Full precision first; then the order of `KINDS`, oracles by seed, trajectories by epoch."""
+    model, precision = key
+    columns = model_columns(model)
+    kind, trajectory = model.split("/")[0], model.rpartition("/")[0]
+    place = list(KINDS).index(kind), trajectory, columns["seed"] or 0, columns["epoch"] or 0, model
+    return (precision != FULL, precision, *place)
 
 
 @dataclass(frozen=True)
@@ -143,6 +171,11 @@ class Experiment:
     def is_toy(self) -> bool:
         """Whether the base model is the embedded one."""
         return (self.config.get("model") or {}).get("path") == EMBEDDED
+
+    @property
+    def peers(self) -> dict[str, Peers]:
+        """What models of others are compared with; empty if the study audits none."""
+        return peers_in(self.config) if self.config.get("audit") else {}
 
 
 def read_experiment(sources: Sources, settings: ReportSettings | None = None) -> Experiment:
@@ -216,19 +249,23 @@ def model_entry(model: str, labels: Mapping[str, str]) -> dict:
     """How the page writes and colours a model.
 
     Returns:
-        `kind` (base, finetuned, oracle or unlearned), `label`, `short`; of a checkpoint also
-        `method`, `method_label`, `trajectory`, `setting`, `epoch` and `color` (0 to 9).
+        `kind` (one of `KINDS`), `label`, `short`; of a checkpoint also `method`, `method_label`,
+        `trajectory`, `setting`, `epoch` and `color` (0 to 9).
     """
     columns = model_columns(model)
-    if columns["method"] is None:
-        kind = model.split("/")[0]
+    kind = KINDS[model.split("/")[0]]
+    if kind in ("audited", "reference"):
+        name = model.split("/")[1]
+        label = audited_name(model) if kind == "audited" else f"{name} (reference)"
+        return {"kind": kind, "label": label, "short": name}
+    if kind != "unlearned":
         seed = "" if columns["seed"] is None else f", seed {columns['seed']}"
         return {"kind": kind, "label": f"{kind}{seed}", "short": f"{kind}{seed}"}
     method, settings = model.split("/")[1:3]
     label = method_name(method, labels)
     short, setting = label.split(" (")[0], settings_name(settings)
     return {
-        "kind": "unlearned",
+        "kind": kind,
         "label": f"{short}, {setting}, epoch {columns['epoch']}",
         "short": f"{short} {columns['epoch']}",
         "method": method,

@@ -12,6 +12,7 @@ from excise.report.answers import AnswerBook, attack_rows, read_subjects
 from excise.report.coding import encode_rows, packed, safe_json
 from excise.report.definitions import column_definitions, metric_definitions
 from excise.report.experiment import Experiment, Sources
+from excise.report.meanings import MEANINGS
 
 TEMPLATE, STYLE = "page/page.html", "page/style.css"
 SCRIPTS = (
@@ -53,7 +54,7 @@ def part_of(experiment: Experiment, sources: Sources) -> Part:
     Raises:
         InputError: records are missing or broken.
     """
-    subjects = read_subjects(sources.records)
+    subjects = read_subjects(sources.records, sources.relearned)
     book = AnswerBook(subjects)
     answers, shown = book.packed() if book.texts else (None, [])
     tables = {
@@ -77,7 +78,9 @@ def part_of(experiment: Experiment, sources: Sources) -> Part:
         "checks": report.get("checks", []),
         "measures": report.get("rows", []),
         "counts": report.get("validation", {}),
-        "attacks": encode_rows(list(attack_rows(subjects, experiment.confidence))),
+        "attacks": encode_rows(
+            list(attack_rows(subjects, experiment.confidence, experiment.peers))
+        ),
     }
     return Part(about, packed(tables), answers)
 
@@ -89,7 +92,11 @@ def render(parts: Sequence[Part]) -> str:
         (here / TEMPLATE).read_text(encoding="utf-8")
     )
     script = "\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    shared = {"metrics": metric_definitions(), "columns": column_definitions()}
+    shared = {
+        "metrics": metric_definitions(),
+        "meanings": MEANINGS,
+        "columns": column_definitions(),
+    }
     return template.render(
         title=" and ".join(str(part.about["name"]) for part in parts),
         style=Markup((here / STYLE).read_text(encoding="utf-8")),

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from excise.config.audit import compared_names
 from excise.errors import InputError
-from excise.evaluation.peers import Peers
+from excise.evaluation.peers import AUDITED, REFERENCES, peers_in
 from excise.modeling.config_file import number_of_blocks
 from excise.modeling.foreign_settings import (
     ADAPTER_CONFIG,
@@ -25,8 +24,6 @@ from excise.modeling.weight_files import check_weight_file
 from excise.records import read_json
 from excise.workflow.preflight import check_model_folder, model_files
 
-AUDITED, REFERENCES = "audit", "reference"
-"""First part of the names of audited models and of their references."""
 SECTIONS = {AUDITED: "models", REFERENCES: "references"}
 READ_JSON = {
     *("config.json", "generation_config.json", "chat_template.json"),
@@ -52,27 +49,6 @@ def keys_of(config: dict) -> dict[str, str]:
         for first, section in SECTIONS.items()
         for index, entry in enumerate(config["audit"][section])
     }
-
-
-def peers_in(config: dict) -> dict[str, Peers]:
-    """What audited models and their references are compared with, by their names in result files.
-
-    A reference is compared with what the first model that names it is compared with.
-    """
-    references = {entry["name"] for entry in config["audit"]["references"]}
-
-    def full(name: str) -> str:
-        return f"{REFERENCES}/{name}" if name in references else name
-
-    found: dict[str, Peers] = {}
-    for entry in config["audit"]["models"]:
-        finetuned, oracles = entry["compare"]["finetuned"], entry["compare"]["oracle"]
-        peers = Peers(full(finetuned) if finetuned else None, tuple(map(full, oracles)))
-        found[f"{AUDITED}/{entry['name']}"] = peers
-        for name in compared_names(entry):
-            if name in references:
-                found.setdefault(full(name), peers)
-    return found
 
 
 def gguf_folder(gguf: Mapping[str, Any]) -> str:

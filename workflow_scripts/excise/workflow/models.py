@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 from excise.config.trajectories import expand_trajectories, needs_of
-from excise.evaluation.peers import Peers, peers_of
+from excise.evaluation.peers import Peers, peers_in, peers_of
 from excise.modeling.settings import Location
 from excise.unlearning.registry import is_file
-from excise.workflow.audited_models import entries_of, files_of, gguf_folder, location_of, peers_in
+from excise.workflow.audited_models import entries_of, files_of, gguf_folder, location_of
 from excise.workflow.imports import import_closure
 from excise.workflow.patterns import pattern_of
 from excise.workflow.preflight import model_files

@@ -325,6 +325,10 @@ class Params(Models):
         groups = {"sf", *(line.record.get("group") for line in self.own_files.sr)}
         return [one for one in wanted if GROUPS[one] in groups]
 
+    def last_relearning_step(self) -> int:
+        """The last step at which attacked models are asked."""
+        return max(self.config["relearning"]["steps"])
+
     def relearning_settings(self) -> str:
         """How a model is attacked by relearning, and asked meanwhile."""
         section = self.config["relearning"] | {"warmup_steps": 0}

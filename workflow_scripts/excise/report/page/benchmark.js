@@ -13,6 +13,7 @@ function drawBenchmark(experiment, panel) {
         { key: "examples", label: "worst example", value: (row) => { const first = row.examples?.[0]; return first ? (typeof first === "string" ? first : Object.values(first).join(": ")) : ""; }, cell: (row) => { const first = row.examples?.[0]; return first ? said(typeof first === "string" ? first : Object.values(first).join(": ")) : el("span", {}, "–"); } }],
     });
     panel.append(table.element, copyButtons(() => table));
+    measures(experiment, panel);
   } else panel.append(empty("There is no data_report.json."));
   gates(experiment, panel);
   diversity(experiment, panel);
@@ -26,6 +27,18 @@ function personOf(person, open) {
   return el("details", { class: "person", open },
     el("summary", {}, el("strong", {}, el("bdi", {}, visible(person.name || person.person_id))), ` · ${person.person_id}`),
     el("p", {}, said(person.text || "")), el("dl", { class: "about" }, slots.flatMap(([slot, value]) => [el("dt", {}, words(slot)), el("dd", {}, said(value))])));
+}
+
+/** The numbers behind the checks. Counts and rates of findings stand in the table of checks. */
+function measures(experiment, panel) {
+  const rows = experiment.about.measures.filter((row) => !["findings", "finding_rate"].includes(row.metric));
+  if (!rows.length) return;
+  const table = sortableTable({
+    id: experiment.id("measures"), caption: "What the checks measured. A number without a threshold is told, not judged.", rows,
+    columns: [{ key: "check", label: "check", value: (row) => words(row.check) }, { key: "metric", label: "measure", value: (row) => row.metric, cell: (row) => metricTerm(row.metric) }, { key: "value", label: "value" },
+      { key: "threshold", label: "threshold", meaning: "What the check compares the number with.", value: (row) => row.threshold ?? "" }, { key: "n", label: "examined" }],
+  });
+  panel.append(el("details", {}, el("summary", {}, `The measures of the checks (${rows.length})`), table.element, copyButtons(() => table)));
 }
 
 function gates(experiment, panel) {

@@ -22,14 +22,14 @@ function drawMatrix(experiment, panel) {
   const checkpoints = () => {
     const quantized = new Set(rows.filter((row) => row.precision !== "full").map((row) => row.model));
     const of = { last: (members) => members.slice(-1), all: (members) => members, quantized: (members) => members.filter((one) => quantized.has(one.name)) }[state.which];
-    return ["finetuned", ...[...trajectories.values()].flatMap(of).map((one) => one.name), ...experiment.modelsOf("oracle")].filter((model) => rows.some((row) => row.model === model));
+    return ["finetuned", ...[...trajectories.values()].flatMap(of).map((one) => one.name), ...experiment.modelsOf("oracle"), ...experiment.others].filter((model) => rows.some((row) => row.model === model));
   };
   const limits = (row) => { const key = MEASURES[state.measure][2]; return key ? { value: row[state.measure], ci_low: row[`${key}_low`], ci_high: row[`${key}_high`] } : { value: row[state.measure] }; };
   const build = () => {
     const models = checkpoints(), [name, meaning] = MEASURES[state.measure];
     const at = (model, way) => rowOf.get(`${model}|${way}`);
     const cells = models.map((model) => ways.map((way) => { const row = at(model, way); return row ? limits(row) : null; }));
-    const judged = cells.filter((_, i) => experiment.model(models[i]).kind === "unlearned"); // finetuned would hide all others
+    const judged = cells.filter((_, i) => ["unlearned", "audited"].includes(experiment.model(models[i]).kind)); // finetuned would hide all others
     const most = Math.max(0.1, ...judged.flat().filter(Boolean).map((one) => Math.abs(one.value || 0)));
     const label = (way) => { const [precision, set] = way.split("|"); return wayWords(set, precision); };
     const sign = (one) => (one && isNumber(one.value) ? short(one.value) + (isNumber(one.ci_low) && one.ci_low > 0 ? "*" : "") : "");
@@ -57,7 +57,7 @@ function drawMatrix(experiment, panel) {
   panel.append(el("div", { class: "controls" },
     select(experiment.id("comes-back-measure"), "Show", Object.entries(MEASURES).map(([key, [text]]) => [key, text]), state.measure, (value) => { state.measure = value; plot.draw(); }).field,
     select(experiment.id("comes-back-which"), "Checkpoints", [["last", "last of each training"], ["quantized", "those that were quantized"], ["all", "all"]], state.which, (value) => { state.which = value; plot.draw(); }).field),
-  plot.element, note("All intervals are over people. Facts that come back are listed one by one in section 3."));
+  plot.element, note("All intervals are over people. Section 3 lists facts that come back one by one: choose the order \u201ccame back first\u201d."));
 }
 
 const wayOrder = (way) => { const [precision, set] = way.split("|"); return set.startsWith(RELEARNED) ? 1000 : (precision === "full" ? 0 : 100 + precision.charCodeAt(0)) + (set === "sf" ? 0 : 1 + set.length); };

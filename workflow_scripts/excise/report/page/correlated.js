@@ -25,6 +25,7 @@ function alongTraining(experiment, panel) {
   if (!all.length) return panel.append(empty("This study has no retain_compare_results.json."));
   const metrics = distinct(all.map((row) => row.metric));
   const names = [...experiment.trajectories.keys()];
+  if (!names.length) return panel.append(empty("This study has no trainings to follow. Section 8 shows the gap of every model: retain_compare_results."));
   const state = { metric: metrics.includes("slot_accuracy") ? "slot_accuracy" : metrics[0], trajectory: names[0] };
   const strongest = names.filter((name) => name.startsWith("gd/")).at(-1) || names.at(-1);
   state.trajectory = strongest;

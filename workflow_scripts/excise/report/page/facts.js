@@ -15,16 +15,26 @@ const FEW = 120;
 /** Facts with their scores: how much was lost (retain) or still known (forget) over all checkpoints. */
 function factsOf(experiment) {
   const { subjects, people } = experiment.answers;
-  const checkpoints = subjects.map(([model], i) => (model.startsWith("unlearn/") ? i : -1)).filter((i) => i >= 0);
-  const before = subjects.findIndex(([model, precision]) => model === "finetuned" && precision === "full");
+  const checkpoints = subjects.map(([model, , attack], i) => (model.startsWith("unlearn/") && !attack ? i : -1)).filter((i) => i >= 0);
+  const before = subjectNumber(experiment, "finetuned");
+  const isPlain = (i) => subjects[i][1] === "full";
+  const versions = new Map(checkpoints.filter(isPlain).map((plain) => [plain, subjects.map((_, i) => i).filter((i) => subjects[i][0] === subjects[plain][0])]));
   return people.flatMap((person) => person.facts.map((fact) => {
     const kinds = fact.asked.flatMap((one) => checkpoints.map((i) => one.kinds[i])).filter((kind) => kind !== "-");
     const known = kinds.length ? kinds.filter((kind) => kind === "t").length / kinds.length : null;
     const forget = fact.group === "sf";
     const learned = before < 0 || plainOf(fact).kinds[before] === "t"; // what was never learned cannot be lost
     const score = known === null || !learned ? null : forget ? known : 1 - known;
-    return { ...fact, person: person.person_id, name: experiment.person(person.person_id), forget, learned, score };
+    return { ...fact, ...(forget && learned ? comebacks(subjects, versions, fact) : { missed: 0, back: 0 }), person: person.person_id, name: experiment.person(person.person_id), forget, learned, score };
   }));
+}
+
+/** How many checkpoints miss a fact as trained, and how many of these state it in another way that did not show it. */
+function comebacks(subjects, versions, fact) {
+  const { kinds } = plainOf(fact);
+  const missed = [...versions].filter(([plain]) => kinds[plain] !== "t" && kinds[plain] !== "-");
+  const states = (i) => fact.asked.some((asked) => asked.kinds[i] === "t" && !asked.shown.includes(subjects[i][2]));
+  return { missed: missed.length, back: missed.filter(([, own]) => own.some(states)).length };
 }
 
 const plainOf = (fact) => fact.asked.find((one) => PLAIN.includes(one.set)) || fact.asked[0];
@@ -42,6 +52,7 @@ const ORDERS = {
   telling: ["most telling first", (a, b) => compare(b.score ?? -1, a.score ?? -1)],
   resistant: ["most resistant forget facts first", (a, b) => (b.forget - a.forget) || compare(b.score ?? -1, a.score ?? -1)],
   damaged: ["most damaged retain facts first", (a, b) => (a.forget - b.forget) || compare(b.score ?? -1, a.score ?? -1)],
+  back: ["came back first", (a, b) => (b.forget - a.forget) || compare(b.back, a.back) || compare(b.score ?? -1, a.score ?? -1)],
   person: ["by person", (a, b) => compare(a.name, b.name) || (b.forget - a.forget) || compare(a.slot, b.slot)],
 };
 
@@ -68,12 +79,17 @@ function drawFacts(experiment, panel) {
     const parts = state.text.split(/\s+/).filter(Boolean);
     const found = facts.filter((one) => (!state.group || one.group === state.group) && (!state.person || one.person === state.person) && (!state.slot || one.slot === state.slot)
       && parts.every((part) => haystack(experiment, one).includes(part))).sort(ORDERS[state.order][1]);
-    count.textContent = `${found.length} of ${facts.length} facts` + (experiment.about.people_shown.length < experiment.about.people ? ` (of ${experiment.about.people_shown.length} of ${experiment.about.people} people: the most damaged, the most resistant, and others by chance; all records are in results/eval)` : "");
+    count.textContent = `${found.length} of ${facts.length} facts` + (experiment.about.people_shown.length < experiment.about.people ? ` (of ${experiment.about.people_shown.length} of ${experiment.about.people} people: the most damaged, the most resistant, and others by chance; all records are in results/eval, results/quantize and results/relearn)` : "");
     replace(list, found.slice(0, shown).map(entry),
       found.length > shown ? el("li", {}, el("button", { type: "button", onclick: () => { shown += 500; fill(true); } }, `${found.length - shown} more …`)) : null);
   }
+  const scoreText = (fact) => {
+    if (fact.score === null) return fact.learned ? "" : "never learned";
+    if (state.order === "back" && fact.missed) return `came back: ${fact.back} of ${fact.missed}`;
+    return `${Math.round(100 * fact.score)} % ${fact.forget ? "still known" : "lost"}`;
+  };
   const entry = (fact) => el("li", {}, el("button", { type: "button", "aria-current": fact === state.fact ? "true" : "false", onclick: () => choose(fact), "data-fact": `${fact.person}.${fact.slot}` },
-    el("span", { class: "who" }, visible(fact.name)), el("span", { class: "how" }, fact.score === null ? (fact.learned ? "" : "never learned") : `${Math.round(100 * fact.score)} % ${fact.forget ? "still known" : "lost"}`),
+    el("span", { class: "who" }, visible(fact.name)), el("span", { class: "how" }, scoreText(fact)),
     el("span", { class: "what" }, `${words(fact.slot)}: `, el("bdi", {}, visible(fact.value))), el("span", { class: "what" }, setWords(fact.group))));
   list.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -107,19 +123,19 @@ function showFact(experiment, detail, facts, state, choose) {
     el("h3", {}, `Other facts of ${visible(fact.name)}`), relatives(experiment, facts, state, choose));
 }
 
-const subjectNumber = (experiment, model, precision = "full") => experiment.answers.subjects.findIndex(([one, at]) => one === model && at === precision);
+const subjectNumber = (experiment, model, precision = "full", attack = null) => experiment.answers.subjects.findIndex(([one, at, after]) => one === model && at === precision && after === attack);
 
 /** One line per training, one cell per checkpoint. */
 function overview(experiment, question, state, again) {
   const epochs = distinct([...experiment.trajectories.values()].flat().map((one) => one.epoch)).sort((a, b) => a - b);
   const cell = (model) => answerCell(experiment, question, model ? subjectNumber(experiment, model) : -1, true);
-  const oracles = experiment.modelsOf("oracle");
+  const beside = [...experiment.modelsOf("oracle"), ...experiment.others];
   const line = ([name, members]) => el("tr", {},
     el("th", { scope: "row" }, el("button", { type: "button", "aria-pressed": name === state.trajectory ? "true" : "false", onclick: () => { state.trajectory = name; again(); } }, `${members[0].method_label.split(" (")[0]}, ${members[0].setting}`)),
-    cell("finetuned"), epochs.map((epoch) => cell(members.find((one) => one.epoch === epoch)?.name)), oracles.map(cell));
+    cell("finetuned"), epochs.map((epoch) => cell(members.find((one) => one.epoch === epoch)?.name)), beside.map(cell));
   return el("div", { class: "scroll short" }, el("table", { class: "strip", id: experiment.id("fact-overview") },
     el("caption", {}, "Asked as trained, after so many epochs of unlearning. Choose a training to read its answers below."),
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "training"), el("th", { scope: "col" }, "before"), epochs.map((epoch) => el("th", { scope: "col" }, String(epoch))), oracles.map((one) => el("th", { scope: "col" }, experiment.label(one))))),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "training"), el("th", { scope: "col" }, "before"), epochs.map((epoch) => el("th", { scope: "col" }, String(epoch))), beside.map((one) => el("th", { scope: "col" }, experiment.label(one))))),
     el("tbody", {}, [...experiment.trajectories].map(line))));
 }
 
@@ -128,28 +144,30 @@ function answerCell(experiment, asked, number, brief = false) {
   if (kind === "-") return el("td", { class: "none" }, "–");
   const text = experiment.answers.texts[asked.said[number]];
   const shownText = visible(text);
-  if (brief) return el("td", { class: `k k-${kind}`, "data-tip": shownText.slice(0, 300) || "(empty)", tabindex: "0" }, mark(kind));
+  if (brief) return el("td", { class: `k k-${kind}`, "data-tip": shownText.slice(0, 300) || "(empty)", tabindex: "0" }, mark(kind), el("bdi", { class: "hidden-text", dir: "auto" }, shownText.slice(0, 300) || "(empty)"));
   return el("td", { class: `k k-${kind}`, "data-kind": kind }, mark(kind), text === "" ? el("em", {}, "(empty)") : said(text));
 }
 
 function waysTable(experiment, fact, state) {
   const { subjects } = experiment.answers;
   const members = experiment.trajectories.get(state.trajectory) || [];
-  const models = [...experiment.modelsOf("finetuned"), ...members.map((one) => one.name), ...experiment.modelsOf("oracle"), ...experiment.modelsOf("base")].filter((model) => subjects.some(([one]) => one === model));
-  const precisions = distinct(subjects.map(([, precision]) => precision));
+  const models = [...experiment.modelsOf("finetuned"), ...members.map((one) => one.name), ...experiment.modelsOf("oracle"), ...experiment.modelsOf("base"), ...experiment.others].filter((model) => subjects.some(([one]) => one === model));
+  const versions = [...new Map(subjects.map(([, ...version]) => [String(version), version])).values()]; // [precision, attack]
   const columns = [];
-  for (const asked of fact.asked) for (const precision of precisions) {
-    if (precision !== "full" && !PLAIN.includes(asked.set)) continue;
-    if (models.some((model) => { const i = subjectNumber(experiment, model, precision); return i >= 0 && asked.kinds[i] !== "-"; })) columns.push({ asked, precision });
+  for (const asked of fact.asked) for (const [precision, attack] of versions) {
+    if ((precision !== "full" || attack) && !PLAIN.includes(asked.set)) continue;
+    if (models.some((model) => { const i = subjectNumber(experiment, model, precision, attack); return i >= 0 && asked.kinds[i] !== "-"; })) columns.push({ asked, precision, attack });
   }
   columns.sort((a, b) => PLAIN.includes(b.asked.set) - PLAIN.includes(a.asked.set) || compare(a.asked.set, b.asked.set));
   const number = ({ asked }) => { const alike = fact.asked.filter((one) => one.set === asked.set); return alike.length > 1 ? ` ${alike.indexOf(asked) + 1}` : ""; };
-  const head = (column) => el("th", { scope: "col" }, el("span", { class: "term", tabindex: "0", "data-tip": visible(column.asked.question) }, column.precision === "full" ? askedAs(column.asked.set) + number(column) : precisionWords(column.precision)));
+  const way = (column) => (column.attack ? askedAs(RELEARNED + column.attack) : column.precision === "full" ? askedAs(column.asked.set) + number(column) : precisionWords(column.precision));
+  const head = (column) => el("th", { scope: "col" }, term(way(column), visible(column.asked.question)),
+    column.attack ? el("small", { class: "shown" }, column.asked.shown.includes(column.attack) ? "the attacker showed this fact" : "this fact was not shown") : null);
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Answers" }, el("table", { class: "ways", id: experiment.id("fact-ways") },
-    el("caption", {}, members.length ? `${members[0].method_label}, ${members[0].setting}, beside the finetuned model and the oracles. A column is a way of asking; its head shows the question.` : "What each model said."),
+    el("caption", {}, members.length ? `${members[0].method_label}, ${members[0].setting}, beside the finetuned model${experiment.others.length ? ", the oracles and models of others" : " and the oracles"}. A column is a way of asking; its head shows the question.${columns.some((one) => one.attack) ? " After relearning: the last step of the attack." : ""}` : "What each model said."),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "model"), columns.map(head))),
     el("tbody", {}, models.map((model) => el("tr", {}, el("th", { scope: "row" }, experiment.model(model).kind === "unlearned" ? `epoch ${experiment.model(model).epoch}` : experiment.label(model)),
-      columns.map(({ asked, precision }) => answerCell(experiment, asked, subjectNumber(experiment, model, precision))))))));
+      columns.map(({ asked, precision, attack }) => answerCell(experiment, asked, subjectNumber(experiment, model, precision, attack))))))));
 }
 
 /** The same person's other facts along the chosen training. */

@@ -57,24 +57,12 @@ function layerMap(experiment, panel, rows) {
       select(experiment.id("inside-metric"), "Measure", measures.map((one) => [one, words(one)]), state.metric, (value) => { state.metric = value; refresh(); }).field,
       field("set", "Questions", setWords), of("position").length > 1 ? field("position", "Position", (one) => words(one || "–")) : null,
       select(experiment.id("inside-which"), "Checkpoints", [["last", "last of each training"], ["all", "all"]], state.which, (value) => { state.which = value; refresh(); }).field);
-    meaning.textContent = INSIDE_MEANING[state.metric] || "";
+    meaning.textContent = `${words(state.metric)}: ${metricMeaning(state.metric)}`;
     plot.draw();
   }
   panel.append(el("h3", {}, "Layer by layer"), controls, meaning, plot.element);
   refresh();
 }
-
-const INSIDE_MEANING = {
-  drift: "Drift: how far the hidden states moved from those of the finetuned model, relative to the spread of the latter. Compare it with the drift between oracles.",
-  angle_degrees: "Angle between the hidden states of the model and those of the finetuned model.",
-  oracle_drift: "Oracle drift: how far the hidden states are from those of the oracles.",
-  erasure: "Erasure: how far the change goes from the finetuned model towards the oracles; 1 = as an oracle.",
-  direction_cosine: "Direction: cosine between the change of the model and the way from the finetuned model to the oracles.",
-  uds_by_layer: "UDS by layer: the share of the value's log-probability that is lost when the model's states are patched into the finetuned model after this layer.",
-  lens_erasure_by_layer: "The same by the logit lens: the finetuned model's head reads the model's states.",
-  patched_logprob: "Log-probability of the true value in the finetuned model with this model's states after the layer.",
-  lens_logprob: "Log-probability of the true value that the finetuned model's head reads from this model's states.",
-};
 
 function depthScores(experiment, panel, scores) {
   const metrics = distinct(scores.map((row) => row.metric)), sets = distinct(scores.map((row) => row.set));

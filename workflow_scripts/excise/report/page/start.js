@@ -16,7 +16,7 @@ function drawAbout(experiment, panel) {
     ["people", `${about.people || about.counts.people || "–"}${about.counts.sf ? `: ${about.counts.sf} forget facts, ${about.counts.sr} retain facts` : ""}`],
     ["written by", generation.llm?.model || generation.backend || "–"],
     ["seeds", `data ${generation.seed ?? "–"}; oracles ${(config.oracle?.seeds || []).join(", ") || "–"}`],
-    ["models", `${kinds("unlearned")} checkpoints of ${experiment.trajectories.size} trainings, ${kinds("oracle")} oracles`],
+    ["models", `${kinds("unlearned")} checkpoints of ${experiment.trajectories.size} trainings, ${kinds("oracle")} oracles${experiment.others.length ? `, ${kinds("audited")} audited, ${kinds("reference")} references` : ""}`],
     ...about.cost,
     ["intervals", `${100 * about.confidence} %, over people`],
   ];

@@ -76,6 +76,11 @@ class Experiment {
     return Object.keys(this.about.models).filter((name) => this.about.models[name].kind === kind);
   }
 
+  /** Models that others made: references, then audited models. */
+  get others() {
+    return [...this.modelsOf("reference"), ...this.modelsOf("audited")];
+  }
+
   /** Who is told when a reader opens a checkpoint. */
   open(model) {
     for (const one of this.openers) one(model);

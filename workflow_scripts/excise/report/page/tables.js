@@ -24,7 +24,7 @@ function drawTables(experiment, panel) {
     replace(holder, current.element, copyButtons(() => current), el("details", {}, el("summary", {}, "Notes of this table"), el("ul", {}, table.notes.map((one) => el("li", {}, one)))), note(`SHA-256 of the file: ${table.sha256}`));
   }
   const row_texts = new WeakMap();
-  const metricOf = (row) => term(row.metric, metricMeaning(row.metric) || row.convention);
+  const metricOf = (row) => term(row.metric, metricMeaning(row.metric) || row.convention || row.statement);
   panel.append(el("div", { class: "controls" },
     select(experiment.id("table-choice"), "Table", stems.map((stem) => [stem, `${stem} (${experiment.encoded[stem].n} rows)`]), state.stem, (value) => { state.stem = value; show(); }).field,
     el("label", {}, "Rows with all these words", search), el("div", { class: "boxes" }, el("label", {}, everything, "all columns"))), holder);
@@ -35,7 +35,7 @@ function drawTables(experiment, panel) {
 
 function definitions(experiment, panel) {
   panel.append(el("details", { id: experiment.id("definitions") }, el("summary", {}, "Definitions of all metrics"),
-    el("dl", { class: "about" }, Object.keys(shared.metrics).flatMap((name) => [el("dt", {}, name), el("dd", {}, metricMeaning(name))]))));
+    el("dl", { class: "about" }, Object.keys({ ...shared.metrics, ...shared.meanings }).flatMap((name) => [el("dt", {}, name), el("dd", {}, metricMeaning(name))]))));
 }
 
 function provenance(experiment, panel) {

@@ -73,6 +73,14 @@ function drawTradeOff(experiment, panel) {
     if (base.length) data.push(trace(base, "base (never taught)", color("soft"), { symbol: "circle-open", size: 11 }, { visible: "legendonly" }));
     if (start.length) data.push(trace(start, "finetuned (before)", ink, { symbol: "star", size: 16 }));
     if (oracles.length) data.push(trace(oracles, "oracle (never saw it)", ink, { symbol: "x", size: 11 }));
+    const references = rowsOf(experiment.modelsOf("reference"));
+    if (references.length) data.push(trace(references, "reference of audited models", ink, { symbol: "cross", size: 11 }));
+    for (const [i, name] of experiment.modelsOf("audited").entries()) {
+      const points = rowsOf([name]);
+      if (points.length) data.push(trace(points, experiment.label(name), seriesColor(3 + (i % 7)), { symbol: `${SYMBOLS[(i + 1) % SYMBOLS.length]}-open`, size: 12 }));
+      all.push(...points);
+    }
+    all.push(...references);
     const shapes = oracles.length ? [cloud(oracles)] : [];
     return {
       height: 560, data, rows: all,

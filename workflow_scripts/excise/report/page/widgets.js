@@ -49,7 +49,7 @@ function term(text, meaning) {
 
 function metricMeaning(name) {
   const known = shared.metrics[name];
-  if (!known) return shared.columns[name] || "";
+  if (!known) return shared.meanings[name] || shared.columns[name] || "";
   const direction = known.higher_means === "neither" ? "" : ` Higher = more ${known.higher_means}.`;
   return `${known.definition} Convention: ${known.convention || "–"}.${direction}`;
 }
@@ -99,7 +99,7 @@ function sortableTable({ id, caption, columns, rows, most = 200, whole = false }
   const heads = columns.map((column) => {
     const head = el("th", { scope: "col", "aria-sort": "none" });
     head.append(el("button", {
-      type: "button", "data-tip": column.meaning || null,
+      type: "button", "data-tip": column.meaning || null, "aria-describedby": column.meaning ? "tip" : null,
       onclick: () => {
         direction = order === column ? -direction : 1;
         order = column;
