@@ -34,7 +34,7 @@ function measures(experiment, panel) {
   const rows = experiment.about.measures.filter((row) => !["findings", "finding_rate"].includes(row.metric));
   if (!rows.length) return;
   const table = sortableTable({
-    id: experiment.id("measures"), caption: "What the checks measured. A number without a threshold is told, not judged.", rows,
+    id: experiment.id("measures"), caption: "What the checks measured. A number without a threshold is only reported.", rows,
     columns: [{ key: "check", label: "check", value: (row) => words(row.check) }, { key: "metric", label: "measure", value: (row) => row.metric, cell: (row) => metricTerm(row.metric) }, { key: "value", label: "value" },
       { key: "threshold", label: "threshold", meaning: "What the check compares the number with.", value: (row) => row.threshold ?? "" }, { key: "n", label: "examined" }],
   });
