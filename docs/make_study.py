@@ -190,9 +190,9 @@ def metrics(read: Tables) -> str:
     lines = []
     for metric, part in rows.groupby("metric", sort=False):
         place = "sf" if (part["set"] == "sf").any() else part["set"].iloc[0]
-        part = part[part["set"] == place]
+        part = part[part["set"].isna() if pd.isna(place) else part["set"] == place]
         shown = part.groupby(head[part.index], sort=False)["value"].mean()
-        name = f"`{metric}`" + ("" if place == "sf" else f", {place}")
+        name = f"`{metric}`" + ("" if place == "sf" or pd.isna(place) else f", {place}")
         lines.append([name, *[number(shown.get(column), 2) for column in columns]])
     return table(["metric", *[named.get(column, column) for column in columns]], lines)
 

@@ -162,6 +162,9 @@ def test_a_replication_stands_beside_the_findings():
     assert alone == "| `claim` | all | confirmed | .500 | 1 confirmed | – |"
 
 
+UNNAMED = "| `of_all_sets` | .75 | – |"
+
+
 def test_every_metric_has_a_line_and_oracles_share_a_column():
     def row(model: str, metric: str, value: float, name: str = "sf", **more) -> dict:
         return accuracy_row(model, name, value, level=None, **more) | {"metric": metric}
@@ -172,7 +175,12 @@ def test_every_metric_has_a_line_and_oracles_share_a_column():
         row("oracle/seed_2", "loss", 1.5, seed=2),
         row("oracle/seed_1", "utility_only", 0.25, "utility", seed=1),
         row("oracle/seed_1", "loss", 9.0, "other", seed=1),
+        row("base", "of_all_sets", 0.75, None),
     ]
     lines = make_study.metrics(lambda _: pd.DataFrame(rows)).splitlines()
     assert lines[0] == "| metric | base | oracles |"
-    assert lines[2:] == ["| `loss` | 2.00 | 1.25 |", "| `utility_only`, utility | – | .25 |"]
+    assert lines[2:] == [
+        "| `loss` | 2.00 | 1.25 |",
+        "| `utility_only`, utility | – | .25 |",
+        UNNAMED,
+    ]
