@@ -255,7 +255,8 @@ def layers(read: Tables) -> str:
     last = int(rows["layer"].max())
     shown = sorted({*range(max(1, last // 10), last + 1, max(1, last // 10)), last})
     floor = rows.drop_duplicates("layer").set_index("layer")["noise_floor"]
-    rows = rows[rows["model"].str.startswith("unlearn/")]
+    chosen = read("eval_results").dropna(subset="level")["model"]
+    rows = rows[rows["model"].isin(chosen)]
     lines = by_model(
         rows,
         lambda part: [
