@@ -196,7 +196,8 @@ def test_the_small_preset_written_through_faults_is_trained_on(fresh, tmp_path):
     own = fresh.copy(tmp_path / "own")
     with FaultServer(answer=StandInWriter(breaks=0.2), faults=survived * 10) as server:
         settings = SETTINGS.replace("preset: smoke", "preset: small") + TRAINING
-        (own / OVERLAY).write_text(settings.format(llm=json.dumps(server.settings())))
+        patient = server.settings(retry={"attempts": 12})  # a third of the faults use up an attempt
+        (own / OVERLAY).write_text(settings.format(llm=json.dumps(patient)))
         adapter = "experiments/model/results/models/finetuned/adapter_model.safetensors"
         diversity = "experiments/model/results/diversity_report.json"
         own.run(REPORT, adapter, diversity, config=OVERLAY, EXCISE_TEST_KEY=KEY)
