@@ -1,8 +1,11 @@
 """Jobs forked from a server: they run as in a fresh Python, and end with their clients."""
 
 import json
+import marshal
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,7 +36,12 @@ state = {
 print(json.dumps(state, default=str))
 """
 PARENT = 'import os; print(open(f"/proc/{os.getppid()}/cmdline").read().replace(chr(0), " "))\n'
-WAITS = "import os, sys, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n"
+WAITS = """
+import os, sys, time
+print(os.getpid(), flush=True)
+for _ in range(1200):  # a signal just before a long sleep would not interrupt it
+    time.sleep(0.05)
+"""
 
 
 class Jobs:
@@ -263,9 +271,70 @@ def test_a_job_that_handles_a_signal_ends_as_it_likes(jobs):
     assert client.wait(timeout=30) == 5
 
 
+class Waiting:
+    """A job whose client has not yet said that it passes on signals; this process is the client."""
+
+    def __init__(self, jobs: Jobs, program: str):
+        (jobs.folder / "program.py").write_text(program)
+        (jobs.folder / forking.IMPORTS).write_text("[]")
+        environment = jobs.environment | {"EXCISE_JOB": str(jobs.folder / "job.json")}
+        place = next(file for file in (jobs.folder / "place").iterdir() if file.is_socket())
+        self.client = socket.socket(socket.AF_UNIX)
+        self.client.connect(str(place))
+        self.output, output = os.pipe()
+        waits, self.begin = os.pipe()
+        words = [b"program.py"], os.fsencode(jobs.folder)
+        given = {os.fsencode(k): os.fsencode(v) for k, v in environment.items()}
+        text = marshal.dumps((*words, given))
+        handles = [output, output, output, waits]
+        socket.send_fds(self.client, [len(text).to_bytes(4, "little")], handles)
+        self.client.sendall(text)
+        os.close(output)
+        os.close(waits)
+        self.answers = self.client.makefile("rb")
+        kind, self.job = marshal.load(self.answers)
+        assert kind == "job"
+
+    def is_silent(self, seconds: float) -> bool:
+        """Whether the job writes nothing for so long."""
+        return not select.select([self.output], [], [], seconds)[0]
+
+    def end(self) -> tuple[int, str]:
+        """Let the program begin. Returns its status and what it wrote."""
+        os.write(self.begin, b"1")
+        with os.fdopen(self.output) as output:
+            written = output.read()
+        return os.waitstatus_to_exitcode(marshal.load(self.answers)[1]), written
+
+
+def test_a_program_begins_when_its_client_passes_on_signals(jobs):
+    """A signal between the fork and this moment would find no job to reach."""
+    waiting = Waiting(jobs, "print('begun')")
+    assert waiting.is_silent(0.5)
+    assert waiting.end() == (0, "begun\n")
+
+
+def test_a_program_does_not_begin_when_its_client_has_ended(jobs):
+    waiting = Waiting(jobs, "print('begun')")
+    os.close(waiting.begin)
+    assert has_ended(waiting.job)
+    with os.fdopen(waiting.output) as output:
+        assert output.read() == ""
+
+
+def test_ctrl_c_before_the_program_begins_counts_when_it_begins(jobs):
+    waiting = Waiting(jobs, "print('begun')")
+    os.kill(waiting.job, signal.SIGINT)
+    assert waiting.is_silent(0.5)
+    status, written = waiting.end()
+    assert status == -signal.SIGINT
+    assert written.count("KeyboardInterrupt") == 1
+    assert "begun" not in written
+
+
 def test_a_killed_server_ends_its_jobs_and_they_run_again_plainly(jobs):
     program = WAITS.replace(
-        "60", "60 if 'fork_server' in open(f'/proc/{os.getppid()}/cmdline').read() else 0"
+        "1200", "1200 if 'fork_server' in open(f'/proc/{os.getppid()}/cmdline').read() else 0"
     )
     client = jobs.start(program)
     job = int(client.stdout.readline())

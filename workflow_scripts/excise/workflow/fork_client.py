@@ -50,19 +50,24 @@ def status_of_job(place: str, arguments: tuple[str, ...]) -> int | None:
     server.connect(place)
     words = [os.fsencode(one) for one in arguments]
     text = marshal.dumps((words, os.getcwdb(), dict(os.environb)))  # noqa: PTH109 (pathlib is slow)
-    socket.send_fds(server, [len(text).to_bytes(4, "little")], [0, 1, 2])
+    waits, begin = os.pipe()
+    socket.send_fds(server, [len(text).to_bytes(4, "little")], [0, 1, 2, waits])
+    os.close(waits)
     server.sendall(text)
     answers = server.makefile("rb")
-    if (answer := marshal.load(answers))[0] == "plain":
+    if (answer := marshal.load(answers))[0] != "job":
         return None
-    try:
-        job = os.pidfd_open(answer[1])
-    except ProcessLookupError:  # ended already
-        return marshal.load(answers)[1]
+    job = os.pidfd_open(answer[1])
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the job: same process group
     for number in PASSED_ON:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda sent, _: signal.pidfd_send_signal(job, sent))
+    os.write(begin, b"1")
+    while server not in select.select([server, woken], [], [])[0]:
+        os.read(woken, 1 << 10)  # a signal just before `select` wakes it, too, and is passed on
     try:
         return marshal.load(answers)[1]
     except (EOFError, ValueError):  # the server was killed, and the kernel kills its jobs

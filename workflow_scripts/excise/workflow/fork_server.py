@@ -5,9 +5,12 @@
 `forking` starts it from Snakemake. It runs as a file of its own and imports no module of `excise`:
 a job must find our code as it is on disk when the job starts. `fork_client` speaks to it:
 
-1. The client sends (arguments, folder, environment), and its three standard streams.
-2. The server answers ("plain",) if the job needs a Python of its own, or ("job", process id).
-3. At the end of the job it sends ("end", status), as of waitpid.
+1. The client sends (arguments, folder, environment), its three standard streams, and a pipe.
+2. The server answers ("plain",) if the job needs a Python of its own. Otherwise it forks, and the
+   fork answers ("job", process id).
+3. The client prepares to pass on signals, and writes to the pipe. Only then the program begins: a
+   signal before ends the client, and the fork with it.
+4. At the end of the job the server sends ("end", status), as of waitpid.
 
 If the client ends first, the server kills the job. If the server ends, the kernel kills the jobs.
 If its stdin closes, Snakemake has ended: the server starts no more jobs and waits for the rest.
@@ -145,6 +148,7 @@ class Request:
     folder: str
     environment: dict[bytes, bytes]
     streams: list[int]
+    begin: int
     client: socket.socket
 
     @property
@@ -196,8 +200,8 @@ class Server:
         if job == 0:
             self.leave_to(request)
             return request
-        for stream in request.streams:
-            os.close(stream)
+        for handle in (*request.streams, request.begin):
+            os.close(handle)
         if job is None:
             client.close()  # the client, if it is still there, runs the program itself
         else:
@@ -245,8 +249,6 @@ class Server:
         """Tell the client of the job's end; end the job with its client."""
         handle = os.pidfd_open(process)
         self.jobs[process] = handle, client
-        with suppress(OSError):
-            send(client, ("job", process))
         self.selector.register(handle, selectors.EVENT_READ, lambda: self.end(process))
         self.selector.register(client, selectors.EVENT_READ, lambda: self.kill(process))
 
@@ -283,6 +285,7 @@ class Server:
             os.environb.update(request.environment | dict(set_by_imports))
             become(request)
             Shelf(self.edges, self.fresh)
+            wait_for_client(request)
         except BaseException:
             sys.excepthook(*sys.exc_info())
             os._exit(1)  # never return to the server's loop
@@ -290,7 +293,7 @@ class Server:
 
 def receive(client: socket.socket) -> Request:
     """Read a request. Raises an error if it is not whole."""
-    first, streams, _, _ = socket.recv_fds(client, 4, 3)
+    first, (*streams, begin), _, _ = socket.recv_fds(client, 4, 4)
     text = b""
     while len(text) < int.from_bytes(first, "little"):
         part = client.recv(1 << 20)
@@ -299,7 +302,8 @@ def receive(client: socket.socket) -> Request:
         text += part
     arguments, folder, environment = marshal.loads(text)
     arguments = [os.fsdecode(one) for one in arguments]
-    return Request(arguments, os.fsdecode(folder), environment, streams, client)
+    folder = os.fsdecode(folder)
+    return Request(arguments, folder, environment, streams, begin, client)
 
 
 def send(client: socket.socket, message: tuple) -> None:
@@ -341,12 +345,12 @@ def end_with_parent(parent: int) -> None:
 
 def become(request: Request) -> None:
     """Take over the client's streams, folder, process group and arguments."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the program begins
     with suppress(OSError):  # the client has just ended
         os.setpgid(0, os.getpgid(client_process(request.client)))  # Ctrl-C reaches both
     for number, stream in enumerate(request.streams):
         os.dup2(stream, number)
         os.close(stream)
-    request.client.close()
     sys.stdout.reconfigure(line_buffering=os.isatty(1))
     os.chdir(request.folder)
     with request.draft.with_name(PROCESSES).open("a", encoding="utf-8") as file:
@@ -359,6 +363,19 @@ def become(request: Request) -> None:
     random = sys.modules.get("numpy.random")
     if random is not None:
         random.seed()  # as in a fresh Python; the module `random` sees to itself
+
+
+def wait_for_client(request: Request) -> None:
+    """Wait until the client passes on signals; end if the client has ended."""
+    try:
+        send(request.client, ("job", os.getpid()))
+        ready = os.read(request.begin, 1)
+    except OSError:
+        ready = b""
+    if not ready:
+        os._exit(1)
+    os.close(request.begin)
+    request.client.close()
 
 
 def client_process(client: socket.socket) -> int:
@@ -377,6 +394,7 @@ def run(program: str) -> None:
     main.__annotations__ = {}
     sys.modules["__main__"] = main
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         code = compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
         exec(code, main.__dict__)
     except SystemExit:
