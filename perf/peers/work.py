@@ -156,21 +156,32 @@ def prepare(base: str, folder: str, **sizes) -> Work:
         cwd=ROOT,
         check=True,
     )
-    asked = place / "asked"
-    asked.mkdir(exist_ok=True)
-    for name in ("sf", "sr", "forget_paraphrased"):
-        shutil.copyfile(place / f"data/{name}.jsonl", asked / f"{name}.jsonl")
     count = study.config["generation"]["wrong_answers"]
-    write_jsonl(asked / "wrong_details.jsonl", cut(ROOT / candidates, count))
     return Work(
         study=study,
         base=ROOT / base,
-        data=asked,
+        data=write_questions(place / "data", place / "asked", count),
         utility=ROOT / "data/inputs/utility_qa.jsonl",
         finetuned=place / "results/models/finetuned",
         reference=ROOT / reference,
         folder=place / f"settings_{sizes['settings']}",
     )
+
+
+def write_questions(data: Path, asked: Path, count: int) -> Path:
+    """Write what all ways ask into the folder `asked`, and return it.
+
+    Args:
+        data: files of the dataset, with candidates but without chosen wrong answers.
+        asked: made if it does not exist.
+        count: of wrong answers.
+    """
+    asked.mkdir(exist_ok=True)
+    for name in ("sf", "sr", "forget_paraphrased", "holdout"):
+        shutil.copyfile(data / f"{name}.jsonl", asked / f"{name}.jsonl")
+    chosen = cut(data / "perturbed_candidates.jsonl", count)
+    write_jsonl(asked / "wrong_details.jsonl", chosen)
+    return asked
 
 
 def cut(candidates: Path, count: int) -> list[dict]:

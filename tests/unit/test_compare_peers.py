@@ -20,7 +20,7 @@ from peers import open_unlearning
 from peers.full_model import one_turn_template, write_full_model
 from peers.outputs import Agreement, Said, compare
 from peers.ways import Excise, Expert, OpenUnlearning, StandIn
-from peers.work import Work, cut, description, overlay, size_of, study_of
+from peers.work import Work, description, overlay, size_of, study_of, write_questions
 from tiny_models import tiny_folder, tiny_tokenizer
 
 PEOPLE = ("p000", "p001")
@@ -34,8 +34,7 @@ def work(tmp_path_factory) -> Work:
     for kind, lines in records.items():
         records[kind] = [line for line in lines if line["person_id"] in PEOPLE]
     validate_dataset.main(small_dataset.write_generated(folder, records))
-    data = folder / "data"
-    write_jsonl(data / "wrong_details.jsonl", cut(data / "perturbed_candidates.jsonl", 2))
+    data = write_questions(folder / "data", folder / "asked", 2)
     write_jsonl(folder / "utility.jsonl", [small_dataset.UTILITY])
     base = tiny_folder(folder / "base", "qwen2", layers=2)
     inputs = ["--base", str(base), "--sf", str(data / "sf.jsonl")]
