@@ -9,10 +9,11 @@ import compare_retain
 import summarize_depth
 import summarize_eval
 import summarize_findings
+import summarize_quantize
 import summarize_relearn
 import summarize_representations
 from excise.records import write_json, write_jsonl
-from synthetic_records import BASELINES, write_study
+from synthetic_records import BASELINES, PRECISIONS, write_study
 
 GA = [f"unlearn/ga/lr0.0002/epoch_{epoch}" for epoch in (3, 12)]
 NPO = [f"unlearn/npo/lr0.0002_beta0.1/epoch_{epoch}" for epoch in (3, 12)]
@@ -50,6 +51,14 @@ def make_results(folder: Path) -> None:
         (
             *(summarize_representations, "repr_layers", ["--repr-dir", str(folder / "repr")]),
             *(models, {"layer": "all"}),
+        ),
+        (
+            *(summarize_quantize, "quantize_results"),
+            ["--quantize-dir", str(folder / "quantize"), *evaluated],
+            *(
+                models,
+                {"precisions": list(PRECISIONS), "sets": ["sf"]} | sweep | {"levels": LEVELS},
+            ),
         ),
         (
             *(summarize_depth, "depth_results", ["--depth-dir", str(folder / "depth")], models),

@@ -132,6 +132,29 @@ def test_nothing_makes_the_page_wider_than_the_window(browser, pages, width):
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_quantization_shows_each_precision_of_each_checkpoint(whole, pages):
+    page, plot = whole.page, whole.page.locator("#quantized-plot")
+    plot.scroll_into_view_if_needed()
+    plot.locator("path.point").first.wait_for()
+    traces = "document.getElementById('quantized-plot').data"
+    assert page.evaluate(f"{traces}.map((one) => one.name)") == [
+        "INT8",
+        "NF4 (4 bits)",
+        "FP4 (4 bits)",
+    ]
+    page.locator("#quantized-measure").select_option("recovery")
+    rows = json.loads((pages.whole.parent / "one/quantize_results.json").read_text())["rows"]
+    wanted = [
+        row["value"]
+        for row in rows
+        if (row["metric"], row["set"], row["of"]) == ("recovery", "sf", "slot_accuracy")
+        and row["value"] is not None
+    ]
+    shown = page.evaluate(f"{traces}.flatMap((one) => [...one.x])")
+    assert sorted(shown) == pytest.approx(sorted(wanted), abs=1e-5)
+    assert "0 = nothing, 1 = as before unlearning" in plot.get_attribute("aria-label")
+
+
 # --- filters, sorting, copies ---
 
 

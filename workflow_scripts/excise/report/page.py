@@ -24,6 +24,7 @@ SCRIPTS = (
     "page/facts.js",
     "page/correlated.js",
     "page/comes_back.js",
+    "page/quantized.js",
     "page/relearning.js",
     "page/inside.js",
     "page/benchmark.js",

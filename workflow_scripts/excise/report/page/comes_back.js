@@ -9,6 +9,7 @@ const MEASURES = {
 
 function drawComesBack(experiment, panel) {
   drawMatrix(experiment, panel);
+  drawQuantized(experiment, panel);
   drawRelearning(experiment, panel);
 }
 

@@ -1,4 +1,4 @@
-/* Section 5, second part: what further training on a few facts brings back. */
+/* Section 5, third part: what further training on a few facts brings back. */
 
 const ATTACK_WORDS = { forget_part: "forget facts of some people", correlated: "correlated facts", other: "other facts", forget_all: "all forget facts" };
 const attackWords = (name) => ATTACK_WORDS[name] || words(name);
