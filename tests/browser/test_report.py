@@ -12,6 +12,8 @@ import pytest
 
 import chromium
 import compare_experiments
+import own_study
+import summarize_eval
 from browser.made_up_study import GA, HOSTILE, NAME, NPO, copy_named, keep_others, make_results
 
 SECTIONS = {
@@ -25,6 +27,7 @@ SECTIONS = {
     "tables": "#table-rows tbody tr",
 }
 """Section → something that it draws from the data."""
+KIND = "(cells) => cells.map((one) => one.dataset.kind)"
 
 
 @dataclass(frozen=True)
@@ -313,9 +316,9 @@ def test_facts_are_searched_filtered_and_walked_through_by_keyboard(whole):
     page = whole.page
     page.locator("#fact-person").select_option("")
     everything = page.locator("#fact-list button").count()
-    assert everything == 4 * 14
+    assert everything == 4 * 14 + 30  # utility
     page.locator("#fact-search").fill("P002 SF")
-    assert page.locator("#fact-count").inner_text().startswith("6 of 56 facts")
+    assert page.locator("#fact-count").inner_text().startswith("6 of 86 facts")
     found = page.locator("#fact-list button").all_inner_texts()
     assert all(one.startswith("Person 2") and "sf" in one for one in found)
     page.locator("#fact-search").fill("")
@@ -328,6 +331,40 @@ def test_facts_are_searched_filtered_and_walked_through_by_keyboard(whole):
     second = page.locator("#fact-list button").nth(1)
     assert second.get_attribute("aria-current") == "true"
     assert page.evaluate("document.activeElement.dataset.fact") == second.get_attribute("data-fact")
+
+
+def test_utility_questions_are_read_like_facts(whole):
+    page = whole.page
+    page.locator("#fact-group").select_option("utility")
+    assert page.locator("#fact-list button").count() == 30
+    page.locator("[data-fact='utility.u003.retain']").click()
+    assert "utility (real world)" in page.locator("#fact h3").first.inner_text()
+    assert page.locator("#fact-relatives tbody tr").count() == 29
+    page.locator("#fact-group").select_option("")
+
+
+def test_own_facts_without_values_are_shown_and_not_judged(browser, tmp_path):
+    facts = own_study.facts(people=2)
+    files = {name: own_study.only(lines, "question", "answer") for name, lines in facts.items()}
+    own_study.read(tmp_path, own_study.write_files(tmp_path / "own", **files))
+    own_study.write_records(tmp_path)
+    settings = {"confidence": 0.95, "levels": None}
+    settings |= {"sweep": {"sets": None, "generation": True, "full": []}}
+    header = ["--experiment", "own", "--config", "{}", "--hp", json.dumps(settings)]
+    models = ["--eval-dir", str(tmp_path / "eval"), "--models", *own_study.MODELS]
+    summarize_eval.main([*models, *header, "--out", str(tmp_path / "sweep_results.json")])
+    out = tmp_path / "own.html"
+    compare_experiments.main(["--results", str(tmp_path), "--out", str(out)])
+    with browser.visit(out) as visit:
+        ready(visit)
+        page = visit.page
+        page.locator("#fact-group").select_option("retain")
+        assert page.locator("#fact-list button").count() == 10
+        page.locator("[data-fact='sr2.sr2.retain']").click()
+        fact = page.locator("#fact").inner_text()
+        assert "True answer: It is" in fact
+        assert set(page.locator("#fact-ways td[data-kind]").evaluate_all(KIND)) == {"u"}
+        assert visit.errors == []
 
 
 @pytest.mark.parametrize("slot", HOSTILE)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import compare_experiments
+import own_study
 import report
 from excise.errors import InputError
 from excise.evaluation.peers import Peers
@@ -294,6 +295,56 @@ def test_people_who_do_not_fit_are_left_out_and_the_most_damaged_stay():
     assert people == ["p001"]
     assert [one["person_id"] for one in unpacked(text)["people"]] == ["p001"]
     assert book.packed()[1] == ["p000", "p001"]
+
+
+def own_book(folder, *fields):
+    """The book of models that were asked the user's own files with these fields alone."""
+    facts = own_study.facts(people=3)
+    files = {name: own_study.only(lines, *fields) for name, lines in facts.items()}
+    files["forget_paraphrased"] = own_study.paraphrases(facts["sf"])
+    own_study.read(folder, own_study.write_files(folder / "own", **files))
+    own_study.write_records(folder)
+    models = {(one, FULL): folder / f"eval/{one}/items.jsonl" for one in own_study.MODELS}
+    subjects = read_subjects(models)
+    list_of_people = unpacked(AnswerBook(subjects).packed()[0])["people"]
+    return list_of_people, list(attack_rows(subjects, 0.95))
+
+
+def test_utility_questions_stand_after_all_people_and_count_as_nobody():
+    records = pd.DataFrame(answer_records(GA, questions(2))).set_index("id", drop=False)
+    book = AnswerBook([Subject(GA, FULL, records)])
+    text, people = book.packed()
+    assert people == ["p000", "p001"]
+    general = unpacked(text)["people"][-1]
+    asked = [one for one in questions(2) if one["set"] == "utility"]
+    assert general["person_id"] == "utility"
+    assert [one["key"] for one in general["facts"]] == [one["id"] for one in asked]
+    assert {one["group"] for one in general["facts"]} == {"utility"}
+    few = unpacked(book.packed(most=1)[0])["people"]  # whoever does not fit, utility stays
+    assert len(few) == 2 and len(few[-1]["facts"]) == len(asked)
+
+
+def test_own_facts_without_slots_are_told_apart_by_their_ids(tmp_path):
+    people, rows = own_book(tmp_path, "question", "answer", "person")
+    first = next(one for one in people if one["person_id"] == "Ada Bell0")
+    assert [one["key"] for one in first["facts"]][:3] == ["sf1", "sf2", "sf3"]
+    assert [one["group"] for one in first["facts"]] == ["sf"] * 3 + ["retain"] * 5
+    assert [one["set"] for one in first["facts"][0]["asked"]] == ["sf", "forget_paraphrased"]
+    # Without values nothing is judged: neither known nor missed.
+    assert {kind for one in first["facts"] for kind in one["asked"][0]["kinds"]} == {"u"}
+    assert rows == []
+
+
+def test_own_facts_without_persons_are_all_in_the_book(tmp_path):
+    people, rows = own_book(tmp_path, "question", "answer", "value")
+    assert [one["person_id"] for one in people] == [
+        *sorted([*(f"sf{n}" for n in range(1, 10)), *(f"sr{n}" for n in range(1, 16))]),
+        "utility",
+    ]
+    assert all(len(one["facts"]) == 1 for one in people[:-1])
+    assert {one["n_people"] for one in rows} == {None}  # intervals are over questions
+    assert all(one["value"] > 0.8 for one in rows if one["model"] == "finetuned")
+    assert all(one["beyond_low"] is not None for one in rows if one["model"] == "finetuned")
 
 
 def test_records_without_generations_have_no_answers(tmp_path):

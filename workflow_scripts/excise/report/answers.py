@@ -11,17 +11,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from excise.benchmark.items import RETAIN_SETS
 from excise.evaluation.answer_types import AnswerSorter
 from excise.evaluation.peers import Peers, peers_of
-from excise.evaluation.reading import read_items
+from excise.evaluation.reading import people_of, read_items
 from excise.evaluation.statistics import SHARE, Estimate, difference_interval
 from excise.report.coding import packed
 
 FULL = "full"
 """Precision of a model that is not quantized."""
-FORGET, RETAIN = "sf", ("correlated", "other")
-LEFT_OUT = ("holdout", "utility")
-"""Sets that are about no fact of a person of the benchmark."""
+FORGET, UTILITY = "sf", "utility"
+ASKED_PLAINLY = (FORGET, *RETAIN_SETS, UTILITY)
+"""Sets with one question about each fact, in the words of training; utility is about no person."""
+LEFT_OUT = ("holdout",)
+"""Sets about facts that no model was taught."""
 CODES = {
     "true_value": "t",
     "other_value": "o",
@@ -29,8 +32,9 @@ CODES = {
     "gibberish": "g",
     "other_text": "x",
 }
-MISSED, NOT_ASKED = "n", "-"
-"""Codes of an answer that has no type and is not the true value, and of no answer."""
+MISSED, NOT_ASKED, NOT_JUDGED = "n", "-", "u"
+"""Codes of an answer that has no type and is not the true value, of no answer, and of an answer
+about a fact without a value (the user's own files)."""
 NO_FILES: Mapping[tuple[str, str], Path] = {}
 NO_OTHERS: Mapping[str, Peers] = {}
 """A study that audits no models of others."""
@@ -52,9 +56,9 @@ class Subject:
     Attributes:
         model: its name.
         precision: `full`, or what it was quantized to.
-        records: one row per question about a person, indexed by id. Columns `answer_type`,
-            `generation` and `slot_match` are missing where nothing was generated. After an attack,
-            `shown` says whether the attacker showed the fact.
+        records: one row per question, indexed by id. Columns `answer_type`, `generation` and
+            `slot_match` are missing where nothing was generated. After an attack, `shown` says
+            whether the attacker showed the fact.
         attack: the relearning attack; None: not attacked.
     """
 
@@ -93,12 +97,26 @@ def read_subjects(
     sorter = AnswerSorter(healthy[0], healthy) if healthy else None
     subjects = []
     for (model, precision, attack), frame in frames.items():
-        about = frame[frame["person_id"].notna() & ~frame["set"].isin(LEFT_OUT)]
+        about = frame[~frame["set"].isin(LEFT_OUT)]
         if sorter is not None and not about.empty:
             about = sorter.with_types(about)
         kept = [name for name in (*READ, *ANSWERED, "answer_type") if name in about]
         subjects.append(Subject(model, precision, about[kept], attack))
     return subjects
+
+
+def place_of(record: Mapping) -> tuple[str, str]:
+    """Whose fact a question is about, and the fact's name among this person's.
+
+    The name is the slot. The user's own files may have no persons or no slots: then the id of a
+    fact names it. Ids of further questions about it continue after a dot.
+    """
+    person, slot, fact = record["person_id"], record["slot"], record["id"].partition(".")[0]
+    if record["set"] == UTILITY:
+        return UTILITY, fact
+    if not isinstance(person, str):
+        return fact, fact
+    return person, slot if isinstance(slot, str) else fact
 
 
 # --- what the page shows of each fact ---
@@ -126,30 +144,33 @@ class AnswerBook:
             return
         kind = CODES.get(record.get("answer_type"))
         asked["said"][number] = self.texts.setdefault(text, len(self.texts))
-        asked["kinds"][number] = kind or ("t" if record["slot_match"] else MISSED)
+        asked["kinds"][number] = kind or _kind_by_match(record["slot_match"])
         if record.get("shown") is True:
             asked["shown"] |= {self.subjects[number].attack}
 
     def _asked(self, record: dict) -> dict:
-        facts = self.people.setdefault(record["person_id"], {})
-        key = (record["slot"], is_forget(record["set"]))
-        fact = facts.setdefault(key, {"slot": record["slot"], "asked": {}})
-        if record["set"] in (FORGET, *RETAIN):
-            fact |= {"group": record["set"], "value": record["value"], "answer": record["answer"]}
+        person, name = place_of(record)
+        facts = self.people.setdefault(person, {})
+        slot, value = (_text(record[key]) for key in ("slot", "value"))
+        new = {"key": name, "slot": slot, "asked": {}}
+        fact = facts.setdefault((name, is_forget(record["set"])), new)
+        if record["set"] in ASKED_PLAINLY:
+            fact |= {"group": record["set"], "value": value, "answer": record["answer"]}
         question = {"id": record["id"], "set": record["set"], "question": record["question"]}
         size = len(self.subjects)
         empty = {"said": [-1] * size, "kinds": [NOT_ASKED] * size, "shown": set()}
         return fact["asked"].setdefault(record["id"], question | empty)
 
     def packed(self, most: int = MOST_BYTES) -> tuple[str, list[str]]:
-        """The answers, packed, and the people whose answers these are.
+        """The answers, packed, and the people whose answers these are; utility stays out of these.
 
         All people if they fit into `most` bytes. Otherwise as many as fit, of these in turn: whose
         retain facts were lost most, whose forget facts resisted most, and people by chance.
         """
         people = self.by_interest()
+        general = [UTILITY] if UTILITY in self.people else []
         while True:
-            text = packed(self.content(people))
+            text = packed(self.content([*people, *general]))
             if len(text) <= most or len(people) <= 1:
                 return text, sorted(people)
             people = people[
@@ -160,7 +181,7 @@ class AnswerBook:
         """The page's form of the answers of these people: subjects, texts and facts."""
         places: dict[int, int] = {}
         listed = []
-        for person in sorted(people):
+        for person in sorted(people, key=lambda who: (who == UTILITY, who)):
             facts = [fact for fact in self.people[person].values() if "group" in fact]
             listed.append({"person_id": person, "facts": [_encoded(one, places) for one in facts]})
         by_place = {place: text for text, place in self.texts.items()}
@@ -177,8 +198,9 @@ class AnswerBook:
             for number, one in enumerate(self.subjects)
             if one.model.startswith("unlearn/") and one.attack is None
         ]
-        lost = {who: self._known(who, RETAIN, checkpoints) for who in self.people}
-        kept = {who: -self._known(who, (FORGET,), checkpoints) for who in self.people}
+        people = [who for who in self.people if who != UTILITY]
+        lost = {who: self._known(who, RETAIN_SETS, checkpoints) for who in people}
+        kept = {who: -self._known(who, (FORGET,), checkpoints) for who in people}
         chance = dict(
             zip(sorted(lost), np.random.default_rng(0).permutation(len(lost)), strict=True)
         )
@@ -209,7 +231,19 @@ def _encoded(fact: dict, places: dict[int, int]) -> dict:
         }
         for one in fact["asked"].values()
     ]
-    return {key: fact[key] for key in ("slot", "group", "value", "answer")} | {"asked": asked}
+    kept = ("key", "slot", "group", "value", "answer")
+    return {key: fact[key] for key in kept} | {"asked": asked}
+
+
+def _text(value: object) -> str | None:
+    """A text of a record; what a table reads for none is None again."""
+    return value if isinstance(value, str) else None
+
+
+def _kind_by_match(match: float | None) -> str:
+    if match is None or np.isnan(match):
+        return NOT_JUDGED
+    return CODES["true_value"] if match else MISSED
 
 
 # --- what comes back ---
@@ -239,19 +273,20 @@ def attack_rows(
         if subject.model == "base" or "slot_match" not in subject.records:
             continue
         for name, asked in subject.records.groupby("set", sort=False):
-            if not is_forget(name):
+            if not is_forget(name) or asked["slot_match"].isna().any():
                 continue
             names = peers_of(subject.model, models, given).oracles
             same = [one for one in subjects if one.precision == subject.precision]
             oracles = [one for one in same if one.model in names]
             reference = _oracle_mean(oracles, asked.index)
             missed = _missed(plain.get(subject.model), asked)
+            people = asked["person_id"]
             yield {
                 "model": subject.model,
                 "set": name,
                 "precision": subject.precision,
                 "n": len(asked),
-                "n_people": asked["person_id"].nunique(),
+                "n_people": people.nunique() if people.notna().all() else None,
                 "value": float(asked["slot_match"].mean()),
                 "oracle": None if reference is None else float(reference.mean()),
                 "n_missed": int(missed.sum()),
@@ -282,13 +317,9 @@ def _missed(plain: Subject | None, asked: pd.DataFrame) -> pd.Series:
     if plain is None or "slot_match" not in plain.records:
         return pd.Series(False, index=asked.index)
     forget = plain.records[plain.records["set"] == FORGET]
-    known = dict(
-        zip(
-            zip(forget["person_id"], forget["slot"], strict=True), forget["slot_match"], strict=True
-        )
-    )
-    facts = zip(asked["person_id"], asked["slot"], strict=True)
-    return pd.Series([known.get(fact) == 0 for fact in facts], index=asked.index, dtype=bool)
+    known = {place_of(one): one["slot_match"] for one in forget.to_dict("records")}
+    missed = [known.get(place_of(one)) == 0 for one in asked.to_dict("records")]
+    return pd.Series(missed, index=asked.index, dtype=bool)
 
 
 def _beyond(
@@ -297,6 +328,6 @@ def _beyond(
     if reference is None or asked.empty:
         found = Estimate(None, None, None, 0, 0)
     else:
-        match, people = asked["slot_match"].to_numpy(float), asked["person_id"].to_numpy(str)
+        match, people = asked["slot_match"].to_numpy(float), people_of(asked).to_numpy(str)
         found = difference_interval(match, reference, people, SHARE, confidence)
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}

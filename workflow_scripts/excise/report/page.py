@@ -8,7 +8,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from excise.report.answers import AnswerBook, attack_rows, read_subjects
+from excise.report.answers import UTILITY, AnswerBook, attack_rows, read_subjects
 from excise.report.coding import encode_rows, packed, safe_json
 from excise.report.definitions import column_definitions, metric_definitions
 from excise.report.experiment import Experiment, Sources
@@ -71,7 +71,7 @@ def part_of(experiment: Experiment, sources: Sources) -> Part:
         "versions": experiment.versions,
         "models": experiment.models,
         "cost": experiment.cost,
-        "people": len(book.people),
+        "people": len(book.people.keys() - {UTILITY}),
         "people_shown": shown,
         "names": {one["person_id"]: one.get("name") for one in experiment.profiles},
         "profiles": experiment.profiles[:MOST_PROFILES],

@@ -7,9 +7,12 @@ const KINDS = {
   g: { sign: "≋", text: "gibberish" },
   x: { sign: "…", text: "other text" },
   n: { sign: "✗", text: "not the true value" },
+  u: { sign: "·", text: "not judged: the fact has no value" },
 };
 const mark = (kind) => el("span", { class: "mark", role: "img", "aria-label": KINDS[kind]?.text || "not asked" }, KINDS[kind]?.sign || "–");
-const PLAIN = ["sf", "correlated", "other"];
+const PLAIN = ["sf", "correlated", "other", "retain", "utility"];
+const factWords = (fact) => words(fact.slot ?? fact.key);
+const trueText = (fact) => fact.value ?? fact.answer;
 const FEW = 120;
 
 /** Facts with their scores: how much was lost (retain) or still known (forget) over all checkpoints. */
@@ -20,12 +23,12 @@ function factsOf(experiment) {
   const isPlain = (i) => subjects[i][1] === "full";
   const versions = new Map(checkpoints.filter(isPlain).map((plain) => [plain, subjects.map((_, i) => i).filter((i) => subjects[i][0] === subjects[plain][0])]));
   return people.flatMap((person) => person.facts.map((fact) => {
-    const kinds = fact.asked.flatMap((one) => checkpoints.map((i) => one.kinds[i])).filter((kind) => kind !== "-");
+    const kinds = fact.asked.flatMap((one) => checkpoints.map((i) => one.kinds[i])).filter((kind) => kind !== "-" && kind !== "u");
     const known = kinds.length ? kinds.filter((kind) => kind === "t").length / kinds.length : null;
     const forget = fact.group === "sf";
-    const learned = before < 0 || plainOf(fact).kinds[before] === "t"; // what was never learned cannot be lost
+    const learned = before < 0 || "tu".includes(plainOf(fact).kinds[before]); // what was never learned cannot be lost
     const score = known === null || !learned ? null : forget ? known : 1 - known;
-    return { ...fact, ...(forget && learned ? comebacks(subjects, versions, fact) : { missed: 0, back: 0 }), person: person.person_id, name: experiment.person(person.person_id), forget, learned, score };
+    return { ...fact, at: `${person.person_id}.${fact.key}${forget ? "" : ".retain"}`, ...(forget && learned && known !== null ? comebacks(subjects, versions, fact) : { missed: 0, back: 0 }), person: person.person_id, name: experiment.person(person.person_id), forget, learned, score };
   }));
 }
 
@@ -43,7 +46,7 @@ function haystack(experiment, fact) {
   if (!fact.search) {
     const texts = experiment.answers.texts;
     const saidTexts = distinct(fact.asked.flatMap((one) => one.said)).filter((i) => i >= 0).map((i) => texts[i]);
-    fact.search = [fact.name, fact.person, words(fact.slot), fact.value, fact.answer, ...fact.asked.map((one) => one.question), ...saidTexts].join("\n").toLowerCase();
+    fact.search = [fact.name, fact.person, factWords(fact), fact.value ?? "", fact.answer, ...fact.asked.map((one) => one.question), ...saidTexts].join("\n").toLowerCase();
   }
   return fact.search;
 }
@@ -51,7 +54,7 @@ function haystack(experiment, fact) {
 const ORDERS = {
   telling: ["most telling first", (a, b) => compare(b.score ?? -1, a.score ?? -1)],
   resistant: ["most resistant forget facts first", (a, b) => (b.forget - a.forget) || compare(b.score ?? -1, a.score ?? -1)],
-  damaged: ["most damaged retain facts first", (a, b) => (a.forget - b.forget) || compare(b.score ?? -1, a.score ?? -1)],
+  damaged: ["most damaged retain and utility facts first", (a, b) => (a.forget - b.forget) || compare(b.score ?? -1, a.score ?? -1)],
   back: ["came back first", (a, b) => (b.forget - a.forget) || compare(b.back, a.back) || compare(b.score ?? -1, a.score ?? -1)],
   person: ["by person", (a, b) => compare(a.name, b.name) || (b.forget - a.forget) || compare(a.slot, b.slot)],
 };
@@ -71,7 +74,7 @@ function drawFacts(experiment, panel) {
     chooser("order", "Order", Object.entries(ORDERS).map(([key, [text]]) => [key, text])),
     chooser("group", "Facts", options(distinct(facts.map((one) => one.group)), "all facts", setWords)),
     chooser("person", "Person", options(distinct(facts.map((one) => one.person)), "all people", (one) => experiment.person(one))),
-    chooser("slot", "Slot", options(distinct(facts.map((one) => one.slot)), "all slots", words)));
+    chooser("slot", "Slot", options(distinct(facts.map((one) => one.slot).filter((slot) => slot !== null)), "all slots", words)));
 
   let shown = FEW;
   function fill(keep = false) {
@@ -88,9 +91,9 @@ function drawFacts(experiment, panel) {
     if (state.order === "back" && fact.missed) return `came back: ${fact.back} of ${fact.missed}`;
     return `${Math.round(100 * fact.score)} % ${fact.forget ? "still known" : "lost"}`;
   };
-  const entry = (fact) => el("li", {}, el("button", { type: "button", "aria-current": fact === state.fact ? "true" : "false", onclick: () => choose(fact), "data-fact": `${fact.person}.${fact.slot}` },
+  const entry = (fact) => el("li", {}, el("button", { type: "button", "aria-current": fact === state.fact ? "true" : "false", onclick: () => choose(fact), "data-fact": fact.at },
     el("span", { class: "who" }, visible(fact.name)), el("span", { class: "how" }, scoreText(fact)),
-    el("span", { class: "what" }, `${words(fact.slot)}: `, el("bdi", {}, visible(fact.value))), el("span", { class: "what" }, setWords(fact.group))));
+    el("span", { class: "what" }, `${factWords(fact)}: `, el("bdi", {}, visible(trueText(fact)))), el("span", { class: "what" }, setWords(fact.group))));
   list.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
@@ -100,7 +103,7 @@ function drawFacts(experiment, panel) {
   });
   function choose(fact) {
     state.fact = fact;
-    for (const button of list.querySelectorAll("[data-fact]")) button.setAttribute("aria-current", button.dataset.fact === `${fact.person}.${fact.slot}` ? "true" : "false");
+    for (const button of list.querySelectorAll("[data-fact]")) button.setAttribute("aria-current", button.dataset.fact === fact.at ? "true" : "false");
     showFact(experiment, detail, facts, state, choose);
   }
   experiment.showTrajectory = (name) => { state.trajectory = name; choose(state.fact); };
@@ -114,13 +117,13 @@ function showFact(experiment, detail, facts, state, choose) {
   const again = () => showFact(experiment, detail, facts, state, choose);
   const question = plainOf(fact);
   replace(detail,
-    el("h3", {}, visible(fact.name), ` · ${words(fact.slot)} · ${setWords(fact.group)}`),
+    el("h3", {}, visible(fact.name), ` · ${factWords(fact)}`, fact.group === fact.person ? "" : ` · ${setWords(fact.group)}`),
     el("p", { class: "fact-head" }, el("strong", {}, "Question: "), said(question.question)),
-    el("p", { class: "fact-head" }, el("strong", {}, "True value: "), said(fact.value)),
+    el("p", { class: "fact-head" }, el("strong", {}, fact.value === null ? "True answer: " : "True value: "), said(trueText(fact))),
     el("div", { class: "legend" }, "Colours: ", Object.entries(KINDS).map(([kind, { text }]) => el("span", { class: `k k-${kind}` }, mark(kind), text))),
     overview(experiment, question, state, again),
     el("h3", {}, "Every way of asking"), waysTable(experiment, fact, state),
-    el("h3", {}, `Other facts of ${visible(fact.name)}`), relatives(experiment, facts, state, choose));
+    el("h3", {}, fact.group === "utility" ? "Other utility questions" : `Other facts of ${visible(fact.name)}`), relatives(experiment, facts, state, choose));
 }
 
 const subjectNumber = (experiment, model, precision = "full", attack = null) => experiment.answers.subjects.findIndex(([one, at, after]) => one === model && at === precision && after === attack);
@@ -174,7 +177,7 @@ function waysTable(experiment, fact, state) {
 function relatives(experiment, facts, state, choose) {
   const members = experiment.trajectories.get(state.trajectory) || [];
   const own = facts.filter((one) => one.person === state.fact.person && one !== state.fact);
-  const order = ["correlated", "other", "sf"];
+  const order = ["correlated", "other", "retain", "utility", "sf"];
   own.sort((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
   const models = ["finetuned", ...members.map((one) => one.name), ...experiment.modelsOf("oracle").slice(0, 1)];
   const heads = ["before", ...members.map((one) => `epoch ${one.epoch}`), ...experiment.modelsOf("oracle").slice(0, 1).map((one) => experiment.label(one))];
@@ -183,8 +186,8 @@ function relatives(experiment, facts, state, choose) {
     el("thead", {}, el("tr", {}, ["fact", "set", "true value", ...heads, "what the last checkpoint said"].map((text) => el("th", { scope: "col" }, text)))),
     el("tbody", {}, own.map((one) => {
       const asked = plainOf(one), number = last ? subjectNumber(experiment, last) : -1;
-      return el("tr", {}, el("th", { scope: "row" }, el("button", { type: "button", onclick: () => { choose(one); document.getElementById(experiment.id("fact")).scrollIntoView({ block: "nearest" }); } }, words(one.slot))),
-        el("td", {}, setWords(one.group)), el("td", {}, said(one.value)), models.map((model) => answerCell(experiment, asked, subjectNumber(experiment, model), true)),
+      return el("tr", {}, el("th", { scope: "row" }, el("button", { type: "button", onclick: () => { choose(one); document.getElementById(experiment.id("fact")).scrollIntoView({ block: "nearest" }); } }, factWords(one))),
+        el("td", {}, setWords(one.group)), el("td", {}, said(trueText(one))), models.map((model) => answerCell(experiment, asked, subjectNumber(experiment, model), true)),
         answerCell(experiment, asked, number));
     }))));
 }

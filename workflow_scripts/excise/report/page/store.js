@@ -58,7 +58,7 @@ class Experiment {
   }
 
   person(id) {
-    return this.about.names[id] || id;
+    return this.about.names[id] || (id === "utility" ? setWords(id) : id);
   }
 
   get trajectories() {
@@ -97,6 +97,7 @@ const SET_WORDS = {
   forget_alias: "forget, other form of the name",
   correlated: "correlated retain",
   other: "other retain",
+  retain: "retain",
   sr: "all retain",
   utility: "utility (real world)",
   gap: "gap: other − correlated",
@@ -113,7 +114,7 @@ const PRECISION_WORDS = { full: "full precision", int8: "INT8", nf4: "NF4 (4 bit
 const precisionWords = (name) => PRECISION_WORDS[name] || String(name);
 const WAY_WORDS = { paraphrased: "in other words", joint: "two facts in one prompt", alias: "other form of the name", reversed: "reversed", two_hop: "two hops" };
 /** How a set asks: `forget_paraphrased` → in other words. */
-const askedAs = (set) => { if (set.startsWith(RELEARNED)) return `relearning: ${attackWords(set.slice(RELEARNED.length))}`; const kind = set.replace(/^(forget|retain)_/, ""); return ["sf", "correlated", "other"].includes(set) ? "as trained" : WAY_WORDS[kind] || words(kind); };
+const askedAs = (set) => { if (set.startsWith(RELEARNED)) return `relearning: ${attackWords(set.slice(RELEARNED.length))}`; const kind = set.replace(/^(forget|retain)_/, ""); return ["sf", "correlated", "other", "retain"].includes(set) ? "as trained" : WAY_WORDS[kind] || words(kind); };
 /** A way of asking: the set of questions and the precision. */
 const wayWords = (set, precision) => (precision === "full" ? askedAs(set) : set === "sf" ? precisionWords(precision) : `${precisionWords(precision)}, ${askedAs(set)}`);
 
