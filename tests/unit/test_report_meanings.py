@@ -15,6 +15,8 @@ import summarize_findings
 import summarize_quantize
 import summarize_relearn
 import summarize_representations
+from excise.evaluation.conventions import CONVENTIONS
+from excise.evaluation.findings.claims import CLAIMS
 from excise.evaluation.tables.updates import SHARES, update_rows
 from excise.records import read_json, write_jsonl
 from excise.report.definitions import metric_definitions
@@ -33,8 +35,8 @@ def known(metric: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory) -> set[str]:
-    """The metrics in the tables that the summarize programs make of a made-up study."""
+def rows(tmp_path_factory) -> list[dict]:
+    """The rows of the tables that the summarize programs make of a made-up study."""
     folder = tmp_path_factory.mktemp("study")
     models = [*BASELINES, MODEL]
     write_study(folder, people=4, models=models)
@@ -77,13 +79,32 @@ def tables(tmp_path_factory) -> set[str]:
     read = ["--tables", str(folder / "comparison_results.json"), "--hp", hp, "--config", "{}"]
     out = ["--experiment", "test", "--out", str(folder / "findings.json")]
     summarize_findings.main([*read, *out])
-    rows = [row for path in folder.glob("*.json") for row in read_json(path)["rows"]]
-    return {row["metric"] for row in rows}
+    return [row for path in folder.glob("*.json") for row in read_json(path)["rows"]]
 
 
-def test_every_metric_of_the_made_up_tables_has_a_meaning(tables):
-    assert len(tables) > 60
-    assert sorted(one for one in tables if not known(one)) == []
+def test_every_metric_of_the_made_up_tables_has_a_meaning(rows):
+    metrics = {row["metric"] for row in rows}
+    assert len(metrics) > 60
+    assert sorted(one for one in metrics if not known(one)) == []
+
+
+def test_every_figure_has_its_convention_beside_it(rows):
+    """A finding says in `test` how it is computed."""
+    assert (
+        sorted({row["metric"] for row in rows if not (row.get("convention") or "test" in row)})
+        == []
+    )
+    uds = next(row["convention"] for row in rows if row["metric"] == "uds")
+    assert uds == CONVENTIONS["uds"]
+    gap = next(row for row in rows if row.get("comparison") == "gap")
+    assert gap["convention"] == metric_definitions()[gap["metric"]]["convention"]
+
+
+def test_conventions_are_of_figures_with_a_meaning_and_short():
+    claims = {claim.name for claim in CLAIMS}
+    wanted = set(MEANINGS) - claims
+    assert sorted(wanted ^ set(CONVENTIONS)) == []
+    assert max(map(len, CONVENTIONS.values())) < 80
 
 
 def test_every_metric_that_a_program_writes_by_its_name_has_a_meaning():

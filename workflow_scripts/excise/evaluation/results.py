@@ -14,6 +14,7 @@ from typing import Any
 import pandas
 
 from excise.errors import InputError
+from excise.evaluation.conventions import CONVENTIONS
 from excise.evaluation.statistics import Estimate
 from excise.machine import used_versions
 from excise.provenance import running_job
@@ -31,15 +32,23 @@ def write_result(
 ) -> None:
     """Write a result file, atomically, after checking it against `result.schema.json`.
 
+    Rows without a `convention` get that of `CONVENTIONS`, if their figure is in it.
+
     Raises:
         ValueError: a row breaks the schema: a key missing, of the wrong type, or not in its list.
         InputError: the folder cannot be written.
     """
+    rows = [_with_convention(row) for row in rows]
     content = finite(header(experiment=experiment, config=config, notes=notes) | {"rows": rows})
     fault = schema_fault("result", content)
     if fault:
         raise ValueError(f"{path}: {fault}")
     write_json(path, content)
+
+
+def _with_convention(row: dict) -> dict:
+    known = CONVENTIONS.get(row.get("metric"))
+    return row if known is None or row.get("convention") else row | {"convention": known}
 
 
 def header(*, experiment: str, config: dict, notes: list[str]) -> dict:

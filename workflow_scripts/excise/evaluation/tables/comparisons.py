@@ -225,7 +225,8 @@ def _nothing(series: Series) -> Estimate:
 
 def _of(series: Series, estimate: Estimate) -> dict:
     columns = estimate_columns(estimate, people=series.by_people)
-    return {"set": series.set, "metric": series.metric.name} | columns
+    metric = series.metric
+    return {"set": series.set, "metric": metric.name, "convention": metric.convention} | columns
 
 
 def _why_not(crossing: Crossing, forget: np.ndarray, place: int) -> str | None:

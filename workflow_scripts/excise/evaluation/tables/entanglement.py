@@ -44,6 +44,10 @@ DOSE_NOTES = [
 ]
 GAP, RESPONSE = "gap", "gap_response"
 ACCURACY, CHANGE = slot_accuracy.name, "log_probability_change"
+ASKED = {
+    ACCURACY: {"metric": ACCURACY, "convention": slot_accuracy.convention},
+    CHANGE: {"metric": CHANGE},  # its convention: `excise.evaluation.conventions`
+}
 REFERENCE = "finetuned"
 UNBOUNDED = Scale("unbounded", -math.inf, math.inf)
 
@@ -141,7 +145,7 @@ def dose_rows(runs: Sequence[Run], confidence: float) -> list[dict]:
             if len(both) < len(here):
                 raise InputError(f"{run.folder}: its pairs differ from those at dose 0")
             forgotten = estimate_metric(items[items["set"] == "sf"], slot_accuracy, confidence)
-            known = {"dose": run.dose, "pairs": None, "set": "sf", "metric": ACCURACY}
+            known = {"dose": run.dose, "pairs": None, "set": "sf"} | ASKED[ACCURACY]
             rows.append(columns | known | estimate_columns(forgotten))
             for name, pairs in _kinds(both, run.dose):
                 own = columns | {"dose": run.dose, "pairs": name}
@@ -191,10 +195,10 @@ def _pair_rows(pairs: pd.DataFrame, dose: float, confidence: float) -> Iterator[
     known = pairs[pairs["known"]]
     paired = known[known["known_before"]]
     for metric in (ACCURACY, CHANGE):
-        yield {"set": GAP, "metric": metric} | estimate_columns(_gap(known, metric, confidence))
+        yield {"set": GAP} | ASKED[metric] | estimate_columns(_gap(known, metric, confidence))
         if dose:
             response = _response(paired, metric, confidence)
-            yield {"set": RESPONSE, "metric": metric} | estimate_columns(response)
+            yield {"set": RESPONSE} | ASKED[metric] | estimate_columns(response)
 
 
 def _gap(pairs: pd.DataFrame, metric: str, confidence: float) -> Estimate:

@@ -9,6 +9,7 @@ import pandas as pd
 from excise.benchmark.completeness import check_ids
 from excise.benchmark.items import FORGET_SETS, Item
 from excise.errors import InputError
+from excise.evaluation.conventions import CONVENTIONS
 from excise.evaluation.metrics.interface import ItemMetric
 from excise.evaluation.metrics.likelihood import probability
 from excise.evaluation.metrics.rouge import rouge_l_recall
@@ -283,7 +284,7 @@ def recovery_rows(
             yield {
                 "set": name,
                 "metric": "recovery",
-                "convention": f"share of what was forgotten; {metric.name}: {metric.convention}",
+                "convention": f"{CONVENTIONS['recovery']}; {metric.name}: {metric.convention}",
                 "of": metric.name,
                 "batch_noise": change,
                 "within_noise": None if change is None else _is_within(after, before, change),

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import betabinom
 
-from excise.evaluation.metrics import slot, truth_ratio
+from excise.evaluation.metrics import rouge, slot, truth_ratio
 from excise.evaluation.results import estimate_columns, model_columns
 from excise.evaluation.statistics import (
     COSINE,
@@ -35,6 +35,16 @@ from excise.red_team.models.selection import selecting
 from excise.red_team.settings import Gates
 from excise.text.unicode import word_tokens
 
+METRICS = {
+    metric.name: metric.convention
+    for metric in (
+        rouge.rouge_l_recall,
+        slot.slot_accuracy,
+        slot.guess_rate,
+        truth_ratio.win_rate,
+    )
+}
+"""Those of `excise.evaluation.metrics`, with their conventions."""
 HIGH_ROUGE = 0.6
 SAMPLES = 20
 GATED = ("sf", "forget_paraphrased", "forget_joint", "name_probe", "name_confidence")
@@ -141,7 +151,8 @@ def gate_rows(
                 "gate_high": high,
                 "passed": passes(estimate, bound, low, high),
             }
-            rows.append(columns | keys | estimate_columns(estimate) | verdict)
+            convention = {"convention": METRICS.get(keys["metric"])}
+            rows.append(columns | keys | convention | estimate_columns(estimate) | verdict)
     return rows + entanglement_rows(gradients, confidence)
 
 
@@ -267,11 +278,11 @@ def _measure_guesses(records: pd.DataFrame, name: str, asked: str) -> Iterator[M
     items = records[records["set"] == name]
     people = list(items["person_id"])
     keys = {"set": name, "stage": None, "asked": asked}
-    rouge = items["rougeL_recall"].astype(float).to_numpy()
+    recall = items["rougeL_recall"].astype(float).to_numpy()
     pairs = zip(items["value"], items["generation"], strict=True)
     recalls = np.array([value_recall(value, generation) for value, generation in pairs])
-    yield keys | {"metric": "rougeL_recall"}, rouge, people
-    yield keys | {"metric": f"rougeL_over_{HIGH_ROUGE:g}"}, (rouge > HIGH_ROUGE) * 1.0, people
+    yield keys | {"metric": "rougeL_recall"}, recall, people
+    yield keys | {"metric": f"rougeL_over_{HIGH_ROUGE:g}"}, (recall > HIGH_ROUGE) * 1.0, people
     yield keys | {"metric": "value_recall"}, recalls, people
     yield keys | {"metric": "slot_accuracy"}, items["slot_match"].astype(float).to_numpy(), people
     if "logprob_answer" in items and items["logprob_answer"].notna().all():
