@@ -67,9 +67,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--with",
         dest="ways",
         nargs="+",
-        choices=("peer", "expert"),
+        choices=("peer", "expert", "plain"),
         default=["peer", "expert"],
-        help="what to compare Excise with; peer: open-unlearning or its stand-in",
+        help="what to compare Excise with; peer: open-unlearning or its stand-in; plain: Excise "
+        "without its fork server, as on a cluster",
     )
     parser.add_argument("--folder", default="experiments/peers", help="for everything it writes")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
@@ -97,6 +98,8 @@ def chosen_ways(work: Work, args: argparse.Namespace) -> list[Way]:
         )
     if "expert" in args.ways:
         ways.append(Expert(work))
+    if "plain" in args.ways:
+        ways.append(Excise(work, name="Excise, plain programs", forked=False))
     return [*ways, Excise(work)]
 
 
@@ -119,7 +122,7 @@ def measure(work: Work, ways: Sequence[Way], rounds: int, given: dict) -> dict:
 
     def run(way: Way, part: str) -> None:
         file = logs / f"{way.name.replace(' ', '_')}_{part}.log"
-        used = cpu_seconds(getattr(way, part)(), work.threads, file)
+        used = cpu_seconds(getattr(way, part)(), work.threads, file, way.forked)
         seconds[way.name][part].append(used)
         print(f"  {way.name}, {part}: {used:.1f} CPU s", flush=True)
 

@@ -22,10 +22,12 @@ class Way(Protocol):
     Attributes:
         name: what tables call it.
         keeps_spaces: whether its generations are compared with their spaces.
+        forked: whether its programs are forks of a server (`processes.cpu_seconds`).
     """
 
     name: str
     keeps_spaces: bool
+    forked: bool
 
     def training(self) -> list[Command]:
         """Programs that make all checkpoints."""
@@ -42,15 +44,18 @@ class Way(Protocol):
 
 @dataclass(frozen=True)
 class Excise:
-    """Excise's programs as the workflow calls them: two for each trajectory.
+    """Excise's programs as the workflow calls them on one machine: two for each trajectory.
 
     Attributes:
         work: the work.
+        forked: on one machine, a fork server imports the packages once for all jobs. On a cluster
+            and beside a GPU, each program imports them.
     """
 
     work: Work
     name: str = "Excise"
     keeps_spaces: bool = True
+    forked: bool = True
 
     @property
     def models(self) -> Path:
@@ -66,7 +71,7 @@ class Excise:
         """One program for each trajectory."""
         work, commands = self.work, []
         for name in work.trajectories:
-            arguments = [sys.executable, LIBRARY / "unlearn.py", "--base", work.base]
+            arguments = ["python", LIBRARY / "unlearn.py", "--base", work.base]
             arguments += ["--adapter", work.finetuned, "--reference", work.reference]
             arguments += ["--sf", work.data / "sf.jsonl", "--sr", work.data / "sr.jsonl"]
             arguments += ["--hp", json.dumps(work.unlearning(name)), "--epochs", *work.epochs]
@@ -78,7 +83,7 @@ class Excise:
         """One program for all checkpoints of a trajectory, without what the others do not do."""
         work, commands = self.work, []
         for name in work.trajectories:
-            arguments = [sys.executable, PROGRAMS / "excise_evaluation.py", "--base", work.base]
+            arguments = ["python", PROGRAMS / "excise_evaluation.py", "--base", work.base]
             arguments += ["--data", work.data, "--utility", work.utility]
             arguments += ["--hp", json.dumps(work.evaluation()), "--models-dir", self.models]
             arguments += ["--out-dir", self._records, "--models"]
@@ -123,6 +128,7 @@ class Expert:
     work: Work
     name: str = "expert's script"
     keeps_spaces: bool = True
+    forked: bool = False
 
     @property
     def folder(self) -> Path:
@@ -173,6 +179,7 @@ class StandIn(FullModels):
 
     name = "stand-in for open-unlearning"
     keeps_spaces = True
+    forked = False
 
     def _command(self, what: str, model: str, out: Path, *more) -> Command:
         arguments = [sys.executable, PROGRAMS / "stand_in.py", what, *more, "--out", out]
@@ -208,6 +215,7 @@ class OpenUnlearning(FullModels):
 
     name = "open-unlearning"
     keeps_spaces = False
+    forked = False
 
     def __init__(self, work: Work, code: Path, python: Path):
         super().__init__(work)
