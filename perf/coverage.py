@@ -29,6 +29,7 @@ from excise.evaluation import harmonic, kolmogorov, rank_statistics
 from excise.evaluation import statistics as library
 from excise.evaluation.areas import Area, difference_low, ratio_limits, rescaled_limits
 from excise.evaluation.statistics import PROPORTION, SHARE, Clustered
+from excise.evaluation.tables import relearning
 
 PEOPLE = (8, 16, 32, 200)
 SIZES = {"one": [1], "equal": [6], "unequal": [1, 2, 3, 6, 10, 14]}  # questions, person by person
@@ -371,6 +372,47 @@ def changes(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]
             truth = [(1 - p) * gain - p * loss for p, gain, loss in (case[:3], case[3:])]
             columns = {"first": own, "second": oracles}
             yield f"{truth[0] - truth[1]:.2g}", (columns, people, truth[0] - truth[1])
+
+
+STEPS = (0, 5, 15)
+CURVES = ((0, 0.02, 0.05), (0.05, 0.3, 0.6), (0.3, 0.6, 0.9), (0.7, 0.9, 0.98), (0.4, 0.4, 0.4))
+"""Share of right answers at each step of a relearning attack."""
+
+
+def curve_areas(generator, people, agreement, studies, curve) -> tuple[np.ndarray, float]:
+    """Areas under curves of right and wrong answers, which mostly stay from step to step."""
+    whole = normal(generator, people, agreement, studies)
+    own = [normal(generator, people, agreement, studies) for _ in STEPS]
+    known = [
+        (special.ndtr(0.8**0.5 * whole + 0.2**0.5 * noise) < share) * 1.0
+        for noise, share in zip(own, curve, strict=True)
+    ]
+    made = np.stack(known, axis=-1)
+    found = [relearning.areas(made[:, study], STEPS) for study in range(studies)]
+    return np.stack(found, axis=1), float(relearning.areas(np.array([curve]), STEPS)[0])
+
+
+def attacked(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """Area of the relearning attack: a mean over questions of areas under curves."""
+    for people, agreement in designs(n_people):
+        for curve in CURVES:
+            values, truth = curve_areas(generator, people, agreement, studies, curve)
+            yield f"{truth:.2g}", ({"values": values}, people, truth)
+
+
+def attacked_beyond(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
+    """The area minus the mean area of two oracles, paired by question."""
+    for people, agreement in designs(n_people):
+        for curve in CURVES:
+            for of_oracles in (CURVES[0], (0.05, 0.1, 0.2)):
+                own, truth = curve_areas(generator, people, agreement, studies, curve)
+                others = [
+                    curve_areas(generator, people, agreement, studies, of_oracles)
+                    for _ in range(ORACLES)
+                ]
+                second = np.mean([values for values, _ in others], axis=0)
+                truth -= others[0][1]
+                yield f"{truth:.2g}", ({"first": own, "second": second}, people, truth)
 
 
 def score_changes(generator, n_people: int, studies: int) -> Iterator[tuple[str, Case]]:
@@ -763,7 +805,7 @@ def of_utilities(columns: dict, people: np.ndarray) -> Methods:
 def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
     """Limits by method, and the range of the quantity."""
     columns, people, _ = case
-    if kind in ("gap", "score_gap"):
+    if kind in ("gap", "score_gap", "attack_area_gap"):
         first, second = columns["first"], columns["second"]
         data = [Clustered(one, people) for one in (first, second, first - second)]
         return of_gap(*data, "bonett_price" if kind == "gap" else "cluster_t_mover"), (-1, 1)
@@ -789,7 +831,7 @@ def measure(kind: str, case: Case) -> tuple[Methods, tuple[float, float]]:
     if kind == "recovery":
         return of_recovery(columns, people), (-np.inf, np.inf)
     data = Clustered(columns["values"], people)
-    if kind in ("proportion", "share"):
+    if kind in ("proportion", "share", "attack_area"):
         return of_shares(data), (0, 1)
     if kind == "median":
         return of_median(data, people), (-np.inf, np.inf)
@@ -827,6 +869,8 @@ KINDS = {
     "utility": utilities,
     "changes": changes,
     "score_changes": score_changes,
+    "attack_area": attacked,
+    "attack_area_gap": attacked_beyond,
     "rank": ranks,
     "rank_within": ranks_within,
     "lost": losses,
