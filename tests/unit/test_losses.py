@@ -10,7 +10,7 @@ import torch
 from excise.modeling.differentiable_logprobs import AnswerLogprobs, cross_entropy
 from excise.settings import parse
 from excise.unlearning.method import Adapter, Readings, Start, Step
-from excise.unlearning.methods import ga, gd, idk_dpo, npo, rmu, simnpo, task_vector
+from excise.unlearning.methods import ft, ga, gd, idk_dpo, npo, rmu, simnpo, task_vector
 from excise.unlearning.registry import find, names
 
 REDUCTIONS = {
@@ -21,6 +21,7 @@ REDUCTIONS = {
     "idk_dpo": "sequence sum",
     "rmu": "mean over tokens and dimensions",
     "task_vector": "token mean",
+    "ft": "no forget term",
 }
 
 
@@ -34,6 +35,16 @@ def answers(*sums: float, tokens=(4, 6), grad: bool = False) -> AnswerLogprobs:
 
 def test_cross_entropy_is_the_mean_over_tokens_not_over_answers():
     assert cross_entropy(answers(-2.0, -9.0)).item() == pytest.approx(11 / 10)
+
+
+def test_ft_reads_the_retain_batch_alone():
+    forget, retain = answers(-2.0, -9.0, grad=True), answers(-3.0, -5.0, grad=True)
+    loss = ft.loss(Step(forget, retain), ft.Settings(1e-4))
+    loss.backward()
+    assert loss.item() == pytest.approx(8 / 10)
+    assert forget.sums.grad is None
+    assert retain.sums.grad.tolist() == pytest.approx([-0.1, -0.1])
+    assert ft.needs(ft.Settings(1e-4)).retain
 
 
 def test_every_method_names_its_reduction_and_its_label():

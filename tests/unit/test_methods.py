@@ -163,7 +163,7 @@ def test_an_edited_file_is_the_edited_method(tmp_path):
 
 
 def test_a_method_that_does_not_exist_gets_the_list():
-    with pytest.raises(InputError, match="'simpo': allowed: one of ga, gd, idk_dpo, npo, rmu"):
+    with pytest.raises(InputError, match="'simpo': allowed: one of ft, ga, gd, idk_dpo, npo, rmu"):
         find("simpo")
 
 
@@ -286,6 +286,7 @@ NEW = [
     {"method": "rmu", "steering_layer": 2, "steering_scale": 3.0, "retain_weight": 0.0},
     {"method": "task_vector"},
     {"method": "task_vector", "alpha": 2.0},
+    {"method": "ft"},
 ]
 
 

@@ -43,6 +43,7 @@ def study(tmp_path_factory):
         {"method": "idk_dpo", "retain_weight": 0.5},
         {"method": "rmu", "steering_layer": 1, "steering_scale": 3.0},
         {"method": "task_vector"},
+        {"method": "ft"},
     ],
     ids=lambda hp: "-".join(map(str, hp.values())),
 )
