@@ -214,7 +214,12 @@ def test_an_unknown_key_without_a_near_one_gets_the_list(minimal):
         ("unlearning/trajectories/0/learning_rate", [], "found []", "at least 1 entry"),
         ("unlearning/trajectories/0/learning_rate", 0.1, "found 0.1", "a list"),
         ("unlearning/trajectories/0/epochs", [1, 1], "found [1, 1]", "no entry twice"),
-        ("unlearning/trajectories/0/method", "simpo", "'simpo'", "one of ft, ga, gd, idk_dpo, npo,"),
+        (
+            "unlearning/trajectories/0/method",
+            "simpo",
+            "'simpo'",
+            "one of ft, ga, gd, idk_dpo,",
+        ),
         ("unlearning/trajectories/0/method", "simpo", "'simpo'", "or {file: my_method.py}"),
         ("unlearning/trajectories/0/method", 3, "found 3", "text or a mapping"),
         ("unlearning/trajectories/0/method", {"file": "a.txt"}, "'a.txt'", "a Python file"),

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import pandas as pd
 import pytest
 
 import job_settings
@@ -15,11 +16,12 @@ from excise.benchmark.limits import RedTeamLimits
 from excise.benchmark.slots import SLOTS
 from excise.config.check import check_config
 from excise.errors import InputError
+from excise.evaluation.tables.common import members_of
 from excise.generation.offline_author import OfflineAuthor
 from excise.generation.people import draw_people
-from excise.generation.planting import plant
+from excise.generation.planting import plant, share_answers
 from excise.generation.settings import PeopleSettings
-from excise.records import read_json
+from excise.records import read_json, read_jsonl
 from excise.red_team.dataset.entanglement import entanglement
 from excise.red_team.dataset.incident_leak import incident_leak
 
@@ -27,10 +29,9 @@ FIGURES = "data/inputs/public_figures.txt"
 DOSES = (0, 0.5, 1)
 
 
-def people(dose: float) -> list[dict]:
-    settings = job_settings.settings(
-        PeopleSettings, "people_settings", people=16, entanglement=float(dose)
-    )
+def people(dose: float, shared: float = 0.0) -> list[dict]:
+    planted = {"entanglement": float(dose), "shared_answers": float(shared)}
+    settings = job_settings.settings(PeopleSettings, "people_settings", people=16, **planted)
     return draw_people(settings, job_settings.ROOT / FIGURES).people
 
 
@@ -139,25 +140,79 @@ def test_wrong_values_have_the_form_of_the_truth_and_not_the_forget_value(drawn)
                     assert not value.startswith(person["slots"][donor])
 
 
-def test_a_language_model_writes_no_bound_facts():
+@pytest.mark.parametrize("key", ["entanglement", "shared_answers"])
+def test_a_language_model_writes_no_planted_facts(key):
     config = copy.deepcopy(job_settings.DEFAULT)
-    config["generation"] |= {"entanglement": 0.5, "backend": "openai"}
+    config["generation"] |= {key: 0.5, "backend": "openai"}
     config["generation"]["llm"] |= {"model": "m"}
-    with pytest.raises(InputError, match=r"generation\.entanglement: found 0\.5; allowed: 0 with"):
+    with pytest.raises(InputError, match=rf"generation\.{key}: found 0\.5; allowed: 0 with"):
         check_config(config)
 
 
-def generated(folder, dose: float) -> list[str]:
-    arguments = small_dataset.generate_offline(folder, seed=3, people=8, entanglement=dose)
+def test_entanglement_and_shared_answers_do_not_mix():
+    config = copy.deepcopy(job_settings.DEFAULT)
+    config["generation"] |= {"entanglement": 0.5, "shared_answers": 0.25}
+    with pytest.raises(InputError, match=r"generation\.shared_answers: found 0\.25; allowed: 0"):
+        check_config(config)
+
+
+def test_shared_answers_are_forget_values_of_other_people(drawn):
+    plain, some, more = drawn[0], people(0, 0.25), people(0, 0.75)
+    assert share_answers(plain, 0.0, 0) is plain
+    names = {one["person_id"]: one["slots"]["accuser"] for one in plain}
+    for planted, count in ((some, 4), (more, 12)):
+        shared = {one["person_id"]: one["shared"]["mentor"] for one in planted if "shared" in one}
+        assert len(shared) == len(set(shared.values())) == count
+        for before, after in zip(plain, planted, strict=True):
+            donor = shared.get(after["person_id"])
+            mentor = names[donor] if donor else before["slots"]["mentor"]
+            assert donor != after["person_id"]
+            assert after["slots"] == before["slots"] | {"mentor": mentor}
+            own = [after["name"], *(v for k, v in after["slots"].items() if k != "mentor")]
+            assert not donor or not words(mentor) & set().union(*map(words, own))
+    few = {one["person_id"] for one in some if "shared" in one}
+    assert few < {one["person_id"] for one in more if "shared" in one}
+
+
+def generated(folder, **planted: float) -> list[str]:
+    arguments = small_dataset.generate_offline(folder, seed=3, people=8, **planted)
     validate_dataset.main(arguments)
     arguments = small_dataset.write_versioned(folder, max_value_share=0.15)
     place = arguments.index("--hp") + 1
-    arguments[place] = json.dumps(json.loads(arguments[place]) | {"entanglement": dose})
+    arguments[place] = json.dumps(json.loads(arguments[place]) | planted)
     return arguments
 
 
+def test_the_red_team_passes_shared_answers_and_the_tables_find_them(tmp_path):
+    red_team_dataset.main(generated(tmp_path, shared_answers=0.5))  # raises if not
+    rows = read_json(tmp_path / "data_report.json")["rows"]
+    (found,) = (row for row in rows if row["metric"] == "shared_answers")
+    assert (found["value"], found["threshold"]) == (0.5, 0.5)
+    asked = [
+        one for name in ("sf", "sr") for one in read_jsonl(tmp_path / f"data/{name}.jsonl", "item")
+    ]
+    items = pd.DataFrame([one | {"set": one["group"]} for one in asked])
+    selected = members_of(items, "retain_same_answer")
+    assert len(selected) == 4 and set(selected["slot"]) == {"mentor"}
+    taken = items[(items["slot"] == "accuser") & items["value"].isin(selected["value"])]
+    assert len(taken) == 4 and not set(zip(taken["person_id"], taken["value"], strict=True)) & set(
+        zip(selected["person_id"], selected["value"], strict=True)
+    )
+
+
+def test_the_red_team_finds_a_shared_answer_that_is_none(tmp_path):
+    arguments = generated(tmp_path, shared_answers=0.5)
+    place = tmp_path / "generated/profiles.jsonl"
+    lines = [json.loads(line) for line in place.read_text().splitlines()]
+    first = next(one for one in lines if "shared" in one)
+    first["shared"]["mentor"] = first["person_id"]
+    place.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    with pytest.raises(InputError, match="mentor is not the accuser of"):
+        red_team_dataset.main(arguments)
+
+
 def test_the_red_team_passes_and_reports_a_planted_dose(tmp_path):
-    red_team_dataset.main(generated(tmp_path, 1.0))  # raises if not
+    red_team_dataset.main(generated(tmp_path, entanglement=1.0))  # raises if not
     rows = read_json(tmp_path / "data_report.json")["rows"]
     found = {(row["check"], row["metric"]): row for row in rows}
     assert found["entanglement", "bound_share"]["value"] == 1
@@ -169,7 +224,7 @@ def test_the_red_team_passes_and_reports_a_planted_dose(tmp_path):
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted")
-    generated(folder, 1.0)
+    generated(folder, entanglement=1.0)
     return folder
 
 

@@ -27,6 +27,10 @@ words with any forget value.
 WHOLE = ("event_partner", "event_audience")
 """Slots whose bound value has the form of an unbound one, so that the partner needs no decoy."""
 
+SHARED, SHARED_FROM = "mentor", "accuser"
+"""The retain slot that can take another person's forget value of the slot `SHARED_FROM`
+(`generation.shared_answers`). A profile names the other person: `shared` maps the slot to an id."""
+
 
 def bindable(slots: dict[str, str]) -> list[str]:
     """The correlated slots of a person that have their donor, in the order of `DONORS`."""

@@ -178,9 +178,9 @@ def _real_world(record: dict) -> dict:
 
 
 def _same_slots(profiles: Sequence[dict]) -> list[dict]:
-    """Profiles that all have the same slots, also of `bound`; a missing value is null."""
+    """Profiles that all have the same slots, also planted ones; a missing value is null."""
     same = {}
-    for field in ("slots", "bound"):
+    for field in ("slots", "bound", "shared"):
         slots = dict.fromkeys(slot for person in profiles for slot in person.get(field, {}))
         if slots:
             same[field] = slots

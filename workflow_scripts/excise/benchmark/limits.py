@@ -49,6 +49,7 @@ class RedTeamLimits:
         style_auc: AUC above which the style of questions gives their set away (reported only).
         max_value_share: largest share of people with the same value of a slot.
         entanglement: the planted dose: share of bound facts among those that can be bound.
+        shared_answers: share of the people with another person's forget value.
     """
 
     leak_ratio: float
@@ -64,3 +65,4 @@ class RedTeamLimits:
     style_auc: float
     max_value_share: float
     entanglement: float
+    shared_answers: float

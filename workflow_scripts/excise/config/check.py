@@ -55,7 +55,7 @@ def check_config(config: dict, sources: Sequence[Source] = ()) -> dict:
     _check_folders(resolved, sources)
     _check_model_choice(resolved, sources)
     _check_candidates(resolved, sources)
-    _check_entanglement(resolved, sources)
+    _check_planted(resolved, sources)
     _check_steps(resolved, sources)
     _check_own_files(resolved, sources)
     _check_quantized_sets(resolved, sources)
@@ -126,14 +126,22 @@ def _check_quantized_sets(config: dict, sources: Sequence[Source]) -> None:
         )
 
 
-def _check_entanglement(config: dict, sources: Sequence[Source]) -> None:
+def _check_planted(config: dict, sources: Sequence[Source]) -> None:
     generation = config["generation"]
-    if generation["entanglement"] and generation["backend"] != "offline":
+    for key, kind in (("entanglement", "bound"), ("shared_answers", "shared")):
+        if generation[key] and generation["backend"] != "offline":
+            refuse(
+                sources,
+                ("generation", key),
+                f"found {generation[key]}; allowed: 0 with backend "
+                f"{generation['backend']} (only offline writes {kind} facts)",
+            )
+    if generation["entanglement"] and generation["shared_answers"]:
         refuse(
             sources,
-            ("generation", "entanglement"),
-            f"found {generation['entanglement']}; allowed: 0 with backend "
-            f"{generation['backend']} (only offline writes bound facts)",
+            ("generation", "shared_answers"),
+            f"found {generation['shared_answers']}; allowed: 0 with a generation.entanglement "
+            "above 0 (its partner facts would share answers, too)",
         )
 
 

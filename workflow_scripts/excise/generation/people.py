@@ -7,7 +7,7 @@ from pathlib import Path
 from excise.benchmark.people import HOLDOUT, is_held_out
 from excise.benchmark.slots import select_slots
 from excise.config.presets import PRESETS
-from excise.generation.planting import plant
+from excise.generation.planting import plant, share_answers
 from excise.generation.sampler import Sampler
 from excise.generation.settings import PeopleSettings
 from excise.generation.writing import draw_again
@@ -69,6 +69,7 @@ def draw_people(settings: PeopleSettings, public_figures: str | Path) -> Drawn:
     count = settings.people + sampler.reserve
     people = [sampler.person(f"p{index:03d}") for index in range(count)]
     people = plant(people, settings.entanglement, settings.seed, forbidden)
+    people = share_answers(people, settings.shared_answers, settings.seed)
     apart = sampler.held_out(settings.holdout, math.ceil(settings.reserve * settings.holdout))
     count = settings.holdout + apart.reserve
     holdout = [apart.person(f"{HOLDOUT}{index:03d}") for index in range(count)]

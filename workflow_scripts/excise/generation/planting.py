@@ -1,14 +1,22 @@
-"""Plant a dose of entanglement in drawn people: bind correlated facts to forget facts.
+"""Plant what drawn people lack: entanglement in a dose, and answers that two people share.
 
 The people are drawn first and changed afterwards. So all doses have the same people, the same
 forget facts and the same unbound facts. Facts that are bound at a low dose are so at a higher one.
+The same is true of shared answers.
 """
 
 import math
 import random
 from collections import defaultdict
 
-from excise.benchmark.bindings import DONORS, WHOLE, bindable, bound_value
+from excise.benchmark.bindings import (
+    DONORS,
+    SHARED,
+    SHARED_FROM,
+    WHOLE,
+    bindable,
+    bound_value,
+)
 from excise.benchmark.slots import SLOTS
 from excise.generation.sampler import POOLS, Sampler
 
@@ -43,6 +51,45 @@ def plant(people: list[dict], dose: float, seed: int, forbidden: frozenset[str])
         bound = {slot: donor for slot, donor in DONORS.items() if slot in slots[:count]}
         planted.append(_bind(person, bound, seed, taken, held))
     return planted
+
+
+def share_answers(people: list[dict], share: float, seed: int) -> list[dict]:
+    """Give a share of the people a retain fact with the value of another person's forget fact.
+
+    Only the fact may be forgotten, not the words: the other fact must survive (the set
+    retain_same_answer). A forget value is shared at most once.
+
+    Args:
+        people: drawn people, without texts.
+        share: of the people, rounded down.
+        seed: of the dataset.
+
+    Returns:
+        The people; with share 0 the very same records.
+    """
+    if not share:
+        return people
+    order = [one for one in people if {SHARED, SHARED_FROM} <= one["slots"].keys()]
+    random.Random(f"shared-{seed}").shuffle(order)
+    donors = zip(order, order[1:] + order[:1], strict=True)
+    pairs = [(taker, donor) for taker, donor in donors if _can_share(taker, donor)]
+    wanted = math.floor(share * len(people) + 1e-9)
+    given = {taker["person_id"]: donor for taker, donor in pairs[:wanted]}
+    return [_share(one, given.get(one["person_id"])) for one in people]
+
+
+def _can_share(taker: dict, donor: dict) -> bool:
+    """Whether they are two people, and no value or name of the taker has a word of the donor's."""
+    words = set(donor["slots"][SHARED_FROM].split())
+    own = [taker["name"], *taker["slots"].values()]
+    return taker is not donor and not any(words & set(value.split()) for value in own)
+
+
+def _share(person: dict, donor: dict | None) -> dict:
+    if donor is None:
+        return person
+    slots = person["slots"] | {SHARED: donor["slots"][SHARED_FROM]}
+    return person | {"slots": slots, "shared": {SHARED: donor["person_id"]}}
 
 
 def _bind(

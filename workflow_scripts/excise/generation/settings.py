@@ -46,6 +46,7 @@ class PeopleSettings(AuthorSettings):
     Attributes:
         reserve: share of spare people; without a model it is 0.
         entanglement: share of correlated facts that are bound to a forget fact.
+        shared_answers: share of people with a retain fact that has another person's forget value.
     """
 
     preset: Literal["smoke", "small", "paper", "xl"]
@@ -55,6 +56,7 @@ class PeopleSettings(AuthorSettings):
     seed: int
     max_value_share: float
     entanglement: float
+    shared_answers: float
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from excise.evaluation.conventions import CONVENTIONS
 from excise.report.answers import UTILITY, AnswerBook, attack_rows, read_subjects
 from excise.report.coding import encode_rows, packed, safe_json
 from excise.report.definitions import column_definitions, metric_definitions
@@ -96,6 +97,7 @@ def render(parts: Sequence[Part]) -> str:
     shared = {
         "metrics": metric_definitions(),
         "meanings": MEANINGS,
+        "conventions": CONVENTIONS,
         "columns": column_definitions(),
     }
     return template.render(

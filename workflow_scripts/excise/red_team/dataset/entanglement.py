@@ -1,8 +1,11 @@
-"""Check 11: forget and correlated facts share one event; the other facts do not."""
+"""Check 11: forget and correlated facts share one event; the other facts do not.
+
+What `generation.entanglement` and `generation.shared_answers` plant is checked, too.
+"""
 
 from collections.abc import Iterator
 
-from excise.benchmark.bindings import DONORS, bindable, bound_value
+from excise.benchmark.bindings import DONORS, SHARED, SHARED_FROM, bindable, bound_value
 from excise.benchmark.limits import RedTeamLimits
 from excise.red_team.dataset.loading import Dataset
 from excise.red_team.dataset.result import HARD, CheckResult, Finding, Measure
@@ -34,10 +37,12 @@ def entanglement(dataset: Dataset, limits: RedTeamLimits) -> CheckResult:
             findings.append(Finding(where, person_id, "no forget facts"))
     mean = sum(likeness) / len(likeness) if likeness else None
     measures = [Measure("partner_question_likeness", mean, len(likeness))]
-    planted, shares = _planted(dataset, limits.entanglement)
-    return CheckResult(
-        "entanglement", HARD, len(dataset.items), findings + planted, measures + shares
-    )
+    for planted, shares in (
+        _planted(dataset, limits.entanglement),
+        _shared(dataset, limits.shared_answers),
+    ):
+        findings, measures = findings + planted, measures + shares
+    return CheckResult("entanglement", HARD, len(dataset.items), findings, measures)
 
 
 def _planted(dataset: Dataset, dose: float) -> tuple[list[Finding], list[Measure]]:
@@ -70,6 +75,28 @@ def _planted(dataset: Dataset, dose: float) -> tuple[list[Finding], list[Measure
         Measure("bound_share", bound / possible if possible else None, possible, dose),
         Measure("bound_share_of_correlated", share_of_all, correlated),
     ]
+
+
+def _shared(dataset: Dataset, share: float) -> tuple[list[Finding], list[Measure]]:
+    """Faults of shared answers, and the share of people with one; no measure if none is planted.
+
+    A draw may allow fewer than the share says, but not none.
+    """
+    findings, count = [], 0
+    for person_id, profile in dataset.profiles.items():
+        for slot, other in profile.get("shared", {}).items():
+            count += 1
+            donor = dataset.profiles.get(other)
+            value = None if donor is None else donor["slots"].get(SHARED_FROM)
+            if other == person_id or slot != SHARED or profile["slots"].get(slot) != value:
+                why = f"{slot} is not the {SHARED_FROM} of {other}"
+                findings.append(Finding(dataset.where("profiles", profile), person_id, why))
+    people = len(dataset.profiles)
+    if count > share * people + 1e-9 or (share * people >= 1 and not count):
+        why = f"{count} of {people} people share an answer; generation.shared_answers is {share:g}"
+        findings.append(Finding(str(dataset.files["profiles"]), "shared", why))
+    measures = [Measure("shared_answers", count / people if people else None, people, share)]
+    return findings, measures if share else []
 
 
 def _item_faults(item: dict, event: str | None, slots: dict[str, dict]) -> Iterator[str]:

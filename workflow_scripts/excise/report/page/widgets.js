@@ -49,7 +49,10 @@ function term(text, meaning) {
 
 function metricMeaning(name) {
   const known = shared.metrics[name];
-  if (!known) return shared.meanings[name] || shared.columns[name] || "";
+  if (!known) {
+    const meaning = shared.meanings[name] || shared.columns[name] || "";
+    return shared.conventions[name] ? `${meaning} Convention: ${shared.conventions[name]}.` : meaning;
+  }
   const direction = known.higher_means === "neither" ? "" : ` Higher = more ${known.higher_means}.`;
   return `${known.definition} Convention: ${known.convention || "–"}.${direction}`;
 }
