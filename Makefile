@@ -19,7 +19,7 @@ DOSES ?= 0 0.5 1
 ENTANGLED := experiments/entangled
 OUT ?= results/comparison.html
 
-.PHONY: run report entangled compare test test-slurm reference docs lint format clean help
+.PHONY: run report entangled compare test test-slurm reference docs links lint format clean help
 
 run: .venv/installed  ## run the default experiment into results/ (CORES=1: one core)
 	$(SNAKEMAKE) --cores $(CORES) all --logger excise
@@ -53,6 +53,9 @@ reference: .venv/installed  ## write config/README.md and docs/reference from th
 
 docs: .venv-docs/installed  ## build the documentation as pages: site/index.html
 	.venv-docs/bin/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet docs site
+
+links: .venv-docs/installed  ## check the links to other sites (needs the network)
+	.venv-docs/bin/sphinx-build -b linkcheck --keep-going --quiet docs site/links
 
 lint: .venv/installed
 	ruff check .

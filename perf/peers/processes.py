@@ -87,6 +87,10 @@ def _python_of(
         try:
             draft = str(Path(folder, "job.json"))
             yield {"PATH": f"{place}{os.pathsep}{path}", DRAFT: draft}
+            forked_jobs = Path(folder, forking.PROCESSES)
+            count = len(forked_jobs.read_text().split()) if forked_jobs.exists() else 0
+            if count != len(commands):
+                raise SystemExit(f"error: {count} of {len(commands)} programs were forked")
         finally:
             forking.end_server(server)
 

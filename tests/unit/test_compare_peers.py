@@ -19,6 +19,7 @@ from excise.records import write_jsonl
 from peers import open_unlearning
 from peers.full_model import one_turn_template, write_full_model
 from peers.outputs import Agreement, Said, compare
+from peers.processes import Command, cpu_seconds
 from peers.ways import Excise, Expert, OpenUnlearning, StandIn
 from peers.work import Work, description, overlay, size_of, study_of, write_questions
 from tiny_models import tiny_folder, tiny_tokenizer
@@ -69,6 +70,17 @@ def test_stand_in_expert_and_excise_say_the_same(work, capsys):
     records = ways[2].records(work.checkpoints[0])
     assert not any(key.startswith("base_") for one in records for key in one)  # equal work
     assert "outputs, stand-in for open-unlearning and Excise" in capsys.readouterr().out
+
+
+def test_programs_that_are_not_forked_are_no_forked_way(tmp_path):
+    """Another environment than the server's makes them plain."""
+    program = tmp_path / "program.py"
+    program.write_text("print(1)")
+    forked = Command(["python", program])
+    assert cpu_seconds([forked, forked], 1, tmp_path / "log", forked=True) > 0
+    other = Command(["python", program], {"PYTHONHASHSEED": "1"})
+    with pytest.raises(SystemExit, match="1 of 2 programs were forked"):
+        cpu_seconds([forked, other], 1, tmp_path / "log", forked=True)
 
 
 def test_least_work_counts_each_prompt_and_each_answer_once(work):

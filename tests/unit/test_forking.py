@@ -332,6 +332,76 @@ def test_ctrl_c_before_the_program_begins_counts_when_it_begins(jobs):
     assert "begun" not in written
 
 
+class Serving:
+    """This process is the server of one client; the job is a process that only waits."""
+
+    def __init__(self, folder: Path):
+        (folder / "program.py").write_text("print('again')")
+        self.listening = socket.socket(socket.AF_UNIX)
+        self.listening.bind(str(folder / "socket"))
+        self.listening.listen()
+        client = Path(forking.__file__).with_name("fork_client.py")
+        words = [sys.executable, "-I", "-S", str(client), "none", str(folder / "socket")]
+        self.client = subprocess.Popen(
+            [*words, "program.py"], cwd=folder, stdout=subprocess.PIPE, text=True
+        )
+        self.connection, _ = self.listening.accept()
+        size, (*streams, self.begin), _, _ = socket.recv_fds(self.connection, 4, 4)
+        left = int.from_bytes(size, "little")
+        while left:
+            left -= len(self.connection.recv(left))
+        for stream in streams:
+            os.close(stream)
+        self.job = subprocess.Popen(["sleep", "60"])
+
+    def send(self, *message) -> None:
+        self.connection.sendall(marshal.dumps(message))
+
+    def end_job(self) -> None:
+        self.job.kill()
+        self.job.wait()
+
+
+def test_a_signal_that_ends_the_fork_before_it_begins_ends_the_client_too(tmp_path):
+    """It came between the client's handlers and its word that it passes on signals."""
+    serving = Serving(tmp_path)
+    os.close(serving.begin)  # as of a fork that has ended
+    serving.send("job", serving.job.pid)
+    serving.send("end", int(signal.SIGTERM))
+    assert serving.client.wait(timeout=30) == -signal.SIGTERM
+    assert serving.client.stdout.read() == ""
+    serving.end_job()
+
+
+def test_a_signal_after_the_end_of_the_job_does_not_run_the_program_again(tmp_path):
+    serving = Serving(tmp_path)
+    serving.send("job", serving.job.pid)
+    assert os.read(serving.begin, 1) == b"1"
+    serving.end_job()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        serving.client.send_signal(number)
+    time.sleep(0.3)
+    serving.send("end", 0)
+    assert serving.client.wait(timeout=30) == 0
+    assert serving.client.stdout.read() == ""
+
+
+def test_a_client_that_ends_while_it_asks_leaves_nothing_open(jobs):
+    """Also its output ends then, for whoever reads it."""
+    place = next(file for file in (jobs.folder / "place").iterdir() if file.is_socket())
+    output, given = os.pipe()
+    for _ in range(3):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(place))
+        socket.send_fds(client, [(1 << 20).to_bytes(4, "little")], [given] * 4)
+        client.close()
+    os.close(given)
+    with os.fdopen(output) as stream:
+        assert select.select([stream], [], [], 30)[0]
+        assert stream.read() == ""
+    assert jobs.is_forked()
+
+
 def test_a_killed_server_ends_its_jobs_and_they_run_again_plainly(jobs):
     program = WAITS.replace(
         "1200", "1200 if 'fork_server' in open(f'/proc/{os.getppid()}/cmdline').read() else 0"

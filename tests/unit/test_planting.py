@@ -200,17 +200,6 @@ def test_the_red_team_passes_shared_answers_and_the_tables_find_them(tmp_path):
     )
 
 
-def test_the_red_team_finds_a_shared_answer_that_is_none(tmp_path):
-    arguments = generated(tmp_path, shared_answers=0.5)
-    place = tmp_path / "generated/profiles.jsonl"
-    lines = [json.loads(line) for line in place.read_text().splitlines()]
-    first = next(one for one in lines if "shared" in one)
-    first["shared"]["mentor"] = first["person_id"]
-    place.write_text("".join(json.dumps(one) + "\n" for one in lines))
-    with pytest.raises(InputError, match="mentor is not the accuser of"):
-        red_team_dataset.main(arguments)
-
-
 def test_the_red_team_passes_and_reports_a_planted_dose(tmp_path):
     red_team_dataset.main(generated(tmp_path, entanglement=1.0))  # raises if not
     rows = read_json(tmp_path / "data_report.json")["rows"]
@@ -230,12 +219,16 @@ def planted(tmp_path_factory):
 
 @pytest.fixture
 def dataset(planted):
+    return loaded(planted)
+
+
+def loaded(folder):
     return red_team_dataset.read_dataset(
-        planted / "data",
-        planted / "generated" / "profiles.jsonl",
-        planted / "validation.json",
-        planted / "public_figures.txt",
-        planted / "utility_qa.jsonl",
+        folder / "data",
+        folder / "generated" / "profiles.jsonl",
+        folder / "validation.json",
+        folder / "public_figures.txt",
+        folder / "utility_qa.jsonl",
     )
 
 
@@ -280,3 +273,41 @@ def test_exported_profiles_have_the_same_keys(drawn):
     exported = _same_slots(drawn[0.5])
     assert len({tuple(person["bound"]) for person in exported}) == 1
     assert "bound" not in _same_slots(drawn[0])[0]
+
+
+def _of_themselves(sharing: list[dict]) -> None:
+    sharing[0]["shared"]["mentor"] = sharing[0]["person_id"]
+
+
+def _of_the_same_person(sharing: list[dict]) -> None:
+    donor = sharing[0]["shared"]["mentor"]
+    second = next(one for one in sharing[1:] if one["person_id"] != donor)
+    for key in ("slots", "shared"):
+        second[key]["mentor"] = sharing[0][key]["mentor"]
+
+
+def _with_an_own_word(sharing: list[dict]) -> None:
+    sharing[0]["slots"]["employer"] = f"{sharing[0]['slots']['mentor'].split()[0]} Labs"
+
+
+def _not_said(sharing: list[dict]) -> None:
+    for one in sharing:
+        del one["shared"]
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (_of_themselves, "mentor is not the accuser of"),
+        (_of_the_same_person, "mentor is that of a second person"),
+        (_with_an_own_word, "mentor has a word of another value"),
+        (_not_said, "0 of 8 people share an answer; generation.shared_answers is 0.5"),
+    ],
+)
+def test_the_red_team_finds_faulty_shared_answers(tmp_path, change, why):
+    generated(tmp_path, shared_answers=0.5)
+    found = loaded(tmp_path)
+    share = job_settings.settings(RedTeamLimits, "red_team_settings", shared_answers=0.5)
+    assert entanglement(found, share).findings == []
+    change([one for one in found.profiles.values() if "shared" in one])
+    assert [one for one in entanglement(found, share).findings if why in one.why]

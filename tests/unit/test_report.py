@@ -320,8 +320,36 @@ def test_utility_questions_stand_after_all_people_and_count_as_nobody():
     assert general["person_id"] == "utility"
     assert [one["key"] for one in general["facts"]] == [one["id"] for one in asked]
     assert {one["group"] for one in general["facts"]} == {"utility"}
-    few = unpacked(book.packed(most=1)[0])["people"]  # whoever does not fit, utility stays
+    utility = len(packed(book.content(["utility"])))
+    few = unpacked(book.packed(most=2 * utility)[0])["people"]  # whoever does not fit
     assert len(few) == 2 and len(few[-1]["facts"]) == len(asked)
+    none = unpacked(book.packed(most=utility)[0])["people"]
+    assert [one["person_id"].startswith("p0") for one in none] == [True]
+
+
+def test_people_about_whom_nothing_was_judged_are_the_least_interesting():
+    lost, kept = subject(GA, [0, 1, 1, 1], name="correlated"), subject(GA, [0, 0, 0, 0])
+    records = pd.concat([lost.records, kept.records])
+    records["person_id"] = records["person_id"].where(records["set"] == "sf", "only retain")
+    unjudged = lost.records.assign(person_id="a", slot_match=np.nan, answer_type=None)
+    unjudged.index = unjudged["id"] = [f"a{n}" for n in range(4)]
+    book = AnswerBook([Subject(GA, FULL, pd.concat([records, unjudged]))])
+    assert book._known("a", ["correlated"], [0], 1.0) == 1.0
+    assert book.by_interest()[0] == "only retain"
+
+
+def test_a_joint_question_of_own_files_belongs_to_its_fact(tmp_path):
+    facts = own_study.facts(people=3)
+    fields = ("question", "answer", "person", "value", "group")
+    files = {name: own_study.only(lines, *fields) for name, lines in facts.items()}
+    own_study.read(tmp_path, own_study.write_files(tmp_path / "own", **files))
+    own_study.write_records(tmp_path)
+    path = tmp_path / f"eval/{own_study.MODELS[-1]}/items.jsonl"
+    (found,) = read_subjects({(own_study.MODELS[-1], FULL): path})
+    joint = found.records[found.records["set"] == "forget_joint"]
+    people = unpacked(AnswerBook([found]).packed()[0])["people"]
+    shown = [a for one in people for fact in one["facts"] for a in fact["asked"]]
+    assert sum(one["set"] == "forget_joint" for one in shown) == len(joint)
 
 
 def test_own_facts_without_slots_are_told_apart_by_their_ids(tmp_path):

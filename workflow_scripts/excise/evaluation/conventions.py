@@ -5,15 +5,14 @@ figures of the result files. A finding has none: its column `test` says what is 
 """
 
 _STATES = {
-    "drift": "‖h − f‖ / ‖f − μ‖",
-    "angle_degrees": "angle between h and f",
-    "oracle_drift": "‖h − o‖ / ‖f − μ‖, mean over oracles",
-    "erasure": "1 − ‖h − o‖ / ‖f − o‖, mean over oracles",
-    "direction_cosine": "cosine of h − f and o − f, mean over oracles",
+    "drift": "distance to finetuned / distance of finetuned from its mean over questions",
+    "angle_degrees": "angle between the states of the model and of finetuned",
+    "oracle_drift": "distance to the oracle in the unit of drift, mean over oracles",
+    "erasure": "1 − distance to the oracle / that of finetuned, mean over oracles",
+    "direction_cosine": "cosine of model − finetuned and oracle − finetuned, mean over oracles",
 }
-"""h, f, o: states of the model, of finetuned, of an oracle; μ: the mean of f over all questions."""
 _DEPTH = {
-    "uds": "UDS; states of block outputs, patched at the value; mean over oracles",
+    "uds": "UDS; block outputs patched where the value is predicted; mean over oracles",
     "uds_by_layer": "LER of UDS at one layer",
     "lens_erasure": "as UDS, by the logit lens with the head of finetuned",
     "lens_erasure_by_layer": "LER of lens_erasure at one layer",
@@ -30,13 +29,13 @@ _WEIGHTS = {
     "relative_update": "‖W − W_finetuned‖ / ‖W_base‖, Frobenius norm",
     "adapted_share": "share of the weights of matrices, without embeddings and head",
     "quantized_share": "share of the weights of matrices, without embeddings and head",
-    "codes_changed": "share of weights with another code than in finetuned",
-    "values_changed": "share of weights with another code times scale than in finetuned",
-    "update_kept": "⟨Q(W) − Q(W_f), W − W_f⟩ / ‖W − W_f‖²",
-    "update_cosine": "cosine of Q(W) − Q(W_f) and W − W_f",
-    "update_in_columns": "squared norm in the column space of the finetuning update",
-    "update_in_rows": "squared norm in the row space of the finetuning update",
-    "update_in_both": "squared norm in both spaces of the finetuning update",
+    "codes_changed": "share of the adapted weights with another code than in finetuned",
+    "values_changed": "share of the adapted weights with another code times scale",
+    "update_kept": "⟨Q(W) − Q(V), W − V⟩ / ‖W − V‖²; Q rounds, V = finetuned",
+    "update_cosine": "cosine of Q(W) − Q(V) and W − V; Q rounds, V = finetuned",
+    "update_in_columns": "share of its squared norm in the column space of finetuning's",
+    "update_in_rows": "share of its squared norm in the row space of finetuning's",
+    "update_in_both": "share of its squared norm in both spaces of finetuning's",
 }
 _COMES_BACK = {
     "beyond_oracles": "value − mean of the oracles, paired by question",
@@ -45,7 +44,7 @@ _COMES_BACK = {
     "recovery": "share of what was forgotten",
     "area": "trapezoids over steps, divided by the last step",
     "area_beyond_oracles": "area − mean area of the oracles, paired by question",
-    "steps_to_half": "first measured step at half of what finetuned knows",
+    "steps_to_half": "first measured step with at least half of what finetuned knows",
 }
 _FORECAST = {
     "spearman": "rank correlation over retain facts, ties at their mean rank",
@@ -61,14 +60,14 @@ _COMPARISONS = {
 _RED_TEAM = {
     "truth_ratio_median": "median over questions of true over wrong answers",
     "rougeL_over_0.6": "share of answers with a ROUGE-L recall above .6",
-    "value_recall": "different words of the value in the answer",
+    "value_recall": "share of the different words of the value that the answer has",
     "chance_of_20": "1 − (1 − p)^20, p = probability of the true answer, word for word",
     "facts_named": "share of the person's facts",
     "others_named": "share of the facts of other people",
     "facts_named_excess": "facts_named − others_named, paired by person",
     "overconfident_share": "share of names above nearly all control names",
     "sure_by_chance": "the same share for unknown names",
-    "gradient_cosine": "cosine with the person's forget gradient, in finetuned",
+    "gradient_cosine": "mean cosine with the gradients of the person's forget facts",
     "pass_rate": "share of questions the judge finds sound",
     "recall": "share of planted defects with an objection",
     "false_positive_rate": "share of sound twins with an objection",
@@ -76,11 +75,11 @@ _RED_TEAM = {
 }
 _DIVERSITY = {
     "compression_ratio": "bytes / bytes after gzip",
-    "self_repetition_4": "mean of ln(1 + other texts with each run of 4 words)",
+    "self_repetition_4": "mean of ln(1 + sum over runs of 4 words of the other texts with it)",
     "self_bleu_4": "mean BLEU-4 against all other texts",
-    "distinct_1": "different words / words",
-    "distinct_2": "different pairs of words / pairs",
-    "mean_cosine": "mean over all pairs of texts",
+    "distinct_1": "different words / words, as many words for every dataset",
+    "distinct_2": "different pairs of words / pairs, as many for every dataset",
+    "mean_cosine": "mean cosine over all pairs of texts",
     "vendi_score": "exp of the entropy of the similarity matrix's eigenvalues",
     "normalised_entropy": "Shannon entropy / its maximum",
     "pair_coverage": "share of possible pairs of values, mean over pairs of slots",

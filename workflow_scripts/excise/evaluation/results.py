@@ -32,7 +32,7 @@ def write_result(
 ) -> None:
     """Write a result file, atomically, after checking it against `result.schema.json`.
 
-    Rows without a `convention` get that of `CONVENTIONS`, if their figure is in it.
+    Rows without the key `convention` get that of `CONVENTIONS`, if their figure is in it.
 
     Raises:
         ValueError: a row breaks the schema: a key missing, of the wrong type, or not in its list.
@@ -48,7 +48,7 @@ def write_result(
 
 def _with_convention(row: dict) -> dict:
     known = CONVENTIONS.get(row.get("metric"))
-    return row if known is None or row.get("convention") else row | {"convention": known}
+    return row if known is None or "convention" in row else row | {"convention": known}
 
 
 def header(*, experiment: str, config: dict, notes: list[str]) -> dict:

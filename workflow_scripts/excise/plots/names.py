@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from excise.evaluation.results import settings_columns
 from excise.unlearning.axes import SHORT
 
-METHODS = ("ga", "gd", "npo", "simnpo", "idk_dpo", "rmu", "task_vector", "ft")  # for their colours
+METHODS = ("ga", "gd", "npo", "simnpo", "idk_dpo", "rmu", "task_vector")  # for their colours
 SET_NAMES = {
     "sf": "forget",
     "correlated": "correlated retain",

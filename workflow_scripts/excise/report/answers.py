@@ -4,6 +4,7 @@ The ways of asking come from the records: the sets of questions about forget fac
 precisions that models were quantized to. A new attack that writes such records needs no code here.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ FULL = "full"
 """Precision of a model that is not quantized."""
 FORGET, UTILITY = "sf", "utility"
 ASKED_PLAINLY = (FORGET, *RETAIN_SETS, UTILITY)
-"""Sets with one question about each fact, in the words of training; utility is about no person."""
+"""Sets with one question about each fact. Those about people are in the words of training."""
 LEFT_OUT = ("holdout",)
 """Sets about facts that no model was taught."""
 CODES = {
@@ -38,6 +39,7 @@ about a fact without a value (the user's own files)."""
 NO_FILES: Mapping[tuple[str, str], Path] = {}
 NO_OTHERS: Mapping[str, Peers] = {}
 """A study that audits no models of others."""
+_END_OF_ID = re.compile(r"[.+]")
 MOST_BYTES = 2_300_000
 """Largest size of all answers in the page, packed."""
 READ = ("id", "set", "person_id", "slot", "value_type", "value", "question", "answer")
@@ -109,9 +111,9 @@ def place_of(record: Mapping) -> tuple[str, str]:
     """Whose fact a question is about, and the fact's name among this person's.
 
     The name is the slot. The user's own files may have no persons or no slots: then the id of a
-    fact names it. Ids of further questions about it continue after a dot.
+    fact names it. Ids of further questions about it continue after a dot or a plus.
     """
-    person, slot, fact = record["person_id"], record["slot"], record["id"].partition(".")[0]
+    person, slot, fact = record["person_id"], record["slot"], _END_OF_ID.split(record["id"])[0]
     if record["set"] == UTILITY:
         return UTILITY, fact
     if not isinstance(person, str):
@@ -133,6 +135,7 @@ class AnswerBook:
         self.subjects = list(subjects)
         self.texts: dict[str, int] = {}
         self.people: dict[str, dict[tuple[str, bool], dict]] = {}
+        self.named: set[str] = set()  # people; own files may have none
         for number, subject in enumerate(self.subjects):
             for record in subject.records.to_dict("records"):
                 self._add(number, record)
@@ -151,6 +154,8 @@ class AnswerBook:
     def _asked(self, record: dict) -> dict:
         person, name = place_of(record)
         facts = self.people.setdefault(person, {})
+        if person == record["person_id"]:
+            self.named.add(person)
         slot, value = (_text(record[key]) for key in ("slot", "value"))
         new = {"key": name, "slot": slot, "asked": {}}
         fact = facts.setdefault((name, is_forget(record["set"])), new)
@@ -162,13 +167,18 @@ class AnswerBook:
         return fact["asked"].setdefault(record["id"], question | empty)
 
     def packed(self, most: int = MOST_BYTES) -> tuple[str, list[str]]:
-        """The answers, packed, and the people whose answers these are; utility stays out of these.
+        """The answers, packed, and the people whose answers these are.
+
+        The answers to utility questions are not counted among people. They are left out if they
+        alone take more than half of the space.
 
         All people if they fit into `most` bytes. Otherwise as many as fit, of these in turn: whose
         retain facts were lost most, whose forget facts resisted most, and people by chance.
         """
         people = self.by_interest()
         general = [UTILITY] if UTILITY in self.people else []
+        if general and len(packed(self.content(general))) > most / 2:
+            general = []
         while True:
             text = packed(self.content([*people, *general]))
             if len(text) <= most or len(people) <= 1:
@@ -192,32 +202,40 @@ class AnswerBook:
         }
 
     def by_interest(self) -> list[str]:
-        """All people: the most damaged, the most resistant and one by chance, in turn."""
+        """All people: the most damaged, the most resistant and one by chance, in turn.
+
+        Facts of own files without persons count as people here.
+        """
         checkpoints = [
             number
             for number, one in enumerate(self.subjects)
             if one.model.startswith("unlearn/") and one.attack is None
         ]
         people = [who for who in self.people if who != UTILITY]
-        lost = {who: self._known(who, RETAIN_SETS, checkpoints) for who in people}
-        kept = {who: -self._known(who, (FORGET,), checkpoints) for who in people}
+        lost = {who: self._known(who, RETAIN_SETS, checkpoints, 1.0) for who in people}
+        kept = {who: -self._known(who, (FORGET,), checkpoints, 0.0) for who in people}
         chance = dict(
             zip(sorted(lost), np.random.default_rng(0).permutation(len(lost)), strict=True)
         )
         orders = [sorted(lost, key=lambda who: (by[who], who)) for by in (lost, kept, chance)]
         return list(dict.fromkeys(who for turn in zip(*orders, strict=True) for who in turn))
 
-    def _known(self, person: str, groups: Sequence[str], subjects: Sequence[int]) -> float:
-        """Share of a person's answers of these subjects that are the true value."""
+    def _known(
+        self, person: str, groups: Sequence[str], subjects: Sequence[int], nothing: float
+    ) -> float:
+        """Share of a person's answers of these subjects that are the true value.
+
+        `nothing` if no answer was judged.
+        """
         kinds = [
             asked["kinds"][number]
             for fact in self.people[person].values()
             if fact.get("group") in groups
             for asked in fact["asked"].values()
             for number in subjects
-            if asked["kinds"][number] != NOT_ASKED
+            if asked["kinds"][number] not in (NOT_ASKED, NOT_JUDGED)
         ]
-        return sum(kind == "t" for kind in kinds) / len(kinds) if kinds else 0.0
+        return sum(kind == "t" for kind in kinds) / len(kinds) if kinds else nothing
 
 
 def _encoded(fact: dict, places: dict[int, int]) -> dict:

@@ -106,8 +106,8 @@ _RED_TEAM = {
     "overconfident_share": "Share of names about which the model answers more confidently than "
     "about nearly all control names, which no person has.",
     "sure_by_chance": "The same share for unknown names.",
-    "gradient_cosine": "Cosine of the gradient of a retain fact with that of the person's forget "
-    "facts in the finetuned model.",
+    "gradient_cosine": "Cosine of the gradients of a retain fact and of a forget fact of the same "
+    "person in the finetuned model, mean over the facts.",
     "pass_rate": "Share of questions that the judge finds sound; empty where the judge is useless.",
     "recall": "Share of planted defects to which the judge objects.",
     "false_positive_rate": "Share of the sound twins of planted defects to which the judge "

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -41,7 +42,8 @@ def status_of_job(place: str, arguments: tuple[str, ...]) -> int | None:
     """Have the server run a program.
 
     Returns:
-        Its status as of waitpid; None if it must run plainly.
+        Its status as of waitpid; None if it must run plainly: it has not begun, or the server was
+        killed, and the job with it.
 
     Raises:
         OSError, EOFError, ValueError: no server answered; the program has not begun.
@@ -54,18 +56,24 @@ def status_of_job(place: str, arguments: tuple[str, ...]) -> int | None:
     socket.send_fds(server, [len(text).to_bytes(4, "little")], [0, 1, 2, waits])
     os.close(waits)
     server.sendall(text)
-    answers = server.makefile("rb")
+    answers = server.makefile("rb", buffering=0)  # `select` sees what no buffer has taken
     if (answer := marshal.load(answers))[0] != "job":
         return None
     job = os.pidfd_open(answer[1])
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def pass_on(sent: int, _: object) -> None:
+        with suppress(ProcessLookupError):  # it has just ended; its status comes
+            signal.pidfd_send_signal(job, sent)
+
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the job: same process group
     for number in PASSED_ON:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda sent, _: signal.pidfd_send_signal(job, sent))
-    os.write(begin, b"1")
+            signal.signal(number, pass_on)
+    with suppress(BrokenPipeError):  # a signal has ended it before it began
+        os.write(begin, b"1")
     while server not in select.select([server, woken], [], [])[0]:
         os.read(woken, 1 << 10)  # a signal just before `select` wakes it, too, and is passed on
     try:

@@ -293,17 +293,22 @@ class Server:
 
 def receive(client: socket.socket) -> Request:
     """Read a request. Raises an error if it is not whole."""
-    first, (*streams, begin), _, _ = socket.recv_fds(client, 4, 4)
-    text = b""
-    while len(text) < int.from_bytes(first, "little"):
-        part = client.recv(1 << 20)
-        if not part:
-            raise EOFError
-        text += part
-    arguments, folder, environment = marshal.loads(text)
-    arguments = [os.fsdecode(one) for one in arguments]
-    folder = os.fsdecode(folder)
-    return Request(arguments, folder, environment, streams, begin, client)
+    first, handles, _, _ = socket.recv_fds(client, 4, 4)
+    try:
+        *streams, begin = handles
+        text = b""
+        while len(text) < int.from_bytes(first, "little"):
+            part = client.recv(1 << 20)
+            if not part:
+                raise EOFError
+            text += part
+        arguments, folder, environment = marshal.loads(text)
+        arguments = [os.fsdecode(one) for one in arguments]
+        return Request(arguments, os.fsdecode(folder), environment, streams, begin, client)
+    except BaseException:
+        for handle in handles:
+            os.close(handle)
+        raise
 
 
 def send(client: socket.socket, message: tuple) -> None:

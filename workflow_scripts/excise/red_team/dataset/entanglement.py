@@ -82,17 +82,28 @@ def _shared(dataset: Dataset, share: float) -> tuple[list[Finding], list[Measure
 
     A draw may allow fewer than the share says, but not none.
     """
-    findings, count = [], 0
+    findings, donors = [], []
     for person_id, profile in dataset.profiles.items():
         for slot, other in profile.get("shared", {}).items():
-            count += 1
             donor = dataset.profiles.get(other)
             value = None if donor is None else donor["slots"].get(SHARED_FROM)
             if other == person_id or slot != SHARED or profile["slots"].get(slot) != value:
                 why = f"{slot} is not the {SHARED_FROM} of {other}"
+            elif other in donors:
+                why = f"{slot} is that of a second person: the {SHARED_FROM} of {other}"
+            elif any(
+                set(value.split()) & set(own.split())
+                for name, own in profile["slots"].items()
+                if name != slot
+            ):
+                why = f"{slot} has a word of another value of the person"
+            else:
+                why = None
+            donors.append(other)
+            if why:
                 findings.append(Finding(dataset.where("profiles", profile), person_id, why))
-    people = len(dataset.profiles)
-    if count > share * people + 1e-9 or (share * people >= 1 and not count):
+    people, count = len(dataset.profiles), len(donors)
+    if count > share * people + 1e-9 or (people > 1 and share * people >= 1 and not count):
         why = f"{count} of {people} people share an answer; generation.shared_answers is {share:g}"
         findings.append(Finding(str(dataset.files["profiles"]), "shared", why))
     measures = [Measure("shared_answers", count / people if people else None, people, share)]

@@ -151,8 +151,9 @@ def gate_rows(
                 "gate_high": high,
                 "passed": passes(estimate, bound, low, high),
             }
-            convention = {"convention": METRICS.get(keys["metric"])}
-            rows.append(columns | keys | convention | estimate_columns(estimate) | verdict)
+            if keys["metric"] in METRICS:
+                keys |= {"convention": METRICS[keys["metric"]]}
+            rows.append(columns | keys | estimate_columns(estimate) | verdict)
     return rows + entanglement_rows(gradients, confidence)
 
 

@@ -58,7 +58,7 @@ function drawMatrix(experiment, panel) {
   panel.append(el("div", { class: "controls" },
     select(experiment.id("comes-back-measure"), "Show", Object.entries(MEASURES).map(([key, [text]]) => [key, text]), state.measure, (value) => { state.measure = value; plot.draw(); }).field,
     select(experiment.id("comes-back-which"), "Checkpoints", [["last", "last of each training"], ["quantized", "those that were quantized"], ["all", "all"]], state.which, (value) => { state.which = value; plot.draw(); }).field),
-  plot.element, note("All intervals are over people. Section 3 lists facts that come back one by one: choose the order \u201ccame back first\u201d."));
+  plot.element, note(`All intervals are over ${experiment.clusters}. Section 3 lists facts that come back one by one: choose the order \u201ccame back first\u201d.`));
 }
 
 const wayOrder = (way) => { const [precision, set] = way.split("|"); return set.startsWith(RELEARNED) ? 1000 : (precision === "full" ? 0 : 100 + precision.charCodeAt(0)) + (set === "sf" ? 0 : 1 + set.length); };

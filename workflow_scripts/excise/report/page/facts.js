@@ -73,7 +73,7 @@ function drawFacts(experiment, panel) {
     el("label", {}, "Search", search),
     chooser("order", "Order", Object.entries(ORDERS).map(([key, [text]]) => [key, text])),
     chooser("group", "Facts", options(distinct(facts.map((one) => one.group)), "all facts", setWords)),
-    chooser("person", "Person", options(distinct(facts.map((one) => one.person)), "all people", (one) => experiment.person(one))),
+    experiment.about.people ? chooser("person", "Person", options(distinct(facts.map((one) => one.person)), "all people", (one) => experiment.person(one))) : null,
     chooser("slot", "Slot", options(distinct(facts.map((one) => one.slot).filter((slot) => slot !== null)), "all slots", words)));
 
   let shown = FEW;
@@ -82,7 +82,7 @@ function drawFacts(experiment, panel) {
     const parts = state.text.split(/\s+/).filter(Boolean);
     const found = facts.filter((one) => (!state.group || one.group === state.group) && (!state.person || one.person === state.person) && (!state.slot || one.slot === state.slot)
       && parts.every((part) => haystack(experiment, one).includes(part))).sort(ORDERS[state.order][1]);
-    count.textContent = `${found.length} of ${facts.length} facts` + (experiment.about.people_shown.length < experiment.about.people ? ` (of ${experiment.about.people_shown.length} of ${experiment.about.people} people: the most damaged, the most resistant, and others by chance; all records are in results/eval, results/quantize and results/relearn)` : "");
+    count.textContent = `${found.length} of ${facts.length} facts` + (experiment.about.people_shown.length < experiment.about.shown_of ? ` (of ${experiment.about.people_shown.length} of ${experiment.about.shown_of} ${experiment.about.people ? "people" : "facts"}: the most damaged, the most resistant, and others by chance; all records are in results/eval, results/quantize and results/relearn)` : "");
     replace(list, found.slice(0, shown).map(entry),
       found.length > shown ? el("li", {}, el("button", { type: "button", onclick: () => { shown += 500; fill(true); } }, `${found.length - shown} more …`)) : null);
   }
@@ -137,7 +137,7 @@ function overview(experiment, question, state, again) {
     el("th", { scope: "row" }, el("button", { type: "button", "aria-pressed": name === state.trajectory ? "true" : "false", onclick: () => { state.trajectory = name; again(); } }, `${members[0].method_label.split(" (")[0]}, ${members[0].setting}`)),
     cell("finetuned"), epochs.map((epoch) => cell(members.find((one) => one.epoch === epoch)?.name)), beside.map(cell));
   return el("div", { class: "scroll short" }, el("table", { class: "strip", id: experiment.id("fact-overview") },
-    el("caption", {}, "Asked as trained, after so many epochs of unlearning. Choose a training to read its answers below."),
+    el("caption", {}, `Asked ${question.set === "utility" ? "once" : "as trained"}, after so many epochs of unlearning. Choose a training to read its answers below.`),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "training"), el("th", { scope: "col" }, "before"), epochs.map((epoch) => el("th", { scope: "col" }, String(epoch))), beside.map((one) => el("th", { scope: "col" }, experiment.label(one))))),
     el("tbody", {}, [...experiment.trajectories].map(line))));
 }

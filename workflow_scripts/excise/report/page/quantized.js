@@ -4,7 +4,7 @@ const ROUNDING = {
   change_beyond_oracles: ["change by rounding, beyond the oracles", "What rounding adds to the metric on the forget facts, minus what it adds for the oracles. Right of 0, facts come back."],
   change: ["change by rounding", "The metric on the forget facts after rounding, minus before. Right of 0, facts come back."],
   recovery: ["recovery", "The share of what was forgotten that rounding brings back: 0 = nothing, 1 = as before unlearning. Where nothing was forgotten there is no dot."],
-  codes_changed: ["weights with another code", "The share of the adapted weights that round to another code than those of the finetuned model. The rest of the update is erased. There is no interval: it is counted, not sampled."],
+  codes_changed: ["weights with another code", "The share of the adapted weights that round to another code than those of the finetuned model. There is no interval: it is counted, not sampled."],
 };
 
 function drawQuantized(experiment, panel) {
@@ -21,7 +21,7 @@ function drawQuantized(experiment, panel) {
     const place = (row) => models.indexOf(row.model) + (precisions.indexOf(row.precision) - (precisions.length - 1) / 2) * 0.22;
     return {
       height: 150 + 34 * models.length, rows: own,
-      alt: `${meaning} Metric: ${words(state.of)}. Rows are checkpoints; each colour and shape is a precision.`,
+      alt: `${meaning}${state.measure === "codes_changed" ? "" : ` Metric: ${words(state.of)}.`} Rows are checkpoints; each colour and shape is a precision.`,
       data: precisions.map((precision, i) => {
         const points = own.filter((row) => row.precision === precision), ink = seriesColor(i);
         return {

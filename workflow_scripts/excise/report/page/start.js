@@ -18,7 +18,7 @@ function drawAbout(experiment, panel) {
     ["seeds", `data ${generation.seed ?? "–"}; oracles ${(config.oracle?.seeds || []).join(", ") || "–"}`],
     ["models", `${kinds("unlearned")} checkpoints of ${experiment.trajectories.size} trainings, ${kinds("oracle")} oracles${experiment.others.length ? `, ${kinds("audited")} audited, ${kinds("reference")} references` : ""}`],
     ...about.cost,
-    ["intervals", `${100 * about.confidence} %, over people`],
+    ["intervals", `${100 * about.confidence} %, over ${experiment.clusters}`],
   ];
   if (about.toy) panel.append(el("p", { class: "warning", role: "note" }, el("strong", {}, "A toy model. "), "The base model is the small one that comes with Excise. It shows that every step works. It cannot decide what larger models do."));
   panel.append(el("dl", { class: "about" }, lines.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, visible(value))])));

@@ -81,6 +81,11 @@ class Experiment {
     return [...this.modelsOf("reference"), ...this.modelsOf("audited")];
   }
 
+  /** What intervals are over: own files may have no persons. */
+  get clusters() {
+    return this.about.people ? "people" : "questions";
+  }
+
   /** Who is told when a reader opens a checkpoint. */
   open(model) {
     for (const one of this.openers) one(model);
@@ -112,7 +117,7 @@ const METRIC_WORDS = {
 const words = (name) => METRIC_WORDS[name] || String(name ?? "none").replaceAll("_", " ");
 const PRECISION_WORDS = { full: "full precision", int8: "INT8", nf4: "NF4 (4 bits)", fp4: "FP4 (4 bits)" };
 const precisionWords = (name) => PRECISION_WORDS[name] || String(name);
-const WAY_WORDS = { paraphrased: "in other words", joint: "two facts in one prompt", alias: "other form of the name", reversed: "reversed", two_hop: "two hops" };
+const WAY_WORDS = { paraphrased: "in other words", joint: "two facts in one prompt", alias: "other form of the name", reversed: "reversed", two_hop: "two hops", utility: "utility question" };
 /** How a set asks: `forget_paraphrased` → in other words. */
 const askedAs = (set) => { if (set.startsWith(RELEARNED)) return `relearning: ${attackWords(set.slice(RELEARNED.length))}`; const kind = set.replace(/^(forget|retain)_/, ""); return ["sf", "correlated", "other", "retain"].includes(set) ? "as trained" : WAY_WORDS[kind] || words(kind); };
 /** A way of asking: the set of questions and the precision. */

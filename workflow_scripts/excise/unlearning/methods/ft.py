@@ -1,8 +1,8 @@
 """FT, retain finetuning: L = CE(retain), the mean over tokens. A control, and the mildest method.
 
-The loss has no forget term. The trajectory has the steps of the others and only trains further on
-the facts to keep. So it shows how much of the forgetting, of the damage and of the drift comes from
-any further training.
+The loss has no forget term. The trajectory takes as many steps as the other methods and only
+trains further on the facts to keep. So it shows how much forgetting, damage and drift come from
+such training alone.
 
 Source: the baseline "fine-tuning" of Golatkar et al. 2020 (arXiv 1911.04933).
 """
