@@ -61,6 +61,7 @@ def forget_vs_retain(
     trajectories = checkpoints.assign(trajectory=checkpoints["model"].map(trajectory_of))
     figure, grid = new_figure(height=6.4 + 0.1 * trajectories["trajectory"].nunique())
     axes, name = grid[0, 0], METRIC_NAMES.get(metric, metric)
+    unit = "share of facts" if metric == "slot_accuracy" else "mean over facts"
     handles = []
     for method, of_method in trajectories.groupby("method"):
         for number, (trajectory, run) in enumerate(of_method.groupby("trajectory")):
@@ -80,8 +81,8 @@ def forget_vs_retain(
     axes.set(
         xlim=(-0.03, 1.04),
         ylim=(-0.03, 1.04),
-        xlabel=f"forget set: {name} (share of the incident's facts)\n← more forgotten",
-        ylabel=f"retain set: {name} (share of facts)\nbetter kept →",
+        xlabel=f"forget set: {name} ({unit})\n← more forgotten",
+        ylabel=f"retain set: {name} ({unit})\nbetter kept →",
         title="What unlearning forgets and what it damages: a point per checkpoint,\n"
         f"lines start at the finetuned model, bars = {bars}"
         + missing_note(points["value_sf"].isna().sum() + points["value_sr"].isna().sum()),

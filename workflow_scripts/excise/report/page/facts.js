@@ -52,7 +52,7 @@ function haystack(experiment, fact) {
 }
 
 const ORDERS = {
-  telling: ["most telling first", (a, b) => compare(b.score ?? -1, a.score ?? -1)],
+  telling: ["most telling first", (a, b) => ((a.group === "utility") - (b.group === "utility")) || compare(b.score ?? -1, a.score ?? -1)],
   resistant: ["most resistant forget facts first", (a, b) => (b.forget - a.forget) || compare(b.score ?? -1, a.score ?? -1)],
   damaged: ["most damaged retain and utility facts first", (a, b) => (a.forget - b.forget) || compare(b.score ?? -1, a.score ?? -1)],
   back: ["came back first", (a, b) => (b.forget - a.forget) || compare(b.back, a.back) || compare(b.score ?? -1, a.score ?? -1)],
